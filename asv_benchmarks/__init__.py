@@ -1,0 +1,1 @@
+"""Speed and memory of fastem: tracked by airspeed velocity, compared with peers by `report`."""

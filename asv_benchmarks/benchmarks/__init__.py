@@ -1,0 +1,1 @@
+"""Benchmarks for airspeed velocity; `data` and `peers` are shared with the report."""

@@ -1,0 +1,119 @@
+"""Timing, threads and the machine's name."""
+
+import contextlib
+import importlib.metadata
+import importlib.util
+import os
+import platform
+import statistics
+import time
+from collections.abc import Callable, Iterator
+from datetime import date
+
+import numpy as np
+import psutil
+from threadpoolctl import threadpool_limits
+
+
+@contextlib.contextmanager
+def threads(count: int) -> Iterator[None]:
+    """Hold every library to `count` threads."""
+    import numba
+
+    numba.set_num_threads(count)
+    if importlib.util.find_spec("daal4py"):
+        import daal4py
+
+        daal4py.daalinit(count)  # oneDAL brings its own pool, which threadpoolctl doesn't see
+    if importlib.util.find_spec("faiss"):
+        import faiss
+
+        faiss.omp_set_num_threads(count)
+    with threadpool_limits(count):
+        yield
+
+
+def wanted_repeats(first_time: float) -> int:
+    """Return how often to time something that took `first_time` seconds at first."""
+    if first_time > 20:
+        return 1
+    return int(np.clip(3 / first_time, 3, 9))
+
+
+def time_in_turns(
+    runs: dict[str, Callable[[], object]], repeats: int | None = None
+) -> dict[str, tuple[list[float], object]]:
+    """Time functions in turns, so that a slow minute of the machine hits all of them.
+
+    Returns for each its times and what it last returned.
+    """
+    wanted = dict.fromkeys(runs, 1)
+    times: dict[str, list[float]] = {name: [] for name in runs}
+    results: dict[str, object] = {}
+    while waiting := [name for name in runs if len(times[name]) < wanted[name]]:
+        for name in waiting:
+            begin = time.perf_counter()
+            results[name] = runs[name]()
+            times[name].append(time.perf_counter() - begin)
+            if len(times[name]) == 1:
+                wanted[name] = repeats or wanted_repeats(times[name][0])
+    return {name: (times[name], results[name]) for name in runs}
+
+
+class OthersLoad:
+    """The share of the machine that other processes took since this object was made.
+
+    A neighbour hurts libraries unequally: an OpenMP pool that spins at its barriers can become many
+    times slower when one of its CPUs is taken, so such figures must not be published.
+    """
+
+    def __init__(self) -> None:
+        self._begin = self._read()
+
+    @staticmethod
+    def _read() -> tuple[float, float, float]:
+        spent = psutil.cpu_times()
+        idle = spent.idle + getattr(spent, "iowait", 0.0)
+        guest = getattr(spent, "guest", 0.0) + getattr(spent, "guest_nice", 0.0)  # in user, too
+        total = sum(spent) - guest
+        own = psutil.Process().cpu_times()
+        return total, total - idle, own.user + own.system
+
+    def share(self) -> float:
+        """Return the share, from 0 to 1."""
+        total, busy, own = (b - a for a, b in zip(self._begin, self._read(), strict=True))
+        return max(0.0, (busy - own) / total) if total > 0 else 0.0
+
+
+def median(times: list[float]) -> float:
+    """Return the median time."""
+    return statistics.median(times)
+
+
+def machine(n_threads: int) -> dict[str, str]:
+    """Describe what a table was measured on."""
+    names = ("fastem", "numpy", "numba", "scikit-learn", "scikit-learn-intelex", "faiss-cpu")
+    versions = []
+    for name in names:
+        with contextlib.suppress(importlib.metadata.PackageNotFoundError):
+            versions.append(f"{name} {importlib.metadata.version(name)}")
+    return {
+        "cpu": _cpu_name(),
+        "cpus": str(os.cpu_count()),
+        "threads": str(n_threads),
+        "system": f"{platform.system()} {platform.machine()}",
+        "versions": ", ".join([f"Python {platform.python_version()}", *versions]),
+        "date": date.today().isoformat(),
+    }
+
+
+def _cpu_name() -> str:
+    """Return LLVM's name of the CPU, and the maker's where the system tells it."""
+    import llvmlite.binding as llvm
+
+    name = llvm.get_host_cpu_name()
+    with contextlib.suppress(OSError), open("/proc/cpuinfo") as file:
+        for line in file:
+            if line.startswith("model name"):
+                return f"{line.split(':', 1)[1].strip()} ({name})"
+    return name
