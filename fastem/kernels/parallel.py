@@ -1,0 +1,223 @@
+"""Runs a kernel's chunks of work on several threads.
+
+A kernel is a serial function that takes chunk numbers from a shared counter until none is left, and
+every thread runs the same machine code. Numba's ``prange`` would need one of its threading layers,
+which abort the process after a fork (GNU OpenMP) or under concurrent and nested use (workqueue).
+"""
+
+import os
+import threading
+from collections.abc import Callable
+from queue import SimpleQueue
+
+import numba
+import numpy as np
+from numba import types
+from numba.extending import intrinsic
+from numba.np.ufunc import parallel as numba_parallel
+
+
+@intrinsic
+def next_chunk(typingctx, tickets):
+    """Take the next chunk's number: an atomic ``tickets[0]++``.
+
+    Parameters
+    ----------
+    tickets : array of int64, shape (1,)
+        What :func:`run` passes to a kernel.
+
+    Returns
+    -------
+    chunk : int
+        Counts up from 0 and goes on past the last chunk.
+    """
+    sig = types.intp(tickets)
+
+    def codegen(context, builder, signature, args):
+        array = context.make_array(signature.args[0])(context, builder, args[0])
+        one = context.get_constant(types.int64, 1)
+        return builder.atomic_rmw("add", array.data, one, "monotonic")
+
+    return sig, codegen
+
+
+def get_num_threads() -> int:
+    """Number of threads the calling thread may use: ``numba.set_num_threads`` or the default.
+
+    Unlike ``numba.get_num_threads``, this neither starts one of Numba's threading layers nor fails
+    where none can be loaded.
+    """
+    if not getattr(numba_parallel, "_is_initialized", True):
+        # Nothing was set: that would have started the layer.
+        return numba.config.NUMBA_NUM_THREADS
+    try:
+        # Numba's public function takes a lock that a fork may have left held.
+        n_threads = numba_parallel._get_num_threads()
+    except AttributeError:
+        n_threads = numba.get_num_threads()
+    return n_threads if n_threads > 0 else numba.config.NUMBA_NUM_THREADS
+
+
+class _Task:
+    """One helper's part in a run, done by a worker unless the caller withdraws it first.
+
+    Every step of the caller may be interrupted by Ctrl-C and then be repeated, hence who has the
+    task is told by one atomic ``setdefault`` instead of a lock that is taken but not noted.
+    """
+
+    __slots__ = ("_args", "_body", "_done", "_finished", "_owner", "_tickets", "error")
+
+    def __init__(self, body, tickets, args):
+        self._body, self._tickets, self._args = body, tickets, args
+        self.error = None
+        self._owner = {}
+        self._done = False
+        self._finished = threading.Lock()  # held until the worker is done
+        self._finished.acquire()
+
+    def work(self):
+        if self._owner.setdefault("is", "worker") != "worker":
+            return
+        try:
+            self._body(self._tickets, *self._args)
+        except BaseException as error:
+            self.error = error
+            _stop(self._tickets)
+        finally:
+            self._forget()
+            self._done = True
+            self._finished.release()
+
+    def withdraw_or_wait(self):
+        """Return when no worker is at it, nor ever will be."""
+        if self._owner.setdefault("is", "caller") == "caller":
+            self._forget()
+            return
+        while not self._done:
+            self._finished.acquire()
+
+    def _forget(self):
+        # Withdrawn tasks stay in the queue for a while: don't keep the caller's arrays.
+        self._body = self._tickets = self._args = None
+
+
+class _Pool:
+    """Threads that take tasks from a queue, asleep when there are none."""
+
+    def __init__(self):
+        self._tasks = SimpleQueue()
+        self._lock = threading.Lock()
+        self._n_workers = 0
+
+    def submit(self, task):
+        self._tasks.put(task)
+
+    def grow(self, n_workers):
+        """Have at least so many workers, or as many as the system grants."""
+        if self._n_workers >= n_workers:
+            return
+        with self._lock:
+            while self._n_workers < n_workers:
+                # Daemons, as nobody could tell them to end before the interpreter waits for them.
+                # They are idle then: whoever runs a kernel waits for its helpers.
+                worker = threading.Thread(
+                    target=_work, args=(self._tasks,), name="fastem", daemon=True
+                )
+                try:
+                    worker.start()
+                except RuntimeError:  # the system's limit, or the interpreter is shutting down
+                    return
+                self._n_workers += 1
+
+
+def _work(tasks):
+    while True:
+        tasks.get().work()
+
+
+_pool = _Pool()
+
+
+def _new_pool():
+    global _pool
+    _pool = _Pool()
+
+
+if hasattr(os, "register_at_fork"):
+    # Threads don't survive a fork, and another thread may have held the pool's lock.
+    os.register_at_fork(after_in_child=_new_pool)
+
+
+def _stop(tickets):
+    """Leave no chunk for the others to take."""
+    tickets[0] = np.iinfo(np.int64).max // 2
+
+
+def run(body: Callable, n_chunks: int, *args) -> None:
+    """Call ``body(tickets, *args)`` on several threads until all chunks are done.
+
+    As many threads as Numba would use take part, among them the caller, but never more than there
+    are chunks. Callable from any thread, also nested.
+
+    Parameters
+    ----------
+    body : kernel
+        Compiled function without the GIL that takes ``chunk = next_chunk(tickets)`` and works on
+        that chunk, until ``chunk >= n_chunks``. A call that gets no chunk must change nothing.
+    n_chunks : int
+        Number of chunks, for the number of threads only: ``body`` must know it by itself.
+    *args
+        Passed to ``body``.
+
+    Raises
+    ------
+    BaseException
+        What ``body`` raises on any thread, once it has ended on all. The chunks not begun by then
+        are left out.
+    """
+    tickets = np.zeros(1, np.int64)
+    n_helpers = min(get_num_threads(), n_chunks) - 1
+    if n_helpers <= 0:
+        body(tickets, *args)
+        return
+    if not getattr(body, "overloads", True):
+        # Compile before the helpers start, by a call that gets no chunk.
+        exhausted = np.empty(1, np.int64)
+        _stop(exhausted)
+        body(exhausted, *args)
+    pool = _pool
+    pool.grow(n_helpers)
+    tasks = [_Task(body, tickets, args) for _ in range(n_helpers)]
+    try:
+        try:
+            for task in tasks:
+                pool.submit(task)
+            body(tickets, *args)
+        except BaseException:
+            _stop(tickets)
+            raise
+        finally:
+            _wait(tasks, tickets)
+    except BaseException:
+        # Ctrl-C may also arrive on the way into the first _wait.
+        _wait(tasks, tickets)
+        raise
+    for task in tasks:
+        if task.error is not None:
+            raise task.error
+
+
+def _wait(tasks, tickets):
+    """Wait for all helpers, whatever interrupts: they write to the caller's arrays."""
+    interrupt = None
+    waiting = True
+    while waiting:
+        try:
+            for task in tasks:
+                task.withdraw_or_wait()
+            waiting = False
+        except BaseException as error:
+            interrupt = error
+            _stop(tickets)
+    if interrupt is not None:
+        raise interrupt
