@@ -1,0 +1,110 @@
+"""The examples, run as a newcomer runs them."""
+
+import importlib.util
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+EXAMPLES = Path(__file__).parent.parent / "examples"
+
+
+def run_example(name, *arguments):
+    """Run an example in its own process."""
+    command = [sys.executable, str(EXAMPLES / name), *map(str, arguments)]
+    return subprocess.run(command, capture_output=True, text=True, timeout=300)
+
+
+@pytest.fixture
+def photograph(tmp_path):
+    """A small picture with many colours, in a file whose name has a space."""
+    rng = np.random.default_rng(0)
+    y, x = np.mgrid[:40, :60]
+    pixels = np.stack([4 * x, 6 * y, 2 * (x + y)], axis=-1) + rng.integers(0, 9, (40, 60, 3))
+    path = tmp_path / "a picture.png"
+    Image.fromarray(pixels.clip(0, 255).astype(np.uint8)).save(path)
+    return path
+
+
+def test_compress_image(photograph, tmp_path):
+    output = tmp_path / "new" / "folder"
+    done = run_example("compress_image.py", photograph, "--colours", 12, "--output", output)
+    assert done.returncode == 0, done.stderr
+    assert done.stderr == ""
+
+    original = np.asarray(Image.open(photograph)).astype(float)
+    compressed = Image.open(output / "a picture-12-colours.png")
+    assert compressed.mode == "P"
+    assert len(compressed.getpalette()) == 3 * 12
+    assert set(np.unique(np.asarray(compressed))) == set(range(12))
+    colours = np.asarray(compressed.convert("RGB")).astype(float)
+
+    error = np.mean((original - colours) ** 2)
+    ours, theirs = re.search(r"mean squared error +(\S+) +(\S+)", done.stdout).groups()
+    assert float(ours) == pytest.approx(error, abs=1e-4)
+    assert float(theirs) == pytest.approx(error, abs=1e-4)
+    ours, theirs = re.search(r"iterations +(\d+) +(\d+)", done.stdout).groups()
+    assert ours == theirs
+
+    for path in (photograph, output / "a picture-12-colours.png"):
+        assert re.search(rf"{path.name} +{path.stat().st_size:,}\n", done.stdout)
+    assert f"{40 * 60 * 3:,}\n" in done.stdout
+
+    both = np.asarray(Image.open(output / "a picture-12-colours-side-by-side.png"))
+    np.testing.assert_array_equal(both[:, :60], original)
+    np.testing.assert_array_equal(both[:, -60:], colours)
+
+
+def test_compress_image_alone(photograph, tmp_path):
+    done = run_example("compress_image.py", photograph, "--no-comparison", "--output", tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert "scikit-learn" not in done.stdout
+    assert (tmp_path / "a picture-64-colours.png").exists()
+
+
+def test_compress_image_takes_greyscale(tmp_path):
+    path = tmp_path / "grey.png"
+    Image.fromarray(np.arange(256, dtype=np.uint8).reshape(16, 16)).save(path)
+    done = run_example("compress_image.py", path, "--colours", 4, "--output", tmp_path)
+    assert done.returncode == 0, done.stderr
+    # 256 levels in four runs of 64: the mean of the squares 0.5², 1.5² … 31.5², with centres
+    # such as 31.5 rounded to a whole level
+    error = float(re.search(r"mean squared error +(\S+)", done.stdout).group(1))
+    assert error == pytest.approx((64**2 - 1) / 12 + 0.25, abs=1)
+
+
+@pytest.fixture
+def complaint(capsys):
+    """A function that runs the example in this process and returns its one line of error."""
+    spec = importlib.util.spec_from_file_location("compress", EXAMPLES / "compress_image.py")
+    example = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(example)
+
+    def run(*arguments):
+        try:
+            status = example.main([str(argument) for argument in arguments])
+        except SystemExit as stop:
+            status = stop.code
+        assert status == 2
+        return capsys.readouterr().err.strip().splitlines()[-1]
+
+    return run
+
+
+def test_compress_image_complains(photograph, tmp_path, complaint):
+    text = tmp_path / "notes.txt"
+    text.write_text("no picture")
+    plain = tmp_path / "plain.png"
+    Image.new("RGB", (8, 8), "red").save(plain)
+
+    assert "can't read" in complaint(tmp_path / "missing.jpg")
+    assert "can't read" in complaint(text)
+    assert "can't read" in complaint(tmp_path)
+    assert "only 1 distinct colours" in complaint(plain, "--colours", 2)
+    assert "2 to 256 colours, not 257" in complaint(photograph, "--colours", 257)
+    assert "2 to 256 colours, not 1" in complaint(photograph, "--colours", 1)
+    assert "can't write" in complaint(photograph, "--output", text)
