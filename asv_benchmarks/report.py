@@ -6,14 +6,12 @@ whatever is compiled or loaded at first use is left out, and the median of sever
 
 import argparse
 import json
-import os
 import sys
 from pathlib import Path
 
 import numpy as np
 
-from . import measure
-from .benchmarks import data
+from .benchmarks import data, measure
 from .benchmarks.peers import MAX_ITER, PEERS, Fit, Peer, fit_fastem, inertia
 
 FOLDER = Path(__file__).parent
@@ -52,8 +50,8 @@ def parse(argv: list[str] | None) -> argparse.Namespace:
     add("--dtype", nargs="+", choices=data.DTYPES, help="default: both")
     add("--peers", nargs="*", choices=list(PEERS), default=list(PEERS), help="default: all")
     add("--algorithms", nargs="*", default=["auto"], help="of fastem; ratios use the first")
-    add("--repeats", type=int, help="fits of each (default: 3 to 9, and 1 of those above 20 s)")
-    add("--threads", type=int, default=os.cpu_count(), help="default: all CPUs")
+    add("--repeats", type=int, help="fits of each (default: 3 to 50, and 1 of those above 20 s)")
+    add("--threads", type=int, default=measure.N_THREADS, help="default: all CPUs")
     add("--quick", action="store_true", help="a twentieth of the rows, one fit of each")
     add("--remeasure-peers", action="store_true", help="don't use the peers' remembered times")
     add("--save", metavar="FILE", help="save all figures as JSON")
@@ -120,7 +118,7 @@ def measure_cell(
         runs[fastem_name(algorithm)] = lambda name=algorithm: fit_fastem(X, init, name)
     figures = dict(known)
     load = measure.OthersLoad()
-    timed = measure.time_in_turns(runs, options.repeats)
+    timed = measure.in_turns(runs, options.repeats)
     others = round(load.share(), 3)
     for name, (times, fit) in timed.items():
         assert isinstance(fit, Fit)
@@ -147,21 +145,24 @@ class PeerTimes:
     def __init__(self, machine: dict[str, str], fresh: bool):
         self.machine = f"{machine['cpu']}, {machine['threads']} threads"
         self.fresh = fresh
-        self.times = json.loads(PEER_TIMES.read_text()) if PEER_TIMES.exists() else {}
 
-    def _key(self, cell: data.Cell, peer: Peer, quick: bool) -> str:
+    @staticmethod
+    def _read() -> dict[str, dict]:
+        return json.loads(PEER_TIMES.read_text()) if PEER_TIMES.exists() else {}
+
+    def _key(self, cell: data.Cell, peer: Peer) -> str:
         return "; ".join([self.machine, f"{peer.name} {peer.version}", *map(str, cell)])
 
     def find(self, cell: data.Cell, peer: Peer, quick: bool) -> dict | None:
         """Return a peer's figures of an earlier run, or None."""
-        return None if self.fresh or quick else self.times.get(self._key(cell, peer, quick))
+        return None if self.fresh or quick else self._read().get(self._key(cell, peer))
 
     def keep(self, cell: data.Cell, peer: Peer, quick: bool, figures: dict) -> None:
         """Remember a peer's figures."""
         if not quick:
-            self.times[self._key(cell, peer, quick)] = figures
+            times = self._read() | {self._key(cell, peer): figures}
             PEER_TIMES.parent.mkdir(exist_ok=True)
-            PEER_TIMES.write_text(json.dumps(self.times, indent=1))
+            PEER_TIMES.write_text(json.dumps(times, indent=1) + "\n")
 
 
 # What is said of a cell

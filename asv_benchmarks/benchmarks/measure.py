@@ -14,9 +14,11 @@ import numpy as np
 import psutil
 from threadpoolctl import threadpool_limits
 
+N_THREADS = int(os.environ.get("FASTEM_BENCHMARK_THREADS", 0)) or os.cpu_count()
+
 
 @contextlib.contextmanager
-def threads(count: int) -> Iterator[None]:
+def threads(count: int = N_THREADS) -> Iterator[None]:
     """Hold every library to `count` threads."""
     import numba
 
@@ -37,10 +39,10 @@ def wanted_repeats(first_time: float) -> int:
     """Return how often to time something that took `first_time` seconds at first."""
     if first_time > 20:
         return 1
-    return int(np.clip(3 / first_time, 3, 9))
+    return int(np.clip(2 / first_time, 3, 50))
 
 
-def time_in_turns(
+def in_turns(
     runs: dict[str, Callable[[], object]], repeats: int | None = None
 ) -> dict[str, tuple[list[float], object]]:
     """Time functions in turns, so that a slow minute of the machine hits all of them.

@@ -1,0 +1,62 @@
+"""Whole K-means fits from given centres: their time, and their ratio to the fastest peer's."""
+
+from . import data, measure
+from .peers import MAX_ITER, PEERS, fit_fastem, inertia
+
+CELLS = {f"{cell.shape_name} {cell.kind} {cell.dtype}": cell for cell in data.all_cells()}
+
+
+class KMeansFit:
+    """A twentieth of the published rows: quick enough for every commit."""
+
+    shrink = 20
+    params = [name for name, cell in CELLS.items() if cell.kind in ("overlapping", "image")]
+    param_names = ("cell",)
+    timeout = 600
+
+    def setup(self, name):
+        cell = CELLS[name]
+        cell = cell._replace(rows=max(cell.rows // self.shrink, 2 * cell.clusters))
+        self.X = data.make_rows(cell)[: cell.rows]
+        self.init = data.starting_centers(self.X, cell.clusters)
+        self.time_fit(name)  # compiles what this fit needs
+
+    def time_fit(self, name):
+        with measure.threads():
+            return fit_fastem(self.X, self.init)
+
+    def _peer_fits(self):
+        """Return a function for each peer that fits it as long as scikit-learn's Lloyd takes."""
+        n_iter = PEERS["lloyd"].fit(self.X, self.init, MAX_ITER).n_iter
+        return {
+            peer.name: lambda fit=peer.fit: fit(self.X, self.init, n_iter)
+            for peer in PEERS.values()
+            if peer.version and self.X.dtype.name in peer.dtypes
+        }
+
+    def track_ratio_to_fastest_peer(self, name):
+        with measure.threads():
+            runs = {**self._peer_fits(), "fastem": lambda: fit_fastem(self.X, self.init)}
+            for run in runs.values():
+                run()
+            timed = measure.in_turns(runs)
+        seconds = {name: measure.median(times) for name, (times, _) in timed.items()}
+        ours = seconds.pop("fastem")
+        return min(seconds.values()) / ours
+
+    def track_relative_inertia(self, name):
+        """Return the inertia over scikit-learn's: no speed shall be bought with worse answers."""
+        ours = inertia(self.X, self.time_fit(name).centers)
+        theirs = inertia(self.X, PEERS["lloyd"].fit(self.X, self.init, MAX_ITER).centers)
+        return ours / theirs
+
+    track_ratio_to_fastest_peer.unit = "x"
+    track_relative_inertia.unit = "x"
+
+
+class KMeansFitFull(KMeansFit):
+    """The published cells, whole: minutes each. Chosen by `--bench Full`."""
+
+    shrink = 1
+    params = list(CELLS)
+    timeout = 3600
