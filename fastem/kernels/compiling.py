@@ -3,6 +3,7 @@
 import contextlib
 
 import numba
+from numba.extending import overload
 
 try:
     from fastem.kernels.cache import DiskCache
@@ -44,7 +45,21 @@ def inline(function):
     dispatcher
         As for :func:`kernel`.
     """
-    return _cached(numba.njit(**_OPTIONS, forceinline=True)(function))
+    # Without reference counts: their atomic increments on every array argument cost more than a
+    # small function does. It must not allocate, then.
+    return _cached(numba.njit(**_OPTIONS, forceinline=True, _nrt=False)(function))
+
+
+def variant(function):
+    """Register an implementation of a placeholder that kernels call, chosen by argument types.
+
+    Parameters
+    ----------
+    function : function
+        The placeholder. The decorated function takes its arguments' Numba types and returns the
+        implementation for them, or None. Implementations are inlined and must not allocate.
+    """
+    return overload(function, jit_options={**_OPTIONS, "forceinline": True, "_nrt": False})
 
 
 def _cached(dispatcher):

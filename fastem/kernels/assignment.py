@@ -1,0 +1,178 @@
+"""The nearest and the second nearest centre of every row of a tile.
+
+With the rows and centres taken relative to an origin, ``|x - c|^2 = |x|^2 + 2 s`` with the *score*
+``s = |c|^2 / 2 - x.c``: the least score is the nearest centre. A block of rows and ``BLOCK``
+centres is accumulated in registers, feature by feature, and compared at once.
+"""
+
+import numpy as np
+from llvmlite import ir
+from numba import types
+from numba.core import cgutils
+from numba.extending import intrinsic
+
+from fastem.kernels.simd import (
+    LANES,
+    TILE,
+    WIDE_REGISTER_FILE,
+    data_pointer,
+    fma,
+    load_at,
+    maximum,
+    minimum,
+    splat,
+    store_at,
+)
+
+BLOCK = 4  # centres accumulated together
+VECTORS = 4 if WIDE_REGISTER_FILE else 2  # vectors of rows accumulated together
+
+
+def pack_centers(centers):
+    """Centres as the kernels read them.
+
+    Parameters
+    ----------
+    centers : ndarray of shape (n_clusters, n_features), float32
+
+    Returns
+    -------
+    negated : ndarray of shape (n_clusters + 1, n_features), float32
+        ``-centers`` and a row of zeros.
+    half_norms : ndarray of shape (n_clusters + 1,), float32
+        ``|c|^2 / 2``, and infinity: the padding's score, which is never the least.
+    """
+    n_clusters, n_features = centers.shape
+    negated = np.zeros((n_clusters + 1, n_features), np.float32)
+    np.negative(centers, out=negated[:-1])
+    half_norms = np.full(n_clusters + 1, np.inf, np.float32)
+    wide = centers.astype(np.float64)
+    half_norms[:-1] = 0.5 * np.einsum("ij,ij->i", wide, wide)
+    return negated, half_norms
+
+
+def pad_order(indices, padding):
+    """Centre numbers, filled up to whole blocks with ``padding``, the number of no centre."""
+    n = len(indices)
+    order = np.full(-(-n // BLOCK) * BLOCK, padding, np.int32)
+    order[:n] = indices
+    return order
+
+
+def _constant(value):
+    return ir.Constant(ir.IntType(64), value)
+
+
+@intrinsic
+def squared_norms(typingctx, tile, n_features, norms):
+    """Write each lane's sum of squares to ``norms`` (TILE values)."""
+    sig = types.void(tile, types.intp, norms)
+
+    def codegen(context, builder, signature, args):
+        x = data_pointer(context, builder, signature.args[0], args[0])
+        output = data_pointer(context, builder, signature.args[2], args[2])
+        vector = ir.VectorType(ir.FloatType(), LANES)
+        n_vectors = TILE // LANES
+        sums = [
+            cgutils.alloca_once_value(builder, ir.Constant(vector, [0.0] * LANES))
+            for _ in range(n_vectors)
+        ]
+        for slot in sums:
+            builder.store(ir.Constant(vector, [0.0] * LANES), slot)
+        with cgutils.for_range(builder, args[1]) as loop:
+            at = builder.mul(loop.index, _constant(TILE))
+            for v, slot in enumerate(sums):
+                value = load_at(builder, x, builder.add(at, _constant(v * LANES)), vector, 64)
+                builder.store(fma(builder, value, value, builder.load(slot)), slot)
+        for v, slot in enumerate(sums):
+            store_at(builder, builder.load(slot), output, _constant(v * LANES), 4)
+        return context.get_dummy_value()
+
+    return sig, codegen
+
+
+@intrinsic
+def nearest_two(
+    typingctx, tile, n_features, centers, half_norms, order, start, stop, best, second, labels
+):
+    """Write each lane's least and second least score, and the centre of the least.
+
+    ``order[start:stop]`` are the centres to compare (whole blocks); among equal scores the one
+    that comes first in it wins. ``best``, ``second`` and ``labels`` have TILE values.
+    """
+    integer = types.intp
+    sig = types.void(
+        tile, integer, centers, half_norms, order, integer, integer, best, second, labels
+    )
+
+    def codegen(context, builder, signature, args):
+        def pointer(i):
+            return data_pointer(context, builder, signature.args[i], args[i])
+
+        x, c, norms, numbers = pointer(0), pointer(2), pointer(3), pointer(4)
+        outputs = [pointer(i) for i in (7, 8, 9)]
+        n_features, start, stop = args[1], args[5], args[6]
+        single = ir.FloatType()
+        vector = ir.VectorType(single, LANES)
+        label_vector = ir.VectorType(ir.IntType(32), LANES)
+        infinity = splat(builder, ir.Constant(single, float("inf")), LANES)
+
+        with cgutils.for_range_slice(
+            builder, _constant(0), _constant(TILE), _constant(VECTORS * LANES), ir.IntType(64)
+        ) as (lane, _):
+            least = [cgutils.alloca_once_value(builder, infinity) for _ in range(VECTORS)]
+            runner_up = [cgutils.alloca_once_value(builder, infinity) for _ in range(VECTORS)]
+            nearest = [cgutils.alloca_once(builder, label_vector) for _ in range(VECTORS)]
+            for v in range(VECTORS):
+                builder.store(infinity, least[v])
+                builder.store(infinity, runner_up[v])
+                builder.store(ir.Constant(label_vector, [0] * LANES), nearest[v])
+
+            with cgutils.for_range_slice(
+                builder, start, stop, _constant(BLOCK), ir.IntType(64)
+            ) as (j, _):
+                which = [
+                    builder.load(builder.gep(numbers, [builder.add(j, _constant(i))]))
+                    for i in range(BLOCK)
+                ]
+                bases = []
+                sums = []
+                for number in which:
+                    wide = builder.sext(number, ir.IntType(64))
+                    bases.append(builder.gep(c, [builder.mul(wide, n_features)]))
+                    norm = splat(builder, builder.load(builder.gep(norms, [wide])), LANES)
+                    row = [cgutils.alloca_once(builder, vector) for _ in range(VECTORS)]
+                    for slot in row:
+                        builder.store(norm, slot)
+                    sums.append(row)
+                with cgutils.for_range(builder, n_features) as loop:
+                    at = builder.add(builder.mul(loop.index, _constant(TILE)), lane)
+                    rows = [
+                        load_at(builder, x, builder.add(at, _constant(v * LANES)), vector, 64)
+                        for v in range(VECTORS)
+                    ]
+                    for base, row in zip(bases, sums, strict=True):
+                        value = builder.load(builder.gep(base, [loop.index]))
+                        value = splat(builder, value, LANES)
+                        for v in range(VECTORS):
+                            builder.store(
+                                fma(builder, rows[v], value, builder.load(row[v])), row[v]
+                            )
+                for number, row in zip(which, sums, strict=True):
+                    number = splat(builder, number, LANES)
+                    for v in range(VECTORS):
+                        score, old = builder.load(row[v]), builder.load(least[v])
+                        closer = builder.fcmp_ordered("<", score, old)
+                        label = builder.select(closer, number, builder.load(nearest[v]))
+                        builder.store(label, nearest[v])
+                        loser = maximum(builder, score, old)
+                        loser = minimum(builder, loser, builder.load(runner_up[v]))
+                        builder.store(loser, runner_up[v])
+                        builder.store(builder.select(closer, score, old), least[v])
+            for v in range(VECTORS):
+                at = builder.add(lane, _constant(v * LANES))
+                for slots, output in zip((least, runner_up, nearest), outputs, strict=True):
+                    store_at(builder, builder.load(slots[v]), output, at, 4)
+        return context.get_dummy_value()
+
+    return sig, codegen

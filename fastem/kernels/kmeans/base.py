@@ -1,0 +1,195 @@
+"""What the exact K-means algorithms share."""
+
+from typing import NamedTuple
+
+import numpy as np
+
+from fastem.kernels.arrays import read_only
+from fastem.kernels.assignment import pack_centers, pad_order
+from fastem.kernels.chunks import row_chunks
+from fastem.kernels.kmeans.sums import chunk_inertia, update_sums
+from fastem.kernels.parallel import run
+from fastem.kernels.simd import LANES
+
+# A chunk lists up to this share of its rows as moved; beyond it, sums are made anew.
+_MOVED_SHARE = 1 / 8
+
+# Partial sums take up to this share of the data's memory, and there are at most so many.
+_SUMS_SHARE, _MOST_GROUPS = 1 / 32, 16
+
+
+class Frame(NamedTuple):
+    """The coordinates a fit works in.
+
+    Parameters
+    ----------
+    origin : ndarray of shape (n_features,), float64
+        Subtracted from every row; its values are exact in the data's dtype.
+    scale : float
+        A power of two that brings the rows' root mean square near one, so that squares neither
+        overflow nor vanish in float32. Used inside kernels only.
+    """
+
+    origin: np.ndarray
+    scale: float
+
+
+class Statistics(NamedTuple):
+    """What the M-step needs of the rows; the statistics of two parts of the data add up.
+
+    Parameters
+    ----------
+    sums : ndarray of shape (n_clusters, n_features), float64
+        Sum of ``w * (x - origin)`` over each cluster's rows.
+    weights : ndarray of shape (n_clusters,), float64
+        Sum of the weights of each cluster's rows.
+    n_changed : int
+        Rows whose cluster differs from that of the previous pass.
+    """
+
+    sums: np.ndarray
+    weights: np.ndarray
+    n_changed: int
+
+
+class Algorithm:
+    """Assigns a part's rows to the nearest centres, pass after pass, and keeps their sums.
+
+    Parameters
+    ----------
+    X : ndarray of shape (n_rows, n_features), float32 or float64, C-contiguous, or CSR matrix
+    sample_weight : None or ndarray of shape (n_rows,), float64
+    n_clusters : int
+    frame : Frame
+
+    Attributes
+    ----------
+    labels : ndarray of shape (n_rows,), int32
+        Each row's cluster after the last pass; -1 before the first.
+    """
+
+    def __init__(self, X, sample_weight, n_clusters, frame):
+        n_rows, n_features = X.shape
+        self.labels = np.full(n_rows, -1, np.int32)
+        self._rows = self._as_kernel_rows(X)
+        self._weight = read_only(
+            np.empty(0) if sample_weight is None else np.asarray(sample_weight, np.float64)
+        )
+        self._frame = frame
+        self._origin = np.ascontiguousarray(frame.origin, np.float64)
+        self._chunk_rows, self._n_chunks = row_chunks(n_rows)
+        self._capacity = int(self._chunk_rows * _MOVED_SHARE)
+        self._moved_rows = np.empty(self._n_chunks * self._capacity, np.int32)
+        self._moved_from = np.empty(self._n_chunks * self._capacity, np.int32)
+        self._n_moved = np.zeros(self._n_chunks, np.int64)
+        one_group = n_clusters * (n_features + 1) * 8
+        n_groups = int(_SUMS_SHARE * self._nbytes(X) // one_group)
+        n_groups = max(1, min(_MOST_GROUPS, self._n_chunks, n_groups))
+        self._sums = np.zeros((n_groups, n_clusters, n_features))
+        self._weights = np.zeros((n_groups, n_clusters))
+
+    def assign(self, centers):
+        """Assign every row to its nearest centre.
+
+        Parameters
+        ----------
+        centers : ndarray of shape (n_clusters, n_features), float64
+            Relative to the frame's origin.
+
+        Returns
+        -------
+        Statistics
+        """
+        self._pass(np.ascontiguousarray(centers, np.float64))
+        n_groups = len(self._sums)
+        run(
+            update_sums,
+            n_groups,
+            n_groups,
+            self._rows,
+            self._origin,
+            self._weight,
+            self.labels,
+            self._chunk_rows,
+            self._moved_rows,
+            self._moved_from,
+            self._n_moved,
+            self._capacity,
+            self._sums,
+            self._weights,
+        )
+        return Statistics(
+            self._sums.sum(axis=0), self._weights.sum(axis=0), int(self._n_moved.sum())
+        )
+
+    def inertia(self, centers):
+        """Weighted sum of squared distances of the rows to their own centres, in float64."""
+        centers = np.ascontiguousarray(centers, np.float64)
+        partial = np.empty(self._n_chunks)
+        run(
+            chunk_inertia,
+            self._n_chunks,
+            self._n_chunks,
+            self._chunk_rows,
+            self._rows,
+            self._origin,
+            self._weight,
+            self.labels,
+            centers,
+            np.einsum("ij,ij->i", centers, centers),
+            partial,
+        )
+        return float(partial.sum())
+
+    def _as_kernel_rows(self, X):
+        """The rows as the kernels take them."""
+        raise NotImplementedError
+
+    def _nbytes(self, X):
+        raise NotImplementedError
+
+    def _pass(self, centers):
+        """Write ``labels`` and the lists of rows that moved."""
+        raise NotImplementedError
+
+
+class Packed(NamedTuple):
+    """The centres of one pass, as kernels over dense rows take them.
+
+    ``negated`` and ``half_norms`` as :func:`pack_centers` returns them (scaled float32); ``exact``
+    are the centres transposed in float64; ``rounding`` and ``radius`` as ``rounding.py`` says.
+    """
+
+    negated: np.ndarray
+    half_norms: np.ndarray
+    exact: np.ndarray
+    rounding: np.float32
+    radius: np.float32
+
+
+class DenseAlgorithm(Algorithm):
+    """An algorithm whose kernels compare tiles of dense rows in float32."""
+
+    def __init__(self, X, sample_weight, n_clusters, frame):
+        super().__init__(X, sample_weight, n_clusters, frame)
+        n_features = X.shape[1]
+        self._scale = X.dtype.type(frame.scale)
+        self._shift = np.zeros(n_features + LANES, X.dtype)
+        self._shift[:n_features] = -self._origin * frame.scale
+        self._order = pad_order(np.arange(n_clusters), n_clusters)
+
+    def _as_kernel_rows(self, X):
+        return read_only(X)
+
+    def _nbytes(self, X):
+        return X.nbytes
+
+    def _pack(self, centers):
+        scaled = (centers * self._frame.scale).astype(np.float32)
+        negated, half_norms = pack_centers(scaled)
+        radius = np.sqrt(2.0 * half_norms[:-1].max()) * np.float32(1.001)
+        # Beyond n u = 0.05 the bound on the rounding breaks down: compare all in float64.
+        rounding = (centers.shape[1] + 8) * 2.0**-24
+        rounding = 1.06 * rounding if rounding < 0.05 else np.inf
+        exact = np.ascontiguousarray(centers.T)
+        return Packed(negated, half_norms, exact, np.float32(rounding), np.float32(radius))

@@ -1,0 +1,189 @@
+"""Hamerly's algorithm, with one number a row.
+
+G. Hamerly, "Making k-means even faster", SDM 2010. The gap between a row's second nearest and
+nearest centre shrinks by no more than what its own centre and the fastest other one have moved
+since. The sum of these drifts is kept per cluster, so that a row's bound is written once, when
+it is compared, and only read afterwards. Rows that fail the test are gathered into full tiles.
+"""
+
+import numpy as np
+
+from fastem.kernels.assignment import nearest_two, squared_norms
+from fastem.kernels.compiling import inline, kernel
+from fastem.kernels.kmeans.base import DenseAlgorithm
+from fastem.kernels.kmeans.moves import move_row, move_tile
+from fastem.kernels.kmeans.rounding import distance_gaps, nearest_exactly
+from fastem.kernels.parallel import next_chunk, run
+from fastem.kernels.simd import LANES, TILE, bits, broadcast, count_bits, first_bit, load
+from fastem.kernels.tiles import aligned_empty, gather_tile, load_tile
+
+# Where more than this share of a chunk's rows fails, a pass over all of them is cheaper.
+_FULL_SHARE = 0.55
+
+# Covers four roundings to float32: two of the drifts, of their sum with the gap, and this one.
+_DOWN = np.float32(1 - 2.0**-21)
+
+
+@inline
+def count_failing(start, stop, bounds, drift, greatest, labels):
+    """How many rows' bounds do not exceed their cluster's drift; with few, at most so many."""
+    n_suspects = 0
+    whole = start + (stop - start) // LANES * LANES
+    for first in range(start, whole, LANES):
+        below = bits(load(bounds, first, LANES) <= broadcast(greatest, LANES))
+        n_suspects += np.intp(count_bits(below))
+    if n_suspects <= _FULL_SHARE * (stop - start):
+        return n_suspects
+    n_failing = 0
+    for row in range(start, stop):
+        n_failing += bounds[row] <= drift[labels[row]]
+    return n_failing
+
+
+@inline
+def list_failing(start, stop, bounds, drift, greatest, labels, failed):
+    """List the rows whose bounds do not exceed their cluster's drift; return their number.
+
+    Vectors of rows are held against the greatest drift first: few need their own.
+    """
+    n_failed = 0
+    whole = start + (stop - start) // LANES * LANES
+    for first in range(start, whole, LANES):
+        suspects = bits(load(bounds, first, LANES) <= broadcast(greatest, LANES))
+        while suspects != np.uint64(0):
+            row = first + np.intp(first_bit(suspects))
+            suspects &= suspects - np.uint64(1)
+            failed[n_failed] = row
+            n_failed += bounds[row] <= drift[labels[row]]
+    for row in range(whole, stop):
+        failed[n_failed] = row
+        n_failed += bounds[row] <= drift[labels[row]]
+    return n_failed
+
+
+@kernel
+def hamerly_pass(
+    tickets,
+    n_chunks,
+    chunk_rows,
+    X,
+    origin,
+    scale,
+    shift,
+    order,
+    packed,
+    drift,
+    bounds,
+    labels,
+    moved_rows,
+    moved_from,
+    n_moved,
+    capacity,
+):
+    negated, half_norms, exact, rounding, radius = packed
+    n_rows, n_features = X.shape
+    tile = aligned_empty(n_features * TILE)
+    norms, best, second = aligned_empty(TILE), aligned_empty(TILE), aligned_empty(TILE)
+    gaps = aligned_empty(TILE)
+    nearest = np.empty(TILE, np.int32)
+    rows = np.empty(TILE, np.int32)
+    failed = np.empty(chunk_rows + TILE, np.int32)
+    distances = np.empty(exact.shape[1])
+    greatest = drift.max()
+    while True:
+        chunk = next_chunk(tickets)
+        if chunk >= n_chunks:
+            return
+        start, stop = chunk * chunk_rows, min((chunk + 1) * chunk_rows, n_rows)
+        moved = 0
+        full = labels[start] < 0
+        if not full:
+            n_failed = count_failing(start, stop, bounds, drift, greatest, labels)
+            full = n_failed > _FULL_SHARE * (stop - start)
+        n_failed = stop - start
+        if not full:
+            n_failed = list_failing(start, stop, bounds, drift, greatest, labels, failed)
+        for t in range(0, n_failed, TILE):
+            n_lanes = min(TILE, n_failed - t)
+            if full:
+                load_tile(X, start + t, scale, shift, rows, tile)
+            else:
+                for lane in range(TILE):
+                    rows[lane] = failed[t + min(lane, n_lanes - 1)]
+                gather_tile(X, rows, scale, shift, tile)
+            squared_norms(tile, n_features, norms)
+            nearest_two(
+                tile, n_features, negated, half_norms, order, 0, len(order), best, second, nearest
+            )
+            undecided = distance_gaps(norms, best, second, rounding, radius, gaps)
+            while undecided != np.uint64(0):
+                lane = np.intp(first_bit(undecided))
+                undecided &= undecided - np.uint64(1)
+                row = min(start + t + lane, n_rows - 1) if full else np.intp(rows[lane])
+                nearest[lane], least, runner_up = nearest_exactly(
+                    X, row, origin, exact, distances
+                )
+                gap = (np.sqrt(runner_up) - np.sqrt(least)) * np.float64(scale)
+                gaps[lane] = np.float32(min(gap, 1e30)) * np.float32(1 - 1e-6)
+            if full:
+                moved = move_tile(
+                    start + t, nearest, labels, moved_rows, moved_from, moved,
+                    chunk * capacity, capacity,
+                )
+                for lane in range(n_lanes):
+                    bounds[start + t + lane] = (gaps[lane] + drift[nearest[lane]]) * _DOWN
+            else:
+                for lane in range(n_lanes):
+                    row = rows[lane]
+                    label = nearest[lane]
+                    if labels[row] != label:
+                        moved = move_row(
+                            row, label, labels, moved_rows, moved_from, moved,
+                            chunk * capacity, capacity,
+                        )
+                    bounds[row] = (gaps[lane] + drift[label]) * _DOWN
+        n_moved[chunk] = moved
+
+
+class Hamerly(DenseAlgorithm):
+    """Skips the rows whose nearest centre can't have changed."""
+
+    name = "hamerly"
+
+    def __init__(self, X, sample_weight, n_clusters, frame):
+        super().__init__(X, sample_weight, n_clusters, frame)
+        self._bounds = np.zeros(len(X), np.float32)
+        self._drift = np.zeros(n_clusters)
+        self._previous = None
+
+    def _add_drift(self, centers):
+        """Sum of what each cluster's centre and its fastest rival have moved so far."""
+        if self._previous is not None:
+            moved = np.sqrt(((centers - self._previous) ** 2).sum(axis=1)) * self._frame.scale
+            fastest = np.argmax(moved)
+            rival = np.full(len(moved), moved[fastest])
+            rival[fastest] = np.max(np.delete(moved, fastest), initial=0.0)
+            self._drift += (moved + rival) * (1 + 1e-9)
+        self._previous = centers.copy()
+        return self._drift.astype(np.float32)
+
+    def _pass(self, centers):
+        run(
+            hamerly_pass,
+            self._n_chunks,
+            self._n_chunks,
+            self._chunk_rows,
+            self._rows,
+            self._origin,
+            self._scale,
+            self._shift,
+            self._order,
+            self._pack(centers),
+            self._add_drift(centers),
+            self._bounds,
+            self.labels,
+            self._moved_rows,
+            self._moved_from,
+            self._n_moved,
+            self._capacity,
+        )

@@ -1,0 +1,129 @@
+"""From float32 scores to decisions that float64 would make too.
+
+A tile's scores are computed in float32 with an error of at most ``E``; where the least and the
+second least are closer than their errors, the row is compared again in float64. Everywhere else
+the margin proves that float64 would choose the same centre.
+
+With ``e = 1.06 (n_features + 8) u``, ``u = 2^-24`` (Higham 2002, section 3.1; 8 covers the
+conversion of rows and centres), a score errs by at most ``e |c| (|x| + |c|)``. Centres with
+``|c| <= 4 |x|`` obey the bound with the least of the greatest ``|c|`` and ``4 |x|`` in |c|'s
+place; any other's score is at least ``|c|^2 / 4``, so that it errs by at most ``5 e`` of itself.
+"""
+
+import numpy as np
+
+from fastem.kernels.compiling import inline
+from fastem.kernels.simd import (
+    LANES,
+    TILE,
+    bits,
+    broadcast,
+    greater,
+    lesser,
+    load,
+    multiply_add,
+    square_root,
+    store,
+    where,
+)
+
+_FAR = np.float32(1e30)
+
+
+@inline
+def _margin(squares, second, rounding, radius):
+    """How far apart two scores must be for float32 to tell them apart, and ``second`` finite.
+
+    ``2 E`` with ``|c| |x| <= (|c|^2 + |x|^2) / 2``, which spares a square root.
+    """
+    e = broadcast(rounding, LANES)
+    second = lesser(second, broadcast(_FAR, LANES))  # infinite where there is one centre only
+    greatest = broadcast(radius * radius, LANES)
+    limit = squares * broadcast(np.float32(16), LANES)
+    margin = e * multiply_add(
+        broadcast(np.float32(3), LANES), lesser(greatest, limit), squares
+    )
+    size = greater(second, broadcast(np.float32(0), LANES) - second)
+    far = multiply_add(e * size, broadcast(np.float32(12), LANES), margin)
+    return where(limit < greatest, far, margin), second
+
+
+@inline
+def undecided_lanes(norms, best, second, rounding, radius):
+    """The lanes of a tile whose nearest centre float32 can't tell, as the bits of a uint64.
+
+    Parameters
+    ----------
+    norms, best, second : float32 arrays of TILE values
+        Squared norms of the rows, least and second least scores.
+    rounding, radius : float32
+        ``e`` and the greatest norm of a centre.
+    """
+    undecided = np.uint64(0)
+    for lane in range(0, TILE, LANES):
+        squares = load(norms, lane, LANES)
+        margin, s2 = _margin(squares, load(second, lane, LANES), rounding, radius)
+        decided = margin < s2 - load(best, lane, LANES)
+        undecided |= (~bits(decided) & np.uint64((1 << LANES) - 1)) << np.uint64(lane)
+    return undecided
+
+
+@inline
+def distance_gaps(norms, best, second, rounding, radius, gaps):
+    """Lower bounds of (second least - least distance), in scaled units.
+
+    As ``undecided_lanes``, and fills ``gaps``, a float32 array of TILE values: 0 in the lanes
+    that are undecided.
+    """
+    undecided = np.uint64(0)
+    zero = broadcast(np.float32(0), LANES)
+    two = broadcast(np.float32(2), LANES)
+    for lane in range(0, TILE, LANES):
+        squares = load(norms, lane, LANES)
+        s1 = load(best, lane, LANES)
+        margin, s2 = _margin(squares, load(second, lane, LANES), rounding, radius)
+        decided = margin < s2 - s1
+        undecided |= (~bits(decided) & np.uint64((1 << LANES) - 1)) << np.uint64(lane)
+        # Too great a norm makes the gap smaller.
+        squares = squares * broadcast(np.float32(1) + np.float32(2) * rounding, LANES)
+        d1 = square_root(greater(multiply_add(s1, two, squares) + margin, zero))
+        d2 = square_root(greater(multiply_add(s2, two, squares) - margin, zero))
+        gap = d2 * broadcast(np.float32(1 - 2.0**-21), LANES) - d1
+        store(where(decided, greater(gap, zero), zero), gaps, lane)
+    return undecided
+
+
+@inline
+def nearest_exactly(X, row, origin, exact, distances):
+    """Nearest centre of one row in float64, by direct differences.
+
+    Parameters
+    ----------
+    exact : float64 array of shape (n_features, n_clusters)
+        The centres, transposed.
+    distances : float64 scratch of n_clusters values
+
+    Returns
+    -------
+    label : int32
+    least, second : float
+        Squared distances.
+    """
+    n_features, n_clusters = exact.shape
+    for j in range(n_clusters):
+        distances[j] = 0.0
+    for f in range(n_features):
+        x = X[row, f] - origin[f]
+        for j in range(n_clusters):
+            difference = x - exact[f, j]
+            distances[j] += difference * difference
+    label = 0
+    least = second = np.inf
+    for j in range(n_clusters):
+        if distances[j] < least:
+            second = least
+            least = distances[j]
+            label = j
+        elif distances[j] < second:
+            second = distances[j]
+    return np.int32(label), least, second

@@ -1,0 +1,148 @@
+"""Each cluster's sums and the inertia, in float64, for dense and CSR rows.
+
+``rows`` is a dense array, or a CSR matrix as the tuple (data, indices, indptr).
+"""
+
+import numpy as np
+from numba import types
+
+from fastem.kernels.compiling import kernel, variant
+from fastem.kernels.parallel import next_chunk
+
+_ACCUMULATORS = 16
+
+
+def add_row(rows, origin, row, weight, sums, cluster):
+    """Add ``weight * (x - origin)`` of one row to ``sums[cluster]``."""
+    raise NotImplementedError("for kernels only")
+
+
+@variant(add_row)
+def _add_row(rows, origin, row, weight, sums, cluster):
+    if isinstance(rows, types.Array):
+
+        def dense(rows, origin, row, weight, sums, cluster):
+            for f in range(rows.shape[1]):
+                sums[cluster, f] += weight * (rows[row, f] - origin[f])
+
+        return dense
+
+    def sparse(rows, origin, row, weight, sums, cluster):
+        data, indices, indptr = rows
+        for i in range(indptr[row], indptr[row + 1]):
+            sums[cluster, indices[i]] += weight * data[i]
+
+    return sparse
+
+
+def row_distance(rows, origin, row, centers, norms, cluster, partial):
+    """Squared distance of one row to ``centers[cluster]`` by direct differences."""
+    raise NotImplementedError("for kernels only")
+
+
+@variant(row_distance)
+def _row_distance(rows, origin, row, centers, norms, cluster, partial):
+    if isinstance(rows, types.Array):
+
+        def dense(rows, origin, row, centers, norms, cluster, partial):
+            n_features = rows.shape[1]
+            whole = n_features // _ACCUMULATORS * _ACCUMULATORS
+            distance = 0.0
+            for f in range(whole, n_features):
+                difference = rows[row, f] - origin[f] - centers[cluster, f]
+                distance += difference * difference
+            if whole:
+                # Several sums side by side: the additions need not wait for one another.
+                for i in range(_ACCUMULATORS):
+                    partial[i] = 0.0
+                for block in range(0, whole, _ACCUMULATORS):
+                    for i in range(_ACCUMULATORS):
+                        f = block + i
+                        difference = rows[row, f] - origin[f] - centers[cluster, f]
+                        partial[i] += difference * difference
+                for i in range(_ACCUMULATORS):
+                    distance += partial[i]
+            return distance
+
+        return dense
+
+    def sparse(rows, origin, row, centers, norms, cluster, partial):
+        data, indices, indptr = rows
+        distance = norms[cluster]
+        for i in range(indptr[row], indptr[row + 1]):
+            center = centers[cluster, indices[i]]
+            difference = data[i] - center
+            distance += difference * difference - center * center
+        return max(distance, 0.0)
+
+    return sparse
+
+
+@kernel
+def update_sums(
+    tickets,
+    n_groups,
+    rows,
+    origin,
+    sample_weight,
+    labels,
+    chunk_rows,
+    moved_rows,
+    moved_from,
+    n_moved,
+    capacity,
+    sums,
+    weights,
+):
+    """Bring each group's sums up to date with the labels.
+
+    A group is a run of chunks. Rows listed as moved leave one sum for another; where a chunk has
+    more of them than its list holds, its whole group is summed anew.
+    """
+    n_rows = len(labels)
+    n_chunks = len(n_moved)
+    while True:
+        group = next_chunk(tickets)
+        if group >= n_groups:
+            return
+        first = group * n_chunks // n_groups
+        last = (group + 1) * n_chunks // n_groups
+        group_sums, group_weights = sums[group], weights[group]
+        anew = False
+        for chunk in range(first, last):
+            anew |= n_moved[chunk] > capacity
+        if anew:
+            group_sums[:] = 0.0
+            group_weights[:] = 0.0
+            for row in range(first * chunk_rows, min(last * chunk_rows, n_rows)):
+                weight = sample_weight[row] if len(sample_weight) else 1.0
+                add_row(rows, origin, row, weight, group_sums, labels[row])
+                group_weights[labels[row]] += weight
+            continue
+        for chunk in range(first, last):
+            for i in range(chunk * capacity, chunk * capacity + n_moved[chunk]):
+                row, old = moved_rows[i], moved_from[i]
+                weight = sample_weight[row] if len(sample_weight) else 1.0
+                if old >= 0:
+                    add_row(rows, origin, row, -weight, group_sums, old)
+                    group_weights[old] -= weight
+                add_row(rows, origin, row, weight, group_sums, labels[row])
+                group_weights[labels[row]] += weight
+
+
+@kernel
+def chunk_inertia(
+    tickets, n_chunks, chunk_rows, rows, origin, sample_weight, labels, centers, norms, inertia
+):
+    """Each chunk's weighted sum of squared distances to the rows' own centres."""
+    n_rows = len(labels)
+    partial = np.empty(_ACCUMULATORS)
+    while True:
+        chunk = next_chunk(tickets)
+        if chunk >= n_chunks:
+            return
+        total = 0.0
+        for row in range(chunk * chunk_rows, min((chunk + 1) * chunk_rows, n_rows)):
+            distance = row_distance(rows, origin, row, centers, norms, labels[row], partial)
+            total += distance * sample_weight[row] if len(sample_weight) else distance
+        inertia[chunk] = total

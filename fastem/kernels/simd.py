@@ -1,0 +1,300 @@
+"""Vectors of the machine's own width, and tiles of rows laid out for them.
+
+A *tile* is ``TILE`` rows transposed to (features, lanes), so that one vector holds one feature of
+several rows and every operation works on that many rows at once. The vectors are LLVM's generic
+ones: the code generator lowers them to AVX-512, AVX2 or NEON, whichever the machine has.
+"""
+
+import operator
+
+import llvmlite.binding
+from llvmlite import ir
+from numba import types
+from numba.core import cgutils, config
+from numba.extending import (
+    intrinsic,
+    models,
+    overload,
+    register_model,
+)
+
+# Rows of a tile: 256 bytes a feature in float32. A stride of a multiple of 2 KiB would make
+# the features of a tile fight for the same cache sets.
+TILE = 64
+
+
+def _cpu_features():
+    """The feature string that Numba compiles for."""
+    if config.CPU_FEATURES is not None:
+        return config.CPU_FEATURES
+    return llvmlite.binding.get_host_cpu_features().flatten()
+
+
+def _vector_bytes():
+    features = _cpu_features().split(",")
+    if "+avx512f" in features:
+        return 64
+    return 32 if "+avx" in features else 16
+
+
+VECTOR_BYTES = _vector_bytes()
+LANES = VECTOR_BYTES // 4  # float32 values in a vector
+# AVX2 has 16 vector registers; AVX-512 and NEON have 32.
+WIDE_REGISTER_FILE = VECTOR_BYTES != 32
+
+
+class Vector(types.Type):
+    """Numba type of an LLVM vector: ``lanes`` values of ``dtype`` (booleans are masks)."""
+
+    def __init__(self, dtype, lanes):
+        self.dtype = dtype
+        self.lanes = lanes
+        super().__init__(name=f"Vector({dtype}, {lanes})")
+
+
+@register_model(Vector)
+class _VectorModel(models.PrimitiveModel):
+    def __init__(self, dmm, fe_type):
+        super().__init__(dmm, fe_type, ir.VectorType(llvm_type(fe_type.dtype), fe_type.lanes))
+
+
+def llvm_type(dtype):
+    """LLVM's type of a scalar Numba type; a boolean is one bit."""
+    if isinstance(dtype, types.Boolean):
+        return ir.IntType(1)
+    if isinstance(dtype, types.Float):
+        return ir.FloatType() if dtype.bitwidth == 32 else ir.DoubleType()
+    return ir.IntType(dtype.bitwidth)
+
+
+def splat(builder, scalar, lanes):
+    """A vector with ``scalar`` in every lane."""
+    vector = ir.VectorType(scalar.type, lanes)
+    first = builder.insert_element(
+        ir.Constant(vector, ir.Undefined), scalar, ir.Constant(ir.IntType(32), 0)
+    )
+    mask = ir.Constant(ir.VectorType(ir.IntType(32), lanes), [0] * lanes)
+    return builder.shuffle_vector(first, ir.Constant(vector, ir.Undefined), mask)
+
+
+def _name_suffix(vector):
+    scalar = vector.element
+    if isinstance(scalar, ir.FloatType):
+        return f"v{vector.count}f32"
+    if isinstance(scalar, ir.DoubleType):
+        return f"v{vector.count}f64"
+    return f"v{vector.count}i{scalar.width}"
+
+
+def call_llvm(builder, name, args):
+    """Call the LLVM intrinsic ``name`` on vectors, declared by hand.
+
+    llvmlite's ``declare_intrinsic`` refuses vector types.
+    """
+    vector = args[0].type
+    function_type = ir.FunctionType(vector, [a.type for a in args])
+    function = cgutils.get_or_insert_function(
+        builder.module, function_type, f"llvm.{name}.{_name_suffix(vector)}"
+    )
+    return builder.call(function, args)
+
+
+def fma(builder, a, b, c):
+    """``a * b + c``, rounded once."""
+    return call_llvm(builder, "fma", [a, b, c])
+
+
+def minimum(builder, a, b):
+    """The lesser of each lane (``b`` where unordered), one instruction on x86."""
+    return builder.select(builder.fcmp_ordered("<", a, b), a, b)
+
+
+def maximum(builder, a, b):
+    return builder.select(builder.fcmp_ordered(">", a, b), a, b)
+
+
+def shuffle(builder, a, b, mask):
+    constant = ir.Constant(ir.VectorType(ir.IntType(32), len(mask)), list(mask))
+    return builder.shuffle_vector(a, b, constant)
+
+
+def transpose_square(builder, rows):
+    """Transpose a square of vectors in registers: log2(n) rounds of n shuffles."""
+    n = len(rows)
+    half = n // 2
+    rows = list(rows)
+    while half:
+        low = [i if not i & half else n + (i ^ half) for i in range(n)]
+        high = [i ^ half if not i & half else n + i for i in range(n)]
+        for i in range(n):
+            if not i & half:
+                a, b = rows[i], rows[i + half]
+                rows[i] = shuffle(builder, a, b, low)
+                rows[i + half] = shuffle(builder, a, b, high)
+        half //= 2
+    return rows
+
+
+def data_pointer(context, builder, array_type, array):
+    """The address of an array's first value."""
+    return context.make_array(array_type)(context, builder, array).data
+
+
+def load_at(builder, pointer, index, vector, align):
+    """Load a vector that starts ``index`` values behind ``pointer``."""
+    address = builder.bitcast(builder.gep(pointer, [index]), vector.as_pointer())
+    return builder.load(address, align=align)
+
+
+def store_at(builder, value, pointer, index, align):
+    address = builder.bitcast(builder.gep(pointer, [index]), value.type.as_pointer())
+    builder.store(value, address, align=align)
+
+
+# Operations for kernels written in Python
+
+
+@intrinsic
+def load(typingctx, array, index, lanes):
+    """The vector of ``lanes`` values from ``array[index]`` on."""
+    if not isinstance(lanes, types.IntegerLiteral):
+        return None
+    result = Vector(array.dtype, lanes.literal_value)
+    sig = result(array, types.intp, lanes)
+
+    def codegen(context, builder, signature, args):
+        pointer = data_pointer(context, builder, signature.args[0], args[0])
+        size = array.dtype.bitwidth // 8
+        return load_at(builder, pointer, args[1], context.get_value_type(result), size)
+
+    return sig, codegen
+
+
+@intrinsic
+def store(typingctx, vector, array, index):
+    """Write a vector to ``array[index:]``."""
+    sig = types.void(vector, array, types.intp)
+
+    def codegen(context, builder, signature, args):
+        pointer = data_pointer(context, builder, signature.args[1], args[1])
+        store_at(builder, args[0], pointer, args[2], array.dtype.bitwidth // 8)
+        return context.get_dummy_value()
+
+    return sig, codegen
+
+
+@intrinsic
+def broadcast(typingctx, scalar, lanes):
+    """A vector with ``scalar`` in every lane."""
+    if not isinstance(lanes, types.IntegerLiteral):
+        return None
+    sig = Vector(scalar, lanes.literal_value)(scalar, lanes)
+
+    def codegen(context, builder, signature, args):
+        return splat(builder, args[0], lanes.literal_value)
+
+    return sig, codegen
+
+
+@intrinsic
+def square_root(typingctx, a):
+    def codegen(context, builder, signature, args):
+        return call_llvm(builder, "sqrt", args)
+
+    return a(a), codegen
+
+
+@intrinsic
+def multiply_add(typingctx, a, b, c):
+    """``a * b + c``, rounded once."""
+
+    def codegen(context, builder, signature, args):
+        return fma(builder, *args)
+
+    return a(a, b, c), codegen
+
+
+@intrinsic
+def lesser(typingctx, a, b):
+    def codegen(context, builder, signature, args):
+        return minimum(builder, *args)
+
+    return a(a, b), codegen
+
+
+@intrinsic
+def greater(typingctx, a, b):
+    def codegen(context, builder, signature, args):
+        return maximum(builder, *args)
+
+    return a(a, b), codegen
+
+
+@intrinsic
+def where(typingctx, mask, a, b):
+    """``a`` in the lanes where the mask is set, ``b`` in the others."""
+
+    def codegen(context, builder, signature, args):
+        return builder.select(*args)
+
+    return a(mask, a, b), codegen
+
+
+@intrinsic
+def bits(typingctx, mask):
+    """A mask's lanes as the low bits of an unsigned 64-bit integer."""
+
+    def codegen(context, builder, signature, args):
+        packed = builder.bitcast(args[0], ir.IntType(mask.lanes))
+        if mask.lanes == 64:
+            return packed
+        return builder.zext(packed, ir.IntType(64))
+
+    return types.uint64(mask), codegen
+
+
+def _operator(function, emit, result=None):
+    @intrinsic
+    def operation(typingctx, a, b):
+        value = Vector(result, a.lanes) if result is not None else a
+
+        def codegen(context, builder, signature, args):
+            return emit(builder, *args)
+
+        return value(a, b), codegen
+
+    @overload(function)
+    def implementation(a, b):
+        if isinstance(a, Vector) and a == b:
+            return lambda a, b: operation(a, b)
+
+
+_operator(operator.add, lambda builder, a, b: builder.fadd(a, b))
+_operator(operator.sub, lambda builder, a, b: builder.fsub(a, b))
+_operator(operator.mul, lambda builder, a, b: builder.fmul(a, b))
+_operator(operator.truediv, lambda builder, a, b: builder.fdiv(a, b))
+_operator(operator.lt, lambda builder, a, b: builder.fcmp_ordered("<", a, b), types.boolean)
+_operator(operator.le, lambda builder, a, b: builder.fcmp_ordered("<=", a, b), types.boolean)
+_operator(operator.and_, lambda builder, a, b: builder.and_(a, b), types.boolean)
+_operator(operator.or_, lambda builder, a, b: builder.or_(a, b), types.boolean)
+_operator(operator.ne, lambda builder, a, b: builder.icmp_signed("!=", a, b), types.boolean)
+
+
+@intrinsic
+def first_bit(typingctx, mask):
+    """The position of the lowest bit that is set (``mask`` is not zero)."""
+
+    def codegen(context, builder, signature, args):
+        return builder.cttz(args[0], ir.Constant(ir.IntType(1), 1))
+
+    return types.uint64(types.uint64), codegen
+
+
+@intrinsic
+def count_bits(typingctx, mask):
+    """How many bits are set."""
+
+    def codegen(context, builder, signature, args):
+        return builder.ctpop(args[0])
+
+    return types.uint64(types.uint64), codegen

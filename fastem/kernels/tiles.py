@@ -1,0 +1,166 @@
+"""Rows into tiles: gathered, shifted, scaled, rounded to float32 and transposed.
+
+``tile[f * TILE + lane] = float32(X[row, f] * scale + shift[f])`` with ``shift = -origin * scale``,
+one fused multiply-add. ``scale`` is a power of two, so that only the last rounding is one.
+"""
+
+import numpy as np
+from llvmlite import ir
+from numba import types
+from numba.extending import intrinsic
+
+from fastem.kernels.compiling import inline, kernel
+from fastem.kernels.simd import (
+    LANES,
+    TILE,
+    data_pointer,
+    fma,
+    load_at,
+    shuffle,
+    splat,
+    store_at,
+    transpose_square,
+)
+
+# Rows of so few features are loaded whole, many at a time, when they follow one another.
+NARROW = 4
+
+
+@kernel
+def aligned_empty(size):
+    """An uninitialised float32 array that starts on a cache line's boundary."""
+    buffer = np.empty(size + 16, np.float32)
+    start = (-buffer.ctypes.data % 64) // 4
+    return buffer[start : start + size]
+
+
+def _to_single(builder, values):
+    single = ir.VectorType(ir.FloatType(), values.type.count)
+    return values if values.type == single else builder.fptrunc(values, single)
+
+
+def _constant(value):
+    return ir.Constant(ir.IntType(64), value)
+
+
+@intrinsic
+def _transpose_block(typingctx, X, n_features, rows, lane, feature, scale, shift, tile):
+    """Lanes ``lane`` to ``lane + LANES`` of features ``feature`` to ``feature + LANES``.
+
+    Features at or behind ``n_features`` are loaded but not stored.
+    """
+    sig = types.void(X, types.intp, rows, types.intp, types.intp, X.dtype, shift, tile)
+
+    def codegen(context, builder, signature, args):
+        width, factor = args[1], args[5]
+        pointers = [
+            data_pointer(context, builder, signature.args[i], args[i]) for i in (0, 2, 6, 7)
+        ]
+        x_pointer, row_pointer, shift_pointer, tile_pointer = pointers
+        lane, feature = args[3], args[4]
+        size = X.dtype.bitwidth // 8
+        vector = ir.VectorType(x_pointer.type.pointee, LANES)
+        factor = splat(builder, factor, LANES)
+        offset = load_at(builder, shift_pointer, feature, vector, size)
+        block = []
+        for i in range(LANES):
+            row = builder.load(builder.gep(row_pointer, [builder.add(lane, _constant(i))]))
+            if row.type.width < 64:
+                row = builder.sext(row, ir.IntType(64))
+            at = builder.add(builder.mul(row, width), feature)
+            values = load_at(builder, x_pointer, at, vector, size)
+            block.append(_to_single(builder, fma(builder, values, factor, offset)))
+        for i, column in enumerate(transpose_square(builder, block)):
+            f = builder.add(feature, _constant(i))
+            with builder.if_then(builder.icmp_signed("<", f, width)):
+                at = builder.add(builder.mul(f, _constant(TILE)), lane)
+                store_at(builder, column, tile_pointer, at, 4)
+        return context.get_dummy_value()
+
+    return sig, codegen
+
+
+@intrinsic
+def _deinterleave(typingctx, X, n_features, first_row, lane, scale, shift, tile):
+    """Lanes ``lane`` to ``lane + LANES`` of LANES consecutive rows of ``n_features`` (literal)."""
+    if not isinstance(n_features, types.IntegerLiteral):
+        return None
+    width = n_features.literal_value
+    sig = types.void(X, n_features, types.intp, types.intp, X.dtype, shift, tile)
+
+    def codegen(context, builder, signature, args):
+        x_pointer = data_pointer(context, builder, signature.args[0], args[0])
+        shift_pointer = data_pointer(context, builder, signature.args[5], args[5])
+        tile_pointer = data_pointer(context, builder, signature.args[6], args[6])
+        first_row, lane, scale = args[2], args[3], args[4]
+        vector = ir.VectorType(x_pointer.type.pointee, LANES * width)
+        start = builder.mul(builder.add(first_row, lane), _constant(width))
+        rows = load_at(builder, x_pointer, start, vector, X.dtype.bitwidth // 8)
+        factor = splat(builder, scale, LANES)
+        for f in range(width):
+            column = shuffle(builder, rows, rows, [i * width + f for i in range(LANES)])
+            offset = builder.load(builder.gep(shift_pointer, [_constant(f)]))
+            column = fma(builder, column, factor, splat(builder, offset, LANES))
+            at = builder.add(lane, _constant(f * TILE))
+            store_at(builder, _to_single(builder, column), tile_pointer, at, 4)
+        return context.get_dummy_value()
+
+    return sig, codegen
+
+
+@inline
+def gather_tile(X, rows, scale, shift, tile):
+    """Fill ``tile`` with the TILE rows whose numbers are in ``rows``.
+
+    ``shift`` has at least ``n_features + LANES`` values.
+    """
+    n_features = X.shape[1]
+    if n_features <= NARROW or X.size < LANES:
+        for lane in range(TILE):
+            row = rows[lane]
+            for f in range(n_features):
+                tile[f * TILE + lane] = np.float32(X[row, f] * scale + shift[f])
+        return
+    last = max(0, n_features - LANES)
+    for lane in range(0, TILE, LANES):
+        if n_features < LANES:
+            # A vector reaches into the rows behind; those at the very end have none.
+            for i in range(lane, lane + LANES):
+                if rows[i] * n_features + LANES > X.size:
+                    for f in range(n_features):
+                        for j in range(lane, lane + LANES):
+                            tile[f * TILE + j] = np.float32(X[rows[j], f] * scale + shift[f])
+                    break
+            else:
+                _transpose_block(X, n_features, rows, lane, 0, scale, shift, tile)
+        else:
+            for feature in range(0, n_features, LANES):
+                # The last block overlaps the one before it rather than the row's end.
+                _transpose_block(
+                    X, n_features, rows, lane, min(feature, last), scale, shift, tile
+                )
+
+
+@inline
+def load_tile(X, first_row, scale, shift, rows, tile):
+    """Fill ``tile`` with TILE consecutive rows; lanes behind the last row repeat it.
+
+    ``rows`` is scratch for TILE row numbers.
+    """
+    n_rows, n_features = X.shape
+    if n_features > NARROW or first_row + TILE > n_rows:
+        for lane in range(TILE):
+            rows[lane] = min(first_row + lane, n_rows - 1)
+        gather_tile(X, rows, scale, shift, tile)
+    elif n_features == 1:
+        for lane in range(0, TILE, LANES):
+            _deinterleave(X, 1, first_row, lane, scale, shift, tile)
+    elif n_features == 2:
+        for lane in range(0, TILE, LANES):
+            _deinterleave(X, 2, first_row, lane, scale, shift, tile)
+    elif n_features == 3:
+        for lane in range(0, TILE, LANES):
+            _deinterleave(X, 3, first_row, lane, scale, shift, tile)
+    else:
+        for lane in range(0, TILE, LANES):
+            _deinterleave(X, 4, first_row, lane, scale, shift, tile)
