@@ -1,0 +1,38 @@
+"""Clustering by expectation-maximisation on CPUs.
+
+The public names are resolved on first use, so that ``import fastem`` loads neither Numba nor
+scikit-learn.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from fastem.kmeans import KMeans, kmeans_plusplus
+
+_HOMES = {
+    "KMeans": "fastem.kmeans",
+    "kmeans_plusplus": "fastem.kmeans",
+}
+_MODULES = ("em", "kernels", "rows")
+
+__all__ = ["KMeans", "kmeans_plusplus"]
+
+
+def __getattr__(name: str) -> Any:
+    if name in _HOMES:
+        value = getattr(import_module(_HOMES[name]), name)
+    elif name in _MODULES:
+        value = import_module(f"fastem.{name}")
+    elif name == "__version__":
+        from importlib.metadata import version
+
+        value = version("fastem")
+    else:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__, *_MODULES, "__version__"})

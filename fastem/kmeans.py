@@ -1,0 +1,643 @@
+"""K-means: the model, and the estimator around it."""
+
+import warnings
+from numbers import Integral, Real
+from typing import Any
+
+import numpy as np
+from sklearn.base import (
+    BaseEstimator,
+    ClassNamePrefixFeaturesOutMixin,
+    ClusterMixin,
+    TransformerMixin,
+    _fit_context,
+)
+from sklearn.callback import CallbackSupportMixin
+from sklearn.exceptions import ConvergenceWarning
+from sklearn.utils import check_array, check_random_state
+from sklearn.utils._param_validation import Interval, StrOptions, validate_params
+from sklearn.utils.validation import _is_arraylike_not_scalar, check_is_fitted
+
+from fastem import em
+from fastem.empty_clusters import average, relocate
+from fastem.frame import frame_of_centers, measure, range_factor
+from fastem.kernels.kmeans import ALGORITHMS, choose
+from fastem.rows import array_rows
+from fastem.seeding import STRATEGIES, Called, Given, check_centers, greedy_kmeans_plusplus
+from fastem.validation import check_rows, check_weights, restored_on_failure
+
+_STRICT = "strict convergence"
+_BLOCK_ROWS = 1024
+
+
+# The steps that run where the rows are.
+
+
+def _assign(part, algorithm, n_clusters, frame, centers):
+    if "kmeans" not in part.state:
+        part.state["kmeans"] = algorithm(part.X, part.sample_weight, n_clusters, frame)
+    return part.state["kmeans"].assign(centers)
+
+
+def _inertia(part, centers):
+    return part.state["kmeans"].inertia(centers)
+
+
+def _begin(part):
+    part.state.pop("kmeans", None)
+
+
+def _keep(part):
+    part.state["labels"] = part.state.pop("kmeans").labels
+
+
+def _labels(part):
+    return part.state["labels"]
+
+
+def _permutation(part, n_clusters):
+    """The best run's label for each label of this run, -1 for none; None if not unique."""
+    best, labels = part.state["labels"], part.state["kmeans"].labels
+    mapping = np.full(n_clusters, -1, np.int32)
+    mapping[labels] = best
+    return mapping if np.array_equal(mapping[labels], best) else None
+
+
+class KMeansModel(em.Model):
+    """K-means as EM: hard assignments, the clusters' means, the sum of squared distances.
+
+    Parameters
+    ----------
+    start : callable
+        ``(rows, n_clusters, origin, random_state)`` to centres relative to the origin.
+    n_clusters : int
+    algorithm : class
+        One of ``fastem.kernels.kmeans.ALGORITHMS``' values.
+    frame : Frame
+    dtype : dtype
+        Of the data, and so of the centres.
+    tol : float
+        Centres whose squared shifts sum to no more have converged.
+    squares : float
+        Weighted sum of the rows' squared distances from the frame's origin.
+    """
+
+    warns = False
+
+    def __init__(self, start, n_clusters, algorithm, frame, dtype, tol, squares):
+        self._start = start
+        self.n_clusters = n_clusters
+        self.algorithm = algorithm
+        self.frame = frame
+        self.dtype = dtype
+        self.tol = tol
+        self.squares = squares
+
+    def _rounded(self, centers):
+        # The kernels get exactly the centres that a model of the data's dtype can have.
+        return centers if self.dtype == np.float64 else centers.astype(self.dtype).astype(float)
+
+    def start(self, rows, random_state):
+        rows.map(_begin)
+        return self._rounded(self._start(rows, self.n_clusters, self.frame.origin, random_state))
+
+    def e_step(self, rows, parameters):
+        return rows.reduce(_assign, self.algorithm, self.n_clusters, self.frame, parameters)
+
+    def m_step(self, rows, statistics, parameters):
+        sums, weights = statistics.sums, statistics.weights
+        if not weights.all():
+            sums, weights = relocate(rows, sums, weights, parameters, self.frame.origin)
+        return self._rounded(average(sums, weights))
+
+    def objective(self, statistics, parameters):
+        """The inertia of any centres with the statistics' assignment; it needs no pass."""
+        norms = np.einsum("ij,ij->i", parameters, parameters)
+        products = 2.0 * np.vdot(statistics.sums, parameters)
+        return float(self.squares - products + statistics.weights @ norms)
+
+    def converged(self, step):
+        if step.number > 0 and step.statistics.n_changed == 0:
+            return _STRICT
+        shift = step.updated - step.parameters
+        shift = float(np.vdot(shift, shift))
+        return f"center shift {shift} within tolerance {self.tol}" if shift <= self.tol else ""
+
+    def finish(self, rows, run):
+        if run.converged != _STRICT:
+            # Labels that go with the last centres.
+            self.e_step(rows, run.parameters)
+        run.objective = rows.reduce(_inertia, self.public(run.parameters) - self.frame.origin)
+
+    def public(self, centers):
+        """Centres in the data's coordinates and dtype."""
+        return (centers + self.frame.origin).astype(self.dtype, copy=False)
+
+    def better(self, rows, run, best):
+        # The same clustering, with its labels permuted, may be slightly better by rounding.
+        return run.objective < best.objective and not self._same_clustering(rows)
+
+    def _same_clustering(self, rows):
+        mappings = rows.map(_permutation, self.n_clusters)
+        if any(mapping is None for mapping in mappings):
+            return False
+        highest = np.max(mappings, axis=0)
+        return all(((part == highest) | (part == -1)).all() for part in mappings)
+
+    def keep(self, rows):
+        rows.map(_keep)
+
+    def report_start(self, number):
+        print("Initialization complete")
+
+    def report(self, step):
+        print(f"Iteration {step.number}, inertia {step.objective}.")
+
+    def report_end(self, run):
+        if run.converged:
+            print(f"Converged at iteration {run.n_iter - 1}: {run.converged}.")
+
+
+class KMeans(
+    CallbackSupportMixin,
+    ClassNamePrefixFeaturesOutMixin,
+    TransformerMixin,
+    ClusterMixin,
+    BaseEstimator,
+):
+    """K-means clustering, as :class:`sklearn.cluster.KMeans`.
+
+    From the same start all algorithms give the same result up to rounding, scikit-learn's.
+
+    Parameters
+    ----------
+    n_clusters : int, default=8
+        Number of clusters, and so of centres.
+
+    init : {'k-means++', 'random', 'random_partition', 'k-means||'}, callable or array-like of \
+            shape (n_clusters, n_features), default='k-means++'
+        Where the centres start.
+
+        - ``'k-means++'``: rows drawn with probabilities proportional to their squared distance from
+          the rows drawn before, the best of several at each step. The same ``random_state`` picks
+          the same rows as in scikit-learn.
+        - ``'random'``: rows drawn at random.
+        - ``'random_partition'``: each row is put into a random cluster, and these are averaged.
+        - ``'k-means||'``: a few rounds that draw many rows each, which are then reduced to
+          ``n_clusters`` by k-means++; fewer passes over the rows for many clusters.
+        - an array: the centres themselves.
+        - a callable: called as ``init(X, n_clusters, random_state=random_state)`` with the data
+          as they are; returns the centres.
+
+    n_init : 'auto' or int, default='auto'
+        Number of runs from different starts; the one of least inertia is kept. ``'auto'`` is 10 for
+        ``'random'``, ``'random_partition'`` and a callable, otherwise 1.
+
+    max_iter : int, default=300
+        Largest number of iterations of a run.
+
+    tol : float, default=1e-4
+        A run also ends when the squared shifts of its centres sum to no more than this, relative
+        to the mean of the features' variances.
+
+    verbose : int, default=0
+        Whether to print each iteration.
+
+    random_state : int, RandomState instance or None, default=None
+        Determines the start.
+
+    copy_x : bool, default=True
+        Accepted for compatibility. The data are neither copied nor changed in any case.
+
+    algorithm : {'auto', 'lloyd', 'elkan', ...}, default='auto'
+        How the nearest centres are found, for speed only; ``'auto'`` chooses by the data's shape.
+        The others are the names in ``fastem.kernels.kmeans.ALGORITHMS``.
+
+    Attributes
+    ----------
+    cluster_centers_ : ndarray of shape (n_clusters, n_features)
+        The centres, in the data's dtype (float32 or float64).
+
+    labels_ : ndarray of shape (n_samples,), int32
+        Each row's nearest centre.
+
+    inertia_ : float
+        Weighted sum of the squared distances of the rows to their centres.
+
+    n_iter_ : int
+        Number of iterations of the best run.
+
+    n_features_in_ : int
+        Number of features seen during :term:`fit`.
+
+    feature_names_in_ : ndarray of shape (n_features_in_,)
+        Names of features seen during :term:`fit`, if all are strings.
+
+    Notes
+    -----
+    The history of the inertia over the iterations of the best run is in ``_history``.
+
+    The method is S. P. Lloyd's, "Least squares quantization in PCM", IEEE Transactions on
+    Information Theory 28, 1982.
+
+    Examples
+    --------
+    >>> from fastem import KMeans
+    >>> X = [[1, 2], [1, 4], [1, 0], [10, 2], [10, 4], [10, 0]]
+    >>> kmeans = KMeans(n_clusters=2, random_state=0).fit(X)
+    >>> kmeans.labels_
+    array([1, 1, 1, 0, 0, 0], dtype=int32)
+    >>> kmeans.predict([[0, 0], [12, 3]])
+    array([1, 0], dtype=int32)
+    >>> kmeans.cluster_centers_
+    array([[10.,  2.],
+           [ 1.,  2.]])
+    """
+
+    _parameter_constraints: dict = {
+        "n_clusters": [Interval(Integral, 1, None, closed="left")],
+        "init": [StrOptions(set(STRATEGIES)), callable, "array-like"],
+        "n_init": [StrOptions({"auto"}), Interval(Integral, 1, None, closed="left")],
+        "max_iter": [Interval(Integral, 1, None, closed="left")],
+        "tol": [Interval(Real, 0, None, closed="left")],
+        "verbose": ["verbose"],
+        "random_state": ["random_state"],
+        "copy_x": ["boolean"],
+        "algorithm": [StrOptions({"auto", "lloyd", "elkan", *ALGORITHMS})],
+    }
+
+    def __init__(
+        self,
+        n_clusters: int = 8,
+        *,
+        init: Any = "k-means++",
+        n_init: Any = "auto",
+        max_iter: int = 300,
+        tol: float = 1e-4,
+        verbose: int = 0,
+        random_state: Any = None,
+        copy_x: bool = True,
+        algorithm: str = "auto",
+    ):
+        self.n_clusters = n_clusters
+        self.init = init
+        self.n_init = n_init
+        self.max_iter = max_iter
+        self.tol = tol
+        self.verbose = verbose
+        self.random_state = random_state
+        self.copy_x = copy_x
+        self.algorithm = algorithm
+
+    def __sklearn_tags__(self):
+        tags = super().__sklearn_tags__()
+        tags.input_tags.sparse = True
+        tags.transformer_tags.preserves_dtype = ["float64", "float32"]
+        return tags
+
+    @_fit_context(prefer_skip_nested_validation=True)
+    def fit(self, X: Any, y: Any = None, sample_weight: Any = None) -> "KMeans":
+        """Find the clusters.
+
+        Parameters
+        ----------
+        X : array-like or sparse matrix of shape (n_samples, n_features)
+            C-contiguous float32 or float64 rows are used in place; a memory-mapped file is not
+            read into memory as a whole. Sparse input that isn't CSR is converted to it.
+
+        y : Ignored
+            Present by convention.
+
+        sample_weight : array-like of shape (n_samples,), default=None
+            Non-negative weights of the rows; None for ones. Not used for a start from an array or
+            a callable.
+
+        Returns
+        -------
+        self : KMeans
+
+        Raises
+        ------
+        ValueError, TypeError
+            For bad input, before anything is computed.
+
+        Warns
+        -----
+        ConvergenceWarning
+            If there are fewer distinct clusters than asked for.
+        """
+        with restored_on_failure(self):
+            return self._fit(X, sample_weight)
+
+    def _fit(self, X, sample_weight):
+        X = check_rows(self, X, reset=True)
+        n_clusters = self.n_clusters
+        if X.shape[0] < n_clusters:
+            raise ValueError(f"n_samples={X.shape[0]} should be >= n_clusters={n_clusters}.")
+        n_init = self._check_n_init()
+        algorithm = self._check_algorithm()
+        random_state = check_random_state(self.random_state)
+        sample_weight = check_weights(sample_weight, X)
+        init = self.init
+        if _is_arraylike_not_scalar(init):
+            init = check_centers(init, X, n_clusters)
+
+        rows = array_rows(X, sample_weight)
+        frame, variance, squares, factor = measure(rows)
+        if isinstance(init, str):
+            start = STRATEGIES[init]
+        elif callable(init):
+            start = Called(init, X, factor)
+        else:
+            start = Given(init * factor)
+        model = KMeansModel(
+            start,
+            n_clusters,
+            choose(algorithm, *X.shape, n_clusters, X.dtype, rows.sparse),
+            frame,
+            X.dtype,
+            self.tol * variance,
+            squares,
+        )
+
+        def fitted(centers):
+            return {
+                "cluster_centers_": model.public(centers) / X.dtype.type(factor),
+                "_origin": frame.origin / factor,
+                "_n_features_out": n_clusters,
+            }
+
+        task = em.watch(
+            self, n_init, fitted, X=X, y=None, metadata={"sample_weight": sample_weight}
+        )
+        best = em.fit(
+            model,
+            rows,
+            max_iter=self.max_iter,
+            n_init=n_init,
+            random_state=random_state,
+            verbose=self.verbose,
+            task=task,
+        )
+        labels = rows.collect(_labels)
+        n_distinct = np.count_nonzero(np.bincount(labels, minlength=n_clusters))
+        if n_distinct < n_clusters:
+            warnings.warn(
+                f"Number of distinct clusters ({n_distinct}) found smaller than "
+                f"n_clusters ({n_clusters}). Possibly due to duplicate points in X.",
+                ConvergenceWarning,
+                stacklevel=4,
+            )
+        vars(self).update(fitted(best.parameters))
+        self.labels_ = labels
+        self.inertia_ = best.objective / factor / factor
+        self.n_iter_ = best.n_iter
+        self._history = [inertia / factor / factor for inertia in best.history]
+        task.end(best.parameters)
+        return self
+
+    def _check_n_init(self):
+        given = _is_arraylike_not_scalar(self.init)
+        if self.n_init == "auto":
+            once = given or (isinstance(self.init, str) and self.init.startswith("k-means"))
+            return 1 if once else 10
+        if given and self.n_init != 1:
+            warnings.warn(
+                "Explicit initial center position passed: performing only"
+                f" one init in {self.__class__.__name__} instead of "
+                f"n_init={self.n_init}.",
+                RuntimeWarning,
+                stacklevel=5,
+            )
+            return 1
+        return self.n_init
+
+    def _check_algorithm(self):
+        if self.algorithm == "elkan" and self.n_clusters == 1:
+            warnings.warn(
+                "algorithm='elkan' doesn't make sense for a single cluster. Using 'lloyd' instead.",
+                RuntimeWarning,
+                stacklevel=5,
+            )
+            return "lloyd"
+        return self.algorithm
+
+    def fit_predict(self, X: Any, y: Any = None, sample_weight: Any = None) -> np.ndarray:
+        """Find the clusters and return each row's.
+
+        Parameters
+        ----------
+        X, y, sample_weight
+            As for :meth:`fit`.
+
+        Returns
+        -------
+        labels : ndarray of shape (n_samples,), int32
+        """
+        return self.fit(X, sample_weight=sample_weight).labels_
+
+    def fit_transform(self, X: Any, y: Any = None, sample_weight: Any = None) -> np.ndarray:
+        """Find the clusters and return the rows' distances to their centres.
+
+        Parameters
+        ----------
+        X, y, sample_weight
+            As for :meth:`fit`.
+
+        Returns
+        -------
+        X_new : ndarray of shape (n_samples, n_clusters)
+        """
+        self.fit(X, sample_weight=sample_weight)
+        return self._distances(self._check_new(X))
+
+    def predict(self, X: Any) -> np.ndarray:
+        """Return each row's nearest centre.
+
+        Parameters
+        ----------
+        X : array-like or sparse matrix of shape (n_samples, n_features)
+
+        Returns
+        -------
+        labels : ndarray of shape (n_samples,), int32
+
+        Raises
+        ------
+        sklearn.exceptions.NotFittedError
+            Before :meth:`fit`.
+        ValueError, TypeError
+            For bad input.
+        """
+        return self._assigned(self._check_new(X), None)[0].labels
+
+    def score(self, X: Any, y: Any = None, sample_weight: Any = None) -> float:
+        """Return the negative inertia of rows.
+
+        Parameters
+        ----------
+        X : array-like or sparse matrix of shape (n_samples, n_features)
+
+        y : Ignored
+            Present by convention.
+
+        sample_weight : array-like of shape (n_samples,), default=None
+            Non-negative weights of the rows; None for ones.
+
+        Returns
+        -------
+        score : float
+
+        Raises
+        ------
+        sklearn.exceptions.NotFittedError
+            Before :meth:`fit`.
+        ValueError, TypeError
+            For bad input.
+        """
+        X = self._check_new(X)
+        algorithm, centers, factor = self._assigned(X, check_weights(sample_weight, X))
+        return -algorithm.inertia(centers) / factor / factor
+
+    def transform(self, X: Any) -> np.ndarray:
+        """Return the rows' distances to all centres.
+
+        Parameters
+        ----------
+        X : array-like or sparse matrix of shape (n_samples, n_features)
+
+        Returns
+        -------
+        X_new : ndarray of shape (n_samples, n_clusters)
+            Dense, in the rows' dtype.
+
+        Raises
+        ------
+        sklearn.exceptions.NotFittedError
+            Before :meth:`fit`.
+        ValueError, TypeError
+            For bad input.
+        """
+        return self._distances(self._check_new(X))
+
+    def _check_new(self, X):
+        check_is_fitted(self)
+        return check_rows(self, X, reset=False)
+
+    def _in_range(self, X):
+        """New rows, the centres and an origin, all multiplied by a factor; and the factor.
+
+        The centres are relative to the origin.
+        """
+        centers = self.cluster_centers_.astype(np.float64)
+        factor = range_factor(float(np.abs(centers).max()))
+        origin = np.zeros(X.shape[1])
+        if isinstance(X, np.ndarray):
+            # As in the fit, so that rows between two centres fall on the same side.
+            origin = self._origin.astype(X.dtype).astype(np.float64) * factor
+        if factor != 1.0:
+            X = X * factor
+        return X, centers * factor - origin, origin, factor
+
+    def _assigned(self, X, sample_weight):
+        """An algorithm that has assigned new rows, the centres, and the factor on both."""
+        X, centers, origin, factor = self._in_range(X)
+        sparse = not isinstance(X, np.ndarray)
+        algorithm = choose("lloyd", *X.shape, len(centers), X.dtype, sparse)(
+            X, sample_weight, len(centers), frame_of_centers(centers, origin)
+        )
+        algorithm.assign(centers)
+        return algorithm, centers, factor
+
+    def _distances(self, X):
+        X, centers, origin, factor = self._in_range(X)
+        norms = np.einsum("ij,ij->i", centers, centers)
+        distances = np.empty((X.shape[0], len(centers)), X.dtype)
+        for start in range(0, X.shape[0], _BLOCK_ROWS):
+            block = slice(start, start + _BLOCK_ROWS)
+            rows = X[block] if isinstance(X, np.ndarray) else X[block].toarray()
+            rows = rows - origin
+            squares = norms - 2 * (rows @ centers.T)
+            squares += np.einsum("ij,ij->i", rows, rows)[:, np.newaxis]
+            distances[block] = np.sqrt(np.maximum(squares, 0, out=squares)) / factor
+        return distances
+
+
+@validate_params(
+    {
+        "X": ["array-like", "sparse matrix"],
+        "n_clusters": [Interval(Integral, 1, None, closed="left")],
+        "sample_weight": ["array-like", None],
+        "x_squared_norms": ["array-like", None],
+        "random_state": ["random_state"],
+        "n_local_trials": [Interval(Integral, 1, None, closed="left"), None],
+    },
+    prefer_skip_nested_validation=True,
+)
+def kmeans_plusplus(
+    X: Any,
+    n_clusters: int,
+    *,
+    sample_weight: Any = None,
+    x_squared_norms: Any = None,
+    random_state: Any = None,
+    n_local_trials: int | None = None,
+) -> tuple[np.ndarray, np.ndarray]:
+    """Draw rows far from one another as seeds, as :func:`sklearn.cluster.kmeans_plusplus`.
+
+    Parameters
+    ----------
+    X : {array-like, sparse matrix} of shape (n_samples, n_features)
+        The rows to draw from.
+
+    n_clusters : int
+        Number of seeds.
+
+    sample_weight : array-like of shape (n_samples,), default=None
+        Non-negative weights of the rows; None for ones.
+
+    x_squared_norms : array-like of shape (n_samples,), default=None
+        Accepted for compatibility and checked, but not needed.
+
+    random_state : int, RandomState instance or None, default=None
+        The same state picks the same rows as in scikit-learn.
+
+    n_local_trials : int, default=None
+        Candidates for each seed but the first, of which the one that reduces the inertia most is
+        taken. None for ``2 + int(log(n_clusters))``; 1 is k-means++ without greed.
+
+    Returns
+    -------
+    centers : ndarray of shape (n_clusters, n_features)
+        The seeds, in the rows' dtype.
+
+    indices : ndarray of shape (n_clusters,), int
+        Their indices in ``X``.
+
+    Raises
+    ------
+    ValueError, TypeError
+        For bad input.
+
+    Notes
+    -----
+    Arthur and Vassilvitskii, "k-means++: the advantages of careful seeding", SODA 2007.
+    """
+    X = check_array(
+        X, accept_sparse="csr", accept_large_sparse=False, dtype=[np.float64, np.float32], order="C"
+    )
+    sample_weight = check_weights(sample_weight, X)
+    if X.shape[0] < n_clusters:
+        raise ValueError(f"n_samples={X.shape[0]} should be >= n_clusters={n_clusters}.")
+    if x_squared_norms is not None:
+        x_squared_norms = check_array(x_squared_norms, dtype=X.dtype, ensure_2d=False)
+        if x_squared_norms.shape[0] != X.shape[0]:
+            raise ValueError(
+                f"The length of x_squared_norms {x_squared_norms.shape[0]} should "
+                f"be equal to the length of n_samples {X.shape[0]}."
+            )
+    random_state = check_random_state(random_state)
+    rows = array_rows(X, sample_weight)
+    origin = measure(rows).frame.origin
+    _, indices = greedy_kmeans_plusplus(rows, n_clusters, origin, random_state, n_local_trials)
+    return array_rows(X).take(indices), indices

@@ -1,0 +1,310 @@
+"""Where K-means starts.
+
+Every strategy is a function ``(rows, n_clusters, origin, random_state)`` that returns centres
+relative to ``origin`` as an ndarray of shape (n_clusters, n_features), float64.
+
+- ``"k-means++"``: Arthur and Vassilvitskii, "k-means++: the advantages of careful seeding",
+  SODA 2007, with several candidates for each seed, of which the best is taken.
+- ``"k-means||"``: Bahmani, Moseley, Vattani, Kumar and Vassilvitskii, "Scalable k-means++",
+  VLDB 2012.
+- ``"random"``: random rows (Forgy 1965).
+- ``"random_partition"``: the averages of a random partition of the rows (MacQueen 1967).
+"""
+
+from collections.abc import Callable, Iterator
+from typing import Any, NamedTuple
+
+import numpy as np
+from sklearn.utils import check_array
+
+from fastem.kernels.seeding import GreedySeeder
+from fastem.kernels.sparse_seeding import GreedySeeder as SparseGreedySeeder
+from fastem.rows import Part, array_rows
+from fastem.sampling import choose_rows, count_positive
+
+# k-means||: candidates of a round as a multiple of the clusters, and rounds.
+_OVERSAMPLING = 2
+_ROUNDS = 5
+# Rows that share one seed of their random numbers, wherever the rows live.
+_BLOCK_ROWS = 1 << 14
+
+
+def greedy_kmeans_plusplus(
+    rows: Any,
+    n_clusters: int,
+    origin: np.ndarray,
+    random_state: np.random.RandomState,
+    n_local_trials: int | None = None,
+) -> tuple[np.ndarray, np.ndarray]:
+    """Greedy k-means++ on scikit-learn's random stream: the same state picks the same rows.
+
+    Parameters
+    ----------
+    rows : rows as in :mod:`fastem.rows`
+    n_clusters : int
+    origin : ndarray of shape (n_features,), float64
+    random_state : RandomState
+    n_local_trials : int or None
+        Candidates for each seed but the first; None for 2 + log(n_clusters).
+
+    Returns
+    -------
+    centers : ndarray of shape (n_clusters, n_features), float64
+        Relative to ``origin``.
+    indices : ndarray of shape (n_clusters,), int
+    """
+    if n_local_trials is None:
+        n_local_trials = 2 + int(np.log(n_clusters))
+    indices = np.empty(n_clusters, int)
+    centers = np.empty((n_clusters, rows.n_features))
+    indices[:1] = choose_rows(rows, random_state, 1)
+    centers[0] = rows.take(indices[:1])[0] - origin
+    potentials = rows.map(_start, origin, centers[0])
+    for seed in range(1, n_clusters):
+        current = sum(potential for _, potential in potentials)
+        values = random_state.uniform(size=n_local_trials) * current
+        candidates = _locate(rows, potentials, values)
+        candidate_centers = rows.take(candidates) - origin
+        best = int(np.argmin(rows.reduce(_try, candidate_centers)))
+        potentials = rows.map(_accept, best)
+        indices[seed] = candidates[best]
+        centers[seed] = candidate_centers[best]
+    rows.map(_forget, "seeder")
+    return centers, indices
+
+
+def _start(part, origin, center):
+    seeder = SparseGreedySeeder if not isinstance(part.X, np.ndarray) else GreedySeeder
+    part.state["seeder"] = seeder(part.X, part.sample_weight, origin)
+    return part.offset, part.state["seeder"].add(center)
+
+
+def _try(part, candidates):
+    return part.state["seeder"].try_candidates(candidates)
+
+
+def _accept(part, index):
+    seeder = part.state["seeder"]
+    seeder.accept(index)
+    return part.offset, float(seeder.chunk_potentials().sum())
+
+
+def _locate(rows, potentials, values):
+    """The first rows up to which the potential reaches the values."""
+    if len(potentials) == 1:
+        return np.array(rows.map(_locate_in, {potentials[0][0]: values})[0])
+    ends = np.cumsum([potential for _, potential in potentials])
+    homes = np.minimum(np.searchsorted(ends, values), len(ends) - 1)
+    wanted = {
+        offset: values[homes == number] - (ends[number] - potential)
+        for number, (offset, potential) in enumerate(potentials)
+    }
+    found = np.empty(len(values), int)
+    for number, local in enumerate(rows.map(_locate_in, wanted)):
+        found[homes == number] = local
+    return found
+
+
+def _locate_in(part, wanted):
+    locate = part.state["seeder"].locate
+    return [part.offset + locate(value) for value in wanted[part.offset]]
+
+
+def _forget(part, *names):
+    for name in names:
+        del part.state[name]
+
+
+def _spare_rows(rows, random_state, size):
+    """Random rows, different ones as long as there are any of positive weight."""
+    n_different = min(size, rows.reduce(count_positive))
+    return np.resize(choose_rows(rows, random_state, n_different), size)
+
+
+def kmeans_plusplus(rows, n_clusters, origin, random_state):
+    """``"k-means++"``, as the module describes it."""
+    return greedy_kmeans_plusplus(rows, n_clusters, origin, random_state)[0]
+
+
+def random_rows(rows, n_clusters, origin, random_state):
+    """``"random"``, as the module describes it."""
+    return rows.take(choose_rows(rows, random_state, n_clusters)) - origin
+
+
+def random_partition(rows, n_clusters, origin, random_state):
+    """``"random_partition"``, as the module describes it; a random row where no row fell."""
+    sums, weights = rows.reduce(
+        _partition, n_clusters, origin, _block_seeds(rows.n_rows, random_state)
+    )
+    empty = np.flatnonzero(weights == 0)
+    if len(empty):
+        sums[empty] = rows.take(_spare_rows(rows, random_state, len(empty))) - origin
+        weights[empty] = 1.0
+    return sums / weights[:, np.newaxis]
+
+
+def _partition(part, n_clusters, origin, seeds):
+    sums, weights = np.zeros((n_clusters, part.X.shape[1])), np.zeros(n_clusters)
+    for block, generator, drawn in _blocks(part, seeds):
+        labels = generator.randint(n_clusters, size=_BLOCK_ROWS)[drawn]
+        weight = _weights(part, block)
+        np.add.at(sums, labels, _centered(part, block, origin) * weight[:, np.newaxis])
+        np.add.at(weights, labels, weight)
+    return sums, weights
+
+
+def scalable_kmeans_plusplus(rows, n_clusters, origin, random_state):
+    """``"k-means||"``, as the module describes it; the candidates are reduced by k-means++."""
+    candidates = rows.take(choose_rows(rows, random_state, 1)) - origin
+    potential = rows.reduce(_approach, candidates, 0, origin)
+    for _ in range(_ROUNDS):
+        if potential <= 0:
+            break
+        seeds = _block_seeds(rows.n_rows, random_state)
+        factor = _OVERSAMPLING * n_clusters / potential
+        chosen = np.concatenate(rows.map(_sample, factor, seeds))
+        if len(chosen) == 0:
+            continue
+        n_before = len(candidates)
+        candidates = np.concatenate([candidates, rows.take(chosen) - origin])
+        potential = rows.reduce(_approach, candidates[n_before:], n_before, origin)
+    weights = rows.reduce(_count, len(candidates))
+    rows.map(_forget, "distances", "candidates")
+    candidates, weights = candidates[weights > 0], weights[weights > 0]
+    missing = n_clusters - len(candidates)
+    if missing > 0:
+        extra = rows.take(_spare_rows(rows, random_state, missing)) - origin
+        return np.concatenate([candidates, extra])
+    return kmeans_plusplus(
+        array_rows(candidates, weights), n_clusters, np.zeros(rows.n_features), random_state
+    )
+
+
+def _approach(part, new, n_before, origin):
+    """Compare every row with new candidates; returns the sum of the weighted distances."""
+    state = part.state
+    if n_before == 0:
+        state["distances"] = np.full(part.n_rows, np.inf)
+        state["candidates"] = np.zeros(part.n_rows, np.int32)
+    norms = np.einsum("ij,ij->i", new, new)
+    potential = 0.0
+    for start in range(0, part.n_rows, _BLOCK_ROWS):
+        block = slice(start, start + _BLOCK_ROWS)
+        closest, labels = state["distances"][block], state["candidates"][block]
+        x = _centered(part, block, origin)
+        row_norms = np.einsum("ij,ij->i", x, x)
+        # Few candidates at a time, so that the block of products stays small.
+        for first in range(0, len(new), 64):
+            some = slice(first, first + 64)
+            products = norms[some] - 2 * (x @ new[some].T)
+            nearest = products.argmin(axis=1)
+            distances = products[np.arange(len(x)), nearest] + row_norms
+            np.maximum(distances, 0, out=distances)
+            nearer = distances < closest
+            closest[nearer] = distances[nearer]
+            labels[nearer] = n_before + first + nearest[nearer]
+        potential += float(closest @ _weights(part, block))
+    return potential
+
+
+def _sample(part, factor, seeds):
+    chosen = []
+    for block, generator, drawn in _blocks(part, seeds):
+        values = generator.random_sample(_BLOCK_ROWS)[drawn]
+        probabilities = factor * part.state["distances"][block] * _weights(part, block)
+        chosen.append(part.offset + block.start + np.flatnonzero(values < probabilities))
+    return np.concatenate(chosen)
+
+
+def _count(part, n_candidates):
+    weights = np.zeros(n_candidates)
+    for start in range(0, part.n_rows, _BLOCK_ROWS):
+        block = slice(start, start + _BLOCK_ROWS)
+        labels = part.state["candidates"][block]
+        weights += np.bincount(labels, _weights(part, block), n_candidates)
+    return weights
+
+
+def _block_seeds(n_rows, random_state):
+    return random_state.randint(2**31, size=-(-n_rows // _BLOCK_ROWS))
+
+
+def _blocks(part: Part, seeds) -> Iterator[tuple[slice, np.random.RandomState, slice]]:
+    """A part's rows in blocks that don't depend on how the rows are split into parts.
+
+    Yields the block's rows in the part, the block's random generator, and which of its
+    ``_BLOCK_ROWS`` numbers belong to these rows.
+    """
+    first = part.offset
+    end = part.offset + part.n_rows
+    while first < end:
+        number, skipped = divmod(first, _BLOCK_ROWS)
+        last = min((number + 1) * _BLOCK_ROWS, end)
+        block = slice(first - part.offset, last - part.offset)
+        generator = np.random.RandomState(seeds[number])
+        yield block, generator, slice(skipped, skipped + last - first)
+        first = last
+
+
+def _centered(part, block, origin):
+    x = part.X[block]
+    return (x if isinstance(x, np.ndarray) else x.toarray()) - origin
+
+
+def _weights(part, block):
+    if part.sample_weight is not None:
+        return part.sample_weight[block]
+    return np.ones(min(block.stop, part.n_rows) - block.start)
+
+
+class Given(NamedTuple):
+    """A start from centres that the user gave, in the rows' coordinates."""
+
+    centers: np.ndarray
+
+    def __call__(self, rows, n_clusters, origin, random_state):
+        return self.centers - origin
+
+
+class Called(NamedTuple):
+    """A start from a function that the user gave; ``factor`` leads to the rows' coordinates."""
+
+    function: Callable
+    X: Any
+    factor: float
+
+    def __call__(self, rows, n_clusters, origin, random_state):
+        centers = self.function(self.X, n_clusters, random_state=random_state)
+        if hasattr(centers, "toarray"):
+            centers = centers.toarray()
+        return check_centers(centers, self.X, n_clusters) * self.factor - origin
+
+
+def check_centers(centers: Any, X: Any, n_clusters: int) -> np.ndarray:
+    """Centres as a copy in the data's dtype.
+
+    Raises
+    ------
+    ValueError
+        If they aren't finite or of the wrong shape, in scikit-learn's words.
+    """
+    centers = check_array(centers, dtype=X.dtype, copy=True, order="C")
+    if centers.shape[0] != n_clusters:
+        raise ValueError(
+            f"The shape of the initial centers {centers.shape} does not "
+            f"match the number of clusters {n_clusters}."
+        )
+    if centers.shape[1] != X.shape[1]:
+        raise ValueError(
+            f"The shape of the initial centers {centers.shape} does not "
+            f"match the number of features of the data {X.shape[1]}."
+        )
+    return centers
+
+
+STRATEGIES: dict[str, Callable] = {
+    "k-means++": kmeans_plusplus,
+    "k-means||": scalable_kmeans_plusplus,
+    "random": random_rows,
+    "random_partition": random_partition,
+}

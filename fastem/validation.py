@@ -1,0 +1,70 @@
+"""Input checks that the estimators share: scikit-learn's, in its words."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import numpy as np
+from sklearn.utils.validation import _check_sample_weight, validate_data
+
+_SET_BY_VALIDATION = ("n_features_in_", "feature_names_in_")
+
+
+def check_rows(estimator: Any, X: Any, *, reset: bool) -> Any:
+    """The rows as the kernels take them; C-contiguous float input is not copied.
+
+    Parameters
+    ----------
+    estimator : estimator
+    X : array-like or sparse matrix of shape (n_rows, n_features)
+    reset : bool
+        Whether the estimator is being fitted: its number of features is set, not compared.
+
+    Returns
+    -------
+    ndarray or CSR matrix of shape (n_rows, n_features), float32 or float64
+
+    Raises
+    ------
+    ValueError, TypeError
+        scikit-learn's, for anything but finite numbers in two dimensions.
+    """
+    return validate_data(
+        estimator,
+        X,
+        reset=reset,
+        accept_sparse="csr",
+        accept_large_sparse=False,
+        dtype=[np.float64, np.float32],
+        order="C",
+    )
+
+
+def check_weights(sample_weight: Any, X: Any) -> np.ndarray | None:
+    """The rows' weights in float64; None stays None.
+
+    Raises
+    ------
+    ValueError
+        If a weight is NaN, infinite or negative, if all are zero, or if the shape is wrong.
+    """
+    if sample_weight is None:
+        return None
+    return _check_sample_weight(sample_weight, X, dtype=np.float64, ensure_non_negative=True)
+
+
+@contextmanager
+def restored_on_failure(estimator: Any) -> Iterator[None]:
+    """Undo what validation sets on the estimator if the fit fails or is interrupted.
+
+    So an estimator is unfitted, or as fitted before, until a fit succeeds.
+    """
+    state = vars(estimator)
+    before = {name: state[name] for name in _SET_BY_VALIDATION if name in state}
+    try:
+        yield
+    except BaseException:
+        for name in _SET_BY_VALIDATION:
+            state.pop(name, None)
+        state.update(before)
+        raise
