@@ -106,16 +106,17 @@ def measure_cell(
     known = {p.name: found for p in peers if (found := memory.find(cell, p, options.quick))}
     new = [peer for peer in peers if peer.name not in known]
 
-    n_iter = known["lloyd"]["n_iter"] if "lloyd" in known else None
-    if n_iter is None and any(peer.wants_n_iter for peer in new):
-        n_iter = PEERS["lloyd"].fit(X, init, MAX_ITER).n_iter
-    for peer in new:  # loads libraries and starts their threads
-        peer.fit(X[: 2 * cell.clusters], init, 2)
-    runs = {peer.name: lambda fit=peer.fit: fit(X, init, n_iter) for peer in new}
+    runs, counts = {}, []
     for algorithm in options.algorithms:
-        # a whole fit, since which kernels are compiled depends on its course
-        fit_fastem(X, init, algorithm)
         runs[fastem_name(algorithm)] = lambda name=algorithm: fit_fastem(X, init, name)
+        # a whole fit to warm up, since which kernels are compiled depends on its course
+        counts.append(fit_fastem(X, init, algorithm).n_iter)
+    if any(peer.wants_n_iter for peer in new):
+        lloyd = known.get("lloyd")
+        counts.append(lloyd["n_iter"] if lloyd else PEERS["lloyd"].fit(X, init, MAX_ITER).n_iter)
+    for peer in new:
+        peer.fit(X[: 2 * cell.clusters], init, 2)  # loads the library and starts its threads
+        runs[peer.name] = lambda fit=peer.fit: fit(X, init, min(counts))
     figures = dict(known)
     load = measure.OthersLoad()
     timed = measure.in_turns(runs, options.repeats)

@@ -82,7 +82,7 @@ def run(path: Path, options: argparse.Namespace) -> int:
     height, width, _ = original.shape
     print(f"{path.name}: {width} x {height} pixels, {n_distinct:,} distinct colours")
 
-    # float64, in which fastem and scikit-learn agree to the last digits shown
+    # In float64 both libraries find the same palette, but for pixels midway between two colours.
     X = original.reshape(-1, 3).astype(np.float64)
     # The first fit of a process loads the compiled kernels, or compiles them on a new machine.
     begin = time.perf_counter()

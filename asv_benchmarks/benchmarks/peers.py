@@ -2,11 +2,12 @@
 
 All start from the same centres and run to scikit-learn's convergence. Two have no such criterion:
 
-- FAISS runs a fixed number of iterations. It gets the number that scikit-learn's Lloyd needed, all
-  rows as training points, and no second try. Its newer ``SuperKmeans`` accepts no starting centres.
+- FAISS runs a fixed number of iterations. It gets the number that scikit-learn's Lloyd needed, or
+  fastem if that was fewer (in float32 rounding makes them differ), all rows as training points, and
+  no second try. Its newer ``SuperKmeans`` accepts no starting centres.
 - scikit-learn-intelex (oneDAL) stops when the objective changes by less than ``tol`` times the mean
   variance, where scikit-learn compares the movement of the centres. On many rows that is far
-  stricter, so it also gets scikit-learn's number of iterations as its maximum.
+  stricter, so it also gets that number of iterations as its maximum.
 
 FAISS computes in float32 only and therefore takes part in the float32 cells alone.
 """
@@ -30,7 +31,7 @@ class Fit(NamedTuple):
 
 
 class Peer(NamedTuple):
-    """A library's K-means: `fit(X, init, n_iter)`, where n_iter is what scikit-learn needed."""
+    """A library's K-means: `fit(X, init, n_iter)`, where n_iter is what others needed."""
 
     name: str
     distribution: str
