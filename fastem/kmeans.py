@@ -69,7 +69,7 @@ class KMeansModel(em.Model):
     Parameters
     ----------
     start : callable
-        ``(rows, n_clusters, origin, random_state)`` to centres relative to the origin.
+        ``(rows, n_clusters, frame, random_state)`` to centres relative to the frame's origin.
     n_clusters : int
     algorithm : class
         One of ``fastem.kernels.kmeans.ALGORITHMS``' values.
@@ -99,7 +99,7 @@ class KMeansModel(em.Model):
 
     def start(self, rows, random_state):
         rows.map(_begin)
-        return self._rounded(self._start(rows, self.n_clusters, self.frame.origin, random_state))
+        return self._rounded(self._start(rows, self.n_clusters, self.frame, random_state))
 
     def e_step(self, rows, parameters):
         return rows.reduce(_assign, self.algorithm, self.n_clusters, self.frame, parameters)
@@ -336,11 +336,12 @@ class KMeans(
             raise ValueError(f"n_samples={X.shape[0]} should be >= n_clusters={n_clusters}.")
         n_init = self._check_n_init()
         algorithm = self._check_algorithm()
-        random_state = check_random_state(self.random_state)
         sample_weight = check_weights(sample_weight, X)
-        init = self.init
+        init, random_state = self.init, None
         if _is_arraylike_not_scalar(init):
             init = check_centers(init, X, n_clusters)
+        else:
+            random_state = check_random_state(self.random_state)
 
         rows = array_rows(X, sample_weight)
         frame, variance, squares, factor = measure(rows)
@@ -638,6 +639,6 @@ def kmeans_plusplus(
             )
     random_state = check_random_state(random_state)
     rows = array_rows(X, sample_weight)
-    origin = measure(rows).frame.origin
-    _, indices = greedy_kmeans_plusplus(rows, n_clusters, origin, random_state, n_local_trials)
+    frame = measure(rows).frame
+    _, indices = greedy_kmeans_plusplus(rows, n_clusters, frame, random_state, n_local_trials)
     return array_rows(X).take(indices), indices

@@ -1,7 +1,7 @@
 """Where K-means starts.
 
-Every strategy is a function ``(rows, n_clusters, origin, random_state)`` that returns centres
-relative to ``origin`` as an ndarray of shape (n_clusters, n_features), float64.
+Every strategy is a function ``(rows, n_clusters, frame, random_state)`` that returns centres
+relative to the frame's origin as an ndarray of shape (n_clusters, n_features), float64.
 
 - ``"k-means++"``: Arthur and Vassilvitskii, "k-means++: the advantages of careful seeding",
   SODA 2007, with several candidates for each seed, of which the best is taken.
@@ -17,8 +17,9 @@ from typing import Any, NamedTuple
 import numpy as np
 from sklearn.utils import check_array
 
+from fastem.kernels.kmeans import Frame, choose
 from fastem.kernels.seeding import GreedySeeder
-from fastem.kernels.sparse_seeding import GreedySeeder as SparseGreedySeeder
+from fastem.kernels.sparse_seeding import SparseGreedySeeder
 from fastem.rows import Part, array_rows
 from fastem.sampling import choose_rows, count_positive
 
@@ -32,7 +33,7 @@ _BLOCK_ROWS = 1 << 14
 def greedy_kmeans_plusplus(
     rows: Any,
     n_clusters: int,
-    origin: np.ndarray,
+    frame: Frame,
     random_state: np.random.RandomState,
     n_local_trials: int | None = None,
 ) -> tuple[np.ndarray, np.ndarray]:
@@ -42,7 +43,7 @@ def greedy_kmeans_plusplus(
     ----------
     rows : rows as in :mod:`fastem.rows`
     n_clusters : int
-    origin : ndarray of shape (n_features,), float64
+    frame : Frame
     random_state : RandomState
     n_local_trials : int or None
         Candidates for each seed but the first; None for 2 + log(n_clusters).
@@ -50,11 +51,12 @@ def greedy_kmeans_plusplus(
     Returns
     -------
     centers : ndarray of shape (n_clusters, n_features), float64
-        Relative to ``origin``.
+        Relative to the frame's origin.
     indices : ndarray of shape (n_clusters,), int
     """
     if n_local_trials is None:
         n_local_trials = 2 + int(np.log(n_clusters))
+    origin = frame.origin
     indices = np.empty(n_clusters, int)
     centers = np.empty((n_clusters, rows.n_features))
     indices[:1] = choose_rows(rows, random_state, 1)
@@ -121,24 +123,24 @@ def _spare_rows(rows, random_state, size):
     return np.resize(choose_rows(rows, random_state, n_different), size)
 
 
-def kmeans_plusplus(rows, n_clusters, origin, random_state):
+def kmeans_plusplus(rows, n_clusters, frame, random_state):
     """``"k-means++"``, as the module describes it."""
-    return greedy_kmeans_plusplus(rows, n_clusters, origin, random_state)[0]
+    return greedy_kmeans_plusplus(rows, n_clusters, frame, random_state)[0]
 
 
-def random_rows(rows, n_clusters, origin, random_state):
+def random_rows(rows, n_clusters, frame, random_state):
     """``"random"``, as the module describes it."""
-    return rows.take(choose_rows(rows, random_state, n_clusters)) - origin
+    return rows.take(choose_rows(rows, random_state, n_clusters)) - frame.origin
 
 
-def random_partition(rows, n_clusters, origin, random_state):
+def random_partition(rows, n_clusters, frame, random_state):
     """``"random_partition"``, as the module describes it; a random row where no row fell."""
     sums, weights = rows.reduce(
-        _partition, n_clusters, origin, _block_seeds(rows.n_rows, random_state)
+        _partition, n_clusters, frame.origin, _block_seeds(rows.n_rows, random_state)
     )
     empty = np.flatnonzero(weights == 0)
     if len(empty):
-        sums[empty] = rows.take(_spare_rows(rows, random_state, len(empty))) - origin
+        sums[empty] = rows.take(_spare_rows(rows, random_state, len(empty))) - frame.origin
         weights[empty] = 1.0
     return sums / weights[:, np.newaxis]
 
@@ -153,10 +155,10 @@ def _partition(part, n_clusters, origin, seeds):
     return sums, weights
 
 
-def scalable_kmeans_plusplus(rows, n_clusters, origin, random_state):
+def scalable_kmeans_plusplus(rows, n_clusters, frame, random_state):
     """``"k-means||"``, as the module describes it; the candidates are reduced by k-means++."""
-    candidates = rows.take(choose_rows(rows, random_state, 1)) - origin
-    potential = rows.reduce(_approach, candidates, 0, origin)
+    candidates = rows.take(choose_rows(rows, random_state, 1)) - frame.origin
+    potential = rows.reduce(_approach, candidates, 0, frame)
     for _ in range(_ROUNDS):
         if potential <= 0:
             break
@@ -166,44 +168,45 @@ def scalable_kmeans_plusplus(rows, n_clusters, origin, random_state):
         if len(chosen) == 0:
             continue
         n_before = len(candidates)
-        candidates = np.concatenate([candidates, rows.take(chosen) - origin])
-        potential = rows.reduce(_approach, candidates[n_before:], n_before, origin)
+        candidates = np.concatenate([candidates, rows.take(chosen) - frame.origin])
+        potential = rows.reduce(_approach, candidates[n_before:], n_before, frame)
     weights = rows.reduce(_count, len(candidates))
     rows.map(_forget, "distances", "candidates")
     candidates, weights = candidates[weights > 0], weights[weights > 0]
     missing = n_clusters - len(candidates)
     if missing > 0:
-        extra = rows.take(_spare_rows(rows, random_state, missing)) - origin
+        extra = rows.take(_spare_rows(rows, random_state, missing)) - frame.origin
         return np.concatenate([candidates, extra])
     return kmeans_plusplus(
-        array_rows(candidates, weights), n_clusters, np.zeros(rows.n_features), random_state
+        array_rows(candidates, weights),
+        n_clusters,
+        frame._replace(origin=np.zeros(rows.n_features)),
+        random_state,
     )
 
 
-def _approach(part, new, n_before, origin):
+def _approach(part, new, n_before, frame):
     """Compare every row with new candidates; returns the sum of the weighted distances."""
     state = part.state
     if n_before == 0:
         state["distances"] = np.full(part.n_rows, np.inf)
         state["candidates"] = np.zeros(part.n_rows, np.int32)
-    norms = np.einsum("ij,ij->i", new, new)
+    sparse = not isinstance(part.X, np.ndarray)
+    algorithm = choose("lloyd", *part.X.shape, len(new), part.X.dtype, sparse)
+    algorithm = algorithm(part.X, None, len(new), frame)
+    algorithm.assign(new)
     potential = 0.0
     for start in range(0, part.n_rows, _BLOCK_ROWS):
         block = slice(start, start + _BLOCK_ROWS)
-        closest, labels = state["distances"][block], state["candidates"][block]
-        x = _centered(part, block, origin)
-        row_norms = np.einsum("ij,ij->i", x, x)
-        # Few candidates at a time, so that the block of products stays small.
-        for first in range(0, len(new), 64):
-            some = slice(first, first + 64)
-            products = norms[some] - 2 * (x @ new[some].T)
-            nearest = products.argmin(axis=1)
-            distances = products[np.arange(len(x)), nearest] + row_norms
-            np.maximum(distances, 0, out=distances)
-            nearer = distances < closest
-            closest[nearer] = distances[nearer]
-            labels[nearer] = n_before + first + nearest[nearer]
-        potential += float(closest @ _weights(part, block))
+        nearest = algorithm.labels[block]
+        closest, candidates = state["distances"][block], state["candidates"][block]
+        differences = _centered(part, block, frame.origin) - new[nearest]
+        distances = np.einsum("ij,ij->i", differences, differences)
+        nearer = distances < closest
+        closest[nearer] = distances[nearer]
+        candidates[nearer] = n_before + nearest[nearer]
+        # Not a dot product: OpenBLAS' threads would start and stop for each block.
+        potential += float((closest * _weights(part, block)).sum())
     return potential
 
 
@@ -262,8 +265,8 @@ class Given(NamedTuple):
 
     centers: np.ndarray
 
-    def __call__(self, rows, n_clusters, origin, random_state):
-        return self.centers - origin
+    def __call__(self, rows, n_clusters, frame, random_state):
+        return self.centers - frame.origin
 
 
 class Called(NamedTuple):
@@ -273,11 +276,11 @@ class Called(NamedTuple):
     X: Any
     factor: float
 
-    def __call__(self, rows, n_clusters, origin, random_state):
+    def __call__(self, rows, n_clusters, frame, random_state):
         centers = self.function(self.X, n_clusters, random_state=random_state)
         if hasattr(centers, "toarray"):
             centers = centers.toarray()
-        return check_centers(centers, self.X, n_clusters) * self.factor - origin
+        return check_centers(centers, self.X, n_clusters) * self.factor - frame.origin
 
 
 def check_centers(centers: Any, X: Any, n_clusters: int) -> np.ndarray:

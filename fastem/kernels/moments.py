@@ -192,7 +192,7 @@ def sparse_squares(X: Any, sample_weight: np.ndarray) -> float:
     for start, values, _ in _csr_blocks(X):
         stored = np.arange(start, start + len(values))
         rows = np.searchsorted(X.indptr, stored, side="right") - 1
-        total += float((values * sample_weight[rows]) @ values)
+        total += float((values**2 * sample_weight[rows]).sum())
     return total
 
 
