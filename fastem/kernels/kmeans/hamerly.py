@@ -12,16 +12,13 @@ from fastem.kernels.assignment import nearest_two, squared_norms
 from fastem.kernels.compiling import inline, kernel
 from fastem.kernels.kmeans.base import DenseAlgorithm
 from fastem.kernels.kmeans.moves import move_row, move_tile
-from fastem.kernels.kmeans.rounding import distance_gaps, nearest_exactly
+from fastem.kernels.kmeans.rounding import ROUNDED_DOWN, distance_gaps, nearest_exactly
 from fastem.kernels.parallel import next_chunk, run
 from fastem.kernels.simd import LANES, TILE, bits, broadcast, count_bits, first_bit, load
 from fastem.kernels.tiles import aligned_empty, gather_tile, load_tile
 
 # Where more than this share of a chunk's rows fails, a pass over all of them is cheaper.
 _FULL_SHARE = 0.55
-
-# Covers four roundings to float32: two of the drifts, of their sum with the gap, and this one.
-_DOWN = np.float32(1 - 2.0**-21)
 
 
 @inline
@@ -73,6 +70,7 @@ def hamerly_pass(
     order,
     packed,
     drift,
+    greatest,
     bounds,
     labels,
     moved_rows,
@@ -89,7 +87,6 @@ def hamerly_pass(
     rows = np.empty(TILE, np.int32)
     failed = np.empty(chunk_rows + TILE, np.int32)
     distances = np.empty(exact.shape[1])
-    greatest = drift.max()
     while True:
         chunk = next_chunk(tickets)
         if chunk >= n_chunks:
@@ -131,7 +128,7 @@ def hamerly_pass(
                     chunk * capacity, capacity,
                 )
                 for lane in range(n_lanes):
-                    bounds[start + t + lane] = (gaps[lane] + drift[nearest[lane]]) * _DOWN
+                    bounds[start + t + lane] = (gaps[lane] + drift[nearest[lane]]) * ROUNDED_DOWN
             else:
                 for lane in range(n_lanes):
                     row = rows[lane]
@@ -141,7 +138,7 @@ def hamerly_pass(
                             row, label, labels, moved_rows, moved_from, moved,
                             chunk * capacity, capacity,
                         )
-                    bounds[row] = (gaps[lane] + drift[label]) * _DOWN
+                    bounds[row] = (gaps[lane] + drift[label]) * ROUNDED_DOWN
         n_moved[chunk] = moved
 
 
@@ -168,6 +165,7 @@ class Hamerly(DenseAlgorithm):
         return self._drift.astype(np.float32)
 
     def _pass(self, centers):
+        drift = self._add_drift(centers)
         run(
             hamerly_pass,
             self._n_chunks,
@@ -179,7 +177,8 @@ class Hamerly(DenseAlgorithm):
             self._shift,
             self._order,
             self._pack(centers),
-            self._add_drift(centers),
+            drift,
+            drift.max(),
             self._bounds,
             self.labels,
             self._moved_rows,

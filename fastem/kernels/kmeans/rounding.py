@@ -29,6 +29,10 @@ from fastem.kernels.simd import (
 
 _FAR = np.float32(1e30)
 
+# Cover a few roundings to float32: of drifts, of their sums with bounds, of square roots.
+ROUNDED_DOWN = np.float32(1 - 2.0**-21)
+ROUNDED_UP = np.float32(1 + 2.0**-21)
+
 
 @inline
 def _margin(squares, second, rounding, radius):
@@ -88,9 +92,48 @@ def distance_gaps(norms, best, second, rounding, radius, gaps):
         squares = squares * broadcast(np.float32(1) + np.float32(2) * rounding, LANES)
         d1 = square_root(greater(multiply_add(s1, two, squares) + margin, zero))
         d2 = square_root(greater(multiply_add(s2, two, squares) - margin, zero))
-        gap = d2 * broadcast(np.float32(1 - 2.0**-21), LANES) - d1
+        gap = d2 * broadcast(ROUNDED_DOWN, LANES) - d1
         store(where(decided, greater(gap, zero), zero), gaps, lane)
     return undecided
+
+
+@inline
+def margins(norms, second, rounding, radius, margin):
+    """By how much a tile's second least scores must exceed the least to decide a lane."""
+    for lane in range(0, TILE, LANES):
+        squares = load(norms, lane, LANES)
+        limit, _ = _margin(squares, load(second, lane, LANES), rounding, radius)
+        store(limit, margin, lane)
+
+
+@inline
+def distances_below(norms, scores, rounding, radius, distances):
+    """Lower bounds of a tile's distances, in scaled units, from its scores."""
+    zero = broadcast(np.float32(0), LANES)
+    shrink = broadcast(np.float32(1) - np.float32(2) * rounding, LANES)
+    for lane in range(0, TILE, LANES):
+        squares = load(norms, lane, LANES)
+        margin, score = _margin(squares, load(scores, lane, LANES), rounding, radius)
+        squares = multiply_add(
+            score, broadcast(np.float32(2), LANES), squares * shrink
+        ) - margin
+        distance = square_root(greater(squares, zero))
+        store(distance * broadcast(ROUNDED_DOWN, LANES), distances, lane)
+
+
+@inline
+def distances_above(norms, scores, rounding, radius, distances):
+    """Upper bounds of a tile's distances, in scaled units, from its scores."""
+    zero = broadcast(np.float32(0), LANES)
+    stretch = broadcast(np.float32(1) + np.float32(2) * rounding, LANES)
+    for lane in range(0, TILE, LANES):
+        squares = load(norms, lane, LANES)
+        margin, score = _margin(squares, load(scores, lane, LANES), rounding, radius)
+        squares = multiply_add(
+            score, broadcast(np.float32(2), LANES), squares * stretch
+        ) + margin
+        distance = square_root(greater(squares, zero))
+        store(distance * broadcast(ROUNDED_UP, LANES), distances, lane)
 
 
 @inline
