@@ -187,7 +187,7 @@ def watch(
         Makes the fitted attributes, a dict, of parameters; for callbacks that ask for an
         estimator as if the fit had stopped.
     **data
-        ``X`` and ``metadata``, as callbacks may ask for.
+        ``X``, ``y`` and ``metadata``, which callbacks may ask for.
 
     Returns
     -------

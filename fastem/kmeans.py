@@ -327,9 +327,9 @@ class KMeans(
             If there are fewer distinct clusters than asked for.
         """
         with restored_on_failure(self):
-            return self._fit(X, sample_weight)
+            return self._fit(X, y, sample_weight)
 
-    def _fit(self, X, sample_weight):
+    def _fit(self, X, y, sample_weight):
         X = check_rows(self, X, reset=True)
         n_clusters = self.n_clusters
         if X.shape[0] < n_clusters:
@@ -368,9 +368,8 @@ class KMeans(
                 "_n_features_out": n_clusters,
             }
 
-        task = em.watch(
-            self, n_init, fitted, X=X, y=None, metadata={"sample_weight": sample_weight}
-        )
+        metadata = None if sample_weight is None else {"sample_weight": sample_weight}
+        task = em.watch(self, n_init, fitted, X=X, y=y, metadata=metadata)
         best = em.fit(
             model,
             rows,

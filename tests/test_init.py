@@ -1,0 +1,35 @@
+from importlib.metadata import version
+
+import pytest
+from processes import run_script
+
+import fastem
+
+
+def test_import_loads_neither_numba_nor_scikit_learn():
+    run_script(
+        """
+        import sys
+        import fastem
+        loaded = {name.partition(".")[0] for name in sys.modules}
+        assert loaded.isdisjoint({"numba", "sklearn", "scipy", "numpy"}), loaded
+        fastem.KMeans
+        assert {"numba", "sklearn"} <= set(sys.modules)
+        """
+    )
+
+
+def test_public_names_resolve_and_are_listed():
+    for name in fastem.__all__:
+        assert getattr(fastem, name).__name__ == name
+    assert {*fastem.__all__, "em", "kernels", "rows", "__version__"} <= set(dir(fastem))
+    assert fastem.em.__name__ == "fastem.em"
+
+
+def test_version_is_the_installed_one():
+    assert fastem.__version__ == version("fastem")
+
+
+def test_other_names_are_attribute_errors():
+    with pytest.raises(AttributeError, match="no attribute 'KMeanz'"):
+        fastem.KMeanz  # noqa: B018
