@@ -258,6 +258,15 @@ def test_loading_is_quick_and_complete(report):
     assert report(quick)["refreshed"]
     assert report(quick) == {"total": 20.0, "refreshed": False, "hits": 1, "misses": 0}
 
+    forgotten = REPORT % (
+        "from fastem.kernels import cache\n"
+        "cache._undefined_symbols = lambda library: ['not_yet_defined']\n"
+        "result['sum'] = probe.add_one(1)\n"
+    )
+    unready = quick.replace("probe.total(values)", "probe.add_one(1)")
+    assert report(forgotten)["sum"] == 2
+    assert report(unready) == {"total": 2, "refreshed": True, "hits": 1, "misses": 0}
+
     symbols = REPORT % (
         "result['solved'] = probe.many_symbols(np.eye(5) * 2, values)\n"
         "try:\n"

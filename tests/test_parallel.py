@@ -173,6 +173,31 @@ def test_interrupts_while_waiting(threads):
     assert written == [True]
 
 
+def test_interrupt_on_the_way_into_waiting(threads, monkeypatch):
+    threads(2)
+    caller = threading.current_thread()
+    barrier = threading.Barrier(2)
+    written = []
+    wait, calls = parallel._wait, []
+
+    def interrupted(*args):
+        calls.append(args)
+        if len(calls) == 1:
+            raise KeyboardInterrupt
+        wait(*args)
+
+    def body(tickets):
+        barrier.wait(30)
+        if threading.current_thread() is not caller:
+            time.sleep(0.2)
+            written.append(True)
+
+    monkeypatch.setattr(parallel, "_wait", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        run(body, 2)
+    assert written == [True]
+
+
 @pytest.mark.parametrize("taken", [False, True])
 def test_waiting_again_after_an_interrupt(taken):
     # Wherever an interrupt strikes, the caller asks again.
@@ -273,6 +298,36 @@ def test_compiled_before_threads_start(threads, monkeypatch):
     run(fresh, 10, taken, 10)
     assert compiled == [1]
     assert taken.min() == taken.max() == 1
+
+
+def test_a_forked_child_has_threads_of_its_own():
+    # Also if another thread held the pool's lock.
+    output = run_script(
+        """
+        import os, threading
+        from fastem.kernels import parallel
+
+        def meet(n_threads):
+            parallel.get_num_threads = lambda: n_threads
+            barrier = threading.Barrier(n_threads)
+            parallel.run(lambda tickets: barrier.wait(30), n_threads)
+
+        meet(2)
+        with parallel._pool._lock:
+            pid = os.fork()
+        if pid == 0:
+            status = 1
+            try:
+                meet(2)
+                meet(3)
+                status = 0
+            finally:
+                os._exit(status)
+        print(os.waitpid(pid, 0)[1])
+        meet(3)
+        """
+    )
+    assert output == "0\n"
 
 
 def test_shutdown_and_idleness():
