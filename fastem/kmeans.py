@@ -331,7 +331,7 @@ class KMeans(
 
     def _fit(self, X, y, sample_weight):
         X = check_rows(self, X, reset=True)
-        n_clusters = self.n_clusters
+        n_clusters = int(self.n_clusters)
         if X.shape[0] < n_clusters:
             raise ValueError(f"n_samples={X.shape[0]} should be >= n_clusters={n_clusters}.")
         n_init = self._check_n_init()
@@ -623,9 +623,7 @@ def kmeans_plusplus(
     -----
     Arthur and Vassilvitskii, "k-means++: the advantages of careful seeding", SODA 2007.
     """
-    X = check_array(
-        X, accept_sparse="csr", accept_large_sparse=False, dtype=[np.float64, np.float32], order="C"
-    )
+    X = check_array(X, accept_sparse="csr", dtype=[np.float64, np.float32], order="C")
     sample_weight = check_weights(sample_weight, X)
     if X.shape[0] < n_clusters:
         raise ValueError(f"n_samples={X.shape[0]} should be >= n_clusters={n_clusters}.")
