@@ -66,38 +66,42 @@ def measure(rows: Any) -> Spread:
     else:
         origin = moments.mean.astype(rows.dtype).astype(np.float64)
     squares = total + rows.n_rows * float(((moments.mean - origin) ** 2).sum())
-    scale = _inverse_power(math.sqrt(squares / rows.n_rows))
+    scale = _inverse_power(math.sqrt(squares / rows.n_rows), rows.dtype)
     if rows.weighted:
         squares = rows.reduce(_weighted_squares, origin)
     variance = total / (rows.n_rows * rows.n_features)
     return Spread(Frame(origin, scale), variance, squares, factor)
 
 
-def frame_of_centers(centers: np.ndarray, origin: np.ndarray) -> Frame:
+def frame_of_centers(centers: np.ndarray, origin: np.ndarray, dtype: np.dtype) -> Frame:
     """A frame for rows that are compared with centres only once.
 
     Parameters
     ----------
     centers : ndarray of shape (n_clusters, n_features), float64
+        Relative to the origin.
     origin : ndarray of shape (n_features,), float64
+    dtype : dtype
+        Of the rows.
 
     Returns
     -------
     Frame
     """
-    return Frame(origin, _inverse_power(float(np.abs(centers - origin).max())))
+    return Frame(origin, _inverse_power(float(np.abs(centers).max()), dtype))
 
 
 def range_factor(magnitude: float) -> float:
     """What brings values of this magnitude near one, or 1 if their squares are safe anyway."""
     if magnitude == 0 or _SMALLEST < magnitude < _LARGEST:
         return 1.0
-    return _inverse_power(magnitude)
+    return _inverse_power(magnitude, np.float64)
 
 
-def _inverse_power(value):
-    """The power of two by which a positive value comes near one; 1 for zero."""
-    return math.ldexp(1.0, -max(math.frexp(value)[1], -1000)) if value > 0 else 1.0
+def _inverse_power(value, dtype):
+    """The normal power of two by which a positive value comes nearest one; 1 for zero."""
+    limit = np.finfo(dtype).maxexp - 2
+    return math.ldexp(1.0, min(max(-math.frexp(value)[1], -limit), limit)) if value > 0 else 1.0
 
 
 def _moments(part):

@@ -544,7 +544,7 @@ class KMeans(
         X, centers, origin, factor = self._in_range(X)
         sparse = not isinstance(X, np.ndarray)
         algorithm = choose("lloyd", *X.shape, len(centers), X.dtype, sparse)(
-            X, sample_weight, len(centers), frame_of_centers(centers, origin)
+            X, sample_weight, len(centers), frame_of_centers(centers, origin, X.dtype)
         )
         algorithm.assign(centers)
         return algorithm, centers, factor
