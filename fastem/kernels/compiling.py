@@ -3,7 +3,7 @@
 import contextlib
 
 import numba
-from numba.extending import overload
+from numba.extending import overload, register_jitable
 
 try:
     from fastem.kernels.cache import DiskCache
@@ -13,6 +13,16 @@ except (ImportError, AttributeError):  # another Numba, with other insides: comp
 # `nnan` and `ninf` stay out, so that tests for NaN and infinity survive; `reassoc` stays out, so
 # that a kernel loaded from the cache rounds as the one just compiled does.
 _OPTIONS = {"nogil": True, "error_model": "numpy", "fastmath": {"contract", "nsz", "arcp"}}
+
+# Without reference counts, whose atomic increments for every array argument cost more than a small
+# function does (it must not allocate, then); and without the wrappers for calls from Python and C,
+# each of which would compile another copy of the body.
+_INLINED = {
+    "forceinline": True,
+    "_nrt": False,
+    "no_cpython_wrapper": True,
+    "no_cfunc_wrapper": True,
+}
 
 
 def kernel(function):
@@ -29,7 +39,12 @@ def kernel(function):
     dispatcher
         Numba's compiled function: callable from Python and from any ``@njit`` code.
     """
-    return _cached(numba.njit(**_OPTIONS)(function))
+    dispatcher = numba.njit(**_OPTIONS, no_cfunc_wrapper=True)(function)
+    # With NUMBA_DISABLE_JIT it is only the Python function.
+    if DiskCache is not None and hasattr(dispatcher, "_cache"):
+        with contextlib.suppress(Exception):
+            dispatcher._cache = DiskCache(dispatcher.py_func)
+    return dispatcher
 
 
 def inline(function):
@@ -42,12 +57,10 @@ def inline(function):
 
     Returns
     -------
-    dispatcher
-        As for :func:`kernel`.
+    function
+        The function itself: called from Python it is interpreted.
     """
-    # Without reference counts: their atomic increments on every array argument cost more than a
-    # small function does. It must not allocate, then.
-    return _cached(numba.njit(**_OPTIONS, forceinline=True, _nrt=False)(function))
+    return register_jitable(**_OPTIONS, **_INLINED)(function)
 
 
 def variant(function):
@@ -59,12 +72,4 @@ def variant(function):
         The placeholder. The decorated function takes its arguments' Numba types and returns the
         implementation for them, or None. Implementations are inlined and must not allocate.
     """
-    return overload(function, jit_options={**_OPTIONS, "forceinline": True, "_nrt": False})
-
-
-def _cached(dispatcher):
-    # With NUMBA_DISABLE_JIT there is only the Python function.
-    if DiskCache is not None and hasattr(dispatcher, "_cache"):
-        with contextlib.suppress(Exception):
-            dispatcher._cache = DiskCache(dispatcher.py_func)
-    return dispatcher
+    return overload(function, jit_options={**_OPTIONS, **_INLINED})
