@@ -56,29 +56,24 @@ def greedy_kmeans_plusplus(
     """
     if n_local_trials is None:
         n_local_trials = 2 + int(np.log(n_clusters))
-    origin = frame.origin
     indices = np.empty(n_clusters, int)
-    centers = np.empty((n_clusters, rows.n_features))
     indices[:1] = choose_rows(rows, random_state, 1)
-    centers[0] = rows.take(indices[:1])[0] - origin
-    potentials = rows.map(_start, origin, centers[0])
+    potentials = rows.map(_start, frame.scale, rows.take(indices[:1])[0])
     for seed in range(1, n_clusters):
         current = sum(potential for _, potential in potentials)
         values = random_state.uniform(size=n_local_trials) * current
         candidates = _locate(rows, potentials, values)
-        candidate_centers = rows.take(candidates) - origin
-        best = int(np.argmin(rows.reduce(_try, candidate_centers)))
+        best = int(np.argmin(rows.reduce(_try, rows.take(candidates))))
         potentials = rows.map(_accept, best)
         indices[seed] = candidates[best]
-        centers[seed] = candidate_centers[best]
     rows.map(_forget, "seeder")
-    return centers, indices
+    return rows.take(indices) - frame.origin, indices
 
 
-def _start(part, origin, center):
+def _start(part, scale, point):
     seeder = SparseGreedySeeder if not isinstance(part.X, np.ndarray) else GreedySeeder
-    part.state["seeder"] = seeder(part.X, part.sample_weight, origin)
-    return part.offset, part.state["seeder"].add(center)
+    part.state["seeder"] = seeder(part.X, part.sample_weight, scale)
+    return part.offset, part.state["seeder"].add(point)
 
 
 def _try(part, candidates):
@@ -86,15 +81,13 @@ def _try(part, candidates):
 
 
 def _accept(part, index):
-    seeder = part.state["seeder"]
-    seeder.accept(index)
-    return part.offset, float(seeder.chunk_potentials().sum())
+    return part.offset, part.state["seeder"].accept(index)
 
 
 def _locate(rows, potentials, values):
     """The first rows up to which the potential reaches the values."""
     if len(potentials) == 1:
-        return np.array(rows.map(_locate_in, {potentials[0][0]: values})[0])
+        return rows.map(_locate_in, {potentials[0][0]: values})[0]
     ends = np.cumsum([potential for _, potential in potentials])
     homes = np.minimum(np.searchsorted(ends, values), len(ends) - 1)
     wanted = {
@@ -108,8 +101,7 @@ def _locate(rows, potentials, values):
 
 
 def _locate_in(part, wanted):
-    locate = part.state["seeder"].locate
-    return [part.offset + locate(value) for value in wanted[part.offset]]
+    return part.offset + part.state["seeder"].locate(wanted[part.offset])
 
 
 def _forget(part, *names):

@@ -1,80 +1,275 @@
-"""Greedy k-means++ over one part's rows."""
+"""Greedy k-means++ over one part's dense rows.
+
+Arthur and Vassilvitskii, "k-means++: the advantages of careful seeding", SODA 2007, with several
+candidates for each seed. All candidates of a seed are tried in one pass over the rows, which first
+brings the closest distances up to date with the seed before: one reading of the rows a seed.
+"""
 
 import numpy as np
 
-_CHUNK_ROWS = 4096
+from fastem.kernels.arrays import read_only
+from fastem.kernels.compiling import inline, kernel
+from fastem.kernels.differences import (
+    WIDE_ROWS,
+    load_columns,
+    pad_points,
+    row_distances,
+    sum_of_lesser,
+    tile_distances,
+)
+from fastem.kernels.parallel import next_chunk, run
+from fastem.kernels.simd import TILE, VECTOR_BYTES, first_bit
+from fastem.kernels.tiles import aligned_empty
+
+# Tiles of a chunk, at most.
+_CHUNK_TILES = 64
+
+
+@inline
+def _settle(improved, distances, list_index, row, closest, labels, seed):
+    """Give the rows where the last seed is nearer their new distances and labels."""
+    j = 0
+    while improved != np.uint64(0):
+        lane = np.intp(first_bit(improved))
+        improved &= improved - np.uint64(1)
+        closest[row + lane] = distances[j if list_index else lane]
+        labels[row + lane] = seed
+        j += 1
+
+
+@inline
+def _weigh(weight, row, n_rows, tile_weight):
+    """A tile's weights: ones if there are none, zero behind the last row."""
+    n_lanes = min(TILE, n_rows - row)
+    if len(weight) == 0:
+        for lane in range(TILE):
+            tile_weight[lane] = 1.0 if lane < n_lanes else 0.0
+    else:
+        for lane in range(n_lanes):
+            tile_weight[lane] = weight[row + lane]
+        for lane in range(n_lanes, TILE):
+            tile_weight[lane] = 0.0
+
+
+@inline
+def _judge(distances, tile, row, closest, tile_weight, potentials, improved):
+    """Fill in what each candidate would make of a tile."""
+    for i in range(len(potentials)):
+        potentials[i, tile], improved[i, tile] = sum_of_lesser(
+            distances, i * TILE, closest, row, tile_weight
+        )
+
+
+@kernel
+def try_wide(
+    tickets,
+    n_chunks,
+    chunk_tiles,
+    tiles,
+    X,
+    scale,
+    weight,
+    last,
+    last_improved,
+    seed,
+    candidates,
+    closest,
+    labels,
+    potentials,
+    improved,
+):
+    """A pass over rows of many features; see :class:`GreedySeeder`."""
+    n_rows = len(X)
+    distances = aligned_empty(2 * TILE * (len(candidates) + 2)).view(X.dtype)
+    tile_weight = np.empty(TILE)
+    rows = np.empty(TILE, np.int32)
+    while True:
+        chunk = next_chunk(tickets)
+        if chunk >= n_chunks:
+            return
+        for number in range(chunk * chunk_tiles, min((chunk + 1) * chunk_tiles, len(tiles))):
+            tile = tiles[number]
+            row = tile * TILE
+            nearer = last_improved[tile]
+            if nearer != np.uint64(0):
+                n_listed = 0
+                left = nearer
+                while left != np.uint64(0):
+                    lane = np.intp(first_bit(left))
+                    left &= left - np.uint64(1)
+                    rows[n_listed] = min(row + lane, n_rows - 1)
+                    n_listed += 1
+                row_distances(X, rows, n_listed, scale, last, distances)
+                _settle(nearer, distances, True, row, closest, labels, seed)
+                last_improved[tile] = np.uint64(0)
+            if len(candidates) == 0:
+                continue
+            for lane in range(TILE):
+                rows[lane] = min(row + lane, n_rows - 1)
+            row_distances(X, rows, TILE, scale, candidates, distances)
+            _weigh(weight, row, n_rows, tile_weight)
+            _judge(distances, tile, row, closest, tile_weight, potentials, improved)
+
+
+@kernel
+def try_narrow(
+    tickets,
+    n_chunks,
+    chunk_tiles,
+    tiles,
+    X,
+    scale,
+    weight,
+    last,
+    last_improved,
+    seed,
+    candidates,
+    closest,
+    labels,
+    potentials,
+    improved,
+):
+    """A pass over rows of few features; see :class:`GreedySeeder`."""
+    n_rows, n_features = X.shape
+    lanes = VECTOR_BYTES // X.itemsize
+    transposed = aligned_empty(2 * TILE * n_features).view(X.dtype)
+    distances = aligned_empty(2 * TILE * (len(candidates) + 2)).view(X.dtype)
+    tile_weight = np.empty(TILE)
+    while True:
+        chunk = next_chunk(tickets)
+        if chunk >= n_chunks:
+            return
+        for number in range(chunk * chunk_tiles, min((chunk + 1) * chunk_tiles, len(tiles))):
+            tile = tiles[number]
+            row = tile * TILE
+            load_columns(X, row, lanes, scale, transposed)
+            nearer = last_improved[tile]
+            if nearer != np.uint64(0):
+                tile_distances(transposed, last, distances)
+                _settle(nearer, distances, False, row, closest, labels, seed)
+                last_improved[tile] = np.uint64(0)
+            if len(candidates) == 0:
+                continue
+            tile_distances(transposed, candidates, distances)
+            _weigh(weight, row, n_rows, tile_weight)
+            _judge(distances, tile, row, closest, tile_weight, potentials, improved)
 
 
 class GreedySeeder:
-    """Each row's squared distance to the nearest of the seeds so far, times its weight.
+    """Each row's squared distance to the nearest of the seeds so far.
+
+    Points are given as rows of the data: not shifted, not scaled. All potentials (sums of the
+    rows' weighted squared distances) are in units of ``1 / scale**2``.
 
     Parameters
     ----------
-    X : ndarray of shape (n_rows, n_features), float32 or float64, C-contiguous, or CSR matrix
+    X : ndarray of shape (n_rows, n_features), float32 or float64, C-contiguous
     sample_weight : None or ndarray of shape (n_rows,), float64
-    origin : ndarray of shape (n_features,), float64
-        Seeds and candidates are relative to it.
-
-    Attributes
-    ----------
-    labels : ndarray of shape (n_rows,), int32
-        Each row's nearest seed, by the order of the calls.
+    scale : float
+        A power of two that brings the rows' distances near one; see ``kmeans.Frame``.
     """
 
-    def __init__(self, X, sample_weight, origin):
-        self.X, self.sample_weight, self.origin = X, sample_weight, origin
-        self.closest = np.full(X.shape[0], np.inf)
-        self.labels = np.zeros(X.shape[0], np.int32)
-        self.n_seeds = 0
-        self.candidates = None
+    def __init__(self, X, sample_weight, scale):
+        n_rows, n_features = X.shape
+        self._kernel = try_wide if n_features >= WIDE_ROWS else try_narrow
+        self._rows = read_only(X)
+        self._weight = read_only(np.empty(0) if sample_weight is None else sample_weight)
+        self._scale = X.dtype.type(scale)
+        self._n_rows = n_rows
+        n_tiles = -(-n_rows // TILE)
+        self._tiles = np.arange(n_tiles)
+        # Up to the end of the last tile.
+        self._closest = np.full(n_tiles * TILE, np.inf, X.dtype)
+        self._labels = np.full(n_tiles * TILE, -1, np.int32)
+        self._n_seeds = 0
+        self._last = np.zeros((2, n_features), X.dtype)
+        self._last_improved = np.zeros(n_tiles, np.uint64)
+        self._candidates = None
+        self._potentials = np.empty((0, n_tiles))
+        self._improved = np.empty((0, n_tiles), np.uint64)
 
-    def _chunks(self):
-        for start in range(0, self.X.shape[0], _CHUNK_ROWS):
-            yield slice(start, start + _CHUNK_ROWS)
+    @property
+    def labels(self):
+        """Each row's nearest seed, by the order of the calls: int32 of shape (n_rows,)."""
+        self._pass(self._tiles, self._last[:0])
+        return self._labels[: self._n_rows]
 
-    def _distances(self, chunk, centers):
-        x = self.X[chunk]
-        x = (x.toarray() if hasattr(x, "toarray") else x) - self.origin
-        distances = np.einsum("ij,ij->i", centers, centers)[:, None] - 2 * (centers @ x.T)
-        distances += np.einsum("ij,ij->i", x, x)
-        return np.maximum(distances, 0, out=distances)
-
-    def _weighted(self, chunk, distances):
-        return distances if self.sample_weight is None else distances * self.sample_weight[chunk]
-
-    def add(self, center):
-        """Make a row a seed; returns the sum of the weighted squared distances afterwards."""
-        for chunk in self._chunks():
-            distances = self._distances(chunk, center[np.newaxis])[0]
-            nearer = distances < self.closest[chunk]
-            self.closest[chunk][nearer] = distances[nearer]
-            self.labels[chunk][nearer] = self.n_seeds
-        self.n_seeds += 1
-        return float(self.chunk_potentials().sum())
-
-    def chunk_potentials(self):
-        """The sum of the weighted squared distances, chunk by chunk."""
-        return np.array([self._weighted(c, self.closest[c]).sum() for c in self._chunks()])
-
-    def locate(self, value):
-        """The first row up to which the weighted squared distances sum to at least ``value``."""
-        running = 0.0
-        for chunk in self._chunks():
-            cumulated = running + np.cumsum(self._weighted(chunk, self.closest[chunk]))
-            if cumulated[-1] >= value:
-                return chunk.start + int(np.searchsorted(cumulated, value))
-            running = cumulated[-1]
-        return self.X.shape[0] - 1
+    def add(self, point):
+        """Make a row a seed; returns the potential afterwards."""
+        potential = self.try_candidates(point[np.newaxis])[0]
+        self.accept(0)
+        return float(potential)
 
     def try_candidates(self, candidates):
-        """For each candidate, what :meth:`add` would return."""
-        self.candidates = candidates
-        potentials = np.zeros(len(candidates))
-        for chunk in self._chunks():
-            distances = np.minimum(self._distances(chunk, candidates), self.closest[chunk])
-            potentials += self._weighted(chunk, distances).sum(axis=1)
-        return potentials
+        """The potential that each candidate would leave if it were the next seed.
+
+        Parameters
+        ----------
+        candidates : ndarray of shape (n_candidates, n_features)
+
+        Returns
+        -------
+        ndarray of shape (n_candidates,), float64
+        """
+        n_candidates = len(candidates)
+        if len(self._potentials) != n_candidates:
+            self._potentials = np.empty((n_candidates, len(self._tiles)))
+            self._improved = np.empty((n_candidates, len(self._tiles)), np.uint64)
+        self._candidates = pad_points(candidates, self._scale, self._rows.dtype)
+        self._pass(self._tiles, self._candidates)
+        return self._potentials.sum(axis=1)
 
     def accept(self, index):
-        """Make one of the candidates just tried a seed."""
-        self.add(self.candidates[index])
+        """Make one of the candidates just tried a seed; returns the potential afterwards."""
+        self._n_seeds += 1
+        self._last = self._candidates[[index, index]]
+        self._last_improved = self._improved[index].copy()
+        self._ends = np.cumsum(self._potentials[index])
+        return float(self._potentials[index].sum())
+
+    def locate(self, values):
+        """The first rows up to which the weighted squared distances sum to at least the values.
+
+        Parameters
+        ----------
+        values : ndarray of shape (n_values,)
+
+        Returns
+        -------
+        ndarray of shape (n_values,), int
+        """
+        tiles = np.minimum(np.searchsorted(self._ends, values), len(self._ends) - 1)
+        self._pass(np.unique(tiles), self._last[:0])
+        rows = tiles[:, np.newaxis] * TILE + np.arange(TILE)
+        rows = np.minimum(rows, self._n_rows - 1)
+        potentials = self._closest[rows].astype(np.float64)
+        if len(self._weight):
+            potentials *= self._weight[rows]
+        before = np.where(tiles > 0, self._ends[tiles - 1], 0.0)
+        ends = np.cumsum(potentials, axis=1)
+        # What rounding has lost is looked for at the tile's end.
+        wanted = np.minimum(values - before, ends[:, -1])
+        return rows[np.arange(len(values)), (ends < wanted[:, np.newaxis]).sum(axis=1)]
+
+    def _pass(self, tiles, candidates):
+        """Bring some tiles up to date with the last seed, and try candidates there."""
+        chunk_tiles = min(max(len(tiles) // 64, 1), _CHUNK_TILES)
+        n_chunks = -(-len(tiles) // chunk_tiles)
+        run(
+            self._kernel,
+            n_chunks,
+            n_chunks,
+            chunk_tiles,
+            tiles,
+            self._rows,
+            self._scale,
+            self._weight,
+            self._last,
+            self._last_improved,
+            self._n_seeds - 1,
+            candidates,
+            self._closest,
+            self._labels,
+            self._potentials,
+            self._improved,
+        )

@@ -12,8 +12,8 @@ class SparseGreedySeeder:
     ----------
     X : CSR matrix of shape (n_rows, n_features), float32 or float64
     sample_weight : None or ndarray of shape (n_rows,), float64
-    origin : ndarray of shape (n_features,), float64
-        Zeros, as sparse rows can't be shifted.
+    scale : float
+        A power of two that the rows are multiplied by.
 
     Attributes
     ----------
@@ -21,8 +21,8 @@ class SparseGreedySeeder:
         Each row's nearest seed, by the order of the calls.
     """
 
-    def __init__(self, X, sample_weight, origin):
-        self.X, self.sample_weight = X, sample_weight
+    def __init__(self, X, sample_weight, scale):
+        self.X, self.sample_weight, self._scale = X, sample_weight, scale
         self.closest = np.full(X.shape[0], np.inf)
         self.labels = np.zeros(X.shape[0], np.int32)
         self._n_seeds = 0
@@ -35,46 +35,47 @@ class SparseGreedySeeder:
             yield chunk, weights
 
     def _distances(self, chunk, centers):
-        rows = self.X[chunk].astype(np.float64)
+        rows = self.X[chunk].astype(np.float64) * self._scale
         products = np.asarray(rows @ centers.T)
         distances = np.einsum("ij,ij->i", centers, centers) - 2 * products
         distances += np.asarray(rows.multiply(rows).sum(axis=1)).reshape(-1, 1)
         return np.maximum(distances, 0, out=distances)
 
-    def add(self, center):
-        """Make a row a seed; returns the sum of the weighted squared distances afterwards."""
-        for chunk, _ in self._chunks():
-            distances = self._distances(chunk, center[np.newaxis])[:, 0]
-            nearer = distances < self.closest[chunk]
-            self.closest[chunk][nearer] = distances[nearer]
-            self.labels[chunk][nearer] = self._n_seeds
-        self._n_seeds += 1
-        return float(self.chunk_potentials().sum())
+    def add(self, point):
+        """Make a row a seed; returns the potential afterwards."""
+        potential = self.try_candidates(point[np.newaxis])[0]
+        self.accept(0)
+        return float(potential)
 
-    def chunk_potentials(self):
-        """The sum of the weighted squared distances, chunk by chunk."""
-        return np.array([(self.closest[c] * weights).sum() for c, weights in self._chunks()])
-
-    def locate(self, value):
-        """The first row up to which the weighted squared distances sum to at least ``value``."""
+    def locate(self, values):
+        """The first rows up to which the weighted squared distances sum to at least the values."""
+        found = np.full(len(values), self.X.shape[0] - 1)
         running = 0.0
         for chunk, weights in self._chunks():
             cumulated = running + np.cumsum(self.closest[chunk] * weights)
-            if cumulated[-1] >= value:
-                return chunk.start + int(np.searchsorted(cumulated, value))
+            here = (values <= cumulated[-1]) & ((values > running) | (chunk.start == 0))
+            found[here] = chunk.start + np.searchsorted(cumulated, values[here])
             running = cumulated[-1]
-        return self.X.shape[0] - 1
+        return found
 
     def try_candidates(self, candidates):
-        """For each candidate, what :meth:`add` would return."""
-        self._candidates = candidates
+        """The potential that each candidate would leave if it were the next seed."""
+        self._candidates = candidates.astype(np.float64) * self._scale
         potentials = np.zeros(len(candidates))
         for chunk, weights in self._chunks():
-            distances = self._distances(chunk, candidates)
+            distances = self._distances(chunk, self._candidates)
             np.minimum(distances, self.closest[chunk][:, np.newaxis], out=distances)
             potentials += (distances.T * weights).sum(axis=1)
         return potentials
 
     def accept(self, index):
-        """Make one of the candidates just tried a seed."""
-        self.add(self._candidates[index])
+        """Make one of the candidates just tried a seed; returns the potential afterwards."""
+        potential = 0.0
+        for chunk, weights in self._chunks():
+            distances = self._distances(chunk, self._candidates[index : index + 1])[:, 0]
+            nearer = distances < self.closest[chunk]
+            self.closest[chunk][nearer] = distances[nearer]
+            self.labels[chunk][nearer] = self._n_seeds
+            potential += (self.closest[chunk] * weights).sum()
+        self._n_seeds += 1
+        return float(potential)

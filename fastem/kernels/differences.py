@@ -1,0 +1,347 @@
+"""Squared distances from the rows of a tile to a few points, by direct differences.
+
+``|x - c|^2`` as a sum of squared differences has a relative error of a few roundings wherever the
+rows lie, unlike ``|x|^2 + |c|^2 - 2 x.c``, at the price of one more instruction a feature. Rows and
+points are in the rows' own dtype. Points come in pairs: :func:`pad_points` repeats the last.
+"""
+
+import numpy as np
+from llvmlite import ir
+from numba import types
+from numba.core import cgutils
+from numba.extending import intrinsic
+
+from fastem.kernels.compiling import inline
+from fastem.kernels.simd import (
+    TILE,
+    VECTOR_BYTES,
+    WIDE_REGISTER_FILE,
+    data_pointer,
+    fma,
+    llvm_type,
+    load_at,
+    minimum,
+    shuffle,
+    splat,
+    store_at,
+)
+
+# Rows with fewer features are transposed, so that a vector holds one feature of several rows; with
+# more, it holds several features of one row. Any row then fills a vector of any machine.
+WIDE_ROWS = 16
+
+_ROWS = 4 if WIDE_REGISTER_FILE else 2  # whole rows, or vectors of rows, accumulated together
+_INTEGER = ir.IntType(64)
+# Rows of so few features, that follow one another, are loaded many at a time.
+_NARROW = 4
+
+
+def pad_points(points, scale, dtype):
+    """Scaled points as the kernels take them: in pairs, contiguous, in the rows' dtype."""
+    n_points = len(points)
+    padded = np.empty((n_points + n_points % 2, points.shape[1]), dtype)
+    padded[:n_points] = points
+    padded[n_points:] = padded[n_points - 1 : n_points]
+    padded *= dtype.type(scale)
+    return padded
+
+
+def _constant(value):
+    return ir.Constant(_INTEGER, value)
+
+
+def _lanes(dtype):
+    return VECTOR_BYTES * 8 // dtype.bitwidth
+
+
+def _zeros(builder, vector, n):
+    zero = ir.Constant(vector, [0.0] * vector.count)
+    slots = [cgutils.alloca_once(builder, vector) for _ in range(n)]
+    for slot in slots:
+        builder.store(zero, slot)
+    return slots
+
+
+def _add_square(builder, difference, slot):
+    builder.store(fma(builder, difference, difference, builder.load(slot)), slot)
+
+
+def _sum_lanes(builder, vectors):
+    """One vector of the sums of as many vectors as it has lanes, added in pairs."""
+    lanes = len(vectors)
+    vectors = list(vectors)
+    width = lanes // 2
+    while width:
+        # Each vector consists of runs of 2 * width lanes that are to be folded to half.
+        merged = []
+        for i in range(0, len(vectors), 2):
+            a, b = vectors[i], vectors[i + 1]
+            low, high = [], []
+            for run in range(0, lanes, 2 * width):
+                low += range(run, run + width)
+                high += range(run + width, run + 2 * width)
+            low += [lanes + i for i in low]
+            high += [lanes + i for i in high]
+            merged.append(
+                builder.fadd(shuffle(builder, a, b, low), shuffle(builder, a, b, high))
+            )
+        vectors = merged
+        width //= 2
+    return vectors[0]
+
+
+@intrinsic
+def _row_group(typingctx, X, rows, at, scale, points, point, n_points, distances):
+    """``distances[(point + i) * TILE + at + r]``, ``_ROWS`` rows r by ``n_points`` (literal) i.
+
+    ``rows[at + r]`` are the rows' numbers.
+    """
+    if not isinstance(n_points, types.IntegerLiteral):
+        return None
+    count = n_points.literal_value
+    sig = types.void(
+        X, rows, types.intp, X.dtype, points, types.intp, n_points, distances
+    )
+
+    def codegen(context, builder, signature, args):
+        x, numbers, c, output = (
+            data_pointer(context, builder, signature.args[i], args[i]) for i in (0, 1, 4, 7)
+        )
+        shape = context.make_array(signature.args[0])(context, builder, args[0]).shape
+        width = builder.extract_value(shape, 1)
+        at, scale, point = args[2], args[3], args[5]
+        lanes = _lanes(X.dtype)
+        size = X.dtype.bitwidth // 8
+        vector = ir.VectorType(llvm_type(X.dtype), lanes)
+        factor = splat(builder, scale, lanes)
+        row_starts = []
+        for r in range(_ROWS):
+            row = builder.load(builder.gep(numbers, [builder.add(at, _constant(r))]))
+            row = builder.sext(row, _INTEGER)
+            row_starts.append(builder.gep(x, [builder.mul(row, width)]))
+        point_starts = [
+            builder.gep(c, [builder.mul(builder.add(point, _constant(i)), width)])
+            for i in range(count)
+        ]
+        sums = _zeros(builder, vector, count * _ROWS)
+
+        def accumulate(feature, mask=None):
+            values = [load_at(builder, start, feature, vector, size) for start in row_starts]
+            slots = iter(sums)
+            for start in point_starts:
+                negated = builder.fneg(load_at(builder, start, feature, vector, size))
+                for value in values:
+                    difference = fma(builder, value, factor, negated)
+                    if mask is not None:
+                        zero = ir.Constant(vector, [0.0] * lanes)
+                        difference = builder.select(mask, difference, zero)
+                    _add_square(builder, difference, next(slots))
+
+        rest = builder.srem(width, _constant(lanes))
+        whole = builder.sub(width, rest)
+        with cgutils.for_range_slice(
+            builder, _constant(0), whole, _constant(lanes), _INTEGER
+        ) as (feature, _):
+            accumulate(feature)
+        with builder.if_then(builder.icmp_signed("!=", rest, _constant(0))):
+            # The last vector overlaps the one before it rather than the row's end.
+            narrow = ir.IntType(32)
+            numbers = ir.Constant(ir.VectorType(narrow, lanes), list(range(lanes)))
+            known = builder.sub(_constant(lanes), rest)
+            known = splat(builder, builder.trunc(known, narrow), lanes)
+            new = builder.icmp_signed(">=", numbers, known)
+            accumulate(builder.sub(width, _constant(lanes)), new)
+        totals = [builder.load(slot) for slot in sums]
+        totals += [ir.Constant(vector, [0.0] * lanes)] * (-len(totals) % lanes)
+        summed = [
+            _sum_lanes(builder, totals[i : i + lanes]) for i in range(0, len(totals), lanes)
+        ]
+        run = min(_ROWS, lanes)
+        for start in range(0, count * _ROWS, run):
+            part = summed[start // lanes]
+            if run < lanes:
+                first = start % lanes
+                part = shuffle(builder, part, part, range(first, first + run))
+            i, r = divmod(start, _ROWS)
+            position = builder.mul(builder.add(point, _constant(i)), _constant(TILE))
+            position = builder.add(builder.add(position, at), _constant(r))
+            store_at(builder, part, output, position, size)
+        return context.get_dummy_value()
+
+    return sig, codegen
+
+
+@inline
+def row_distances(X, rows, n_rows, scale, points, distances):
+    """Squared distances of listed rows to all points, in scaled units.
+
+    Parameters
+    ----------
+    X : array of shape (n, n_features), n_features >= WIDE_ROWS
+    rows : int32 array of TILE values
+        The first ``n_rows`` are the rows' numbers; up to three behind them are set.
+    scale : X.dtype
+    points : array of shape (n_points, n_features), from ``pad_points``
+    distances : array of n_points * TILE values
+        ``distances[i * TILE + j]`` is set for point i and the listed row j (and up to three more).
+    """
+    for j in range(n_rows, (n_rows + _ROWS - 1) // _ROWS * _ROWS):
+        rows[j] = rows[n_rows - 1]
+    whole = len(points) // 4 * 4
+    for j in range(0, n_rows, _ROWS):
+        for i in range(0, whole, 4):
+            _row_group(X, rows, j, scale, points, i, 4, distances)
+        if whole < len(points):
+            _row_group(X, rows, j, scale, points, whole, 2, distances)
+
+
+@intrinsic
+def _columns(typingctx, X, n_features, first_row, lane, scale, tile):
+    """A vector of consecutive rows of ``n_features`` (literal) into the tile, from ``lane`` on."""
+    if not isinstance(n_features, types.IntegerLiteral):
+        return None
+    width = n_features.literal_value
+    sig = types.void(X, n_features, types.intp, types.intp, X.dtype, tile)
+
+    def codegen(context, builder, signature, args):
+        x = data_pointer(context, builder, signature.args[0], args[0])
+        output = data_pointer(context, builder, signature.args[5], args[5])
+        lanes = _lanes(X.dtype)
+        size = X.dtype.bitwidth // 8
+        start = builder.mul(builder.add(args[2], args[3]), _constant(width))
+        vector = ir.VectorType(llvm_type(X.dtype), lanes * width)
+        rows = load_at(builder, x, start, vector, size)
+        factor = splat(builder, args[4], lanes)
+        for f in range(width):
+            column = shuffle(builder, rows, rows, range(f, lanes * width, width))
+            position = builder.add(args[3], _constant(f * TILE))
+            store_at(builder, builder.fmul(column, factor), output, position, size)
+        return context.get_dummy_value()
+
+    return sig, codegen
+
+
+@inline
+def load_columns(X, first_row, lanes, scale, tile):
+    """``tile[f * TILE + lane] = X[first_row + lane, f] * scale``, ``lanes`` rows in a vector.
+
+    Lanes behind the last row repeat it.
+    """
+    n_rows, n_features = X.shape
+    if n_features > _NARROW or first_row + TILE > n_rows:
+        for lane in range(TILE):
+            row = min(first_row + lane, n_rows - 1)
+            for f in range(n_features):
+                tile[f * TILE + lane] = X[row, f] * scale
+        return
+    for lane in range(0, TILE, lanes):
+        if n_features == 1:
+            _columns(X, 1, first_row, lane, scale, tile)
+        elif n_features == 2:
+            _columns(X, 2, first_row, lane, scale, tile)
+        elif n_features == 3:
+            _columns(X, 3, first_row, lane, scale, tile)
+        else:
+            _columns(X, 4, first_row, lane, scale, tile)
+
+
+@intrinsic
+def _tile_group(typingctx, tile, points, point, n_points, distances):
+    """``distances[(point + i) * TILE + lane]`` for all lanes and ``n_points`` (literal) i."""
+    if not isinstance(n_points, types.IntegerLiteral):
+        return None
+    count = n_points.literal_value
+    sig = types.void(tile, points, types.intp, n_points, distances)
+
+    def codegen(context, builder, signature, args):
+        x, c, output = (
+            data_pointer(context, builder, signature.args[i], args[i]) for i in (0, 1, 4)
+        )
+        shape = context.make_array(signature.args[1])(context, builder, args[1]).shape
+        width = builder.extract_value(shape, 1)
+        point = args[2]
+        lanes = _lanes(tile.dtype)
+        size = tile.dtype.bitwidth // 8
+        vector = ir.VectorType(llvm_type(tile.dtype), lanes)
+        starts = [
+            builder.gep(c, [builder.mul(builder.add(point, _constant(i)), width)])
+            for i in range(count)
+        ]
+        with cgutils.for_range_slice(
+            builder, _constant(0), _constant(TILE), _constant(_ROWS * lanes), _INTEGER
+        ) as (lane, _):
+            sums = _zeros(builder, vector, count * _ROWS)
+            with cgutils.for_range(builder, width) as loop:
+                position = builder.add(builder.mul(loop.index, _constant(TILE)), lane)
+                values = [
+                    load_at(
+                        builder, x, builder.add(position, _constant(v * lanes)), vector, size
+                    )
+                    for v in range(_ROWS)
+                ]
+                slots = iter(sums)
+                for start in starts:
+                    value = splat(builder, builder.load(builder.gep(start, [loop.index])), lanes)
+                    for row in values:
+                        _add_square(builder, builder.fsub(row, value), next(slots))
+            for s, slot in enumerate(sums):
+                i, v = divmod(s, _ROWS)
+                position = builder.mul(builder.add(point, _constant(i)), _constant(TILE))
+                position = builder.add(builder.add(position, lane), _constant(v * lanes))
+                store_at(builder, builder.load(slot), output, position, size)
+        return context.get_dummy_value()
+
+    return sig, codegen
+
+
+@inline
+def tile_distances(tile, points, distances):
+    """Squared distances of a tile's lanes to all points: ``distances[i * TILE + lane]``."""
+    whole = len(points) // 4 * 4
+    for i in range(0, whole, 4):
+        _tile_group(tile, points, i, 4, distances)
+    if whole < len(points):
+        _tile_group(tile, points, whole, 2, distances)
+
+
+@intrinsic
+def sum_of_lesser(typingctx, distances, first, closest, row, weights):
+    """Compare a tile's distances with those known.
+
+    Returns the sum of ``weights[lane] * min(distances[first + lane], closest[row + lane])`` in
+    float64, and the lanes where the first is the lesser, as the bits of a uint64.
+    """
+    result = types.Tuple((types.float64, types.uint64))
+    sig = result(distances, types.intp, closest, types.intp, weights)
+
+    def codegen(context, builder, signature, args):
+        new, old, weight = (
+            data_pointer(context, builder, signature.args[i], args[i]) for i in (0, 2, 4)
+        )
+        lanes = _lanes(distances.dtype)
+        size = distances.dtype.bitwidth // 8
+        vector = ir.VectorType(llvm_type(distances.dtype), lanes)
+        wide = ir.VectorType(ir.DoubleType(), lanes)
+        total = ir.Constant(wide, [0.0] * lanes)
+        bits = ir.Constant(_INTEGER, 0)
+        for lane in range(0, TILE, lanes):
+            a = load_at(builder, new, builder.add(args[1], _constant(lane)), vector, size)
+            b = load_at(builder, old, builder.add(args[3], _constant(lane)), vector, size)
+            w = load_at(builder, weight, _constant(lane), wide, 8)
+            mask = builder.bitcast(builder.fcmp_ordered("<", a, b), ir.IntType(lanes))
+            mask = builder.shl(builder.zext(mask, _INTEGER), _constant(lane))
+            bits = builder.or_(bits, mask)
+            least = minimum(builder, a, b)
+            if least.type != wide:
+                least = builder.fpext(least, wide)
+            total = fma(builder, least, w, total)
+        while lanes > 1:
+            lanes //= 2
+            total = builder.fadd(
+                shuffle(builder, total, total, range(lanes)),
+                shuffle(builder, total, total, range(lanes, 2 * lanes)),
+            )
+        total = builder.extract_element(total, ir.Constant(ir.IntType(32), 0))
+        return context.make_tuple(builder, signature.return_type, [total, bits])
+
+    return sig, codegen
