@@ -27,6 +27,11 @@ from fastem.kernels.simd import (
 BLOCK = 4  # centres accumulated together
 VECTORS = 4 if WIDE_REGISTER_FILE else 2  # vectors of rows accumulated together
 
+# Products are summed this many at a time, and the partial sums then: the rounding error grows with
+# PARTIAL + n_features / PARTIAL instead of n_features, and so does the share of rows that float32
+# can't decide (784 features: from a third of the rows of a split blob to hardly any).
+PARTIAL = 32
+
 
 def pack_centers(centers):
     """Centres as the kernels read them.
@@ -115,6 +120,7 @@ def nearest_two(
         single = ir.FloatType()
         vector = ir.VectorType(single, LANES)
         label_vector = ir.VectorType(ir.IntType(32), LANES)
+        zero = ir.Constant(vector, [0.0] * LANES)
         infinity = splat(builder, ir.Constant(single, float("inf")), LANES)
 
         with cgutils.for_range_slice(
@@ -145,19 +151,42 @@ def nearest_two(
                     for slot in row:
                         builder.store(norm, slot)
                     sums.append(row)
-                with cgutils.for_range(builder, n_features) as loop:
-                    at = builder.add(builder.mul(loop.index, _constant(TILE)), lane)
-                    rows = [
-                        load_at(builder, x, builder.add(at, _constant(v * LANES)), vector, 64)
-                        for v in range(VECTORS)
+
+                def accumulate(first, last, slots):
+                    with cgutils.for_range_slice(
+                        builder, first, last, _constant(1), ir.IntType(64)
+                    ) as (f, _):
+                        at = builder.add(builder.mul(f, _constant(TILE)), lane)
+                        rows = [
+                            load_at(builder, x, builder.add(at, _constant(v * LANES)), vector, 64)
+                            for v in range(VECTORS)
+                        ]
+                        for base, row in zip(bases, slots, strict=True):
+                            value = splat(builder, builder.load(builder.gep(base, [f])), LANES)
+                            for v in range(VECTORS):
+                                total = fma(builder, rows[v], value, builder.load(row[v]))
+                                builder.store(total, row[v])
+
+                def at_most(stop):
+                    beyond = builder.icmp_signed("<", n_features, stop)
+                    return builder.select(beyond, n_features, stop)
+
+                accumulate(_constant(0), at_most(_constant(PARTIAL)), sums)
+                with cgutils.for_range_slice(
+                    builder, _constant(PARTIAL), n_features, _constant(PARTIAL), ir.IntType(64)
+                ) as (first, _):
+                    partial = [
+                        [cgutils.alloca_once(builder, vector) for _ in range(VECTORS)]
+                        for _ in range(BLOCK)
                     ]
-                    for base, row in zip(bases, sums, strict=True):
-                        value = builder.load(builder.gep(base, [loop.index]))
-                        value = splat(builder, value, LANES)
+                    for slots in partial:
+                        for slot in slots:
+                            builder.store(zero, slot)
+                    accumulate(first, at_most(builder.add(first, _constant(PARTIAL))), partial)
+                    for slots, row in zip(partial, sums, strict=True):
                         for v in range(VECTORS):
-                            builder.store(
-                                fma(builder, rows[v], value, builder.load(row[v])), row[v]
-                            )
+                            total = builder.fadd(builder.load(row[v]), builder.load(slots[v]))
+                            builder.store(total, row[v])
                 for number, row in zip(which, sums, strict=True):
                     number = splat(builder, number, LANES)
                     for v in range(VECTORS):

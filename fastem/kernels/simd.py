@@ -135,6 +135,18 @@ def transpose_square(builder, rows):
     return rows
 
 
+def sum_lanes(builder, vector):
+    """The sum of a vector's lanes, added in pairs."""
+    lanes = vector.type.count
+    while lanes > 1:
+        lanes //= 2
+        vector = builder.fadd(
+            shuffle(builder, vector, vector, range(lanes)),
+            shuffle(builder, vector, vector, range(lanes, 2 * lanes)),
+        )
+    return builder.extract_element(vector, ir.Constant(ir.IntType(32), 0))
+
+
 def data_pointer(context, builder, array_type, array):
     """The address of an array's first value."""
     return context.make_array(array_type)(context, builder, array).data

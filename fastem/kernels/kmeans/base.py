@@ -7,6 +7,7 @@ import numpy as np
 from fastem.kernels.arrays import read_only
 from fastem.kernels.assignment import pack_centers, pad_order
 from fastem.kernels.chunks import row_chunks
+from fastem.kernels.kmeans.rounding import exact_layout, rounding_error
 from fastem.kernels.kmeans.sums import chunk_inertia, update_sums
 from fastem.kernels.parallel import run
 from fastem.kernels.simd import LANES
@@ -87,6 +88,7 @@ class Algorithm:
         n_groups = max(1, min(_MOST_GROUPS, self._n_chunks, n_groups))
         self._sums = np.zeros((n_groups, n_clusters, n_features))
         self._weights = np.zeros((n_groups, n_clusters))
+        self._counts = np.zeros((n_groups, n_clusters), np.int64)
 
     def assign(self, centers):
         """Assign every row to its nearest centre.
@@ -117,6 +119,7 @@ class Algorithm:
             self._capacity,
             self._sums,
             self._weights,
+            self._counts,
         )
         return Statistics(
             self._sums.sum(axis=0), self._weights.sum(axis=0), int(self._n_moved.sum())
@@ -156,8 +159,8 @@ class Algorithm:
 class Packed(NamedTuple):
     """The centres of one pass, as kernels over dense rows take them.
 
-    ``negated`` and ``half_norms`` as :func:`pack_centers` returns them (scaled float32); ``exact``
-    are the centres transposed in float64; ``rounding`` and ``radius`` as ``rounding.py`` says.
+       ``negated`` and ``half_norms`` as :func:`pack_centers` returns them (scaled float32); ``exact``,
+    ``rounding`` and ``radius`` as ``rounding.py`` says.
     """
 
     negated: np.ndarray
@@ -188,8 +191,5 @@ class DenseAlgorithm(Algorithm):
         scaled = (centers * self._frame.scale).astype(np.float32)
         negated, half_norms = pack_centers(scaled)
         radius = np.sqrt(2.0 * half_norms[:-1].max()) * np.float32(1.001)
-        # Beyond n u = 0.05 the bound on the rounding breaks down: compare all in float64.
-        rounding = (centers.shape[1] + 8) * 2.0**-24
-        rounding = 1.06 * rounding if rounding < 0.05 else np.inf
-        exact = np.ascontiguousarray(centers.T)
-        return Packed(negated, half_norms, exact, np.float32(rounding), np.float32(radius))
+        rounding = rounding_error(centers.shape[1])
+        return Packed(negated, half_norms, exact_layout(centers), rounding, np.float32(radius))

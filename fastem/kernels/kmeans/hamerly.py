@@ -86,7 +86,7 @@ def hamerly_pass(
     nearest = np.empty(TILE, np.int32)
     rows = np.empty(TILE, np.int32)
     failed = np.empty(chunk_rows + TILE, np.int32)
-    distances = np.empty(exact.shape[1])
+    distances = np.empty(len(half_norms) - 1)
     while True:
         chunk = next_chunk(tickets)
         if chunk >= n_chunks:
@@ -117,15 +117,19 @@ def hamerly_pass(
                 lane = np.intp(first_bit(undecided))
                 undecided &= undecided - np.uint64(1)
                 row = min(start + t + lane, n_rows - 1) if full else np.intp(rows[lane])
-                nearest[lane], least, runner_up = nearest_exactly(
-                    X, row, origin, exact, distances
-                )
+                nearest[lane], least, runner_up = nearest_exactly(X, row, origin, exact, distances)
                 gap = (np.sqrt(runner_up) - np.sqrt(least)) * np.float64(scale)
                 gaps[lane] = np.float32(min(gap, 1e30)) * np.float32(1 - 1e-6)
             if full:
                 moved = move_tile(
-                    start + t, nearest, labels, moved_rows, moved_from, moved,
-                    chunk * capacity, capacity,
+                    start + t,
+                    nearest,
+                    labels,
+                    moved_rows,
+                    moved_from,
+                    moved,
+                    chunk * capacity,
+                    capacity,
                 )
                 for lane in range(n_lanes):
                     bounds[start + t + lane] = (gaps[lane] + drift[nearest[lane]]) * ROUNDED_DOWN
@@ -135,8 +139,14 @@ def hamerly_pass(
                     label = nearest[lane]
                     if labels[row] != label:
                         moved = move_row(
-                            row, label, labels, moved_rows, moved_from, moved,
-                            chunk * capacity, capacity,
+                            row,
+                            label,
+                            labels,
+                            moved_rows,
+                            moved_from,
+                            moved,
+                            chunk * capacity,
+                            capacity,
                         )
                     bounds[row] = (gaps[lane] + drift[label]) * ROUNDED_DOWN
         n_moved[chunk] = moved

@@ -39,7 +39,7 @@ def lloyd_pass(
     norms, best, second = aligned_empty(TILE), aligned_empty(TILE), aligned_empty(TILE)
     nearest = np.empty(TILE, np.int32)
     rows = np.empty(TILE, np.int32)
-    distances = np.empty(exact.shape[1])
+    distances = np.empty(len(half_norms) - 1)
     while True:
         chunk = next_chunk(tickets)
         if chunk >= n_chunks:

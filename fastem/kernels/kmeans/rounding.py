@@ -4,15 +4,19 @@ A tile's scores are computed in float32 with an error of at most ``E``; where th
 second least are closer than their errors, the row is compared again in float64. Everywhere else
 the margin proves that float64 would choose the same centre.
 
-With ``e = 1.06 (n_features + 8) u``, ``u = 2^-24`` (Higham 2002, section 3.1; 8 covers the
-conversion of rows and centres), a score errs by at most ``e |c| (|x| + |c|)``. Centres with
-``|c| <= 4 |x|`` obey the bound with the least of the greatest ``|c|`` and ``4 |x|`` in |c|'s
-place; any other's score is at least ``|c|^2 / 4``, so that it errs by at most ``5 e`` of itself.
+A score errs by at most ``e |c| (|x| + |c|)`` with ``e = 1.06 m u``, ``u = 2^-24``, where ``m`` is
+the longest chain of roundings (Higham, Accuracy and Stability of Numerical Algorithms, 2002,
+section 3.1): a partial sum's, the sum's of the partial sums, and 8 for the conversion of rows and
+centres. ``|x| <= (1 + |x|^2) / 2`` spares a square root, and is sharp since the frame's scale
+brings ``|x|`` near one. Centres with ``|c| > 4 |x|`` have scores of at least ``|c|^2 / 4``, which
+err by at most ``5 e`` of themselves, so that a far centre does not blur the near ones.
 """
 
 import numpy as np
 
+from fastem.kernels.assignment import PARTIAL
 from fastem.kernels.compiling import inline
+from fastem.kernels.row_distance import row_distance
 from fastem.kernels.simd import (
     LANES,
     TILE,
@@ -29,6 +33,23 @@ from fastem.kernels.simd import (
 
 _FAR = np.float32(1e30)
 
+
+# From so many features on, one row is compared with centre after centre; below, feature by feature
+# with all centres.
+WIDE = 64
+
+
+def exact_layout(centers):
+    """Centres (n_clusters, n_features) in float64, transposed unless they have many features."""
+    return centers if centers.shape[1] >= WIDE else np.ascontiguousarray(centers.T)
+
+
+def rounding_error(n_features):
+    """``e``; infinite, so that all is compared in float64, where the bound breaks down."""
+    chain = min(n_features, PARTIAL) + -(-n_features // PARTIAL) + 8
+    return np.float32(1.06 * chain * 2.0**-24 if chain * 2.0**-24 < 0.05 else np.inf)
+
+
 # Cover a few roundings to float32: of drifts, of their sums with bounds, of square roots.
 ROUNDED_DOWN = np.float32(1 - 2.0**-21)
 ROUNDED_UP = np.float32(1 + 2.0**-21)
@@ -36,20 +57,19 @@ ROUNDED_UP = np.float32(1 + 2.0**-21)
 
 @inline
 def _margin(squares, second, rounding, radius):
-    """How far apart two scores must be for float32 to tell them apart, and ``second`` finite.
-
-    ``2 E`` with ``|c| |x| <= (|c|^2 + |x|^2) / 2``, which spares a square root.
-    """
+    """How far apart two scores must be for float32 to tell them apart, and ``second`` finite."""
     e = broadcast(rounding, LANES)
     second = lesser(second, broadcast(_FAR, LANES))  # infinite where there is one centre only
-    greatest = broadcast(radius * radius, LANES)
-    limit = squares * broadcast(np.float32(16), LANES)
-    margin = e * multiply_add(
-        broadcast(np.float32(3), LANES), lesser(greatest, limit), squares
+    one = broadcast(np.float32(1), LANES)
+    near = e * multiply_add(
+        broadcast(radius, LANES), squares + one, broadcast(np.float32(2) * radius * radius, LANES)
     )
     size = greater(second, broadcast(np.float32(0), LANES) - second)
-    far = multiply_add(e * size, broadcast(np.float32(12), LANES), margin)
-    return where(limit < greatest, far, margin), second
+    far = e * multiply_add(
+        broadcast(np.float32(40), LANES), squares, size * broadcast(np.float32(12), LANES)
+    )
+    limit = squares * broadcast(np.float32(16), LANES)
+    return where(limit < broadcast(radius * radius, LANES), far, near), second
 
 
 @inline
@@ -114,9 +134,7 @@ def distances_below(norms, scores, rounding, radius, distances):
     for lane in range(0, TILE, LANES):
         squares = load(norms, lane, LANES)
         margin, score = _margin(squares, load(scores, lane, LANES), rounding, radius)
-        squares = multiply_add(
-            score, broadcast(np.float32(2), LANES), squares * shrink
-        ) - margin
+        squares = multiply_add(score, broadcast(np.float32(2), LANES), squares * shrink) - margin
         distance = square_root(greater(squares, zero))
         store(distance * broadcast(ROUNDED_DOWN, LANES), distances, lane)
 
@@ -129,9 +147,7 @@ def distances_above(norms, scores, rounding, radius, distances):
     for lane in range(0, TILE, LANES):
         squares = load(norms, lane, LANES)
         margin, score = _margin(squares, load(scores, lane, LANES), rounding, radius)
-        squares = multiply_add(
-            score, broadcast(np.float32(2), LANES), squares * stretch
-        ) + margin
+        squares = multiply_add(score, broadcast(np.float32(2), LANES), squares * stretch) + margin
         distance = square_root(greater(squares, zero))
         store(distance * broadcast(ROUNDED_UP, LANES), distances, lane)
 
@@ -142,8 +158,8 @@ def nearest_exactly(X, row, origin, exact, distances):
 
     Parameters
     ----------
-    exact : float64 array of shape (n_features, n_clusters)
-        The centres, transposed.
+    exact : float64 array
+        The centres as :func:`exact_layout` returns them.
     distances : float64 scratch of n_clusters values
 
     Returns
@@ -152,14 +168,20 @@ def nearest_exactly(X, row, origin, exact, distances):
     least, second : float
         Squared distances.
     """
-    n_features, n_clusters = exact.shape
-    for j in range(n_clusters):
-        distances[j] = 0.0
-    for f in range(n_features):
-        x = X[row, f] - origin[f]
+    n_features = X.shape[1]
+    if n_features < WIDE:
+        n_clusters = exact.shape[1]
         for j in range(n_clusters):
-            difference = x - exact[f, j]
-            distances[j] += difference * difference
+            distances[j] = 0.0
+        for f in range(n_features):
+            x = X[row, f] - origin[f]
+            for j in range(n_clusters):
+                difference = x - exact[f, j]
+                distances[j] += difference * difference
+    else:
+        n_clusters = exact.shape[0]
+        for j in range(n_clusters):
+            distances[j] = row_distance(X, row, origin, exact, j)
     label = 0
     least = second = np.inf
     for j in range(n_clusters):

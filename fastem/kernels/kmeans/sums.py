@@ -3,13 +3,11 @@
 ``rows`` is a dense array, or a CSR matrix as the tuple (data, indices, indptr).
 """
 
-import numpy as np
 from numba import types
 
 from fastem.kernels.compiling import kernel, variant
 from fastem.kernels.parallel import next_chunk
-
-_ACCUMULATORS = 16
+from fastem.kernels.row_distance import row_distance
 
 
 def add_row(rows, origin, row, weight, sums, cluster):
@@ -35,38 +33,21 @@ def _add_row(rows, origin, row, weight, sums, cluster):
     return sparse
 
 
-def row_distance(rows, origin, row, centers, norms, cluster, partial):
-    """Squared distance of one row to ``centers[cluster]`` by direct differences."""
+def own_distance(rows, origin, row, centers, norms, cluster):
+    """Squared distance of one row to its centre by direct differences."""
     raise NotImplementedError("for kernels only")
 
 
-@variant(row_distance)
-def _row_distance(rows, origin, row, centers, norms, cluster, partial):
+@variant(own_distance)
+def _own_distance(rows, origin, row, centers, norms, cluster):
     if isinstance(rows, types.Array):
 
-        def dense(rows, origin, row, centers, norms, cluster, partial):
-            n_features = rows.shape[1]
-            whole = n_features // _ACCUMULATORS * _ACCUMULATORS
-            distance = 0.0
-            for f in range(whole, n_features):
-                difference = rows[row, f] - origin[f] - centers[cluster, f]
-                distance += difference * difference
-            if whole:
-                # Several sums side by side: the additions need not wait for one another.
-                for i in range(_ACCUMULATORS):
-                    partial[i] = 0.0
-                for block in range(0, whole, _ACCUMULATORS):
-                    for i in range(_ACCUMULATORS):
-                        f = block + i
-                        difference = rows[row, f] - origin[f] - centers[cluster, f]
-                        partial[i] += difference * difference
-                for i in range(_ACCUMULATORS):
-                    distance += partial[i]
-            return distance
+        def dense(rows, origin, row, centers, norms, cluster):
+            return row_distance(rows, row, origin, centers, cluster)
 
         return dense
 
-    def sparse(rows, origin, row, centers, norms, cluster, partial):
+    def sparse(rows, origin, row, centers, norms, cluster):
         data, indices, indptr = rows
         distance = norms[cluster]
         for i in range(indptr[row], indptr[row + 1]):
@@ -93,6 +74,7 @@ def update_sums(
     capacity,
     sums,
     weights,
+    counts,
 ):
     """Bring each group's sums up to date with the labels.
 
@@ -107,17 +89,19 @@ def update_sums(
             return
         first = group * n_chunks // n_groups
         last = (group + 1) * n_chunks // n_groups
-        group_sums, group_weights = sums[group], weights[group]
+        group_sums, group_weights, group_counts = sums[group], weights[group], counts[group]
         anew = False
         for chunk in range(first, last):
             anew |= n_moved[chunk] > capacity
         if anew:
             group_sums[:] = 0.0
             group_weights[:] = 0.0
+            group_counts[:] = 0
             for row in range(first * chunk_rows, min(last * chunk_rows, n_rows)):
                 weight = sample_weight[row] if len(sample_weight) else 1.0
                 add_row(rows, origin, row, weight, group_sums, labels[row])
                 group_weights[labels[row]] += weight
+                group_counts[labels[row]] += weight != 0.0
             continue
         for chunk in range(first, last):
             for i in range(chunk * capacity, chunk * capacity + n_moved[chunk]):
@@ -126,8 +110,15 @@ def update_sums(
                 if old >= 0:
                     add_row(rows, origin, row, -weight, group_sums, old)
                     group_weights[old] -= weight
+                    group_counts[old] -= weight != 0.0
                 add_row(rows, origin, row, weight, group_sums, labels[row])
                 group_weights[labels[row]] += weight
+                group_counts[labels[row]] += weight != 0.0
+        # Subtraction leaves rounding errors where nothing is left.
+        for cluster in range(len(group_counts)):
+            if group_counts[cluster] == 0:
+                group_sums[cluster] = 0.0
+                group_weights[cluster] = 0.0
 
 
 @kernel
@@ -136,13 +127,12 @@ def chunk_inertia(
 ):
     """Each chunk's weighted sum of squared distances to the rows' own centres."""
     n_rows = len(labels)
-    partial = np.empty(_ACCUMULATORS)
     while True:
         chunk = next_chunk(tickets)
         if chunk >= n_chunks:
             return
         total = 0.0
         for row in range(chunk * chunk_rows, min((chunk + 1) * chunk_rows, n_rows)):
-            distance = row_distance(rows, origin, row, centers, norms, labels[row], partial)
+            distance = own_distance(rows, origin, row, centers, norms, labels[row])
             total += distance * sample_weight[row] if len(sample_weight) else distance
         inertia[chunk] = total

@@ -10,7 +10,7 @@ import os
 import numpy as np
 
 from fastem.kernels.assignment import BLOCK, nearest_two, pad_order, squared_norms
-from fastem.kernels.compiling import inline, kernel
+from fastem.kernels.compiling import kernel
 from fastem.kernels.kmeans.base import DenseAlgorithm, Frame
 from fastem.kernels.kmeans.lloyd import Lloyd
 from fastem.kernels.kmeans.moves import move_row
@@ -23,10 +23,10 @@ from fastem.kernels.kmeans.rounding import (
     nearest_exactly,
 )
 from fastem.kernels.parallel import next_chunk, run
+from fastem.kernels.row_distance import row_distance
 from fastem.kernels.simd import TILE
 from fastem.kernels.tiles import aligned_empty, gather_tile
 
-_ACCUMULATORS = 16
 # Gathering rows anew for each group costs about as much as comparing half of a group's centres.
 _FULL_SHARE = 0.6
 _GROUPING_ROUNDS = 5
@@ -39,28 +39,7 @@ def count_groups(n_features, n_clusters, dtype):
     """How many groups fit into the memory that bounds may take."""
     # Besides the groups' bounds: label, own centre's bound, and the lists of moved rows.
     spare = _MEMORY_SHARE * n_features * np.dtype(dtype).itemsize - 9
-    return int(min(_MOST_GROUPS, n_clusters // BLOCK, spare // 4))
-
-
-@inline
-def own_distance(X, row, scale, shift, negated, label, partial):
-    """Distance of a row to one centre by direct differences in float32."""
-    n_features = X.shape[1]
-    whole = n_features // _ACCUMULATORS * _ACCUMULATORS
-    for i in range(_ACCUMULATORS):
-        partial[i] = np.float32(0)
-    for block in range(0, whole, _ACCUMULATORS):
-        for i in range(_ACCUMULATORS):
-            f = block + i
-            difference = np.float32(X[row, f] * scale + shift[f]) + negated[label, f]
-            partial[i] += difference * difference
-    for f in range(whole, n_features):
-        difference = np.float32(X[row, f] * scale + shift[f]) + negated[label, f]
-        partial[f - whole] += difference * difference
-    square = np.float32(0)
-    for i in range(_ACCUMULATORS):
-        square += partial[i]
-    return np.sqrt(square)
+    return int(max(1, min(_MOST_GROUPS, n_clusters // BLOCK, spare // 4)))
 
 
 @kernel
@@ -76,6 +55,7 @@ def yinyang_pass(
     group_starts,
     groups,
     packed,
+    centers,
     drift,
     group_drift,
     upper,
@@ -89,7 +69,6 @@ def yinyang_pass(
     negated, half_norms, exact, rounding, radius = packed
     n_rows, n_features = X.shape
     n_groups = len(group_starts) - 1
-    n_centers = exact.shape[1]
     tile = aligned_empty(n_features * TILE)
     norms, best, second = aligned_empty(TILE), aligned_empty(TILE), aligned_empty(TILE)
     below_best, below_second = aligned_empty(TILE), aligned_empty(TILE)
@@ -106,9 +85,7 @@ def yinyang_pass(
     margin = aligned_empty(TILE)
     failed = np.empty(chunk_rows, np.int32)
     listed = np.empty(chunk_rows + TILE, np.int32)
-    partial = np.empty(_ACCUMULATORS, np.float32)
-    distances = np.empty(n_centers)
-    slack = np.float32(16 * 2.0**-24) * radius
+    distances = np.empty(len(half_norms) - 1)
     while True:
         chunk = next_chunk(tickets)
         if chunk >= n_chunks:
@@ -139,8 +116,8 @@ def yinyang_pass(
                 label = labels[row]
                 bound = (upper[row] + drift[label]) * ROUNDED_UP
                 if closest[r] <= bound:
-                    distance = own_distance(X, row, scale, shift, negated, label, partial)
-                    bound = min(bound, distance * (np.float32(1) + rounding) + slack)
+                    distance = np.sqrt(row_distance(X, row, origin, centers, label)) * scale
+                    bound = min(bound, np.float32(distance) * ROUNDED_UP)
                     failed[n_failed] = r
                     n_failed += closest[r] <= bound
                 upper[row] = bound
@@ -204,9 +181,7 @@ def yinyang_pass(
                             least[r] = best[lane]
                             winner[r] = nearest[lane]
                             winning_group[r] = g
-                            without_winner[r] = (
-                                below_second[lane] + group_drift[g]
-                            ) * ROUNDED_DOWN
+                            without_winner[r] = (below_second[lane] + group_drift[g]) * ROUNDED_DOWN
                         else:
                             runner_up[r] = min(runner_up[r], best[lane])
 
@@ -232,8 +207,14 @@ def yinyang_pass(
                     upper[row] = np.float32(np.sqrt(distance) * scale) * ROUNDED_UP
                 if labels[row] != label:
                     moved = move_row(
-                        row, label, labels, moved_rows, moved_from, moved,
-                        chunk * capacity, capacity,
+                        row,
+                        label,
+                        labels,
+                        moved_rows,
+                        moved_from,
+                        moved,
+                        chunk * capacity,
+                        capacity,
                     )
         n_moved[chunk] = moved
 
@@ -298,6 +279,7 @@ class Yinyang(DenseAlgorithm):
             self._group_starts,
             self._groups,
             self._pack(centers),
+            centers,
             drift.astype(np.float32),
             self._group_drift.astype(np.float32),
             self._upper,
