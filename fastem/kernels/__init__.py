@@ -1,0 +1,30 @@
+"""The kernels; the public ones work from Python and from a user's own ``@njit`` code.
+
+They are resolved on first use, so that a fit loads only those it needs.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from fastem.kernels.distances import manhattan, nearest, squared_euclidean
+
+_HOMES = {
+    "manhattan": "fastem.kernels.distances",
+    "nearest": "fastem.kernels.distances",
+    "squared_euclidean": "fastem.kernels.distances",
+}
+
+__all__ = ["manhattan", "nearest", "squared_euclidean"]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value = getattr(import_module(_HOMES[name]), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

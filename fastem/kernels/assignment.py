@@ -14,6 +14,7 @@ from numba.extending import intrinsic
 from fastem.kernels.simd import (
     LANES,
     TILE,
+    VECTOR_BYTES,
     WIDE_REGISTER_FILE,
     data_pointer,
     fma,
@@ -87,7 +88,8 @@ def squared_norms(typingctx, tile, n_features, norms):
         with cgutils.for_range(builder, args[1]) as loop:
             at = builder.mul(loop.index, _constant(TILE))
             for v, slot in enumerate(sums):
-                value = load_at(builder, x, builder.add(at, _constant(v * LANES)), vector, 64)
+                lane = builder.add(at, _constant(v * LANES))
+                value = load_at(builder, x, lane, vector, VECTOR_BYTES)
                 builder.store(fma(builder, value, value, builder.load(slot)), slot)
         for v, slot in enumerate(sums):
             store_at(builder, builder.load(slot), output, _constant(v * LANES), 4)
@@ -158,7 +160,13 @@ def nearest_two(
                     ) as (f, _):
                         at = builder.add(builder.mul(f, _constant(TILE)), lane)
                         rows = [
-                            load_at(builder, x, builder.add(at, _constant(v * LANES)), vector, 64)
+                            load_at(
+                                builder,
+                                x,
+                                builder.add(at, _constant(v * LANES)),
+                                vector,
+                                VECTOR_BYTES,
+                            )
                             for v in range(VECTORS)
                         ]
                         for base, row in zip(bases, slots, strict=True):

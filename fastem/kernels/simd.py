@@ -18,8 +18,8 @@ from numba.extending import (
     register_model,
 )
 
-# Rows of a tile: 256 bytes a feature in float32. A stride of a multiple of 2 KiB would make
-# the features of a tile fight for the same cache sets.
+# Rows of a tile: 256 bytes a feature in float32, 512 in float64. A stride of a multiple of 2 KiB
+# would make the features of a tile fight for the same cache sets.
 TILE = 64
 
 
@@ -39,6 +39,13 @@ def _vector_bytes():
 
 VECTOR_BYTES = _vector_bytes()
 LANES = VECTOR_BYTES // 4  # float32 values in a vector
+
+
+def vector_lanes(dtype):
+    """How many values of a Numba type a vector holds."""
+    return VECTOR_BYTES * 8 // dtype.bitwidth
+
+
 # AVX2 has 16 vector registers; AVX-512 and NEON have 32.
 WIDE_REGISTER_FILE = VECTOR_BYTES != 32
 
@@ -166,6 +173,17 @@ def store_at(builder, value, pointer, index, align):
 # Operations for kernels written in Python
 
 
+def lanes_of(array):
+    """How many of the array's values a vector holds: a constant in kernels."""
+    return VECTOR_BYTES // array.itemsize
+
+
+@overload(lanes_of)
+def _lanes_of(array):
+    lanes = vector_lanes(array.dtype)
+    return lambda array: lanes
+
+
 @intrinsic
 def load(typingctx, array, index, lanes):
     """The vector of ``lanes`` values from ``array[index]`` on."""
@@ -284,7 +302,9 @@ def _operator(function, emit, result=None):
 _operator(operator.add, lambda builder, a, b: builder.fadd(a, b))
 _operator(operator.sub, lambda builder, a, b: builder.fsub(a, b))
 _operator(operator.mul, lambda builder, a, b: builder.fmul(a, b))
-_operator(operator.truediv, lambda builder, a, b: builder.fdiv(a, b))
+# With ``arcp``, x86 would divide float32 by an estimated reciprocal: inexact, and NaN for 1 / 0. An
+# instruction that has a flag gets none of Numba's.
+_operator(operator.truediv, lambda builder, a, b: builder.fdiv(a, b, flags=["contract"]))
 _operator(operator.lt, lambda builder, a, b: builder.fcmp_ordered("<", a, b), types.boolean)
 _operator(operator.le, lambda builder, a, b: builder.fcmp_ordered("<=", a, b), types.boolean)
 _operator(operator.and_, lambda builder, a, b: builder.and_(a, b), types.boolean)

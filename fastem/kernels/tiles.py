@@ -1,7 +1,8 @@
-"""Rows into tiles: gathered, shifted, scaled, rounded to float32 and transposed.
+"""Rows into tiles: gathered, shifted, scaled, rounded to the tile's dtype and transposed.
 
-``tile[f * TILE + lane] = float32(X[row, f] * scale + shift[f])`` with ``shift = -origin * scale``,
-one fused multiply-add. ``scale`` is a power of two, so that only the last rounding is one.
+``tile[f * TILE + lane] = X[row, f] * scale + shift[f]`` with ``shift = -origin * scale``, one fused
+multiply-add. ``scale`` is a power of two, so that only the last rounding is one. A tile is float32
+or float64, whatever the rows are.
 """
 
 import numpy as np
@@ -12,15 +13,16 @@ from numba.extending import intrinsic
 
 from fastem.kernels.compiling import inline, kernel
 from fastem.kernels.simd import (
-    LANES,
     TILE,
     data_pointer,
     fma,
+    lanes_of,
     load_at,
     shuffle,
     splat,
     store_at,
     transpose_square,
+    vector_lanes,
 )
 
 # Rows of so few features are loaded whole, many at a time, when they follow one another.
@@ -39,9 +41,21 @@ def aligned_empty(size):
     return buffer[start : start + size]
 
 
-def _to_single(builder, values):
-    single = ir.VectorType(ir.FloatType(), values.type.count)
-    return values if values.type == single else builder.fptrunc(values, single)
+@kernel
+def aligned_empty_like(size, array):
+    """As :func:`aligned_empty`, with the dtype of ``array``."""
+    buffer = np.empty(size + 64 // array.itemsize, array.dtype)
+    start = (-buffer.ctypes.data % 64) // array.itemsize
+    return buffer[start : start + size]
+
+
+def _convert(builder, values, scalar):
+    """Round or widen a vector to another floating-point type."""
+    vector = ir.VectorType(scalar, values.type.count)
+    if values.type == vector:
+        return values
+    convert = builder.fptrunc if isinstance(scalar, ir.FloatType) else builder.fpext
+    return convert(values, vector)
 
 
 def _prefetch(builder, pointer, index):
@@ -58,11 +72,12 @@ def _constant(value):
 
 @intrinsic
 def _transpose_block(typingctx, X, n_features, rows, lane, feature, scale, shift, tile):
-    """Lanes ``lane`` to ``lane + LANES`` of features ``feature`` to ``feature + LANES``.
+    """A square of the tile, from ``lane`` and ``feature`` on.
 
     Features at or behind ``n_features`` are loaded but not stored.
     """
     sig = types.void(X, types.intp, rows, types.intp, types.intp, X.dtype, shift, tile)
+    lanes = vector_lanes(tile.dtype)
 
     def codegen(context, builder, signature, args):
         width, factor = args[1], args[5]
@@ -72,23 +87,24 @@ def _transpose_block(typingctx, X, n_features, rows, lane, feature, scale, shift
         x_pointer, row_pointer, shift_pointer, tile_pointer = pointers
         lane, feature = args[3], args[4]
         size = X.dtype.bitwidth // 8
-        vector = ir.VectorType(x_pointer.type.pointee, LANES)
-        factor = splat(builder, factor, LANES)
+        scalar = tile_pointer.type.pointee
+        vector = ir.VectorType(x_pointer.type.pointee, lanes)
+        factor = splat(builder, factor, lanes)
         offset = load_at(builder, shift_pointer, feature, vector, size)
         block = []
-        for i in range(LANES):
+        for i in range(lanes):
             row = builder.load(builder.gep(row_pointer, [builder.add(lane, _constant(i))]))
             if row.type.width < 64:
                 row = builder.sext(row, ir.IntType(64))
             at = builder.add(builder.mul(row, width), feature)
             values = load_at(builder, x_pointer, at, vector, size)
             _prefetch(builder, x_pointer, builder.add(at, _constant(_AHEAD // size)))
-            block.append(_to_single(builder, fma(builder, values, factor, offset)))
+            block.append(_convert(builder, fma(builder, values, factor, offset), scalar))
         for i, column in enumerate(transpose_square(builder, block)):
             f = builder.add(feature, _constant(i))
             with builder.if_then(builder.icmp_signed("<", f, width)):
                 at = builder.add(builder.mul(f, _constant(TILE)), lane)
-                store_at(builder, column, tile_pointer, at, 4)
+                store_at(builder, column, tile_pointer, at, tile.dtype.bitwidth // 8)
         return context.get_dummy_value()
 
     return sig, codegen
@@ -96,10 +112,11 @@ def _transpose_block(typingctx, X, n_features, rows, lane, feature, scale, shift
 
 @intrinsic
 def _deinterleave(typingctx, X, n_features, first_row, lane, scale, shift, tile):
-    """Lanes ``lane`` to ``lane + LANES`` of LANES consecutive rows of ``n_features`` (literal)."""
+    """A vector's worth of consecutive rows of ``n_features`` (literal), from ``lane`` on."""
     if not isinstance(n_features, types.IntegerLiteral):
         return None
     width = n_features.literal_value
+    lanes = vector_lanes(tile.dtype)
     sig = types.void(X, n_features, types.intp, types.intp, X.dtype, shift, tile)
 
     def codegen(context, builder, signature, args):
@@ -107,16 +124,17 @@ def _deinterleave(typingctx, X, n_features, first_row, lane, scale, shift, tile)
         shift_pointer = data_pointer(context, builder, signature.args[5], args[5])
         tile_pointer = data_pointer(context, builder, signature.args[6], args[6])
         first_row, lane, scale = args[2], args[3], args[4]
-        vector = ir.VectorType(x_pointer.type.pointee, LANES * width)
+        vector = ir.VectorType(x_pointer.type.pointee, lanes * width)
         start = builder.mul(builder.add(first_row, lane), _constant(width))
         rows = load_at(builder, x_pointer, start, vector, X.dtype.bitwidth // 8)
-        factor = splat(builder, scale, LANES)
+        factor = splat(builder, scale, lanes)
         for f in range(width):
-            column = shuffle(builder, rows, rows, [i * width + f for i in range(LANES)])
+            column = shuffle(builder, rows, rows, [i * width + f for i in range(lanes)])
             offset = builder.load(builder.gep(shift_pointer, [_constant(f)]))
-            column = fma(builder, column, factor, splat(builder, offset, LANES))
+            column = fma(builder, column, factor, splat(builder, offset, lanes))
             at = builder.add(lane, _constant(f * TILE))
-            store_at(builder, _to_single(builder, column), tile_pointer, at, 4)
+            column = _convert(builder, column, tile_pointer.type.pointee)
+            store_at(builder, column, tile_pointer, at, tile.dtype.bitwidth // 8)
         return context.get_dummy_value()
 
     return sig, codegen
@@ -128,27 +146,28 @@ def gather_tile(X, rows, scale, shift, tile):
 
     ``shift`` has at least ``n_features + LANES`` values.
     """
+    lanes = lanes_of(tile)
     n_features = X.shape[1]
-    if n_features <= NARROW or X.size < LANES:
+    if n_features <= NARROW or X.size < lanes:
         for lane in range(TILE):
             row = rows[lane]
             for f in range(n_features):
-                tile[f * TILE + lane] = np.float32(X[row, f] * scale + shift[f])
+                tile[f * TILE + lane] = X[row, f] * scale + shift[f]
         return
-    last = max(0, n_features - LANES)
-    for lane in range(0, TILE, LANES):
-        if n_features < LANES:
+    last = max(0, n_features - lanes)
+    for lane in range(0, TILE, lanes):
+        if n_features < lanes:
             # A vector reaches into the rows behind; those at the very end have none.
-            for i in range(lane, lane + LANES):
-                if rows[i] * n_features + LANES > X.size:
+            for i in range(lane, lane + lanes):
+                if rows[i] * n_features + lanes > X.size:
                     for f in range(n_features):
-                        for j in range(lane, lane + LANES):
-                            tile[f * TILE + j] = np.float32(X[rows[j], f] * scale + shift[f])
+                        for j in range(lane, lane + lanes):
+                            tile[f * TILE + j] = X[rows[j], f] * scale + shift[f]
                     break
             else:
                 _transpose_block(X, n_features, rows, lane, 0, scale, shift, tile)
         else:
-            for feature in range(0, n_features, LANES):
+            for feature in range(0, n_features, lanes):
                 # The last block overlaps the one before it rather than the row's end.
                 _transpose_block(X, n_features, rows, lane, min(feature, last), scale, shift, tile)
 
@@ -159,20 +178,21 @@ def load_tile(X, first_row, scale, shift, rows, tile):
 
     ``rows`` is scratch for TILE row numbers.
     """
+    lanes = lanes_of(tile)
     n_rows, n_features = X.shape
     if n_features > NARROW or first_row + TILE > n_rows:
         for lane in range(TILE):
             rows[lane] = min(first_row + lane, n_rows - 1)
         gather_tile(X, rows, scale, shift, tile)
     elif n_features == 1:
-        for lane in range(0, TILE, LANES):
+        for lane in range(0, TILE, lanes):
             _deinterleave(X, 1, first_row, lane, scale, shift, tile)
     elif n_features == 2:
-        for lane in range(0, TILE, LANES):
+        for lane in range(0, TILE, lanes):
             _deinterleave(X, 2, first_row, lane, scale, shift, tile)
     elif n_features == 3:
-        for lane in range(0, TILE, LANES):
+        for lane in range(0, TILE, lanes):
             _deinterleave(X, 3, first_row, lane, scale, shift, tile)
     else:
-        for lane in range(0, TILE, LANES):
+        for lane in range(0, TILE, lanes):
             _deinterleave(X, 4, first_row, lane, scale, shift, tile)
