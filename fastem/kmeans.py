@@ -263,7 +263,7 @@ class KMeans(
         "verbose": ["verbose"],
         "random_state": ["random_state"],
         "copy_x": ["boolean"],
-        "algorithm": [StrOptions({"auto", "lloyd", "elkan", *ALGORITHMS})],
+        "algorithm": [StrOptions({"auto", "elkan", *ALGORITHMS})],
     }
 
     def __init__(

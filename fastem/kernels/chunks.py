@@ -1,7 +1,27 @@
 """How rows are split into chunks: by the data's shape alone, never by the number of threads."""
 
+# A chunk is worth a thread: waking one costs some 50 microseconds, in which a core does a few
+# million multiplications and additions.
+_LEAST_WORK = 1 << 21
+_FEWEST_ROWS, _MOST_ROWS = 512, 16384
 
-def row_chunks(n_rows):
-    """Rows per chunk and the number of chunks, for a pass over ``n_rows`` rows."""
-    rows = min(max(n_rows // 64, 512), 16384) // 64 * 64
+
+def row_chunks(n_rows, work):
+    """Split a pass over rows.
+
+    Parameters
+    ----------
+    n_rows : int
+    work : int
+        Multiplications for one row.
+
+    Returns
+    -------
+    rows : int
+        Rows of a chunk, a multiple of 64.
+    n_chunks : int
+        About 64, unless chunks would be too small or too large.
+    """
+    fewest = min(max(_LEAST_WORK // max(work, 1), _FEWEST_ROWS), _MOST_ROWS)
+    rows = min(max(n_rows // 64, fewest), _MOST_ROWS) // 64 * 64
     return rows, -(-n_rows // rows)

@@ -32,6 +32,8 @@ WIDE_ROWS = 16
 
 _ROWS = 4 if WIDE_REGISTER_FILE else 2  # whole rows, or vectors of rows, accumulated together
 _INTEGER = ir.IntType(64)
+# Bytes that consecutive rows are fetched ahead: the machine's own prefetching is late for tiles.
+_AHEAD = 8192
 # Rows of so few features, that follow one another, are loaded many at a time.
 _NARROW = 4
 
@@ -52,6 +54,19 @@ def _constant(value):
 
 def _lanes(dtype):
     return VECTOR_BYTES * 8 // dtype.bitwidth
+
+
+def _prefetch(builder, pointer, index):
+    """Ask for the cache line of a value, which need not exist."""
+    byte, flag = ir.IntType(8).as_pointer(), ir.IntType(32)
+    function = cgutils.get_or_insert_function(
+        builder.module,
+        ir.FunctionType(ir.VoidType(), [byte, flag, flag, flag]),
+        "llvm.prefetch.p0",
+    )
+    address = builder.bitcast(builder.gep(pointer, [index]), byte)
+    # For reading, to all levels of the data cache.
+    builder.call(function, [address, flag(0), flag(3), flag(1)])
 
 
 def _zeros(builder, vector, n):
@@ -126,17 +141,28 @@ def _row_group(typingctx, X, rows, at, scale, points, point, n_points, distances
         sums = _zeros(builder, vector, count * _ROWS)
 
         def accumulate(feature, mask=None):
-            values = [load_at(builder, start, feature, vector, size) for start in row_starts]
+            if count == 4:
+                ahead = builder.add(feature, distance)
+                for start in row_starts:
+                    _prefetch(builder, start, ahead)
+            values = [
+                builder.fmul(load_at(builder, start, feature, vector, size), factor)
+                for start in row_starts
+            ]
             slots = iter(sums)
             for start in point_starts:
-                negated = builder.fneg(load_at(builder, start, feature, vector, size))
+                known = load_at(builder, start, feature, vector, size)
                 for value in values:
-                    difference = fma(builder, value, factor, negated)
+                    # Not fused with the product: additions have units of their own.
+                    difference = builder.fsub(value, known)
                     if mask is not None:
                         zero = ir.Constant(vector, [0.0] * lanes)
                         difference = builder.select(mask, difference, zero)
                     _add_square(builder, difference, next(slots))
 
+        least = _constant(_AHEAD // size)
+        group = builder.mul(width, _constant(_ROWS))
+        distance = builder.select(builder.icmp_signed("<", group, least), least, group)
         rest = builder.srem(width, _constant(lanes))
         whole = builder.sub(width, rest)
         with cgutils.for_range_slice(
@@ -147,9 +173,8 @@ def _row_group(typingctx, X, rows, at, scale, points, point, n_points, distances
             # The last vector overlaps the one before it rather than the row's end.
             narrow = ir.IntType(32)
             numbers = ir.Constant(ir.VectorType(narrow, lanes), list(range(lanes)))
-            known = builder.sub(_constant(lanes), rest)
-            known = splat(builder, builder.trunc(known, narrow), lanes)
-            new = builder.icmp_signed(">=", numbers, known)
+            overlap = builder.trunc(builder.sub(_constant(lanes), rest), narrow)
+            new = builder.icmp_signed(">=", numbers, splat(builder, overlap, lanes))
             accumulate(builder.sub(width, _constant(lanes)), new)
         totals = [builder.load(slot) for slot in sums]
         totals += [ir.Constant(vector, [0.0] * lanes)] * (-len(totals) % lanes)

@@ -1,5 +1,8 @@
 """Exact K-means algorithms: one short file each, all with the same interface."""
 
+from typing import Any
+
+from fastem.kernels.kmeans.active import Active
 from fastem.kernels.kmeans.base import Frame, Statistics
 from fastem.kernels.kmeans.hamerly import Hamerly
 from fastem.kernels.kmeans.lloyd import Lloyd
@@ -7,22 +10,36 @@ from fastem.kernels.kmeans.sparse import Sparse
 
 __all__ = ["ALGORITHMS", "Frame", "Statistics", "choose"]
 
-ALGORITHMS = {"lloyd": Lloyd, "hamerly": Hamerly, "elkan": Hamerly}
+ALGORITHMS = {algorithm.name: algorithm for algorithm in (Lloyd, Hamerly, Active)}
+
+# Up to so many features and clusters, comparing a row with all centres costs no more than reading
+# and writing its bound.
+_FEW_FEATURES, _FEW_CLUSTERS = 4, 64
+
+# From so many multiplications a row on, it pays to compare with the fast centres first.
+_MUCH_WORK = 1 << 15
 
 
-def choose(algorithm, n_rows, n_features, n_clusters, dtype, sparse):
-    """The class that does the work: all are exact, they differ in speed only.
+def choose(
+    algorithm: str, n_rows: int, n_features: int, n_clusters: int, dtype: Any, sparse: bool
+) -> type:
+    """The class that does the work: all give the same result, they differ in speed only.
 
     Parameters
     ----------
     algorithm : str
-        ``"auto"`` or a key of ``ALGORITHMS``.
+        ``"auto"``, a key of ``ALGORITHMS``, or ``"elkan"``: scikit-learn's name for skipping work
+        by the triangle inequality, for which the faster of the two that do so is taken. (Elkan's
+        own bound for every row and centre, singly or in groups of centres, was slower everywhere.)
     n_rows, n_features, n_clusters : int
     dtype : dtype
     sparse : bool
+        Whether the rows are a CSR matrix, for which there is one algorithm.
     """
     if sparse:
         return Sparse
-    if algorithm == "auto":
-        algorithm = "lloyd" if n_features <= 4 and n_clusters <= 16 else "hamerly"
-    return ALGORITHMS[algorithm]
+    if algorithm in ALGORITHMS:
+        return ALGORITHMS[algorithm]
+    if algorithm == "auto" and n_features <= _FEW_FEATURES and n_clusters <= _FEW_CLUSTERS:
+        return Lloyd
+    return Active if n_features * n_clusters >= _MUCH_WORK else Hamerly

@@ -78,7 +78,7 @@ class Algorithm:
         )
         self._frame = frame
         self._origin = np.ascontiguousarray(frame.origin, np.float64)
-        self._chunk_rows, self._n_chunks = row_chunks(n_rows)
+        self._chunk_rows, self._n_chunks = row_chunks(n_rows, n_features * n_clusters)
         self._capacity = int(self._chunk_rows * _MOVED_SHARE)
         self._moved_rows = np.empty(self._n_chunks * self._capacity, np.int32)
         self._moved_from = np.empty(self._n_chunks * self._capacity, np.int32)

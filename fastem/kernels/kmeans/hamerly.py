@@ -163,19 +163,22 @@ class Hamerly(DenseAlgorithm):
         self._drift = np.zeros(n_clusters)
         self._previous = None
 
-    def _add_drift(self, centers):
-        """Sum of what each cluster's centre and its fastest rival have moved so far."""
+    def _renew_bounds(self, centers, packed, moved, before):
+        """For a subclass: raise bounds that would fail, ``before`` being the drift before."""
+
+    def _pass(self, centers):
+        packed = self._pack(centers)
         if self._previous is not None:
             moved = np.sqrt(((centers - self._previous) ** 2).sum(axis=1)) * self._frame.scale
+            # Each cluster's centre and its fastest rival.
             fastest = np.argmax(moved)
             rival = np.full(len(moved), moved[fastest])
             rival[fastest] = np.max(np.delete(moved, fastest), initial=0.0)
-            self._drift += (moved + rival) * (1 + 1e-9)
+            before = self._drift
+            self._drift = before + (moved + rival) * (1 + 1e-9)
+            self._renew_bounds(centers, packed, moved, before)
         self._previous = centers.copy()
-        return self._drift.astype(np.float32)
-
-    def _pass(self, centers):
-        drift = self._add_drift(centers)
+        drift = self._drift.astype(np.float32)
         run(
             hamerly_pass,
             self._n_chunks,
@@ -186,7 +189,7 @@ class Hamerly(DenseAlgorithm):
             self._scale,
             self._shift,
             self._order,
-            self._pack(centers),
+            packed,
             drift,
             drift.max(),
             self._bounds,

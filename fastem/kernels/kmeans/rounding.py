@@ -118,15 +118,6 @@ def distance_gaps(norms, best, second, rounding, radius, gaps):
 
 
 @inline
-def margins(norms, second, rounding, radius, margin):
-    """By how much a tile's second least scores must exceed the least to decide a lane."""
-    for lane in range(0, TILE, LANES):
-        squares = load(norms, lane, LANES)
-        limit, _ = _margin(squares, load(second, lane, LANES), rounding, radius)
-        store(limit, margin, lane)
-
-
-@inline
 def distances_below(norms, scores, rounding, radius, distances):
     """Lower bounds of a tile's distances, in scaled units, from its scores."""
     zero = broadcast(np.float32(0), LANES)
@@ -137,19 +128,6 @@ def distances_below(norms, scores, rounding, radius, distances):
         squares = multiply_add(score, broadcast(np.float32(2), LANES), squares * shrink) - margin
         distance = square_root(greater(squares, zero))
         store(distance * broadcast(ROUNDED_DOWN, LANES), distances, lane)
-
-
-@inline
-def distances_above(norms, scores, rounding, radius, distances):
-    """Upper bounds of a tile's distances, in scaled units, from its scores."""
-    zero = broadcast(np.float32(0), LANES)
-    stretch = broadcast(np.float32(1) + np.float32(2) * rounding, LANES)
-    for lane in range(0, TILE, LANES):
-        squares = load(norms, lane, LANES)
-        margin, score = _margin(squares, load(scores, lane, LANES), rounding, radius)
-        squares = multiply_add(score, broadcast(np.float32(2), LANES), squares * stretch) + margin
-        distance = square_root(greater(squares, zero))
-        store(distance * broadcast(ROUNDED_UP, LANES), distances, lane)
 
 
 @inline
