@@ -7,11 +7,12 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from fastem.kernels.distances import manhattan, nearest, squared_euclidean
+    from fastem.kernels.distances import manhattan, squared_euclidean
+    from fastem.kernels.nearest_row import nearest
 
 _HOMES = {
     "manhattan": "fastem.kernels.distances",
-    "nearest": "fastem.kernels.distances",
+    "nearest": "fastem.kernels.nearest_row",
     "squared_euclidean": "fastem.kernels.distances",
 }
 

@@ -7,9 +7,9 @@ logarithm's sum is that of P. T. P. Tang, "Table-driven implementation of the lo
 in IEEE floating-point arithmetic", ACM TOMS 16, 1990, section 4. The polynomials interpolate at
 Chebyshev's nodes, which is within a small factor of the best there are.
 
-Errors stay below 1.1 ulp, and NaN stays NaN. Results of ``exp`` lose digits gradually below the normal
-numbers, down to 0, and ``exp(inf) == inf``. ``log`` takes subnormal numbers; ``log(0) == -inf``,
-that of a negative number is NaN.
+Errors stay below 1.1 ulp, and NaN stays NaN. Results of ``exp`` lose digits gradually below the
+normal numbers, down to 0, and ``exp(inf) == inf``. ``log`` takes subnormal numbers;
+``log(0) == -inf``, that of a negative number is NaN.
 """
 
 import math
