@@ -101,7 +101,7 @@ def dense_moments(X: np.ndarray) -> Moments:
     group = min(max(1, _WIDTH // n_features), n_rows)
     wide = X[: n_rows - n_rows % group].reshape(-1, group * n_features)
     n_wide, width = wide.shape
-    chunk_rows, n_chunks = row_chunks(n_wide)
+    chunk_rows, n_chunks = row_chunks(n_wide, 4 * width)
     means = np.empty((n_chunks, width))
     squares = np.empty((n_chunks, width))
     run(
@@ -158,7 +158,7 @@ def weighted_squares(X: np.ndarray, sample_weight: np.ndarray, origin: np.ndarra
     -------
     float
     """
-    chunk_rows, n_chunks = row_chunks(X.shape[0])
+    chunk_rows, n_chunks = row_chunks(len(X), X.shape[1])
     partial = np.empty(n_chunks)
     run(
         _weighted_squares,

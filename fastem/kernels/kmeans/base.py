@@ -159,8 +159,8 @@ class Algorithm:
 class Packed(NamedTuple):
     """The centres of one pass, as kernels over dense rows take them.
 
-       ``negated`` and ``half_norms`` as :func:`pack_centers` returns them (scaled float32); ``exact``,
-    ``rounding`` and ``radius`` as ``rounding.py`` says.
+    ``negated`` and ``half_norms`` as ``pack_centers`` returns them (scaled, float32); ``exact`` as
+    ``exact_layout`` does; ``rounding`` and ``radius`` as ``rounding.py`` says.
     """
 
     negated: np.ndarray
