@@ -33,6 +33,8 @@ from fastem.kernels.simd import (
 
 _FAR = np.float32(1e30)
 
+# Covers what products of rows and centres close to the origin lose where they are subnormal.
+_TINY = np.float32(2.0**-126)
 
 # From so many features on, one row is compared with centre after centre; below, feature by feature
 # with all centres.
@@ -65,9 +67,10 @@ def _margin(squares, second, rounding, radius):
         broadcast(radius, LANES), squares + one, broadcast(np.float32(2) * radius * radius, LANES)
     )
     size = greater(second, broadcast(np.float32(0), LANES) - second)
-    far = e * multiply_add(
+    far = multiply_add(
         broadcast(np.float32(40), LANES), squares, size * broadcast(np.float32(12), LANES)
     )
+    far = multiply_add(e, far, broadcast(_TINY, LANES))
     limit = squares * broadcast(np.float32(16), LANES)
     return where(limit < broadcast(radius * radius, LANES), far, near), second
 
