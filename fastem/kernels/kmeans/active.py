@@ -90,6 +90,8 @@ class Active(Hamerly):
         With q of k centres taken out, a comparison costs q / k, and the share of rows that need a
         full one is taken to fall as the drift of the others does.
         """
+        if len(moved) <= BLOCK:
+            return None, 0.0
         slowest_last = np.argsort(-moved)
         n_fast = np.arange(BLOCK, len(moved), BLOCK)
         cost = n_fast / len(moved) + moved[slowest_last[n_fast]] / max(moved.max(), 1e-300)
