@@ -21,6 +21,7 @@ from sklearn.utils.validation import _is_arraylike_not_scalar, check_is_fitted
 from fastem import em
 from fastem.empty_clusters import average, relocate
 from fastem.frame import frame_of_centers, measure, range_factor
+from fastem.kernels.distances import squared_euclidean
 from fastem.kernels.kmeans import ALGORITHMS, choose
 from fastem.rows import array_rows
 from fastem.seeding import STRATEGIES, Called, Given, check_centers, greedy_kmeans_plusplus
@@ -179,8 +180,9 @@ class KMeans(
         Where the centres start.
 
         - ``'k-means++'``: rows drawn with probabilities proportional to their squared distance from
-          the rows drawn before, the best of several at each step. The same ``random_state`` picks
-          the same rows as in scikit-learn.
+          the rows drawn before, the best of several at each step. From more than 100 rows the same
+          ``random_state`` picks the same rows as in scikit-learn; up to 100 rows are sorted first,
+          so that neither their order matters nor whether a row is repeated or has an integer weight.
         - ``'random'``: rows drawn at random.
         - ``'random_partition'``: each row is put into a random cluster, and these are averaged.
         - ``'k-means||'``: a few rounds that draw many rows each, which are then reduced to
@@ -550,16 +552,27 @@ class KMeans(
         return algorithm, centers, factor
 
     def _distances(self, X):
-        X, centers, origin, factor = self._in_range(X)
+        centers = self.cluster_centers_.astype(np.float64)
+        factor = range_factor(float(np.abs(centers).max()))
+        if factor != 1.0:
+            X, centers = X * factor, centers * factor
+        if isinstance(X, np.ndarray):
+            distances = squared_euclidean(X, centers.astype(X.dtype))
+        else:
+            distances = self._sparse_distances(X, centers)
+        np.sqrt(distances, out=distances)
+        return distances if factor == 1.0 else distances / X.dtype.type(factor)
+
+    @staticmethod
+    def _sparse_distances(X, centers):
         norms = np.einsum("ij,ij->i", centers, centers)
         distances = np.empty((X.shape[0], len(centers)), X.dtype)
         for start in range(0, X.shape[0], _BLOCK_ROWS):
             block = slice(start, start + _BLOCK_ROWS)
-            rows = X[block] if isinstance(X, np.ndarray) else X[block].toarray()
-            rows = rows - origin
+            rows = X[block].toarray().astype(np.float64, copy=False)
             squares = norms - 2 * (rows @ centers.T)
             squares += np.einsum("ij,ij->i", rows, rows)[:, np.newaxis]
-            distances[block] = np.sqrt(np.maximum(squares, 0, out=squares)) / factor
+            distances[block] = np.maximum(squares, 0, out=squares)
         return distances
 
 

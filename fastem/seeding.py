@@ -15,6 +15,7 @@ from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
 import numpy as np
+import scipy.sparse
 from sklearn.utils import check_array
 
 from fastem.kernels.kmeans import Frame, choose
@@ -26,6 +27,8 @@ from fastem.sampling import choose_rows, count_positive
 # k-means||: candidates of a round as a multiple of the clusters, and rounds.
 _OVERSAMPLING = 2
 _ROUNDS = 5
+# Up to so many rows are sorted for k-means++.
+_FEW_ROWS = 100
 # Rows that share one seed of their random numbers, wherever the rows live.
 _BLOCK_ROWS = 1 << 14
 
@@ -116,8 +119,32 @@ def _spare_rows(rows, random_state, size):
 
 
 def kmeans_plusplus(rows, n_clusters, frame, random_state):
-    """``"k-means++"``, as the module describes it."""
+    """``"k-means++"``, as the module describes it; few rows are drawn from sorted."""
+    if rows.n_rows <= _FEW_ROWS:
+        rows = _sorted_by_value(rows)
     return greedy_kmeans_plusplus(rows, n_clusters, frame, random_state)[0]
+
+
+def _sorted_by_value(rows):
+    """Few rows in an order that depends on nothing but the rows themselves.
+
+    Drawn from these, the same numbers pick the same seeds however the rows are ordered, and
+    whether a row is repeated or has an integer weight. Ordering many rows would take longer than
+    drawing from them.
+    """
+    parts = rows.map(_rows_and_weights)
+    X = [x for x, _ in parts]
+    X = X[0] if len(X) == 1 else (scipy.sparse.vstack(X, "csr") if rows.sparse else np.vstack(X))
+    # Different rows project to different numbers but for rare chance.
+    direction = np.cos(np.arange(1.0, rows.n_features + 1))
+    keys = X @ direction if rows.sparse else (X * direction).sum(axis=1)
+    order = np.argsort(keys, kind="stable")
+    weights = np.concatenate([weight for _, weight in parts])[order] if rows.weighted else None
+    return array_rows(X[order], weights)
+
+
+def _rows_and_weights(part):
+    return part.X, part.sample_weight
 
 
 def random_rows(rows, n_clusters, frame, random_state):
