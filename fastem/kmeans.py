@@ -181,8 +181,9 @@ class KMeans(
 
         - ``'k-means++'``: rows drawn with probabilities proportional to their squared distance from
           the rows drawn before, the best of several at each step. From more than 100 rows the same
-          ``random_state`` picks the same rows as in scikit-learn; up to 100 rows are sorted first, so
-          that neither their order matters nor whether a row is repeated or has an integer weight.
+          ``random_state`` picks the same rows as in scikit-learn; up to 100 rows are sorted first,
+          so that neither their order matters nor whether a row is repeated or has an integer
+          weight.
         - ``'random'``: rows drawn at random.
         - ``'random_partition'``: each row is put into a random cluster, and these are averaged.
         - ``'k-means||'``: a few rounds that draw many rows each, which are then reduced to
