@@ -38,7 +38,7 @@ def as_pair(X, Y, some=False):
     dtype = np.float32 if X.dtype == Y.dtype == np.float32 else np.float64
     try:
         X, Y = (read_only(np.require(array, dtype, ["C", "A"])) for array in (X, Y))
-    except TypeError as error:  # objects that are no numbers
+    except (TypeError, ValueError) as error:  # objects that are no numbers
         raise ValueError(f"X and Y must hold real numbers: {error}") from error
     _check_shapes(X, Y, some)
     return X, Y
