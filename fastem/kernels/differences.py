@@ -32,8 +32,12 @@ WIDE_ROWS = 16
 
 _ROWS = 4 if WIDE_REGISTER_FILE else 2  # whole rows, or vectors of rows, accumulated together
 _INTEGER = ir.IntType(64)
-# Bytes that consecutive rows are fetched ahead: the machine's own prefetching is late for tiles.
+# Listed rows are fetched so many bytes and at most so many rows before they are compared: the
+# machine's own prefetching is late for rows taken several at a time.
 _AHEAD = 8192
+_MOST_AHEAD = 64
+LIST_SLACK = _MOST_AHEAD + _ROWS
+
 # Rows of so few features, that follow one another, are loaded many at a time.
 _NARROW = 4
 
@@ -97,43 +101,54 @@ def _sum_lanes(builder, vectors):
                 high += range(run + width, run + 2 * width)
             low += [lanes + i for i in low]
             high += [lanes + i for i in high]
-            merged.append(
-                builder.fadd(shuffle(builder, a, b, low), shuffle(builder, a, b, high))
-            )
+            merged.append(builder.fadd(shuffle(builder, a, b, low), shuffle(builder, a, b, high)))
         vectors = merged
         width //= 2
     return vectors[0]
 
 
 @intrinsic
-def _row_group(typingctx, X, rows, at, scale, points, point, n_points, distances):
-    """``distances[(point + i) * TILE + at + r]``, ``_ROWS`` rows r by ``n_points`` (literal) i.
+def _row_group(typingctx, X, rows, at, ahead, scale, points, point, n_points, distances, lane):
+    """``distances[(point + i) * TILE + lane + r]``, ``_ROWS`` rows r by ``n_points`` (literal) i.
 
-    ``rows[at + r]`` are the rows' numbers.
+    ``rows[at + r]`` are the rows' numbers; those at ``rows[ahead + r]`` are fetched.
     """
     if not isinstance(n_points, types.IntegerLiteral):
         return None
     count = n_points.literal_value
     sig = types.void(
-        X, rows, types.intp, X.dtype, points, types.intp, n_points, distances
+        X,
+        rows,
+        types.intp,
+        types.intp,
+        X.dtype,
+        points,
+        types.intp,
+        n_points,
+        distances,
+        types.intp,
     )
 
     def codegen(context, builder, signature, args):
         x, numbers, c, output = (
-            data_pointer(context, builder, signature.args[i], args[i]) for i in (0, 1, 4, 7)
+            data_pointer(context, builder, signature.args[i], args[i]) for i in (0, 1, 5, 8)
         )
         shape = context.make_array(signature.args[0])(context, builder, args[0]).shape
         width = builder.extract_value(shape, 1)
-        at, scale, point = args[2], args[3], args[5]
+        at, ahead, scale, point, lane = args[2], args[3], args[4], args[6], args[9]
         lanes = _lanes(X.dtype)
         size = X.dtype.bitwidth // 8
         vector = ir.VectorType(llvm_type(X.dtype), lanes)
         factor = splat(builder, scale, lanes)
-        row_starts = []
-        for r in range(_ROWS):
-            row = builder.load(builder.gep(numbers, [builder.add(at, _constant(r))]))
-            row = builder.sext(row, _INTEGER)
-            row_starts.append(builder.gep(x, [builder.mul(row, width)]))
+
+        def starts_of_rows(first):
+            for r in range(_ROWS):
+                row = builder.load(builder.gep(numbers, [builder.add(first, _constant(r))]))
+                row = builder.sext(row, _INTEGER)
+                yield builder.gep(x, [builder.mul(row, width)])
+
+        row_starts = list(starts_of_rows(at))
+        later_starts = list(starts_of_rows(ahead))
         point_starts = [
             builder.gep(c, [builder.mul(builder.add(point, _constant(i)), width)])
             for i in range(count)
@@ -141,10 +156,8 @@ def _row_group(typingctx, X, rows, at, scale, points, point, n_points, distances
         sums = _zeros(builder, vector, count * _ROWS)
 
         def accumulate(feature, mask=None):
-            if count == 4:
-                ahead = builder.add(feature, distance)
-                for start in row_starts:
-                    _prefetch(builder, start, ahead)
+            for start in later_starts:
+                _prefetch(builder, start, feature)
             values = [
                 builder.fmul(load_at(builder, start, feature, vector, size), factor)
                 for start in row_starts
@@ -160,14 +173,12 @@ def _row_group(typingctx, X, rows, at, scale, points, point, n_points, distances
                         difference = builder.select(mask, difference, zero)
                     _add_square(builder, difference, next(slots))
 
-        least = _constant(_AHEAD // size)
-        group = builder.mul(width, _constant(_ROWS))
-        distance = builder.select(builder.icmp_signed("<", group, least), least, group)
         rest = builder.srem(width, _constant(lanes))
         whole = builder.sub(width, rest)
-        with cgutils.for_range_slice(
-            builder, _constant(0), whole, _constant(lanes), _INTEGER
-        ) as (feature, _):
+        with cgutils.for_range_slice(builder, _constant(0), whole, _constant(lanes), _INTEGER) as (
+            feature,
+            _,
+        ):
             accumulate(feature)
         with builder.if_then(builder.icmp_signed("!=", rest, _constant(0))):
             # The last vector overlaps the one before it rather than the row's end.
@@ -178,9 +189,7 @@ def _row_group(typingctx, X, rows, at, scale, points, point, n_points, distances
             accumulate(builder.sub(width, _constant(lanes)), new)
         totals = [builder.load(slot) for slot in sums]
         totals += [ir.Constant(vector, [0.0] * lanes)] * (-len(totals) % lanes)
-        summed = [
-            _sum_lanes(builder, totals[i : i + lanes]) for i in range(0, len(totals), lanes)
-        ]
+        summed = [_sum_lanes(builder, totals[i : i + lanes]) for i in range(0, len(totals), lanes)]
         run = min(_ROWS, lanes)
         for start in range(0, count * _ROWS, run):
             part = summed[start // lanes]
@@ -189,7 +198,7 @@ def _row_group(typingctx, X, rows, at, scale, points, point, n_points, distances
                 part = shuffle(builder, part, part, range(first, first + run))
             i, r = divmod(start, _ROWS)
             position = builder.mul(builder.add(point, _constant(i)), _constant(TILE))
-            position = builder.add(builder.add(position, at), _constant(r))
+            position = builder.add(builder.add(position, lane), _constant(r))
             store_at(builder, part, output, position, size)
         return context.get_dummy_value()
 
@@ -197,27 +206,38 @@ def _row_group(typingctx, X, rows, at, scale, points, point, n_points, distances
 
 
 @inline
-def row_distances(X, rows, n_rows, scale, points, distances):
+def end_list(rows, n_listed):
+    """Put behind the listed rows what ``row_distances`` reads there."""
+    for j in range(n_listed, n_listed + LIST_SLACK):
+        rows[j] = rows[max(n_listed - 1, 0)]
+
+
+@inline
+def row_distances(X, rows, first, n_rows, scale, points, distances):
     """Squared distances of listed rows to all points, in scaled units.
 
     Parameters
     ----------
     X : array of shape (n, n_features), n_features >= WIDE_ROWS
-    rows : int32 array of TILE values
-        The first ``n_rows`` are the rows' numbers; up to three behind them are set.
+    rows : int32 array
+        ``rows[first : first + n_rows]`` are the rows' numbers; ``LIST_SLACK`` more numbers of
+        rows follow, those that come next as far as they are known.
+    n_rows : int
+        At most TILE.
     scale : X.dtype
     points : array of shape (n_points, n_features), from ``pad_points``
     distances : array of n_points * TILE values
-        ``distances[i * TILE + j]`` is set for point i and the listed row j (and up to three more).
+        ``distances[i * TILE + j]`` is set for point i and ``rows[first + j]``, and up to three
+        behind.
     """
-    for j in range(n_rows, (n_rows + _ROWS - 1) // _ROWS * _ROWS):
-        rows[j] = rows[n_rows - 1]
+    ahead = _AHEAD // (X.itemsize * X.shape[1]) // _ROWS * _ROWS
+    ahead = first + min(max(ahead, _ROWS), _MOST_AHEAD)
     whole = len(points) // 4 * 4
     for j in range(0, n_rows, _ROWS):
         for i in range(0, whole, 4):
-            _row_group(X, rows, j, scale, points, i, 4, distances)
+            _row_group(X, rows, first + j, ahead + j, scale, points, i, 4, distances, j)
         if whole < len(points):
-            _row_group(X, rows, j, scale, points, whole, 2, distances)
+            _row_group(X, rows, first + j, ahead + j, scale, points, whole, 2, distances, j)
 
 
 @intrinsic
@@ -299,9 +319,7 @@ def _tile_group(typingctx, tile, points, point, n_points, distances):
             with cgutils.for_range(builder, width) as loop:
                 position = builder.add(builder.mul(loop.index, _constant(TILE)), lane)
                 values = [
-                    load_at(
-                        builder, x, builder.add(position, _constant(v * lanes)), vector, size
-                    )
+                    load_at(builder, x, builder.add(position, _constant(v * lanes)), vector, size)
                     for v in range(_ROWS)
                 ]
                 slots = iter(sums)

@@ -10,7 +10,9 @@ import numpy as np
 from fastem.kernels.arrays import read_only
 from fastem.kernels.compiling import inline, kernel
 from fastem.kernels.differences import (
+    LIST_SLACK,
     WIDE_ROWS,
+    end_list,
     load_columns,
     pad_points,
     row_distances,
@@ -18,23 +20,18 @@ from fastem.kernels.differences import (
     tile_distances,
 )
 from fastem.kernels.parallel import next_chunk, run
-from fastem.kernels.simd import TILE, VECTOR_BYTES, first_bit
+from fastem.kernels.simd import TILE, VECTOR_BYTES, count_bits, first_bit
 from fastem.kernels.tiles import aligned_empty
 
 # Tiles of a chunk, at most.
 _CHUNK_TILES = 64
+# What it costs to list a row and to spread its distances, in features compared.
+_LISTING = 32
+_TINY = 1e-30
 
-
-@inline
-def _settle(improved, distances, list_index, row, closest, labels, seed):
-    """Give the rows where the last seed is nearer their new distances and labels."""
-    j = 0
-    while improved != np.uint64(0):
-        lane = np.intp(first_bit(improved))
-        improved &= improved - np.uint64(1)
-        closest[row + lane] = distances[j if list_index else lane]
-        labels[row + lane] = seed
-        j += 1
+# The jobs of a pass: to find the distances from each seed within which no candidate can be
+# nearer; to bring a chunk up to date with the last seed; to compare it with the candidates.
+_LIMIT, _SETTLE, _COMPARE = range(3)
 
 
 @inline
@@ -60,6 +57,16 @@ def _judge(distances, tile, row, closest, tile_weight, potentials, improved):
         )
 
 
+@inline
+def _list_lanes(lanes, row, n_rows, rows, n_listed):
+    """Append the rows of a tile whose bits are set; returns the list's length."""
+    while lanes != np.uint64(0):
+        rows[n_listed] = min(row + np.intp(first_bit(lanes)), n_rows - 1)
+        lanes &= lanes - np.uint64(1)
+        n_listed += 1
+    return n_listed
+
+
 @kernel
 def try_wide(
     tickets,
@@ -71,44 +78,108 @@ def try_wide(
     weight,
     last,
     last_improved,
-    seed,
+    seeds,
     candidates,
+    margin,
     closest,
     labels,
     potentials,
     improved,
 ):
-    """A pass over rows of many features; see :class:`GreedySeeder`."""
-    n_rows = len(X)
+    """A pass over rows of many features; see :class:`GreedySeeder`.
+
+    There are three jobs, each with a list of rows to compare with some points, block by block (in
+    one loop, as each place where rows are compared adds to the time it takes to compile).
+    """
+    n_rows, n_features = X.shape
     distances = aligned_empty(2 * TILE * (len(candidates) + 2)).view(X.dtype)
+    compact = aligned_empty(2 * TILE * (len(candidates) + 2)).view(X.dtype)
+    limits = np.empty(len(seeds) + 1, X.dtype)
     tile_weight = np.empty(TILE)
-    rows = np.empty(TILE, np.int32)
+    capacity = max(chunk_tiles * TILE, len(seeds))
+    rows = np.empty(capacity + LIST_SLACK, np.int32)
+    starts = np.empty(capacity // TILE + 2, np.int32)
+    comparable = np.empty(chunk_tiles, np.uint64)
+    # With more rows of a tile to be compared, it is faster to compare all.
+    most_listed = TILE * n_features // (n_features + _LISTING)
+    first_job = _LIMIT if len(candidates) > 0 else _SETTLE
     while True:
         chunk = next_chunk(tickets)
         if chunk >= n_chunks:
             return
-        for number in range(chunk * chunk_tiles, min((chunk + 1) * chunk_tiles, len(tiles))):
-            tile = tiles[number]
-            row = tile * TILE
-            nearer = last_improved[tile]
-            if nearer != np.uint64(0):
-                n_listed = 0
-                left = nearer
-                while left != np.uint64(0):
-                    lane = np.intp(first_bit(left))
-                    left &= left - np.uint64(1)
-                    rows[n_listed] = min(row + lane, n_rows - 1)
-                    n_listed += 1
-                row_distances(X, rows, n_listed, scale, last, distances)
-                _settle(nearer, distances, True, row, closest, labels, seed)
-                last_improved[tile] = np.uint64(0)
-            if len(candidates) == 0:
-                continue
-            for lane in range(TILE):
-                rows[lane] = min(row + lane, n_rows - 1)
-            row_distances(X, rows, TILE, scale, candidates, distances)
-            _weigh(weight, row, n_rows, tile_weight)
-            _judge(distances, tile, row, closest, tile_weight, potentials, improved)
+        begin, end = chunk * chunk_tiles, min((chunk + 1) * chunk_tiles, len(tiles))
+        for job in range(first_job, _COMPARE + 1 if len(candidates) > 0 else _COMPARE):
+            n_listed = 0
+            n_blocks = end - begin
+            source, points = X, candidates
+            if job == _LIMIT:
+                source = seeds
+                for j in range(len(seeds)):
+                    rows[j] = j
+                n_listed = len(seeds)
+            elif job == _SETTLE:
+                points = last
+                for t in range(begin, end):
+                    tile = tiles[t]
+                    nearer = last_improved[tile]
+                    n_listed = _list_lanes(nearer, tile * TILE, n_rows, rows, n_listed)
+                    last_improved[tile] = np.uint64(0)
+            else:
+                starts[0] = 0
+                for t in range(n_blocks):
+                    row = tiles[begin + t] * TILE
+                    lanes = ~np.uint64(0)
+                    if len(seeds) > 0:
+                        for lane in range(TILE):
+                            distances[lane] = limits[labels[row + lane]]
+                        _, lanes = sum_of_lesser(distances, 0, closest, row, tile_weight)
+                    if np.intp(count_bits(lanes)) > most_listed:
+                        lanes = ~np.uint64(0)
+                        for lane in range(TILE):
+                            rows[n_listed + lane] = min(row + lane, n_rows - 1)
+                        n_listed += TILE
+                    else:
+                        n_listed = _list_lanes(lanes, row, n_rows, rows, n_listed)
+                    comparable[t] = lanes
+                    starts[t + 1] = n_listed
+            if job != _COMPARE:
+                n_blocks = (n_listed + TILE - 1) // TILE
+                for t in range(n_blocks + 1):
+                    starts[t] = min(t * TILE, n_listed)
+            end_list(rows, n_listed)
+
+            for t in range(n_blocks):
+                start, n_listed = starts[t], starts[t + 1] - starts[t]
+                spread = job == _COMPARE and n_listed < TILE
+                target = compact if spread else distances
+                row_distances(source, rows, start, n_listed, scale, points, target)
+                if job == _LIMIT:
+                    # By the triangle inequality, |x - c| >= |x - s| where |c - s| >= 2 |x - s|.
+                    # The margin makes that certain for the distances as they are computed; the
+                    # bounds on their rounding hold for normal numbers only.
+                    for j in range(n_listed):
+                        least = distances[j]
+                        for i in range(1, len(candidates)):
+                            least = min(least, distances[i * TILE + j])
+                        limits[start + j] = least * margin if least > _TINY else -1
+                elif job == _SETTLE:
+                    for j in range(n_listed):
+                        closest[rows[start + j]] = distances[j]
+                        labels[rows[start + j]] = len(seeds) - 1
+                else:
+                    tile = tiles[begin + t]
+                    if spread:
+                        for i in range(len(distances)):
+                            distances[i] = np.inf
+                        lanes = comparable[t]
+                        for j in range(n_listed):
+                            lane = np.intp(first_bit(lanes))
+                            lanes &= lanes - np.uint64(1)
+                            for i in range(len(candidates)):
+                                distances[i * TILE + lane] = compact[i * TILE + j]
+                    _weigh(weight, tile * TILE, n_rows, tile_weight)
+                    _judge(distances, tile, tile * TILE, closest, tile_weight, potentials, improved)
+        first_job = _SETTLE
 
 
 @kernel
@@ -122,8 +193,9 @@ def try_narrow(
     weight,
     last,
     last_improved,
-    seed,
+    seeds,
     candidates,
+    margin,
     closest,
     labels,
     potentials,
@@ -146,7 +218,11 @@ def try_narrow(
             nearer = last_improved[tile]
             if nearer != np.uint64(0):
                 tile_distances(transposed, last, distances)
-                _settle(nearer, distances, False, row, closest, labels, seed)
+                while nearer != np.uint64(0):
+                    lane = np.intp(first_bit(nearer))
+                    nearer &= nearer - np.uint64(1)
+                    closest[row + lane] = distances[lane]
+                    labels[row + lane] = len(seeds) - 1
                 last_improved[tile] = np.uint64(0)
             if len(candidates) == 0:
                 continue
@@ -180,8 +256,11 @@ class GreedySeeder:
         self._tiles = np.arange(n_tiles)
         # Up to the end of the last tile.
         self._closest = np.full(n_tiles * TILE, np.inf, X.dtype)
+        self._closest[n_rows:] = 0.0  # to which nothing is nearer
         self._labels = np.full(n_tiles * TILE, -1, np.int32)
+        self._seeds = np.empty((8, n_features), X.dtype)
         self._n_seeds = 0
+        self._margin = X.dtype.type(0.25 - (n_features + 8) * np.finfo(X.dtype).eps)
         self._last = np.zeros((2, n_features), X.dtype)
         self._last_improved = np.zeros(n_tiles, np.uint64)
         self._candidates = None
@@ -215,12 +294,16 @@ class GreedySeeder:
         if len(self._potentials) != n_candidates:
             self._potentials = np.empty((n_candidates, len(self._tiles)))
             self._improved = np.empty((n_candidates, len(self._tiles)), np.uint64)
+        self._points = candidates
         self._candidates = pad_points(candidates, self._scale, self._rows.dtype)
         self._pass(self._tiles, self._candidates)
         return self._potentials.sum(axis=1)
 
     def accept(self, index):
         """Make one of the candidates just tried a seed; returns the potential afterwards."""
+        if self._n_seeds == len(self._seeds):
+            self._seeds = np.resize(self._seeds, (2 * self._n_seeds, self._seeds.shape[1]))
+        self._seeds[self._n_seeds] = self._points[index]
         self._n_seeds += 1
         self._last = self._candidates[[index, index]]
         self._last_improved = self._improved[index].copy()
@@ -266,8 +349,9 @@ class GreedySeeder:
             self._weight,
             self._last,
             self._last_improved,
-            self._n_seeds - 1,
+            read_only(self._seeds[: self._n_seeds]),
             candidates,
+            self._margin,
             self._closest,
             self._labels,
             self._potentials,

@@ -1,0 +1,218 @@
+import numpy as np
+import pytest
+
+from fastem.kernels import parallel
+from fastem.kernels.seeding import GreedySeeder
+from reference import squared_distances
+
+SIZES = [1, 2, 3, 7, 63, 64, 65, 129]
+TOLERANCE = {np.float32: 3e-5, np.float64: 1e-12}
+
+
+def blobs(rng, n_rows, n_features):
+    centers = 20 * rng.normal(size=(5, n_features))
+    return centers[rng.integers(5, size=n_rows)] + rng.normal(size=(n_rows, n_features))
+
+
+def noise(rng, n_rows, n_features):
+    return rng.uniform(size=(n_rows, n_features))
+
+
+def duplicates(rng, n_rows, n_features):
+    return rng.integers(3, size=(n_rows, n_features)).astype(float)
+
+
+def far_away(rng, n_rows, n_features):
+    return 1000 + noise(rng, n_rows, n_features)
+
+
+KINDS = [blobs, noise, duplicates, far_away]
+
+
+class Twin:
+    """What GreedySeeder does, in plain NumPy."""
+
+    def __init__(self, X, sample_weight):
+        self.X = X
+        self.weights = np.ones(len(X)) if sample_weight is None else sample_weight
+        self.closest = np.full(len(X), np.inf)
+
+    def try_candidates(self, points):
+        distances = np.minimum(self.closest[:, np.newaxis], squared_distances(self.X, points))
+        return self.weights @ distances
+
+    def accept(self, point):
+        distances = squared_distances(self.X, point[np.newaxis])[:, 0]
+        self.closest = np.minimum(self.closest, distances)
+
+    def cumulated(self):
+        return np.cumsum(self.weights * self.closest)
+
+
+def check_against_twin(X, sample_weight, n_candidates, n_seeds, rng, scale=0.5):
+    tolerance = TOLERANCE[X.dtype.type]
+    twin = Twin(X, sample_weight)
+    seeder = GreedySeeder(X, sample_weight, scale)
+    unit = scale**2
+    first = X[rng.integers(len(X))]
+    twin.accept(first)
+    potential = seeder.add(first)
+    seeds = [first]
+    for _ in range(n_seeds - 1):
+        cumulated = twin.cumulated() * unit
+        np.testing.assert_allclose(potential, cumulated[-1], rtol=tolerance, atol=1e-30)
+        values = np.append(rng.uniform(size=3), [0.0, 1.0]) * potential
+        for value, row in zip(values, seeder.locate(values), strict=True):
+            slack = tolerance * cumulated[-1]
+            assert cumulated[row] >= value - slack
+            assert row == 0 or cumulated[row - 1] <= value + slack
+        points = X[rng.integers(len(X), size=n_candidates)]
+        expected = twin.try_candidates(points) * unit
+        potentials = seeder.try_candidates(points)
+        np.testing.assert_allclose(potentials, expected, rtol=tolerance, atol=1e-30)
+        best = int(np.argmin(potentials))
+        potential = seeder.accept(best)
+        assert potential == potentials[best]
+        twin.accept(points[best])
+        seeds.append(points[best])
+    labels = seeder.labels
+    assert labels.dtype == np.int32
+    distances = squared_distances(X, np.array(seeds))
+    own = distances[np.arange(len(X)), labels]
+    np.testing.assert_allclose(own, distances.min(axis=1), rtol=tolerance, atol=1e-30)
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("n_features", [*SIZES, 4, 5, 15, 16, 17])
+def test_twin_over_shapes(n_features, dtype):
+    rng = np.random.default_rng(n_features)
+    for n_rows in SIZES:
+        for number, n_candidates in enumerate(SIZES[:6]):
+            X = KINDS[number % 4](rng, n_rows, n_features).astype(dtype)
+            sample_weight = [None, rng.uniform(size=n_rows), rng.integers(2, size=n_rows) * 1.0]
+            check_against_twin(X, sample_weight[number % 3], n_candidates, 4, rng)
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("n_features", [3, 20, 130])
+def test_twin_over_many_rows(n_features, kind, dtype):
+    rng = np.random.default_rng(0)
+    X = kind(rng, 9000, n_features).astype(dtype)
+    check_against_twin(X, rng.uniform(size=len(X)), 3, 12, rng)
+    check_against_twin(X[:300], None, 129, 3, rng)
+
+
+@pytest.mark.parametrize("n_features", [2, 30])
+def test_many_seeds(n_features):
+    """More seeds than rows in a chunk's lists, some of them the same."""
+    rng = np.random.default_rng(0)
+    X = blobs(rng, 150, n_features)
+    check_against_twin(X, None, 2, 400, rng)
+
+
+@pytest.mark.parametrize("n_features", [2, 17])
+@pytest.mark.parametrize("scale", [2.0**-90, 2.0**90])
+def test_magnitudes_out_of_range(n_features, scale):
+    """The scale keeps squares of float32 in range."""
+    rng = np.random.default_rng(0)
+    X = (blobs(rng, 500, n_features) / scale).astype(np.float32)
+    check_against_twin(X, None, 3, 5, rng, scale)
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("n_features", [3, 40])
+def test_as_exact_far_from_the_origin(n_features, dtype):
+    """Differences are exact here, wherever the rows lie."""
+    rng = np.random.default_rng(0)
+    X = rng.integers(-50, 50, size=(1000, n_features)).astype(dtype)
+    far = X + dtype(2**20)
+    results = []
+    for rows in (X, far):
+        seeder = GreedySeeder(rows, None, 1.0)
+        seeder.add(rows[0])
+        results.append(seeder.try_candidates(rows[5:12]))
+    np.testing.assert_array_equal(*results)
+
+
+def seed_by_seed(X, sample_weight, n_seeds, prune=True):
+    """All that a seeder returns along the way."""
+    rng = np.random.default_rng(1)
+    seeder = GreedySeeder(X, sample_weight, 1.0)
+    if not prune:
+        seeder._margin = X.dtype.type(-1)  # every limit is negative then
+    results = [[seeder.add(X[0])]]
+    for _ in range(n_seeds):
+        results.append(seeder.locate(rng.uniform(size=4) * results[0][0] / 2))
+        results.append(seeder.try_candidates(X[rng.integers(len(X), size=5)]))
+        results.append([seeder.accept(int(np.argmin(results[-1])))])
+    return [*results, seeder.labels]
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("n_features", [2, 20, 100])
+def test_bitwise_same_for_any_number_of_threads(n_features, dtype, monkeypatch):
+    rng = np.random.default_rng(0)
+    X = blobs(rng, 20_000, n_features).astype(dtype)
+    sample_weight = rng.uniform(size=len(X))
+    results = []
+    for n_threads in (1, 2, 3, 7):
+        monkeypatch.setattr(parallel, "get_num_threads", lambda n=n_threads: n)
+        results.append(seed_by_seed(X, sample_weight, 6))
+    for other in results[1:]:
+        for expected, result in zip(results[0], other, strict=True):
+            np.testing.assert_array_equal(result, expected)
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("n_features", [16, 20, 300])
+def test_pruning_changes_nothing(n_features, kind, dtype):
+    X = kind(np.random.default_rng(0), 3000, n_features).astype(dtype)
+    for expected, result in zip(
+        seed_by_seed(X, None, 8, prune=False), seed_by_seed(X, None, 8), strict=True
+    ):
+        np.testing.assert_array_equal(result, expected)
+
+
+def test_pruning_where_bounds_are_tight():
+    """Rows exactly half way between a seed and a candidate, give or take a rounding."""
+    rng = np.random.default_rng(0)
+    seed, candidate = rng.normal(size=(2, 24))
+    middle = (seed + candidate) / 2
+    X = np.concatenate([[seed, candidate], middle * (1 + 2e-16 * rng.integers(-3, 4, (500, 1)))])
+    for expected, result in zip(
+        seed_by_seed(X, None, 3, prune=False), seed_by_seed(X, None, 3), strict=True
+    ):
+        np.testing.assert_array_equal(result, expected)
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("n_features", [1, 2, 3, 4, 5, 15, 16, 17, 33, 64])
+@pytest.mark.parametrize("n_rows", [1, 2, 63, 64, 65])
+def test_nothing_outside_is_read_into_a_result(n_rows, n_features, dtype):
+    """Rows and weights inside padding of NaN."""
+    rng = np.random.default_rng(0)
+    X = noise(rng, n_rows, n_features).astype(dtype)
+    padded = np.full((n_rows + 200) * n_features, np.nan, dtype)
+    inside = padded[100 * n_features : (100 + n_rows) * n_features].reshape(X.shape)
+    inside[:] = X
+    padded_weight = np.full(n_rows + 200, np.nan)
+    weight = padded_weight[100 : 100 + n_rows]
+    weight[:] = rng.uniform(size=n_rows)
+    for expected, result in zip(
+        seed_by_seed(X, weight.copy(), 3), seed_by_seed(inside, weight, 3), strict=True
+    ):
+        np.testing.assert_array_equal(result, expected)
+        assert np.isfinite(result).all()
+
+
+def test_memory():
+    """Besides distances and labels, only what a tile of rows shares."""
+    X = np.zeros((6400, 16))
+    seeder = GreedySeeder(X, None, 1.0)
+    seeder.add(X[0])
+    seeder.try_candidates(X[:6])
+    arrays = {id(a): a for a in vars(seeder).values() if isinstance(a, np.ndarray)}
+    held = [a.nbytes for a in arrays.values() if a.base is None]
+    assert sum(held) < 15 * len(X)
