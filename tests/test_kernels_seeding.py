@@ -1,9 +1,9 @@
 import numpy as np
 import pytest
+from reference import squared_distances
 
 from fastem.kernels import parallel
 from fastem.kernels.seeding import GreedySeeder
-from reference import squared_distances
 
 SIZES = [1, 2, 3, 7, 63, 64, 65, 129]
 TOLERANCE = {np.float32: 3e-5, np.float64: 1e-12}
@@ -135,16 +135,21 @@ def test_as_exact_far_from_the_origin(n_features, dtype):
     np.testing.assert_array_equal(*results)
 
 
-def seed_by_seed(X, sample_weight, n_seeds, prune=True):
+def not_pruning(seeder):
+    seeder._margin = seeder._margin * 0 - 1  # every limit is negative then
+    return seeder
+
+
+def seed_by_seed(X, sample_weight, n_seeds, n_candidates=5, prune=True):
     """All that a seeder returns along the way."""
     rng = np.random.default_rng(1)
     seeder = GreedySeeder(X, sample_weight, 1.0)
     if not prune:
-        seeder._margin = X.dtype.type(-1)  # every limit is negative then
+        not_pruning(seeder)
     results = [[seeder.add(X[0])]]
     for _ in range(n_seeds):
         results.append(seeder.locate(rng.uniform(size=4) * results[0][0] / 2))
-        results.append(seeder.try_candidates(X[rng.integers(len(X), size=5)]))
+        results.append(seeder.try_candidates(X[rng.integers(len(X), size=n_candidates)]))
         results.append([seeder.accept(int(np.argmin(results[-1])))])
     return [*results, seeder.labels]
 
@@ -167,24 +172,34 @@ def test_bitwise_same_for_any_number_of_threads(n_features, dtype, monkeypatch):
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("n_features", [16, 20, 300])
-def test_pruning_changes_nothing(n_features, kind, dtype):
+@pytest.mark.parametrize("n_candidates", [1, 2, 5])
+def test_pruning_changes_nothing(n_candidates, n_features, kind, dtype):
     X = kind(np.random.default_rng(0), 3000, n_features).astype(dtype)
     for expected, result in zip(
-        seed_by_seed(X, None, 8, prune=False), seed_by_seed(X, None, 8), strict=True
+        seed_by_seed(X, None, 8, n_candidates, prune=False),
+        seed_by_seed(X, None, 8, n_candidates),
+        strict=True,
     ):
         np.testing.assert_array_equal(result, expected)
 
 
-def test_pruning_where_bounds_are_tight():
-    """Rows exactly half way between a seed and a candidate, give or take a rounding."""
-    rng = np.random.default_rng(0)
-    seed, candidate = rng.normal(size=(2, 24))
-    middle = (seed + candidate) / 2
-    X = np.concatenate([[seed, candidate], middle * (1 + 2e-16 * rng.integers(-3, 4, (500, 1)))])
-    for expected, result in zip(
-        seed_by_seed(X, None, 3, prune=False), seed_by_seed(X, None, 3), strict=True
-    ):
-        np.testing.assert_array_equal(result, expected)
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_pruning_where_bounds_are_tight(dtype):
+    """Rows half way between a seed and a candidate, give or take a few roundings."""
+    for trial in range(20):
+        rng = np.random.default_rng(trial)
+        seed, candidate = rng.normal(size=(2, 24))
+        jitter = 1 + np.finfo(dtype).eps * rng.integers(-3, 4, (1000, 24))
+        X = ((seed + candidate) / 2 * jitter).astype(dtype)
+        X[0], X[1] = seed, candidate
+        results = []
+        for seeder in (GreedySeeder(X, None, 1.0), not_pruning(GreedySeeder(X, None, 1.0))):
+            seeder.add(X[0])
+            results.append(seeder.try_candidates(X[1:2]))
+            seeder.accept(0)
+            results.append(seeder.labels)
+        np.testing.assert_array_equal(results[0], results[2])
+        np.testing.assert_array_equal(results[1], results[3])
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
