@@ -156,20 +156,37 @@ def gather_tile(X, rows, scale, shift, tile):
         return
     last = max(0, n_features - lanes)
     for lane in range(0, TILE, lanes):
+        # A vector reaches into the rows behind; those at the very end have none.
+        beyond = False
         if n_features < lanes:
-            # A vector reaches into the rows behind; those at the very end have none.
             for i in range(lane, lane + lanes):
-                if rows[i] * n_features + lanes > X.size:
-                    for f in range(n_features):
-                        for j in range(lane, lane + lanes):
-                            tile[f * TILE + j] = X[rows[j], f] * scale + shift[f]
-                    break
-            else:
-                _transpose_block(X, n_features, rows, lane, 0, scale, shift, tile)
+                beyond |= rows[i] * n_features + lanes > X.size
+        if beyond:
+            for i in range(lane, lane + lanes):
+                for f in range(n_features):
+                    tile[f * TILE + i] = X[rows[i], f] * scale + shift[f]
         else:
             for feature in range(0, n_features, lanes):
                 # The last block overlaps the one before it rather than the row's end.
                 _transpose_block(X, n_features, rows, lane, min(feature, last), scale, shift, tile)
+
+
+@inline
+def load_narrow(X, first_row, scale, shift, tile):
+    """Fill ``tile`` with TILE consecutive rows if they have few features; whether it did."""
+    n_rows, n_features = X.shape
+    if n_features > NARROW or first_row + TILE > n_rows:
+        return False
+    for lane in range(0, TILE, lanes_of(tile)):
+        if n_features == 1:
+            _deinterleave(X, 1, first_row, lane, scale, shift, tile)
+        elif n_features == 2:
+            _deinterleave(X, 2, first_row, lane, scale, shift, tile)
+        elif n_features == 3:
+            _deinterleave(X, 3, first_row, lane, scale, shift, tile)
+        else:
+            _deinterleave(X, 4, first_row, lane, scale, shift, tile)
+    return True
 
 
 @inline
@@ -178,21 +195,7 @@ def load_tile(X, first_row, scale, shift, rows, tile):
 
     ``rows`` is scratch for TILE row numbers.
     """
-    lanes = lanes_of(tile)
-    n_rows, n_features = X.shape
-    if n_features > NARROW or first_row + TILE > n_rows:
+    if not load_narrow(X, first_row, scale, shift, tile):
         for lane in range(TILE):
-            rows[lane] = min(first_row + lane, n_rows - 1)
+            rows[lane] = min(first_row + lane, X.shape[0] - 1)
         gather_tile(X, rows, scale, shift, tile)
-    elif n_features == 1:
-        for lane in range(0, TILE, lanes):
-            _deinterleave(X, 1, first_row, lane, scale, shift, tile)
-    elif n_features == 2:
-        for lane in range(0, TILE, lanes):
-            _deinterleave(X, 2, first_row, lane, scale, shift, tile)
-    elif n_features == 3:
-        for lane in range(0, TILE, lanes):
-            _deinterleave(X, 3, first_row, lane, scale, shift, tile)
-    else:
-        for lane in range(0, TILE, lanes):
-            _deinterleave(X, 4, first_row, lane, scale, shift, tile)

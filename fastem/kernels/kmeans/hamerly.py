@@ -15,7 +15,7 @@ from fastem.kernels.kmeans.moves import move_row, move_tile
 from fastem.kernels.kmeans.rounding import ROUNDED_DOWN, distance_gaps, nearest_exactly
 from fastem.kernels.parallel import next_chunk, run
 from fastem.kernels.simd import LANES, TILE, bits, broadcast, count_bits, first_bit, load
-from fastem.kernels.tiles import aligned_empty, gather_tile, load_tile
+from fastem.kernels.tiles import aligned_empty, gather_tile, load_narrow
 
 # Where more than this share of a chunk's rows fails, a pass over all of them is cheaper.
 _FULL_SHARE = 0.55
@@ -102,11 +102,10 @@ def hamerly_pass(
             n_failed = list_failing(start, stop, bounds, drift, greatest, labels, failed)
         for t in range(0, n_failed, TILE):
             n_lanes = min(TILE, n_failed - t)
-            if full:
-                load_tile(X, start + t, scale, shift, rows, tile)
-            else:
+            if not (full and load_narrow(X, start + t, scale, shift, tile)):
                 for lane in range(TILE):
-                    rows[lane] = failed[t + min(lane, n_lanes - 1)]
+                    i = t + min(lane, n_lanes - 1)
+                    rows[lane] = start + i if full else failed[i]
                 gather_tile(X, rows, scale, shift, tile)
             squared_norms(tile, n_features, norms)
             nearest_two(
@@ -116,7 +115,7 @@ def hamerly_pass(
             while undecided != np.uint64(0):
                 lane = np.intp(first_bit(undecided))
                 undecided &= undecided - np.uint64(1)
-                row = min(start + t + lane, n_rows - 1) if full else np.intp(rows[lane])
+                row = min(start + t + lane, stop - 1) if full else np.intp(rows[lane])
                 nearest[lane], least, runner_up = nearest_exactly(X, row, origin, exact, distances)
                 gap = (np.sqrt(runner_up) - np.sqrt(least)) * np.float64(scale)
                 gaps[lane] = np.float32(min(gap, 1e30)) * np.float32(1 - 1e-6)
