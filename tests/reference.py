@@ -56,3 +56,9 @@ def lloyd_centers(X, weights, labels, centers):
     for j in range(n_clusters):
         sums[j] = sums[j] / totals[j] if totals[j] > 0 else sums[heaviest]
     return sums
+
+
+def cluster_statistics(X, sample_weight, labels, n_clusters):
+    """Every cluster's sum of ``w * x`` and of ``w``."""
+    own = (labels[:, np.newaxis] == np.arange(n_clusters)) * sample_weight[:, np.newaxis]
+    return own.T @ X, own.sum(axis=0)
