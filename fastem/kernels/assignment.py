@@ -34,26 +34,28 @@ VECTORS = 4 if WIDE_REGISTER_FILE else 2  # vectors of rows accumulated together
 PARTIAL = 32
 
 
-def pack_centers(centers):
+def pack_centers(centers, scale=1.0):
     """Centres as the kernels read them.
 
     Parameters
     ----------
-    centers : ndarray of shape (n_clusters, n_features), float32
+    centers : ndarray of shape (n_clusters, n_features), float32 or float64
+    scale : float
+        A power of two.
 
     Returns
     -------
     negated : ndarray of shape (n_clusters + 1, n_features), float32
-        ``-centers`` and a row of zeros.
+        ``-centers * scale`` and a row of zeros.
     half_norms : ndarray of shape (n_clusters + 1,), float32
-        ``|c|^2 / 2``, and infinity: the padding's score, which is never the least.
+        ``|c|^2 / 2`` of these, and infinity: the padding's score, which is never the least.
     """
     n_clusters, n_features = centers.shape
     negated = np.zeros((n_clusters + 1, n_features), np.float32)
-    np.negative(centers, out=negated[:-1])
+    np.multiply(centers, -scale, out=negated[:-1], casting="same_kind")
     half_norms = np.full(n_clusters + 1, np.inf, np.float32)
-    wide = centers.astype(np.float64)
-    half_norms[:-1] = 0.5 * np.einsum("ij,ij->i", wide, wide)
+    wide = negated[:-1].astype(np.float64)
+    np.multiply(np.einsum("ij,ij->i", wide, wide), 0.5, out=half_norms[:-1], casting="same_kind")
     return negated, half_norms
 
 

@@ -1,5 +1,6 @@
 """What the exact K-means algorithms share."""
 
+import math
 from typing import NamedTuple
 
 import numpy as np
@@ -121,6 +122,8 @@ class Algorithm:
             self._weights,
             self._counts,
         )
+        if self._n_chunks == 1:  # small data, where NumPy's sums would take as long as the rest
+            return Statistics(self._sums[0].copy(), self._weights[0].copy(), int(self._n_moved[0]))
         return Statistics(
             self._sums.sum(axis=0), self._weights.sum(axis=0), int(self._n_moved.sum())
         )
@@ -179,6 +182,7 @@ class DenseAlgorithm(Algorithm):
         self._scale = X.dtype.type(frame.scale)
         self._shift = np.zeros(n_features + LANES, X.dtype)
         self._shift[:n_features] = -self._origin * frame.scale
+        self._rounding = rounding_error(n_features)
         self._order = pad_order(np.arange(n_clusters), n_clusters)
 
     def _as_kernel_rows(self, X):
@@ -188,8 +192,8 @@ class DenseAlgorithm(Algorithm):
         return X.nbytes
 
     def _pack(self, centers):
-        scaled = (centers * self._frame.scale).astype(np.float32)
-        negated, half_norms = pack_centers(scaled)
-        radius = np.sqrt(2.0 * half_norms[:-1].max()) * np.float32(1.001)
-        rounding = rounding_error(centers.shape[1])
-        return Packed(negated, half_norms, exact_layout(centers), rounding, np.float32(radius))
+        negated, half_norms = pack_centers(centers, self._frame.scale)
+        radius = math.sqrt(2 * half_norms[:-1].max()) * 1.001
+        return Packed(
+            negated, half_norms, exact_layout(centers), self._rounding, np.float32(radius)
+        )

@@ -168,11 +168,12 @@ class Hamerly(DenseAlgorithm):
     def _pass(self, centers):
         packed = self._pack(centers)
         if self._previous is not None:
-            moved = np.sqrt(((centers - self._previous) ** 2).sum(axis=1)) * self._frame.scale
+            shift = centers - self._previous
+            moved = np.sqrt(np.einsum("ij,ij->i", shift, shift)) * self._frame.scale
             # Each cluster's centre and its fastest rival.
-            fastest = np.argmax(moved)
+            fastest = moved.argmax()
             rival = np.full(len(moved), moved[fastest])
-            rival[fastest] = np.max(np.delete(moved, fastest), initial=0.0)
+            rival[fastest] = np.partition(moved, -2)[-2] if len(moved) > 1 else 0.0
             before = self._drift
             self._drift = before + (moved + rival) * (1 + 1e-9)
             self._renew_bounds(centers, packed, moved, before)
