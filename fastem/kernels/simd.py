@@ -6,6 +6,7 @@ ones: the code generator lowers them to AVX-512, AVX2 or NEON, whichever the mac
 """
 
 import operator
+import platform
 
 import llvmlite.binding
 from llvmlite import ir
@@ -46,8 +47,8 @@ def vector_lanes(dtype):
     return VECTOR_BYTES * 8 // dtype.bitwidth
 
 
-# AVX2 has 16 vector registers; AVX-512 and NEON have 32.
-WIDE_REGISTER_FILE = VECTOR_BYTES != 32
+# AVX-512 and NEON have 32 vector registers, older x86 has 16.
+WIDE_REGISTER_FILE = VECTOR_BYTES == 64 or platform.machine() not in ("x86_64", "AMD64")
 
 
 class Vector(types.Type):
