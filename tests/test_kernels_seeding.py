@@ -83,7 +83,7 @@ def check_against_twin(X, sample_weight, n_candidates, n_seeds, rng, scale=0.5):
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
-@pytest.mark.parametrize("n_features", [*SIZES, 4, 5, 15, 16, 17])
+@pytest.mark.parametrize("n_features", [*SIZES, 4, 5, 15, 16, 17, 23, 24, 47, 48])
 def test_twin_over_shapes(n_features, dtype):
     rng = np.random.default_rng(n_features)
     for n_rows in SIZES:
@@ -95,7 +95,7 @@ def test_twin_over_shapes(n_features, dtype):
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 @pytest.mark.parametrize("kind", KINDS)
-@pytest.mark.parametrize("n_features", [3, 20, 130])
+@pytest.mark.parametrize("n_features", [3, 20, 50, 130])
 def test_twin_over_many_rows(n_features, kind, dtype):
     rng = np.random.default_rng(0)
     X = kind(rng, 9000, n_features).astype(dtype)
@@ -103,7 +103,7 @@ def test_twin_over_many_rows(n_features, kind, dtype):
     check_against_twin(X[:300], None, 129, 3, rng)
 
 
-@pytest.mark.parametrize("n_features", [2, 30])
+@pytest.mark.parametrize("n_features", [2, 30, 60])
 def test_many_seeds(n_features):
     """More seeds than rows in a chunk's lists, some of them the same."""
     rng = np.random.default_rng(0)
@@ -111,7 +111,7 @@ def test_many_seeds(n_features):
     check_against_twin(X, None, 2, 400, rng)
 
 
-@pytest.mark.parametrize("n_features", [2, 17])
+@pytest.mark.parametrize("n_features", [2, 17, 60])
 @pytest.mark.parametrize("scale", [2.0**-90, 2.0**90])
 def test_magnitudes_out_of_range(n_features, scale):
     """The scale keeps squares of float32 in range."""
@@ -121,7 +121,7 @@ def test_magnitudes_out_of_range(n_features, scale):
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
-@pytest.mark.parametrize("n_features", [3, 40])
+@pytest.mark.parametrize("n_features", [3, 40, 60])
 def test_as_exact_far_from_the_origin(n_features, dtype):
     """Differences are exact here, wherever the rows lie."""
     rng = np.random.default_rng(0)
@@ -171,7 +171,7 @@ def test_bitwise_same_for_any_number_of_threads(n_features, dtype, monkeypatch):
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 @pytest.mark.parametrize("kind", KINDS)
-@pytest.mark.parametrize("n_features", [16, 20, 300])
+@pytest.mark.parametrize("n_features", [24, 50, 300])
 @pytest.mark.parametrize("n_candidates", [1, 2, 5])
 def test_pruning_changes_nothing(n_candidates, n_features, kind, dtype):
     X = kind(np.random.default_rng(0), 3000, n_features).astype(dtype)
@@ -188,8 +188,8 @@ def test_pruning_where_bounds_are_tight(dtype):
     """Rows half way between a seed and a candidate, give or take a few roundings."""
     for trial in range(20):
         rng = np.random.default_rng(trial)
-        seed, candidate = rng.normal(size=(2, 24))
-        jitter = 1 + np.finfo(dtype).eps * rng.integers(-3, 4, (1000, 24))
+        seed, candidate = rng.normal(size=(2, 48))
+        jitter = 1 + np.finfo(dtype).eps * rng.integers(-3, 4, (1000, 48))
         X = ((seed + candidate) / 2 * jitter).astype(dtype)
         X[0], X[1] = seed, candidate
         results = []
@@ -203,7 +203,7 @@ def test_pruning_where_bounds_are_tight(dtype):
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
-@pytest.mark.parametrize("n_features", [1, 2, 3, 4, 5, 15, 16, 17, 33, 64])
+@pytest.mark.parametrize("n_features", [1, 2, 3, 4, 5, 15, 16, 17, 24, 33, 48, 64])
 @pytest.mark.parametrize("n_rows", [1, 2, 63, 64, 65])
 def test_nothing_outside_is_read_into_a_result(n_rows, n_features, dtype):
     """Rows and weights inside padding of NaN."""

@@ -24,11 +24,12 @@ from fastem.kernels.simd import (
     shuffle,
     splat,
     store_at,
+    transpose_square,
 )
 
-# Rows with fewer features are transposed, so that a vector holds one feature of several rows; with
-# more, it holds several features of one row. Any row then fills a vector of any machine.
-WIDE_ROWS = 16
+# Rows of fewer bytes are transposed, so that a vector holds one feature of several rows; of more,
+# it holds several features of one row. Any such row fills a vector of any machine.
+WIDE_ROW = 192
 
 _ROWS = 4 if WIDE_REGISTER_FILE else 2  # whole rows, or vectors of rows, accumulated together
 _INTEGER = ir.IntType(64)
@@ -206,10 +207,11 @@ def _row_group(typingctx, X, rows, at, ahead, scale, points, point, n_points, di
 
 
 @inline
-def end_list(rows, n_listed):
-    """Put behind the listed rows what ``row_distances`` reads there."""
-    for j in range(n_listed, n_listed + LIST_SLACK):
-        rows[j] = rows[max(n_listed - 1, 0)]
+def end_list(rows, n_listed, n_rows):
+    """Put behind the listed rows, of ``n_rows``, those that may well come next."""
+    if n_listed > 0:
+        for j in range(n_listed, n_listed + LIST_SLACK):
+            rows[j] = min(rows[j - 1] + 1, n_rows - 1)
 
 
 @inline
@@ -218,7 +220,7 @@ def row_distances(X, rows, first, n_rows, scale, points, distances):
 
     Parameters
     ----------
-    X : array of shape (n, n_features), n_features >= WIDE_ROWS
+    X : array of shape (n, n_features), of at least WIDE_ROW bytes a row
     rows : int32 array
         ``rows[first : first + n_rows]`` are the rows' numbers; ``LIST_SLACK`` more numbers of
         rows follow, those that come next as far as they are known.
@@ -256,11 +258,42 @@ def _columns(typingctx, X, n_features, first_row, lane, scale, tile):
         start = builder.mul(builder.add(args[2], args[3]), _constant(width))
         vector = ir.VectorType(llvm_type(X.dtype), lanes * width)
         rows = load_at(builder, x, start, vector, size)
+        for line in range(0, lanes * width, 64 // size):
+            _prefetch(builder, x, builder.add(start, _constant(_AHEAD // size + line)))
         factor = splat(builder, args[4], lanes)
         for f in range(width):
             column = shuffle(builder, rows, rows, range(f, lanes * width, width))
             position = builder.add(args[3], _constant(f * TILE))
             store_at(builder, builder.fmul(column, factor), output, position, size)
+        return context.get_dummy_value()
+
+    return sig, codegen
+
+
+@intrinsic
+def _square(typingctx, X, first_row, feature, lane, scale, tile):
+    """As many features as a vector has lanes, of as many rows, into the tile."""
+    sig = types.void(X, types.intp, types.intp, types.intp, X.dtype, tile)
+
+    def codegen(context, builder, signature, args):
+        x = data_pointer(context, builder, signature.args[0], args[0])
+        output = data_pointer(context, builder, signature.args[5], args[5])
+        shape = context.make_array(signature.args[0])(context, builder, args[0]).shape
+        width = builder.extract_value(shape, 1)
+        first_row, feature, lane, scale = args[1:5]
+        lanes = _lanes(X.dtype)
+        size = X.dtype.bitwidth // 8
+        vector = ir.VectorType(llvm_type(X.dtype), lanes)
+        factor = splat(builder, scale, lanes)
+        rows = []
+        for r in range(lanes):
+            row = builder.add(builder.add(first_row, lane), _constant(r))
+            start = builder.add(builder.mul(row, width), feature)
+            _prefetch(builder, x, builder.add(start, _constant(_AHEAD // size)))
+            rows.append(builder.fmul(load_at(builder, x, start, vector, size), factor))
+        for f, column in enumerate(transpose_square(builder, rows)):
+            position = builder.mul(builder.add(feature, _constant(f)), _constant(TILE))
+            store_at(builder, column, output, builder.add(position, lane), size)
         return context.get_dummy_value()
 
     return sig, codegen
@@ -273,14 +306,18 @@ def load_columns(X, first_row, lanes, scale, tile):
     Lanes behind the last row repeat it.
     """
     n_rows, n_features = X.shape
-    if n_features > _NARROW or first_row + TILE > n_rows:
+    if first_row + TILE > n_rows or _NARROW < n_features < lanes:
         for lane in range(TILE):
             row = min(first_row + lane, n_rows - 1)
             for f in range(n_features):
                 tile[f * TILE + lane] = X[row, f] * scale
         return
     for lane in range(0, TILE, lanes):
-        if n_features == 1:
+        if n_features > _NARROW:
+            for feature in range(0, n_features, lanes):
+                # The last block overlaps the one before it rather than the row's end.
+                _square(X, first_row, min(feature, n_features - lanes), lane, scale, tile)
+        elif n_features == 1:
             _columns(X, 1, first_row, lane, scale, tile)
         elif n_features == 2:
             _columns(X, 2, first_row, lane, scale, tile)
@@ -338,6 +375,12 @@ def _tile_group(typingctx, tile, points, point, n_points, distances):
 
 
 @inline
+def tile_distance(tile, points, distances):
+    """As ``tile_distances``, to the first point only."""
+    _tile_group(tile, points, 0, 1, distances)
+
+
+@inline
 def tile_distances(tile, points, distances):
     """Squared distances of a tile's lanes to all points: ``distances[i * TILE + lane]``."""
     whole = len(points) // 4 * 4
@@ -345,6 +388,33 @@ def tile_distances(tile, points, distances):
         _tile_group(tile, points, i, 4, distances)
     if whole < len(points):
         _tile_group(tile, points, whole, 2, distances)
+
+
+@intrinsic
+def take_lesser(typingctx, distances, closest, labels, row, label):
+    """Where a tile's distances are less than those known, put them and ``label`` in their place."""
+    sig = types.void(distances, closest, labels, types.intp, types.int32)
+
+    def codegen(context, builder, signature, args):
+        new, old, numbers = (
+            data_pointer(context, builder, signature.args[i], args[i]) for i in range(3)
+        )
+        lanes = _lanes(distances.dtype)
+        size = distances.dtype.bitwidth // 8
+        vector = ir.VectorType(llvm_type(distances.dtype), lanes)
+        label_vector = ir.VectorType(ir.IntType(32), lanes)
+        label = splat(builder, args[4], lanes)
+        for lane in range(0, TILE, lanes):
+            at = builder.add(args[3], _constant(lane))
+            a = load_at(builder, new, _constant(lane), vector, size)
+            b = load_at(builder, old, at, vector, size)
+            lesser = builder.fcmp_ordered("<", a, b)
+            store_at(builder, builder.select(lesser, a, b), old, at, size)
+            known = load_at(builder, numbers, at, label_vector, 4)
+            store_at(builder, builder.select(lesser, label, known), numbers, at, 4)
+        return context.get_dummy_value()
+
+    return sig, codegen
 
 
 @intrinsic

@@ -11,12 +11,14 @@ from fastem.kernels.arrays import read_only
 from fastem.kernels.compiling import inline, kernel
 from fastem.kernels.differences import (
     LIST_SLACK,
-    WIDE_ROWS,
+    WIDE_ROW,
     end_list,
     load_columns,
     pad_points,
     row_distances,
     sum_of_lesser,
+    take_lesser,
+    tile_distance,
     tile_distances,
 )
 from fastem.kernels.parallel import next_chunk, run
@@ -94,7 +96,7 @@ def try_wide(
     n_rows, n_features = X.shape
     distances = aligned_empty(2 * TILE * (len(candidates) + 2)).view(X.dtype)
     compact = aligned_empty(2 * TILE * (len(candidates) + 2)).view(X.dtype)
-    limits = np.empty(len(seeds) + 1, X.dtype)
+    limits = np.zeros(len(seeds) + 1, X.dtype)  # the last is that of no row
     tile_weight = np.empty(TILE)
     capacity = max(chunk_tiles * TILE, len(seeds))
     rows = np.empty(capacity + LIST_SLACK, np.int32)
@@ -146,7 +148,7 @@ def try_wide(
                 n_blocks = (n_listed + TILE - 1) // TILE
                 for t in range(n_blocks + 1):
                     starts[t] = min(t * TILE, n_listed)
-            end_list(rows, n_listed)
+            end_list(rows, n_listed, len(source))
 
             for t in range(n_blocks):
                 start, n_listed = starts[t], starts[t + 1] - starts[t]
@@ -215,14 +217,9 @@ def try_narrow(
             tile = tiles[number]
             row = tile * TILE
             load_columns(X, row, lanes, scale, transposed)
-            nearer = last_improved[tile]
-            if nearer != np.uint64(0):
-                tile_distances(transposed, last, distances)
-                while nearer != np.uint64(0):
-                    lane = np.intp(first_bit(nearer))
-                    nearer &= nearer - np.uint64(1)
-                    closest[row + lane] = distances[lane]
-                    labels[row + lane] = len(seeds) - 1
+            if last_improved[tile] != np.uint64(0):
+                tile_distance(transposed, last, distances)
+                take_lesser(distances, closest, labels, row, np.int32(len(seeds) - 1))
                 last_improved[tile] = np.uint64(0)
             if len(candidates) == 0:
                 continue
@@ -247,7 +244,7 @@ class GreedySeeder:
 
     def __init__(self, X, sample_weight, scale):
         n_rows, n_features = X.shape
-        self._kernel = try_wide if n_features >= WIDE_ROWS else try_narrow
+        self._kernel = try_wide if n_features * X.itemsize >= WIDE_ROW else try_narrow
         self._rows = read_only(X)
         self._weight = read_only(np.empty(0) if sample_weight is None else sample_weight)
         self._scale = X.dtype.type(scale)
