@@ -15,7 +15,8 @@ from fastem.kernels.pairs import as_pair
 
 SHAPES = [
     (1, 1, 1), (2, 3, 1), (7, 5, 3), (3, 64, 2), (63, 65, 4), (64, 64, 16), (65, 129, 7),
-    (129, 63, 17), (300, 70, 64), (257, 1100, 3), (5, 200, 65), (2, 1100, 129), (600, 2, 129),
+    (129, 63, 17), (300, 70, 64), (9, 127, 3), (257, 1100, 3),
+    (5, 200, 65), (2, 1100, 129), (600, 2, 129),
 ]  # fmt: skip
 DTYPES = [np.float32, np.float64]
 
@@ -94,18 +95,28 @@ def test_what_float32_cannot_tell(dtype):
 @pytest.mark.parametrize("exponent", [-140, -60, -20, 0, 20, 60, 100])
 @pytest.mark.parametrize("dtype", DTYPES)
 def test_nearest_at_any_magnitude(dtype, exponent):
+    """Also where two far points set the scale, beside which the others vanish in float32."""
     rng = np.random.default_rng(0)
-    if dtype is np.float32:
-        exponent /= 4
-    X, Y = (rng.normal(size=(n, 3)) * 10.0**exponent for n in (150, 20))
-    # Two far points set the scale; the others are tiny beside them.
+    magnitude = 10.0 ** (exponent / 8 if dtype is np.float32 else exponent)
     far = np.ones((2, 3)) * [[1], [-1]]
-    for spread in (1.0, 1e11 if exponent > 15 else 1e22):
-        points = np.concatenate([Y, far * 10.0**exponent * spread])
-        rows, others = X.astype(dtype), points.astype(dtype)
-        np.testing.assert_array_equal(
-            nearest(rows, others)[0], squared_distances(rows, others).argmin(axis=1)
-        )
+    for beside in (1.0, 1e10, 1e20, 1e21, 1e22, 1e23):
+        X, Y = (rng.normal(size=(n, 3)) * magnitude for n in (600, 6))
+        rows, points = X.astype(dtype), np.concatenate([far * magnitude * beside, Y]).astype(dtype)
+        labels, _ = nearest(rows, points)
+        np.testing.assert_array_equal(labels, squared_distances(rows, points).argmin(axis=1))
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("n_features", [1, 3, 17, 65, 300])
+def test_close_calls(n_features, dtype):
+    """Pairs of points so close that float32 scores err by more than their difference."""
+    rng = np.random.default_rng(n_features)
+    X = rng.normal(size=(400, n_features)).astype(dtype)
+    Y = rng.normal(size=(6, n_features)).astype(dtype)
+    for step in 10.0 ** -np.arange(3, 8 if dtype is np.float32 else 11):
+        points = np.concatenate([Y, Y * (1 + step * rng.normal(size=Y.shape))]).astype(dtype)
+        labels, _ = nearest(X, points)
+        np.testing.assert_array_equal(labels, squared_distances(X, points).argmin(axis=1))
 
 
 coordinates = st.builds(

@@ -143,6 +143,47 @@ def test_rows_that_float32_cannot_tell_apart(algorithm, dtype):
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("n_features", [1, 3, 17, 65, 300])
+@pytest.mark.parametrize("algorithm", DENSE)
+def test_close_calls(algorithm, n_features, dtype):
+    """Pairs of centres so close that float32 scores err by more than their difference."""
+    rng = np.random.default_rng(n_features)
+    X = rng.normal(size=(400, n_features)).astype(dtype)
+    frame = frame_for(algorithm, X)
+    tested = algorithm(X, None, 12, frame)
+    labels = tested.labels.copy()
+    centers = rng.normal(size=(6, n_features))
+    for step in 10.0 ** -np.arange(3, 8 if dtype is np.float32 else 11):
+        pairs = np.concatenate([centers, centers * (1 + step * rng.normal(size=centers.shape))])
+        pairs = (pairs + frame.origin).astype(dtype).astype(float) - frame.origin
+        labels = check_pass(tested, X, None, frame, pairs, labels)
+
+
+# To and fro at first, so that the rows close by are compared anew and get bounds of their own.
+SWEEPS = [
+    0.5 - np.arange(80) * 0.013,
+    np.array([0, 0.02, 0, 0.02, 0, *np.arange(1, 40) * 0.013]),
+]
+
+
+@pytest.mark.parametrize("sweep", SWEEPS)
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("n_clusters", [2, 16])
+@pytest.mark.parametrize("algorithm", DENSE)
+def test_bounds_that_just_fail(algorithm, n_clusters, dtype, sweep):
+    """A boundary sweeps over the rows: each must be compared just when it is reached."""
+    X = np.random.default_rng(0).uniform(-1, 1, (4000, 1)).astype(dtype)
+    frame = Frame(np.zeros(1), 1.0)
+    tested = algorithm(X, None, n_clusters, frame)
+    labels = tested.labels.copy()
+    for position in sweep:
+        centers = np.full((n_clusters, 1), 4.0) + np.arange(n_clusters)[:, np.newaxis]
+        centers[:2] = [[position - 2], [position + 2]]
+        centers = centers.astype(dtype).astype(float)
+        labels = check_pass(tested, X, None, frame, centers, labels)
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("tiny", [1e-10, 1e-18, 1e-21, 1e-25])
 @pytest.mark.parametrize("algorithm", DENSE)
 def test_rows_that_vanish_beside_far_ones(algorithm, tiny, dtype):

@@ -81,6 +81,7 @@ def evaluate(lanes):
         store(where(x < y, x, z), output[7], 0)
         store(square_root(x), output[8], 0)
         store(broadcast(a[1], lanes), output[9], 0)
+        store(z / y, output[10], 0)
         masks[0] = bits(x < y)
         masks[1] = bits(x <= y)
         masks[2] = bits((x < y) & (y < z))
@@ -99,11 +100,13 @@ def test_operations(dtype, seed):
     lanes = N_LANES[np.dtype(dtype)]
     rng = np.random.default_rng(seed)
     a, b, c = rng.integers(-3, 4, (3, lanes)).astype(dtype) / dtype(3)
+    if seed >= 2:
+        a, b, c = rng.normal(size=(3, lanes)).astype(dtype)
     if seed == 4:
         a[rng.integers(lanes)] = b[rng.integers(lanes)] = np.nan
         a[0], b[0], b[lanes - 1] = 1, 0, np.inf
     inputs = [Guarded(array) for array in (a, b, c)]
-    output = Guarded(np.zeros((10, lanes), dtype))
+    output = Guarded(np.zeros((11, lanes), dtype))
     masks = np.zeros(4, np.uint64)
     lane_sum, n_lanes = KERNELS[dtype](*(x.array for x in inputs), output.array, masks)
     got = output.array
@@ -111,7 +114,7 @@ def test_operations(dtype, seed):
         expected = [a + b, a - b, a * b, a / b]
         expected.append((a.astype(np.longdouble) * b + c).astype(dtype))
         expected += [np.where(a < b, a, b), np.where(a > b, a, b), np.where(a < b, a, c)]
-        expected += [np.sqrt(a), np.full(lanes, a[1])]
+        expected += [np.sqrt(a), np.full(lanes, a[1]), c / b]
     for result, wanted in zip(got, expected, strict=True):
         np.testing.assert_array_equal(result, wanted)
     for mask, wanted in zip(
@@ -128,7 +131,7 @@ def test_multiply_add_rounds_once(dtype):
     lanes = N_LANES[np.dtype(dtype)]
     step = np.finfo(dtype).eps
     a = np.full(lanes, 1 + step, dtype)
-    output = np.zeros((10, lanes), dtype)
+    output = np.zeros((11, lanes), dtype)
     KERNELS[dtype](a, a, np.full(lanes, -1 - 2 * step, dtype), output, np.zeros(4, np.uint64))
     np.testing.assert_array_equal(output[4], np.full(lanes, step**2, dtype))
 

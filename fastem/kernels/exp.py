@@ -165,7 +165,7 @@ def emit_log(builder, x):
     k = builder.fsub(k, offsets)
 
     f = builder.fsub(m, one)
-    s = builder.fdiv(f, builder.fadd(f, constant(2.0)), flags=["contract"])  # no estimate
+    s = builder.fdiv(f, builder.fadd(f, constant(2.0)), flags=["contract"])  # as in simd.py
     z = builder.fmul(s, s)
     tail = builder.fmul(z, _polynomial(builder, z, form.log))
     half_square = builder.fmul(builder.fmul(f, f), constant(0.5))

@@ -303,8 +303,8 @@ def _operator(function, emit, result=None):
 _operator(operator.add, lambda builder, a, b: builder.fadd(a, b))
 _operator(operator.sub, lambda builder, a, b: builder.fsub(a, b))
 _operator(operator.mul, lambda builder, a, b: builder.fmul(a, b))
-# With ``arcp``, x86 would divide float32 by an estimated reciprocal: inexact, and NaN for 1 / 0. An
-# instruction that has a flag gets none of Numba's.
+# With ``arcp``, quotients of the same divisor would become products with its reciprocal, which is
+# less exact. An instruction that has a flag gets none of Numba's.
 _operator(operator.truediv, lambda builder, a, b: builder.fdiv(a, b, flags=["contract"]))
 _operator(operator.lt, lambda builder, a, b: builder.fcmp_ordered("<", a, b), types.boolean)
 _operator(operator.le, lambda builder, a, b: builder.fcmp_ordered("<=", a, b), types.boolean)
