@@ -25,8 +25,10 @@ from fastem.kernels.parallel import next_chunk, run
 from fastem.kernels.simd import TILE, VECTOR_BYTES, count_bits, first_bit
 from fastem.kernels.tiles import aligned_empty
 
-# Tiles of a chunk, at most.
+# Tiles of a chunk, at most; and the values of a chunk, at least: a thread is not worth waking for
+# less.
 _CHUNK_TILES = 64
+_CHUNK_VALUES = 1 << 15
 # What it costs to list a row and to spread its distances, in features compared.
 _LISTING = 32
 _TINY = 1e-30
@@ -333,7 +335,8 @@ class GreedySeeder:
 
     def _pass(self, tiles, candidates):
         """Bring some tiles up to date with the last seed, and try candidates there."""
-        chunk_tiles = min(max(len(tiles) // 64, 1), _CHUNK_TILES)
+        least = -(-_CHUNK_VALUES // (TILE * self._rows.shape[1]))
+        chunk_tiles = max(min(len(tiles) // 64, _CHUNK_TILES), least)
         n_chunks = -(-len(tiles) // chunk_tiles)
         run(
             self._kernel,
