@@ -16,6 +16,7 @@ from fastem.kernels.simd import (
     TILE,
     VECTOR_BYTES,
     WIDE_REGISTER_FILE,
+    constant,
     data_pointer,
     fma,
     load_at,
@@ -52,10 +53,12 @@ def pack_centers(centers, scale=1.0):
     """
     n_clusters, n_features = centers.shape
     negated = np.zeros((n_clusters + 1, n_features), np.float32)
-    np.multiply(centers, -scale, out=negated[:-1], casting="same_kind")
     half_norms = np.full(n_clusters + 1, np.inf, np.float32)
-    wide = negated[:-1].astype(np.float64)
-    np.multiply(np.einsum("ij,ij->i", wide, wide), 0.5, out=half_norms[:-1], casting="same_kind")
+    with np.errstate(over="ignore"):  # a centre far beyond the rows: infinity is never the least
+        np.multiply(centers, -scale, out=negated[:-1], casting="same_kind")
+        wide = negated[:-1].astype(np.float64)
+        norms = np.einsum("ij,ij->i", wide, wide)
+        np.multiply(norms, 0.5, out=half_norms[:-1], casting="same_kind")
     return negated, half_norms
 
 
@@ -65,10 +68,6 @@ def pad_order(indices, padding):
     order = np.full(-(-n // BLOCK) * BLOCK, padding, np.int32)
     order[:n] = indices
     return order
-
-
-def _constant(value):
-    return ir.Constant(ir.IntType(64), value)
 
 
 @intrinsic
@@ -88,13 +87,13 @@ def squared_norms(typingctx, tile, n_features, norms):
         for slot in sums:
             builder.store(ir.Constant(vector, [0.0] * LANES), slot)
         with cgutils.for_range(builder, args[1]) as loop:
-            at = builder.mul(loop.index, _constant(TILE))
+            at = builder.mul(loop.index, constant(TILE))
             for v, slot in enumerate(sums):
-                lane = builder.add(at, _constant(v * LANES))
+                lane = builder.add(at, constant(v * LANES))
                 value = load_at(builder, x, lane, vector, VECTOR_BYTES)
                 builder.store(fma(builder, value, value, builder.load(slot)), slot)
         for v, slot in enumerate(sums):
-            store_at(builder, builder.load(slot), output, _constant(v * LANES), 4)
+            store_at(builder, builder.load(slot), output, constant(v * LANES), 4)
         return context.get_dummy_value()
 
     return sig, codegen
@@ -128,7 +127,7 @@ def nearest_two(
         infinity = splat(builder, ir.Constant(single, float("inf")), LANES)
 
         with cgutils.for_range_slice(
-            builder, _constant(0), _constant(TILE), _constant(VECTORS * LANES), ir.IntType(64)
+            builder, constant(0), constant(TILE), constant(VECTORS * LANES), ir.IntType(64)
         ) as (lane, _):
             least = [cgutils.alloca_once_value(builder, infinity) for _ in range(VECTORS)]
             runner_up = [cgutils.alloca_once_value(builder, infinity) for _ in range(VECTORS)]
@@ -138,11 +137,12 @@ def nearest_two(
                 builder.store(infinity, runner_up[v])
                 builder.store(ir.Constant(label_vector, [0] * LANES), nearest[v])
 
-            with cgutils.for_range_slice(
-                builder, start, stop, _constant(BLOCK), ir.IntType(64)
-            ) as (j, _):
+            with cgutils.for_range_slice(builder, start, stop, constant(BLOCK), ir.IntType(64)) as (
+                j,
+                _,
+            ):
                 which = [
-                    builder.load(builder.gep(numbers, [builder.add(j, _constant(i))]))
+                    builder.load(builder.gep(numbers, [builder.add(j, constant(i))]))
                     for i in range(BLOCK)
                 ]
                 bases = []
@@ -158,14 +158,14 @@ def nearest_two(
 
                 def accumulate(first, last, slots):
                     with cgutils.for_range_slice(
-                        builder, first, last, _constant(1), ir.IntType(64)
+                        builder, first, last, constant(1), ir.IntType(64)
                     ) as (f, _):
-                        at = builder.add(builder.mul(f, _constant(TILE)), lane)
+                        at = builder.add(builder.mul(f, constant(TILE)), lane)
                         rows = [
                             load_at(
                                 builder,
                                 x,
-                                builder.add(at, _constant(v * LANES)),
+                                builder.add(at, constant(v * LANES)),
                                 vector,
                                 VECTOR_BYTES,
                             )
@@ -181,9 +181,9 @@ def nearest_two(
                     beyond = builder.icmp_signed("<", n_features, stop)
                     return builder.select(beyond, n_features, stop)
 
-                accumulate(_constant(0), at_most(_constant(PARTIAL)), sums)
+                accumulate(constant(0), at_most(constant(PARTIAL)), sums)
                 with cgutils.for_range_slice(
-                    builder, _constant(PARTIAL), n_features, _constant(PARTIAL), ir.IntType(64)
+                    builder, constant(PARTIAL), n_features, constant(PARTIAL), ir.IntType(64)
                 ) as (first, _):
                     partial = [
                         [cgutils.alloca_once(builder, vector) for _ in range(VECTORS)]
@@ -192,7 +192,7 @@ def nearest_two(
                     for slots in partial:
                         for slot in slots:
                             builder.store(zero, slot)
-                    accumulate(first, at_most(builder.add(first, _constant(PARTIAL))), partial)
+                    accumulate(first, at_most(builder.add(first, constant(PARTIAL))), partial)
                     for slots, row in zip(partial, sums, strict=True):
                         for v in range(VECTORS):
                             total = builder.fadd(builder.load(row[v]), builder.load(slots[v]))
@@ -209,7 +209,7 @@ def nearest_two(
                         builder.store(loser, runner_up[v])
                         builder.store(builder.select(closer, score, old), least[v])
             for v in range(VECTORS):
-                at = builder.add(lane, _constant(v * LANES))
+                at = builder.add(lane, constant(v * LANES))
                 for slots, output in zip((least, runner_up, nearest), outputs, strict=True):
                     store_at(builder, builder.load(slots[v]), output, at, 4)
         return context.get_dummy_value()

@@ -16,6 +16,7 @@ from fastem.kernels.simd import (
     TILE,
     VECTOR_BYTES,
     WIDE_REGISTER_FILE,
+    constant,
     data_pointer,
     fma,
     llvm_type,
@@ -51,10 +52,6 @@ def pad_points(points, scale, dtype):
     padded[n_points:] = padded[n_points - 1 : n_points]
     padded *= dtype.type(scale)
     return padded
-
-
-def _constant(value):
-    return ir.Constant(_INTEGER, value)
 
 
 def _lanes(dtype):
@@ -144,14 +141,14 @@ def _row_group(typingctx, X, rows, at, ahead, scale, points, point, n_points, di
 
         def starts_of_rows(first):
             for r in range(_ROWS):
-                row = builder.load(builder.gep(numbers, [builder.add(first, _constant(r))]))
+                row = builder.load(builder.gep(numbers, [builder.add(first, constant(r))]))
                 row = builder.sext(row, _INTEGER)
                 yield builder.gep(x, [builder.mul(row, width)])
 
         row_starts = list(starts_of_rows(at))
         later_starts = list(starts_of_rows(ahead))
         point_starts = [
-            builder.gep(c, [builder.mul(builder.add(point, _constant(i)), width)])
+            builder.gep(c, [builder.mul(builder.add(point, constant(i)), width)])
             for i in range(count)
         ]
         sums = _zeros(builder, vector, count * _ROWS)
@@ -174,20 +171,20 @@ def _row_group(typingctx, X, rows, at, ahead, scale, points, point, n_points, di
                         difference = builder.select(mask, difference, zero)
                     _add_square(builder, difference, next(slots))
 
-        rest = builder.srem(width, _constant(lanes))
+        rest = builder.srem(width, constant(lanes))
         whole = builder.sub(width, rest)
-        with cgutils.for_range_slice(builder, _constant(0), whole, _constant(lanes), _INTEGER) as (
+        with cgutils.for_range_slice(builder, constant(0), whole, constant(lanes), _INTEGER) as (
             feature,
             _,
         ):
             accumulate(feature)
-        with builder.if_then(builder.icmp_signed("!=", rest, _constant(0))):
+        with builder.if_then(builder.icmp_signed("!=", rest, constant(0))):
             # The last vector overlaps the one before it rather than the row's end.
             narrow = ir.IntType(32)
             numbers = ir.Constant(ir.VectorType(narrow, lanes), list(range(lanes)))
-            overlap = builder.trunc(builder.sub(_constant(lanes), rest), narrow)
+            overlap = builder.trunc(builder.sub(constant(lanes), rest), narrow)
             new = builder.icmp_signed(">=", numbers, splat(builder, overlap, lanes))
-            accumulate(builder.sub(width, _constant(lanes)), new)
+            accumulate(builder.sub(width, constant(lanes)), new)
         totals = [builder.load(slot) for slot in sums]
         totals += [ir.Constant(vector, [0.0] * lanes)] * (-len(totals) % lanes)
         summed = [_sum_lanes(builder, totals[i : i + lanes]) for i in range(0, len(totals), lanes)]
@@ -198,8 +195,8 @@ def _row_group(typingctx, X, rows, at, ahead, scale, points, point, n_points, di
                 first = start % lanes
                 part = shuffle(builder, part, part, range(first, first + run))
             i, r = divmod(start, _ROWS)
-            position = builder.mul(builder.add(point, _constant(i)), _constant(TILE))
-            position = builder.add(builder.add(position, lane), _constant(r))
+            position = builder.mul(builder.add(point, constant(i)), constant(TILE))
+            position = builder.add(builder.add(position, lane), constant(r))
             store_at(builder, part, output, position, size)
         return context.get_dummy_value()
 
@@ -255,15 +252,15 @@ def _columns(typingctx, X, n_features, first_row, lane, scale, tile):
         output = data_pointer(context, builder, signature.args[5], args[5])
         lanes = _lanes(X.dtype)
         size = X.dtype.bitwidth // 8
-        start = builder.mul(builder.add(args[2], args[3]), _constant(width))
+        start = builder.mul(builder.add(args[2], args[3]), constant(width))
         vector = ir.VectorType(llvm_type(X.dtype), lanes * width)
         rows = load_at(builder, x, start, vector, size)
         for line in range(0, lanes * width, 64 // size):
-            _prefetch(builder, x, builder.add(start, _constant(_AHEAD // size + line)))
+            _prefetch(builder, x, builder.add(start, constant(_AHEAD // size + line)))
         factor = splat(builder, args[4], lanes)
         for f in range(width):
             column = shuffle(builder, rows, rows, range(f, lanes * width, width))
-            position = builder.add(args[3], _constant(f * TILE))
+            position = builder.add(args[3], constant(f * TILE))
             store_at(builder, builder.fmul(column, factor), output, position, size)
         return context.get_dummy_value()
 
@@ -287,12 +284,12 @@ def _square(typingctx, X, first_row, feature, lane, scale, tile):
         factor = splat(builder, scale, lanes)
         rows = []
         for r in range(lanes):
-            row = builder.add(builder.add(first_row, lane), _constant(r))
+            row = builder.add(builder.add(first_row, lane), constant(r))
             start = builder.add(builder.mul(row, width), feature)
-            _prefetch(builder, x, builder.add(start, _constant(_AHEAD // size)))
+            _prefetch(builder, x, builder.add(start, constant(_AHEAD // size)))
             rows.append(builder.fmul(load_at(builder, x, start, vector, size), factor))
         for f, column in enumerate(transpose_square(builder, rows)):
-            position = builder.mul(builder.add(feature, _constant(f)), _constant(TILE))
+            position = builder.mul(builder.add(feature, constant(f)), constant(TILE))
             store_at(builder, column, output, builder.add(position, lane), size)
         return context.get_dummy_value()
 
@@ -346,17 +343,17 @@ def _tile_group(typingctx, tile, points, point, n_points, distances):
         size = tile.dtype.bitwidth // 8
         vector = ir.VectorType(llvm_type(tile.dtype), lanes)
         starts = [
-            builder.gep(c, [builder.mul(builder.add(point, _constant(i)), width)])
+            builder.gep(c, [builder.mul(builder.add(point, constant(i)), width)])
             for i in range(count)
         ]
         with cgutils.for_range_slice(
-            builder, _constant(0), _constant(TILE), _constant(_ROWS * lanes), _INTEGER
+            builder, constant(0), constant(TILE), constant(_ROWS * lanes), _INTEGER
         ) as (lane, _):
             sums = _zeros(builder, vector, count * _ROWS)
             with cgutils.for_range(builder, width) as loop:
-                position = builder.add(builder.mul(loop.index, _constant(TILE)), lane)
+                position = builder.add(builder.mul(loop.index, constant(TILE)), lane)
                 values = [
-                    load_at(builder, x, builder.add(position, _constant(v * lanes)), vector, size)
+                    load_at(builder, x, builder.add(position, constant(v * lanes)), vector, size)
                     for v in range(_ROWS)
                 ]
                 slots = iter(sums)
@@ -366,8 +363,8 @@ def _tile_group(typingctx, tile, points, point, n_points, distances):
                         _add_square(builder, builder.fsub(row, value), next(slots))
             for s, slot in enumerate(sums):
                 i, v = divmod(s, _ROWS)
-                position = builder.mul(builder.add(point, _constant(i)), _constant(TILE))
-                position = builder.add(builder.add(position, lane), _constant(v * lanes))
+                position = builder.mul(builder.add(point, constant(i)), constant(TILE))
+                position = builder.add(builder.add(position, lane), constant(v * lanes))
                 store_at(builder, builder.load(slot), output, position, size)
         return context.get_dummy_value()
 
@@ -405,8 +402,8 @@ def take_lesser(typingctx, distances, closest, labels, row, label):
         label_vector = ir.VectorType(ir.IntType(32), lanes)
         label = splat(builder, args[4], lanes)
         for lane in range(0, TILE, lanes):
-            at = builder.add(args[3], _constant(lane))
-            a = load_at(builder, new, _constant(lane), vector, size)
+            at = builder.add(args[3], constant(lane))
+            a = load_at(builder, new, constant(lane), vector, size)
             b = load_at(builder, old, at, vector, size)
             lesser = builder.fcmp_ordered("<", a, b)
             store_at(builder, builder.select(lesser, a, b), old, at, size)
@@ -438,11 +435,11 @@ def sum_of_lesser(typingctx, distances, first, closest, row, weights):
         total = ir.Constant(wide, [0.0] * lanes)
         bits = ir.Constant(_INTEGER, 0)
         for lane in range(0, TILE, lanes):
-            a = load_at(builder, new, builder.add(args[1], _constant(lane)), vector, size)
-            b = load_at(builder, old, builder.add(args[3], _constant(lane)), vector, size)
-            w = load_at(builder, weight, _constant(lane), wide, 8)
+            a = load_at(builder, new, builder.add(args[1], constant(lane)), vector, size)
+            b = load_at(builder, old, builder.add(args[3], constant(lane)), vector, size)
+            w = load_at(builder, weight, constant(lane), wide, 8)
             mask = builder.bitcast(builder.fcmp_ordered("<", a, b), ir.IntType(lanes))
-            mask = builder.shl(builder.zext(mask, _INTEGER), _constant(lane))
+            mask = builder.shl(builder.zext(mask, _INTEGER), constant(lane))
             bits = builder.or_(bits, mask)
             least = minimum(builder, a, b)
             if least.type != wide:

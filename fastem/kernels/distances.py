@@ -20,6 +20,7 @@ from fastem.kernels.simd import (
     TILE,
     VECTOR_BYTES,
     call_llvm,
+    constant,
     data_pointer,
     fma,
     load_at,
@@ -41,10 +42,6 @@ def _add_square(builder, difference, total):
 
 def _add_magnitude(builder, difference, total):
     return builder.fadd(total, call_llvm(builder, "fabs", [difference]))
-
-
-def _constant(value):
-    return ir.Constant(ir.IntType(64), value)
 
 
 def _block_of_distances(add):
@@ -71,14 +68,14 @@ def _block_of_distances(add):
             zero = ir.Constant(vector, [0.0] * lanes)
             rows, outputs = [], []
             for i in range(BLOCK):
-                number = builder.add(row, _constant(i))
+                number = builder.add(row, constant(i))
                 inside = builder.icmp_signed("<", number, last_row)
                 number = builder.select(inside, number, last_row)
                 rows.append(builder.gep(x, [builder.mul(number, n_features)]))
                 at = builder.mul(builder.sub(number, row), stride)
                 outputs.append(builder.add(start, at))
             with cgutils.for_range_slice(
-                builder, _constant(0), _constant(TILE), _constant(VECTORS * lanes), ir.IntType(64)
+                builder, constant(0), constant(TILE), constant(VECTORS * lanes), ir.IntType(64)
             ) as (lane, _):
                 sums = [
                     [cgutils.alloca_once(builder, vector) for _ in range(VECTORS)]
@@ -88,10 +85,10 @@ def _block_of_distances(add):
                     for slot in slots:
                         builder.store(zero, slot)
                 with cgutils.for_range(builder, n_features) as loop:
-                    at = builder.add(builder.mul(loop.index, _constant(TILE)), lane)
+                    at = builder.add(builder.mul(loop.index, constant(TILE)), lane)
                     columns = [
                         load_at(
-                            builder, y, builder.add(at, _constant(v * lanes)), vector, VECTOR_BYTES
+                            builder, y, builder.add(at, constant(v * lanes)), vector, VECTOR_BYTES
                         )
                         for v in range(VECTORS)
                     ]
@@ -102,7 +99,7 @@ def _block_of_distances(add):
                             builder.store(add(builder, difference, builder.load(slot)), slot)
                 for at, slots in zip(outputs, sums, strict=True):
                     for v, slot in enumerate(slots):
-                        column = builder.add(lane, _constant(v * lanes))
+                        column = builder.add(lane, constant(v * lanes))
                         store_at(builder, builder.load(slot), z, builder.add(at, column), size)
             return context.get_dummy_value()
 

@@ -5,14 +5,10 @@ from numba import types
 from numba.core import cgutils
 from numba.extending import intrinsic
 
-from fastem.kernels.simd import VECTOR_BYTES, data_pointer, fma, load_at, sum_lanes
+from fastem.kernels.simd import VECTOR_BYTES, constant, data_pointer, fma, load_at, sum_lanes
 
 _LANES = VECTOR_BYTES // 8
 _CHAINS = 4  # sums side by side: an addition need not wait for the one before
-
-
-def _constant(value):
-    return ir.Constant(ir.IntType(64), value)
 
 
 @intrinsic
@@ -62,18 +58,18 @@ def row_distance(typingctx, X, row, origin, points, point):
             else:
                 builder.store(fma(builder, difference, difference, builder.load(slot)), slot)
 
-        start = _constant(0)
+        start = constant(0)
         for chains, lanes in ((_CHAINS, _LANES), (1, _LANES), (1, 1)):
             step = chains * lanes
-            rest = builder.srem(builder.sub(width, start), _constant(step))
+            rest = builder.srem(builder.sub(width, start), constant(step))
             stop = builder.sub(width, rest)
-            with cgutils.for_range_slice(builder, start, stop, _constant(step), ir.IntType(64)) as (
+            with cgutils.for_range_slice(builder, start, stop, constant(step), ir.IntType(64)) as (
                 f,
                 _,
             ):
                 for chain in range(chains):
                     slot = sums[chain] if lanes > 1 else total
-                    add(builder.add(f, _constant(chain * lanes)), lanes, slot)
+                    add(builder.add(f, constant(chain * lanes)), lanes, slot)
             start = stop
         vector = builder.load(sums[0])
         for slot in sums[1:]:

@@ -75,6 +75,11 @@ def llvm_type(dtype):
     return ir.IntType(dtype.bitwidth)
 
 
+def constant(value):
+    """An index or number of values, as LLVM takes it."""
+    return ir.Constant(ir.IntType(64), value)
+
+
 def splat(builder, scalar, lanes):
     """A vector with ``scalar`` in every lane."""
     vector = ir.VectorType(scalar.type, lanes)

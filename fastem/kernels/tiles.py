@@ -14,6 +14,7 @@ from numba.extending import intrinsic
 from fastem.kernels.compiling import inline, kernel
 from fastem.kernels.simd import (
     TILE,
+    constant,
     data_pointer,
     fma,
     lanes_of,
@@ -66,10 +67,6 @@ def _prefetch(builder, pointer, index):
     builder.call(function, [address, integer(0), integer(3), integer(1)])
 
 
-def _constant(value):
-    return ir.Constant(ir.IntType(64), value)
-
-
 @intrinsic
 def _transpose_block(typingctx, X, n_features, rows, lane, feature, scale, shift, tile):
     """A square of the tile, from ``lane`` and ``feature`` on.
@@ -93,17 +90,17 @@ def _transpose_block(typingctx, X, n_features, rows, lane, feature, scale, shift
         offset = load_at(builder, shift_pointer, feature, vector, size)
         block = []
         for i in range(lanes):
-            row = builder.load(builder.gep(row_pointer, [builder.add(lane, _constant(i))]))
+            row = builder.load(builder.gep(row_pointer, [builder.add(lane, constant(i))]))
             if row.type.width < 64:
                 row = builder.sext(row, ir.IntType(64))
             at = builder.add(builder.mul(row, width), feature)
             values = load_at(builder, x_pointer, at, vector, size)
-            _prefetch(builder, x_pointer, builder.add(at, _constant(_AHEAD // size)))
+            _prefetch(builder, x_pointer, builder.add(at, constant(_AHEAD // size)))
             block.append(_convert(builder, fma(builder, values, factor, offset), scalar))
         for i, column in enumerate(transpose_square(builder, block)):
-            f = builder.add(feature, _constant(i))
+            f = builder.add(feature, constant(i))
             with builder.if_then(builder.icmp_signed("<", f, width)):
-                at = builder.add(builder.mul(f, _constant(TILE)), lane)
+                at = builder.add(builder.mul(f, constant(TILE)), lane)
                 store_at(builder, column, tile_pointer, at, tile.dtype.bitwidth // 8)
         return context.get_dummy_value()
 
@@ -125,14 +122,14 @@ def _deinterleave(typingctx, X, n_features, first_row, lane, scale, shift, tile)
         tile_pointer = data_pointer(context, builder, signature.args[6], args[6])
         first_row, lane, scale = args[2], args[3], args[4]
         vector = ir.VectorType(x_pointer.type.pointee, lanes * width)
-        start = builder.mul(builder.add(first_row, lane), _constant(width))
+        start = builder.mul(builder.add(first_row, lane), constant(width))
         rows = load_at(builder, x_pointer, start, vector, X.dtype.bitwidth // 8)
         factor = splat(builder, scale, lanes)
         for f in range(width):
             column = shuffle(builder, rows, rows, [i * width + f for i in range(lanes)])
-            offset = builder.load(builder.gep(shift_pointer, [_constant(f)]))
+            offset = builder.load(builder.gep(shift_pointer, [constant(f)]))
             column = fma(builder, column, factor, splat(builder, offset, lanes))
-            at = builder.add(lane, _constant(f * TILE))
+            at = builder.add(lane, constant(f * TILE))
             column = _convert(builder, column, tile_pointer.type.pointee)
             store_at(builder, column, tile_pointer, at, tile.dtype.bitwidth // 8)
         return context.get_dummy_value()

@@ -117,7 +117,9 @@ def hamerly_pass(
                 undecided &= undecided - np.uint64(1)
                 row = min(start + t + lane, stop - 1) if full else np.intp(rows[lane])
                 nearest[lane], least, runner_up = nearest_exactly(X, row, origin, exact, distances)
-                gap = (np.sqrt(runner_up) - np.sqrt(least)) * np.float64(scale)
+                # Less what the sums of n_features squares may be off by.
+                error = (n_features + 8) * 2.0**-52 * np.sqrt(runner_up)
+                gap = max(np.sqrt(runner_up) - np.sqrt(least) - error, 0.0) * np.float64(scale)
                 gaps[lane] = np.float32(min(gap, 1e30)) * np.float32(1 - 1e-6)
             if full:
                 moved = move_tile(
