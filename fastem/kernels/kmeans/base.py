@@ -103,7 +103,8 @@ class Algorithm:
         -------
         Statistics
         """
-        self._pass(np.ascontiguousarray(centers, np.float64))
+        with np.errstate(over="ignore"):  # centres far beyond the rows are infinite in float32
+            self._pass(np.ascontiguousarray(centers, np.float64))
         n_groups = len(self._sums)
         run(
             update_sums,
