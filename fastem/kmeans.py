@@ -29,6 +29,7 @@ from fastem.validation import check_rows, check_weights, restored_on_failure
 
 _STRICT = "strict convergence"
 _BLOCK_ROWS = 1024
+_LABEL_BLOCK = 1 << 16
 
 
 # The steps that run where the rows are.
@@ -62,6 +63,16 @@ def _permutation(part, n_clusters):
     mapping = np.full(n_clusters, -1, np.int32)
     mapping[labels] = best
     return mapping if np.array_equal(mapping[labels], best) else None
+
+
+def _count_distinct(labels, n_clusters):
+    """How many labels occur; a few of the rows usually have them all."""
+    seen = np.zeros(n_clusters, bool)
+    for start in range(0, len(labels), _LABEL_BLOCK):
+        seen[labels[start : start + _LABEL_BLOCK]] = True
+        if seen.all():
+            break
+    return np.count_nonzero(seen)
 
 
 class KMeansModel(em.Model):
@@ -383,7 +394,7 @@ class KMeans(
             task=task,
         )
         labels = rows.collect(_labels)
-        n_distinct = np.count_nonzero(np.bincount(labels, minlength=n_clusters))
+        n_distinct = _count_distinct(labels, n_clusters)
         if n_distinct < n_clusters:
             warnings.warn(
                 f"Number of distinct clusters ({n_distinct}) found smaller than "

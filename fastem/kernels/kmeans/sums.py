@@ -9,6 +9,9 @@ from fastem.kernels.compiling import kernel, variant
 from fastem.kernels.parallel import next_chunk
 from fastem.kernels.row_distance import row_distance
 
+# Fewer do not fill vectors.
+_FEW_FEATURES = 8
+
 
 def add_row(rows, origin, row, weight, sums, cluster):
     """Add ``weight * (x - origin)`` of one row to ``sums[cluster]``."""
@@ -43,7 +46,13 @@ def _own_distance(rows, origin, row, centers, norms, cluster):
     if isinstance(rows, types.Array):
 
         def dense(rows, origin, row, centers, norms, cluster):
-            return row_distance(rows, row, origin, centers, cluster)
+            if rows.shape[1] >= _FEW_FEATURES:
+                return row_distance(rows, row, origin, centers, cluster)
+            distance = 0.0
+            for f in range(rows.shape[1]):
+                difference = rows[row, f] - origin[f] - centers[cluster, f]
+                distance += difference * difference
+            return distance
 
         return dense
 
