@@ -82,7 +82,7 @@ def run(path: Path, options: argparse.Namespace) -> int:
     height, width, _ = original.shape
     print(f"{path.name}: {width} x {height} pixels, {n_distinct:,} distinct colours")
 
-    # In float64 both libraries find the same palette, but for pixels midway between two colours.
+    # float64, as both libraries then find the same palette but for pixels midway between colours
     X = original.reshape(-1, 3).astype(np.float64)
     # The first fit of a process loads the compiled kernels, or compiles them on a new machine.
     begin = time.perf_counter()
@@ -121,6 +121,8 @@ def run(path: Path, options: argparse.Namespace) -> int:
     if "scikit-learn" in results:
         ratio = results["scikit-learn"].seconds / results["fastem"].seconds
         print(f"  fastem's fit was {ratio:.1f} times as fast")
+        print("  (a pixel midway between two starting colours may go to either, so that the two")
+        print("  may differ a little)")
     print(
         "\nEvery fit starts from the same k-means++ centres, has the same tolerance, and is timed "
         f"after a warm-up.\nThe seeding and fastem's warm-up took {first_use:.2f} s, in which its "

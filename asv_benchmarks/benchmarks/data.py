@@ -94,11 +94,17 @@ def starting_centers(X: np.ndarray, n_clusters: int, seed: int = 0) -> np.ndarra
     """Return `n_clusters` distinct rows of X chosen at random.
 
     Distinct, because an image repeats its colours, and two equal starting centres leave one
-    cluster empty, which every library repairs in its own way.
+    cluster empty, which every library repairs in its own way. Rows of whole numbers, an image's,
+    are moved by less than a half: many pixels would else be equally far from two centres, and
+    scikit-learn's Lloyd gives those to either by rounding, which leads it to another answer.
     """
     order = np.random.default_rng(seed).permutation(len(X))
     candidates = X[order[: 20 * n_clusters]]
     _, first = np.unique(candidates, axis=0, return_index=True)
     if len(first) < n_clusters:
         raise ValueError(f"the rows tried hold only {len(first)} distinct values")
-    return candidates[np.sort(first)[:n_clusters]]
+    centers = candidates[np.sort(first)[:n_clusters]]
+    if np.array_equal(centers, np.rint(centers)):
+        shifts = np.random.default_rng(seed + 1).uniform(-0.25, 0.25, centers.shape)
+        centers = centers + shifts.astype(centers.dtype)
+    return centers
