@@ -152,7 +152,15 @@ def test_the_caller_waits_for_its_workers(threads, error):
     assert written[0] > 2**60
 
 
-def test_interrupts_while_waiting(threads):
+@pytest.fixture
+def interruptible():
+    # A shell that starts the tests in the background has them ignore Ctrl-C.
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+def test_interrupts_while_waiting(threads, interruptible):
     # Real signals, most of which arrive while the caller waits for its worker.
     threads(2)
     caller = threading.current_thread()
