@@ -301,6 +301,11 @@ def readme_table(report: dict) -> str:
                 f"**{ratio(row):.1f}**",
             ]
         lines.append(f"| {' | '.join(parts)} |")
+    if any("~" in text for text in lines):
+        lines += [
+            "",
+            f"~ marks times taken while other processes used over {BUSY:.0%} of the machine.",
+        ]
     notes = summary(report["cells"]).replace("\n", "; ").replace("x ", "× ")
     return "\n".join([*lines, "", f"{notes}.", "", f"Measured on {describe(report['machine'])}."])
 
