@@ -304,7 +304,7 @@ def readme_table(report: dict) -> str:
     if any("~" in text for text in lines):
         lines += [
             "",
-            f"~ marks times taken while other processes used over {BUSY:.0%} of the machine.",
+            f"~: other processes took over {BUSY:.0%} of the machine meanwhile.",
         ]
     notes = summary(report["cells"]).replace("\n", "; ").replace("x ", "× ")
     return "\n".join([*lines, "", f"{notes}.", "", f"Measured on {describe(report['machine'])}."])
