@@ -117,6 +117,7 @@ def nearest_two(
         # Vectors that don't fit into registers are kept on the stack. Without this, they straddle
         # cache lines there: 2 features and 8 clusters took a third more time.
         builder.function.attributes.alignstack = VECTOR_BYTES
+
         def pointer(i):
             return data_pointer(context, builder, signature.args[i], args[i])
 
