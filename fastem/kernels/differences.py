@@ -25,6 +25,7 @@ from fastem.kernels.simd import (
     shuffle,
     splat,
     store_at,
+    sum_lanes,
     transpose_square,
 )
 
@@ -445,13 +446,7 @@ def sum_of_lesser(typingctx, distances, first, closest, row, weights):
             if least.type != wide:
                 least = builder.fpext(least, wide)
             total = fma(builder, least, w, total)
-        while lanes > 1:
-            lanes //= 2
-            total = builder.fadd(
-                shuffle(builder, total, total, range(lanes)),
-                shuffle(builder, total, total, range(lanes, 2 * lanes)),
-            )
-        total = builder.extract_element(total, ir.Constant(ir.IntType(32), 0))
+        total = sum_lanes(builder, total)
         return context.make_tuple(builder, signature.return_type, [total, bits])
 
     return sig, codegen
