@@ -8,6 +8,7 @@ import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
+from math import inf
 from typing import Any, NamedTuple
 
 from sklearn.exceptions import ConvergenceWarning
@@ -216,7 +217,7 @@ def fit(
     model : Model
     rows : rows as in :mod:`fastem.rows`
     max_iter : int
-        Largest number of iterations of a run.
+        Largest number of iterations of a run; with none, its result is its start.
     n_init : int
         Number of runs.
     random_state : object
@@ -259,7 +260,7 @@ def _run(model, rows, number, max_iter, random_state, verbose, task):
     if verbose:
         model.report_start(number)
     history = []
-    previous = None
+    previous, objective, converged = None, -inf, False
     for iteration in range(max_iter):
         iteration_task = task.subtask("iteration", parameters=parameters)
         statistics = model.e_step(rows, parameters)

@@ -10,7 +10,9 @@ from sklearn.utils.validation import _check_sample_weight, validate_data
 _SET_BY_VALIDATION = ("n_features_in_", "feature_names_in_")
 
 
-def check_rows(estimator: Any, X: Any, *, reset: bool) -> Any:
+def check_rows(
+    estimator: Any, X: Any, *, reset: bool, sparse: bool = True, min_rows: int = 1
+) -> Any:
     """The rows as the kernels take them; C-contiguous float input is not copied.
 
     Parameters
@@ -19,6 +21,10 @@ def check_rows(estimator: Any, X: Any, *, reset: bool) -> Any:
     X : array-like or sparse matrix of shape (n_rows, n_features)
     reset : bool
         Whether the estimator is being fitted: its number of features is set, not compared.
+    sparse : bool
+        Whether sparse rows are welcome.
+    min_rows : int
+        Fewest rows.
 
     Returns
     -------
@@ -29,7 +35,7 @@ def check_rows(estimator: Any, X: Any, *, reset: bool) -> Any:
     ValueError, TypeError
         scikit-learn's, for anything but finite numbers in two dimensions.
     """
-    if _is_plain(X) and not hasattr(estimator, "feature_names_in_"):
+    if _is_plain(X) and len(X) >= min_rows and not hasattr(estimator, "feature_names_in_"):
         if reset:
             estimator.n_features_in_ = X.shape[1]
             return X
@@ -39,10 +45,11 @@ def check_rows(estimator: Any, X: Any, *, reset: bool) -> Any:
         estimator,
         X,
         reset=reset,
-        accept_sparse="csr",
+        accept_sparse="csr" if sparse else False,
         accept_large_sparse=False,
         dtype=[np.float64, np.float32],
         order="C",
+        ensure_min_samples=min_rows,
     )
 
 
