@@ -84,6 +84,14 @@ def check_weights(sample_weight: Any, X: Any) -> np.ndarray | None:
     return _check_sample_weight(sample_weight, X, dtype=np.float64, ensure_non_negative=True)
 
 
+def check_shape(array: np.ndarray, shape: tuple[int, ...], name: str) -> None:
+    """Raise scikit-learn's ValueError if an array isn't of this shape."""
+    if array.shape != shape:
+        raise ValueError(
+            f"The parameter '{name}' should have the shape of {shape}, but got {array.shape}"
+        )
+
+
 @contextmanager
 def restored_on_failure(estimator: Any) -> Iterator[None]:
     """Undo what validation sets on the estimator if the fit fails or is interrupted.
