@@ -1,0 +1,231 @@
+"""What the passes of all covariance types share; one short file for each type has the rest."""
+
+from typing import NamedTuple
+
+import numpy as np
+
+from fastem.kernels.arrays import read_only
+from fastem.kernels.chunks import row_chunks
+from fastem.kernels.gaussian.driver import em_pass, evaluate_pass, label_pass
+from fastem.kernels.parallel import run
+
+# The chunks' totals take up to this share of the data's memory, unless they are fewer than that.
+_TOTALS_SHARE, _FEWEST_CHUNKS = 1 / 16, 8
+
+# What a batch of tiles may take of a core's cache, in bytes, and its most tiles.
+_BATCH_BYTES, _MOST_TILES = 1 << 18, 8
+
+
+class Parameters(NamedTuple):
+    """A mixture's parameters, all float64.
+
+    Parameters
+    ----------
+    log_weights : ndarray of shape (n_components,)
+    means : ndarray of shape (n_components, n_features)
+        In the data's coordinates.
+    precisions_cholesky : ndarray
+        "full": (n_components, n_features, n_features), upper triangular matrices P such that
+        ``(x - mean) @ P`` has unit covariance; "tied": one such matrix; "diag": (n_components,
+        n_features), "spherical": (n_components,), "tied_diag": (n_features,) and
+        "tied_spherical": (), the reciprocals of the standard deviations.
+    """
+
+    log_weights: np.ndarray
+    means: np.ndarray
+    precisions_cholesky: np.ndarray
+
+
+class GaussianStatistics(NamedTuple):
+    """What the M-step needs of the rows; the statistics of two parts of the data add up.
+
+    ``gamma`` are the responsibilities and ``c`` the centres, the means unless others are given.
+
+    Parameters
+    ----------
+    objective : float
+        Sum of ``w * log p(x)``, or of the greatest ``w * log(weight * density)`` for hard
+        assignments; 0 for given labels.
+    counts : ndarray of shape (n_components,)
+        Sums of ``w * gamma``.
+    sums : ndarray of shape (n_components, n_features)
+        Sums of ``w * gamma * (x - c)``.
+    scatter : ndarray
+        Sums of ``w * gamma * (x - c)(x - c)^T``. "full": (n_components, n_features, n_features);
+        "diag": the diagonals, (n_components, n_features); "spherical": the traces,
+        (n_components,). Added up over the components for "tied": (n_features, n_features),
+        "tied_diag": (n_features,) and "tied_spherical": ().
+    """
+
+    objective: float
+    counts: np.ndarray
+    sums: np.ndarray
+    scatter: np.ndarray
+
+
+class GaussianPass:
+    """Passes over the rows of one part, for one covariance type.
+
+    Parameters
+    ----------
+    X : ndarray of shape (n_rows, n_features), float32 or float64, C-contiguous
+    sample_weight : None or ndarray of shape (n_rows,), float64
+    n_components : int
+    """
+
+    def __init__(self, X, sample_weight, n_components):
+        n_rows, n_features = X.shape
+        self._rows = read_only(X)
+        self._weight = read_only(
+            np.empty(0) if sample_weight is None else np.asarray(sample_weight, np.float64)
+        )
+        self._n_components = n_components
+        self._order = np.empty(0, np.int32)
+        self._totals_size = self._size_of_totals(n_components, n_features)
+        work = n_components * self._work(n_features)
+        chunk_rows, n_chunks = row_chunks(n_rows, work)
+        most = max(_FEWEST_CHUNKS, int(_TOTALS_SHARE * X.nbytes / (8 * self._totals_size)))
+        if n_chunks > most:
+            chunk_rows = -(-n_rows // (64 * most)) * 64
+            n_chunks = -(-n_rows // chunk_rows)
+        self._chunk_rows, self._n_chunks = chunk_rows, n_chunks
+        tile_bytes = 64 * X.itemsize * (2 * n_features + n_components)
+        self._batch = int(np.clip(_BATCH_BYTES // tile_bytes, 1, _MOST_TILES))
+
+    def step(self, parameters, centers=None, hard=False, skip=True):
+        """One E-step, and the statistics for the M-step.
+
+        Parameters
+        ----------
+        parameters : Parameters
+        centers : None or ndarray of shape (n_components, n_features), float64
+            What the statistics are about; None stands for the means.
+        hard : bool
+            Whether every row belongs to its most probable component alone.
+        skip : bool
+            Whether components may be left out where their share is negligible.
+
+        Returns
+        -------
+        GaussianStatistics
+        """
+        packed = self._pack(parameters)
+        centers = parameters.means if centers is None else centers
+        totals = np.empty((self._n_chunks, self._totals_size))
+        objective = np.empty((self._n_chunks, 2))
+        run(
+            em_pass,
+            self._n_chunks,
+            self._n_chunks,
+            self._chunk_rows,
+            self._batch,
+            self._scratch_size(self._batch),
+            self._rows,
+            self._order,
+            self._weight,
+            packed,
+            self._split(centers),
+            hard,
+            totals,
+            objective,
+        )
+        log_density, weight = objective.sum(axis=0)
+        statistics = self._unpack(totals.sum(axis=0))
+        return GaussianStatistics(log_density + packed.reference * weight, *statistics)
+
+    def from_labels(self, labels, centers):
+        """The statistics of rows that belong to one component each.
+
+        Parameters
+        ----------
+        labels : ndarray of shape (n_rows,), int32
+            Each row's component; -1 for none.
+        centers : ndarray of shape (n_components, n_features), float64
+
+        Returns
+        -------
+        GaussianStatistics
+            With an objective of 0.
+        """
+        totals = np.empty((self._n_chunks, self._totals_size))
+        run(
+            label_pass,
+            self._n_chunks,
+            self._n_chunks,
+            self._chunk_rows,
+            self._batch,
+            self._scratch_size(self._batch),
+            self._rows,
+            self._order,
+            self._weight,
+            self._pack(self._standard_parameters(centers)),
+            self._split(centers),
+            np.ascontiguousarray(labels, np.int32),
+            totals,
+        )
+        return GaussianStatistics(0.0, *self._unpack(totals.sum(axis=0)))
+
+    def evaluate(
+        self, parameters, *, log_density=None, labels=None, responsibilities=None, log_joint=None
+    ):
+        """Fill the given arrays, one value or one row of values for every row of the data.
+
+        Parameters
+        ----------
+        parameters : Parameters
+        log_density : ndarray of shape (n_rows,), the data's dtype
+        labels : ndarray of shape (n_rows,), int32 or int64
+            The most probable component.
+        responsibilities : ndarray of shape (n_rows, n_components), the data's dtype
+        log_joint : ndarray of shape (n_rows, n_components), the data's dtype
+            The logarithms of weight times density.
+        """
+        dtype, k = self._rows.dtype, self._n_components
+        chunk_rows, n_chunks = row_chunks(*self._work_of_rows())
+        run(
+            evaluate_pass,
+            n_chunks,
+            n_chunks,
+            chunk_rows,
+            self._scratch_size(1),
+            k,
+            self._rows,
+            self._pack(parameters),
+            np.empty(0, dtype) if log_density is None else log_density,
+            np.empty(0, np.int32) if labels is None else labels,
+            np.empty((0, k), dtype) if responsibilities is None else responsibilities,
+            np.empty((0, k), dtype) if log_joint is None else log_joint,
+        )
+
+    def _work_of_rows(self):
+        n_rows, n_features = self._rows.shape
+        return n_rows, self._n_components * self._work(n_features)
+
+    def _split(self, points):
+        """Points as the rows' dtype holds them, and the remainders."""
+        points = np.asarray(points, np.float64)
+        high = points.astype(self._rows.dtype)
+        return np.stack([high, (points - high).astype(self._rows.dtype)])
+
+    def _standard_parameters(self, means):
+        """Some parameters, where only the shapes matter."""
+        raise NotImplementedError
+
+    def _work(self, n_features):
+        """Multiplications for a row and a component."""
+        raise NotImplementedError
+
+    def _size_of_totals(self, n_components, n_features):
+        raise NotImplementedError
+
+    def _scratch_size(self, n_tiles):
+        """Values that the kernels of this type need beside a batch of tiles."""
+        raise NotImplementedError
+
+    def _pack(self, parameters):
+        """The parameters as the kernels take them: a NamedTuple with a float ``reference``."""
+        raise NotImplementedError
+
+    def _unpack(self, totals):
+        """Counts, sums and scatter from the layout of the totals."""
+        raise NotImplementedError

@@ -1,0 +1,284 @@
+"""One pass of a Gaussian mixture over the rows, whatever the covariances' type.
+
+A tile of rows is read, its log-densities under all components are normalised to responsibilities,
+and its contributions to the statistics are added while it is in the cache. A few tiles make a
+*batch*, over which a component's contributions are gathered in registers before they are added to
+its *totals*: float64 values in a layout of the covariance type's own.
+
+What depends on the type are the placeholders below. Its implementations are registered by
+``compiling.variant`` and chosen by the class of ``packed``, a NamedTuple of the type's own that
+holds the parameters as its kernels want them, in the rows' dtype. They take flat arrays: the
+features of a tile are at ``tile[f * TILE + lane]``, and a tile's values of component j at
+``values[j * TILE + lane]``.
+"""
+
+import numpy as np
+
+from fastem.kernels.compiling import inline, kernel
+from fastem.kernels.parallel import next_chunk
+from fastem.kernels.responsibilities import normalize_tile
+from fastem.kernels.simd import LANES, TILE
+from fastem.kernels.tiles import aligned_empty_like, gather_tile, load_tile
+
+
+def prepare_tile(packed, tile, n_features, scratch):
+    """Do what all components have in common for a tile; may leave results in ``scratch``."""
+    raise NotImplementedError("for kernels only")
+
+
+def log_joint_tile(packed, tile, n_features, scratch, components, n_listed, log_joint):
+    """Write ``log(weight * density) - reference`` of the listed components.
+
+    Those of ``components[:n_listed]``, as ``log_joint[j * TILE + lane]``. ``reference`` is a number
+    that the pass adds to all: near the greatest constant, so that float32 keeps digits.
+    """
+    raise NotImplementedError("for kernels only")
+
+
+def accumulate_tiles(
+    packed, centers, component, tiles, n_features, chosen, n_chosen, shares, stride, scratch, totals
+):
+    """Add a component's statistics of some tiles to its totals.
+
+    Parameters
+    ----------
+    centers : array of shape (2, n_components, n_features), the rows' dtype
+        What the statistics are about: the rows of ``centers[0]`` plus those of ``centers[1]``, the
+        remainders of rounding to the dtype. ``(x - centers[0]) - centers[1]`` keeps all digits.
+    tiles : array
+        Tile t starts at ``t * n_features * TILE``.
+    chosen : array of int
+        ``chosen[:n_chosen]`` are the tiles to add; in the others the component has no share.
+    shares : array
+        Weighted responsibilities: tile t's start at ``t * stride + component * TILE``.
+    totals : array of float64
+        All components' totals, in the type's layout.
+    """
+    raise NotImplementedError("for kernels only")
+
+
+@inline
+def load_rows(X, order, first, stop, one, shift, numbers, tile):
+    """Load the rows at positions ``first`` and on; lanes behind ``stop`` repeat the last."""
+    if len(order) == 0:
+        load_tile(X, first, one, shift, numbers, tile)
+        return
+    for lane in range(TILE):
+        numbers[lane] = order[min(first + lane, stop - 1)]
+    gather_tile(X, numbers, one, shift, tile)
+
+
+@kernel
+def em_pass(
+    tickets,
+    n_chunks,
+    chunk_rows,
+    batch,
+    scratch_size,
+    X,
+    order,
+    sample_weight,
+    packed,
+    centers,
+    hard,
+    totals,
+    objective,
+):
+    """Each chunk's totals and objective (relative to the reference), and sum of weights.
+
+    ``order`` lists the rows as they are visited; empty means in their own order. ``objective[c]``
+    receives the weighted sum of the log-densities and that of the weights.
+    """
+    n_rows, n_features = X.shape
+    n_components = centers.shape[1]
+    one = X.dtype.type(1)
+    shift = np.zeros(n_features + LANES, X.dtype)
+    stride = n_components * TILE
+    tiles = aligned_empty_like(batch * n_features * TILE, X)
+    shares = aligned_empty_like(batch * stride, X)
+    scratch = aligned_empty_like(scratch_size, X)
+    weights = aligned_empty_like(TILE, X)
+    density = aligned_empty_like(TILE, X)
+    numbers = np.empty(TILE, np.int32)
+    chosen = np.arange(batch)
+    components = np.arange(n_components)
+    while True:
+        chunk = next_chunk(tickets)
+        if chunk >= n_chunks:
+            return
+        start, stop = chunk * chunk_rows, min((chunk + 1) * chunk_rows, n_rows)
+        chunk_totals = totals[chunk]
+        chunk_totals[:] = 0.0
+        total_density = total_weight = 0.0
+        for batch_start in range(start, stop, batch * TILE):
+            n_tiles = 0
+            for first in range(batch_start, min(batch_start + batch * TILE, stop), TILE):
+                tile = tiles[n_tiles * n_features * TILE :]
+                log_joint = shares[n_tiles * stride :]
+                load_rows(X, order, first, stop, one, shift, numbers, tile)
+                prepare_tile(packed, tile, n_features, scratch)
+                log_joint_tile(
+                    packed, tile, n_features, scratch, components, n_components, log_joint
+                )
+                for lane in range(TILE):
+                    weight = 0.0
+                    if first + lane < stop:
+                        row = order[first + lane] if len(order) else first + lane
+                        weight = sample_weight[row] if len(sample_weight) else 1.0
+                    weights[lane] = weight
+                normalize_tile(log_joint, n_components, weights, hard, density)
+                for lane in range(TILE):
+                    if weights[lane] > 0:  # not zero times -inf
+                        total_density += np.float64(weights[lane]) * np.float64(density[lane])
+                        total_weight += np.float64(weights[lane])
+                n_tiles += 1
+            for component in range(n_components):
+                accumulate_tiles(
+                    packed,
+                    centers,
+                    component,
+                    tiles,
+                    n_features,
+                    chosen,
+                    n_tiles,
+                    shares,
+                    stride,
+                    scratch,
+                    chunk_totals,
+                )
+        objective[chunk, 0] = total_density
+        objective[chunk, 1] = total_weight
+
+
+@kernel
+def label_pass(
+    tickets,
+    n_chunks,
+    chunk_rows,
+    batch,
+    scratch_size,
+    X,
+    order,
+    sample_weight,
+    packed,
+    centers,
+    labels,
+    totals,
+):
+    """Each chunk's totals where every row belongs to its label alone, or to none if negative."""
+    n_rows, n_features = X.shape
+    n_components = centers.shape[1]
+    one = X.dtype.type(1)
+    shift = np.zeros(n_features + LANES, X.dtype)
+    stride = n_components * TILE
+    tiles = aligned_empty_like(batch * n_features * TILE, X)
+    shares = aligned_empty_like(batch * stride, X)
+    scratch = aligned_empty_like(scratch_size, X)
+    numbers = np.empty(TILE, np.int32)
+    chosen = np.empty(batch, np.int64)
+    present = np.zeros((n_components, batch), np.bool_)
+    shares[:] = 0.0
+    while True:
+        chunk = next_chunk(tickets)
+        if chunk >= n_chunks:
+            return
+        start, stop = chunk * chunk_rows, min((chunk + 1) * chunk_rows, n_rows)
+        chunk_totals = totals[chunk]
+        chunk_totals[:] = 0.0
+        for batch_start in range(start, stop, batch * TILE):
+            batch_stop = min(batch_start + batch * TILE, stop)
+            n_tiles = 0
+            for first in range(batch_start, batch_stop, TILE):
+                tile = tiles[n_tiles * n_features * TILE :]
+                load_rows(X, order, first, stop, one, shift, numbers, tile)
+                n_tiles += 1
+            for position in range(batch_start, batch_stop):
+                row = order[position] if len(order) else position
+                t, lane = (position - batch_start) // TILE, (position - batch_start) % TILE
+                if labels[row] >= 0:
+                    weight = sample_weight[row] if len(sample_weight) else 1.0
+                    shares[t * stride + labels[row] * TILE + lane] = weight
+                    present[labels[row], t] = True
+            for component in range(n_components):
+                n_chosen = 0
+                for t in range(n_tiles):
+                    if present[component, t]:
+                        chosen[n_chosen] = t
+                        n_chosen += 1
+                if n_chosen:
+                    accumulate_tiles(
+                        packed,
+                        centers,
+                        component,
+                        tiles,
+                        n_features,
+                        chosen,
+                        n_chosen,
+                        shares,
+                        stride,
+                        scratch,
+                        chunk_totals,
+                    )
+            for position in range(batch_start, batch_stop):
+                row = order[position] if len(order) else position
+                t, lane = (position - batch_start) // TILE, (position - batch_start) % TILE
+                if labels[row] >= 0:
+                    shares[t * stride + labels[row] * TILE + lane] = 0.0
+                    present[labels[row], t] = False
+
+
+@kernel
+def evaluate_pass(
+    tickets,
+    n_chunks,
+    chunk_rows,
+    scratch_size,
+    n_components,
+    X,
+    packed,
+    log_density,
+    labels,
+    responsibilities,
+    log_joint,
+):
+    """Write what is asked for, for every row; outputs without rows are not."""
+    n_rows, n_features = X.shape
+    one = X.dtype.type(1)
+    shift = np.zeros(n_features + LANES, X.dtype)
+    tile = aligned_empty_like(n_features * TILE, X)
+    shares = aligned_empty_like(n_components * TILE, X)
+    scratch = aligned_empty_like(scratch_size, X)
+    weights = aligned_empty_like(TILE, X)
+    weights[:] = one
+    density = aligned_empty_like(TILE, X)
+    numbers = np.empty(TILE, np.int32)
+    components = np.arange(n_components)
+    while True:
+        chunk = next_chunk(tickets)
+        if chunk >= n_chunks:
+            return
+        for first in range(chunk * chunk_rows, min((chunk + 1) * chunk_rows, n_rows), TILE):
+            n_lanes = min(TILE, n_rows - first)
+            load_tile(X, first, one, shift, numbers, tile)
+            prepare_tile(packed, tile, n_features, scratch)
+            log_joint_tile(packed, tile, n_features, scratch, components, n_components, shares)
+            if len(log_joint):
+                for lane in range(n_lanes):
+                    for j in range(n_components):
+                        log_joint[first + lane, j] = shares[j * TILE + lane] + packed.reference
+            if len(labels):
+                for lane in range(n_lanes):
+                    label = 0
+                    for j in range(1, n_components):
+                        if shares[j * TILE + lane] > shares[label * TILE + lane]:
+                            label = j
+                    labels[first + lane] = label
+            if len(log_density) or len(responsibilities):
+                normalize_tile(shares, n_components, weights, False, density)
+                if len(log_density):
+                    for lane in range(n_lanes):
+                        log_density[first + lane] = density[lane] + packed.reference
+                if len(responsibilities):
+                    for lane in range(n_lanes):
+                        for j in range(n_components):
+                            responsibilities[first + lane, j] = shares[j * TILE + lane]

@@ -1,0 +1,126 @@
+"""Log-densities of the components into the rows' log-density and responsibilities.
+
+The logarithm of a sum of exponentials is taken relative to the greatest term, as in P. Blanchard,
+D. J. Higham and N. J. Higham, "Accurately computing the log-sum-exp and softmax functions", IMA
+Journal of Numerical Analysis 41, 2021.
+"""
+
+import numpy as np
+from numba import types
+
+from fastem.kernels.arrays import read_only
+from fastem.kernels.chunks import row_chunks
+from fastem.kernels.compiling import kernel, variant
+from fastem.kernels.exp import exp, log
+from fastem.kernels.parallel import next_chunk, run
+from fastem.kernels.simd import LANES, TILE, broadcast, greater, load, store, vector_lanes, where
+from fastem.kernels.tiles import aligned_empty_like, load_tile
+
+_WORK = 16  # multiplications that an exponential is worth, for the size of chunks
+
+
+def normalize_tile(log_joint, n_components, weights, hard, log_density):
+    """Turn a tile's log-densities into responsibilities, in place.
+
+    Parameters
+    ----------
+    log_joint : array, float32 or float64
+        ``log_joint[j * TILE + lane]`` is component j's logarithm of weight times density. A row
+        whose values are all -inf belongs to no component; a row with NaN or +inf becomes NaN.
+    n_components : int
+    weights : array of TILE values
+        Factors of the lanes' responsibilities.
+    hard : bool
+        Whether the most probable component (the first of equals) gets all, instead of its share.
+    log_density : array of TILE values
+        Where the logarithms of the sums go, or if ``hard`` the greatest terms.
+    """
+    raise NotImplementedError("for kernels only")
+
+
+@variant(normalize_tile)
+def _normalize_tile(log_joint, n_components, weights, hard, log_density):
+    lanes = vector_lanes(log_joint.dtype)
+    dtype = np.float32 if log_joint.dtype == types.float32 else np.float64
+    zero, lowest = dtype(0), dtype(np.finfo(dtype).min)
+
+    def implementation(log_joint, n_components, weights, hard, log_density):
+        none = broadcast(zero, lanes)
+        if hard:
+            for lane in range(TILE):
+                greatest, chosen = -np.inf, -1
+                for j in range(n_components):
+                    if log_joint[j * TILE + lane] > greatest:
+                        greatest, chosen = log_joint[j * TILE + lane], j
+                    log_joint[j * TILE + lane] = zero
+                log_density[lane] = greatest
+                if chosen >= 0:
+                    log_joint[chosen * TILE + lane] = weights[lane]
+            return
+        for lane in range(0, TILE, lanes):
+            # Finite, so that a difference from it is never that of two infinities.
+            greatest = broadcast(lowest, lanes)
+            for j in range(n_components):
+                greatest = greater(load(log_joint, j * TILE + lane, lanes), greatest)
+            total = none
+            for j in range(n_components):
+                share = exp(load(log_joint, j * TILE + lane, lanes) - greatest)
+                total = total + share
+                store(share, log_joint, j * TILE + lane)
+            store(greatest + log(total), log_density, lane)
+            factor = where(none < total, load(weights, lane, lanes) / total, total)
+            for j in range(n_components):
+                share = load(log_joint, j * TILE + lane, lanes)
+                store(share * factor, log_joint, j * TILE + lane)
+
+    return implementation
+
+
+@kernel
+def _normalize(tickets, n_chunks, chunk_rows, log_joint, log_density, responsibilities):
+    n_rows, n_components = log_joint.shape
+    one = log_joint.dtype.type(1)
+    shift = np.zeros(n_components + LANES, log_joint.dtype)
+    tile = aligned_empty_like(n_components * TILE, log_joint)
+    weights = aligned_empty_like(TILE, log_joint)
+    density = aligned_empty_like(TILE, log_joint)
+    weights[:] = one
+    numbers = np.empty(TILE, np.int64)
+    while True:
+        chunk = next_chunk(tickets)
+        if chunk >= n_chunks:
+            return
+        for first in range(chunk * chunk_rows, min((chunk + 1) * chunk_rows, n_rows), TILE):
+            load_tile(log_joint, first, one, shift, numbers, tile)
+            normalize_tile(tile, n_components, weights, False, density)
+            for lane in range(min(TILE, n_rows - first)):
+                log_density[first + lane] = density[lane]
+                for j in range(n_components):
+                    responsibilities[first + lane, j] = tile[j * TILE + lane]
+
+
+def normalize_responsibilities(log_joint: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Turn the components' log-densities into the rows' log-density and responsibilities.
+
+    Parameters
+    ----------
+    log_joint : array-like of shape (n_rows, n_components)
+        Logarithms of weight times density.
+
+    Returns
+    -------
+    log_density : ndarray of shape (n_rows,)
+        Logarithm of the sum of the exponentials of each row; float32 if ``log_joint`` is, else
+        float64.
+    responsibilities : ndarray of shape (n_rows, n_components)
+        Each term's share in the sum. Zeros for a row of -inf, whose ``log_density`` is -inf; NaN
+        for a row that has NaN or +inf.
+    """
+    log_joint = np.asarray(log_joint)
+    dtype = np.float32 if log_joint.dtype == np.float32 else np.float64
+    log_joint = read_only(np.require(log_joint, dtype, ["C", "A"]))
+    log_density = np.empty(len(log_joint), dtype)
+    responsibilities = np.empty(log_joint.shape, dtype)
+    chunk_rows, n_chunks = row_chunks(len(log_joint), _WORK * log_joint.shape[1])
+    run(_normalize, n_chunks, n_chunks, chunk_rows, log_joint, log_density, responsibilities)
+    return log_density, responsibilities
