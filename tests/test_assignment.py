@@ -22,10 +22,23 @@ def squared_norms(tile, n_features, norms):
     assignment.squared_norms(tile, n_features, norms)
 
 
+def pack(centers, scale=1.0):
+    """As the kernel does, in guard padding."""
+    n_centers, n_features = centers.shape
+    outputs = [
+        Guarded(np.zeros(shape, np.float32))
+        for shape in ((n_centers + 1, n_features), n_centers + 1)
+    ]
+    negated, half_norms = (guarded.array for guarded in outputs)
+    greatest = pack_centers(centers, scale, negated, half_norms)
+    assert all(guarded.intact() for guarded in outputs)
+    return negated, half_norms, greatest
+
+
 def compare(rows, centers, order=None, start=0, stop=None):
     """Best, second best and label of each row by the kernel, all arrays in guard padding."""
     n_features = rows.shape[1]
-    negated, half_norms = pack_centers(centers)
+    negated, half_norms, _ = pack(centers)
     order = pad_order(np.arange(len(centers)), len(centers)) if order is None else order
     stop = len(order) if stop is None else stop
     inputs = [Guarded(array) for array in (rows.T.ravel(), negated, half_norms, order)]
@@ -107,6 +120,25 @@ def test_squared_norms(n_features):
 
 def test_padding():
     assert pad_order(np.array([4, 2]), 9).tolist() == [4, 2, *[9] * (BLOCK - 2)]
-    negated, half_norms = pack_centers(np.array([[3, 4]], np.float32))
+    negated, half_norms, _ = pack(np.array([[3, 4]], np.float32))
     assert negated.tolist() == [[-3, -4], [0, 0]]
     assert half_norms.tolist() == [12.5, np.inf]
+
+
+@pytest.mark.parametrize("n_centers", SIZES)
+@pytest.mark.parametrize("n_features", [*SIZES, 300])
+def test_pack_centers(n_features, n_centers):
+    centers = np.random.default_rng(0).normal(size=(n_centers, n_features))
+    negated, half_norms, greatest = pack(centers, 0.5)
+    scaled = (centers * 0.5).astype(np.float32)
+    norms = (scaled.astype(float) ** 2).sum(axis=1)
+    np.testing.assert_array_equal(negated[:-1], -scaled)
+    np.testing.assert_allclose(half_norms[:-1], norms / 2, rtol=1e-7)
+    np.testing.assert_allclose(greatest, np.sqrt(norms.max()), rtol=1e-7)
+
+
+def test_centers_beyond_float32_are_infinitely_far():
+    negated, half_norms, greatest = pack(np.array([[1e200, 0.0], [0.0, 1e30], [3.0, 4.0]]))
+    assert negated.tolist()[0] == [-np.inf, 0]
+    assert half_norms.tolist() == [np.inf, np.inf, 12.5, np.inf]
+    assert greatest == np.inf

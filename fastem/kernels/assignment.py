@@ -11,6 +11,7 @@ from numba import types
 from numba.core import cgutils
 from numba.extending import intrinsic
 
+from fastem.kernels.compiling import kernel
 from fastem.kernels.simd import (
     LANES,
     TILE,
@@ -35,31 +36,35 @@ VECTORS = 4 if WIDE_REGISTER_FILE else 2  # vectors of rows accumulated together
 PARTIAL = 32
 
 
-def pack_centers(centers, scale=1.0):
-    """Centres as the kernels read them.
+@kernel
+def pack_centers(centers, scale, negated, half_norms):
+    """Write centres as the kernels read them; return the greatest norm of a scaled centre.
+
+    In one call: NumPy would take longer for few centres than a pass over few rows.
 
     Parameters
     ----------
-    centers : ndarray of shape (n_clusters, n_features), float32 or float64
+    centers : array of shape (n_clusters, n_features), float32 or float64
     scale : float
         A power of two.
-
-    Returns
-    -------
-    negated : ndarray of shape (n_clusters + 1, n_features), float32
-        ``-centers * scale`` and a row of zeros.
-    half_norms : ndarray of shape (n_clusters + 1,), float32
-        ``|c|^2 / 2`` of these, and infinity: the padding's score, which is never the least.
+    negated : float32 array of shape (n_clusters + 1, n_features)
+        Gets ``-centers * scale`` and a row of zeros.
+    half_norms : float32 array of shape (n_clusters + 1,)
+        Gets ``|c|^2 / 2`` of these, and infinity: the padding's score, which is never the least.
+        A centre far beyond the rows may be infinite, too.
     """
     n_clusters, n_features = centers.shape
-    negated = np.zeros((n_clusters + 1, n_features), np.float32)
-    half_norms = np.full(n_clusters + 1, np.inf, np.float32)
-    with np.errstate(over="ignore"):  # a centre far beyond the rows: infinity is never the least
-        np.multiply(centers, -scale, out=negated[:-1], casting="same_kind")
-        wide = negated[:-1].astype(np.float64)
-        norms = np.einsum("ij,ij->i", wide, wide)
-        np.multiply(norms, 0.5, out=half_norms[:-1], casting="same_kind")
-    return negated, half_norms
+    greatest = np.float32(0)
+    for j in range(n_clusters):
+        norm = 0.0
+        for f in range(n_features):
+            negated[j, f] = np.float32(-centers[j, f] * scale)
+            norm += np.float64(negated[j, f]) * np.float64(negated[j, f])
+        half_norms[j] = np.float32(0.5 * norm)
+        greatest = max(greatest, half_norms[j])
+    negated[n_clusters] = np.float32(0)
+    half_norms[n_clusters] = np.float32(np.inf)
+    return np.sqrt(2.0 * np.float64(greatest))
 
 
 def pad_order(indices, padding):

@@ -1,6 +1,5 @@
 """What the exact K-means algorithms share."""
 
-import math
 from typing import NamedTuple
 
 import numpy as np
@@ -163,7 +162,7 @@ class Algorithm:
 class Packed(NamedTuple):
     """The centres of one pass, as kernels over dense rows take them.
 
-    ``negated`` and ``half_norms`` as ``pack_centers`` returns them (scaled, float32); ``exact`` as
+    ``negated`` and ``half_norms`` as ``pack_centers`` writes them (scaled, float32); ``exact`` as
     ``exact_layout`` does; ``rounding`` and ``radius`` as ``rounding.py`` says.
     """
 
@@ -185,6 +184,8 @@ class DenseAlgorithm(Algorithm):
         self._shift[:n_features] = -self._origin * frame.scale
         self._rounding = rounding_error(n_features)
         self._order = pad_order(np.arange(n_clusters), n_clusters)
+        self._negated = np.empty((n_clusters + 1, n_features), np.float32)
+        self._half_norms = np.empty(n_clusters + 1, np.float32)
 
     def _as_kernel_rows(self, X):
         return read_only(X)
@@ -193,8 +194,11 @@ class DenseAlgorithm(Algorithm):
         return X.nbytes
 
     def _pack(self, centers):
-        negated, half_norms = pack_centers(centers, self._frame.scale)
-        radius = math.sqrt(2 * half_norms[:-1].max()) * 1.001
+        greatest = pack_centers(centers, self._frame.scale, self._negated, self._half_norms)
         return Packed(
-            negated, half_norms, exact_layout(centers), self._rounding, np.float32(radius)
+            self._negated,
+            self._half_norms,
+            exact_layout(centers),
+            self._rounding,
+            np.float32(greatest * 1.001),
         )
