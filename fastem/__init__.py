@@ -8,15 +8,17 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from fastem.gaussian_mixture import GaussianMixture
     from fastem.kmeans import KMeans, kmeans_plusplus
 
 _HOMES = {
+    "GaussianMixture": "fastem.gaussian_mixture",
     "KMeans": "fastem.kmeans",
     "kmeans_plusplus": "fastem.kmeans",
 }
 _MODULES = ("em", "kernels", "rows")
 
-__all__ = ["KMeans", "kmeans_plusplus"]
+__all__ = ["GaussianMixture", "KMeans", "kmeans_plusplus"]
 
 
 def __getattr__(name: str) -> Any:

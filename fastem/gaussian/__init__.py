@@ -1,0 +1,1 @@
+"""The parts of GaussianMixture: covariance types and starts."""

@@ -1,0 +1,192 @@
+"""Where Gaussian mixtures start: the statistics that the first M-step works with.
+
+Every start is a method of :class:`Starts` named as in ``init_params`` and returns
+``GaussianStatistics`` about the centres that it returns with them.
+"""
+
+import warnings
+from collections.abc import Callable
+from contextlib import contextmanager
+from typing import Any
+
+import numpy as np
+from sklearn.exceptions import ConvergenceWarning
+
+from fastem import em
+from fastem.frame import measure
+from fastem.gaussian.covariances import Covariances
+from fastem.kernels.gaussian import GaussianStatistics
+from fastem.kernels.kmeans import choose
+from fastem.kmeans import KMeansModel
+from fastem.rows import Part
+from fastem.sampling import choose_rows
+from fastem.seeding import STRATEGIES, greedy_kmeans_plusplus
+
+# scikit-learn's defaults for KMeans.
+_KMEANS_ITERATIONS, _KMEANS_TOL = 300, 1e-4
+# Numbers in a block of products of features.
+_BLOCK_SIZE = 1 << 18
+
+
+class Starts:
+    """The starts of several runs over the same rows, which share what they learn of these.
+
+    Parameters
+    ----------
+    make_pass : callable
+        As for :class:`fastem.mixture.MixtureModel`.
+    n_components : int
+    covariances : Covariances
+    """
+
+    def __init__(self, make_pass: Callable, n_components: int, covariances: Covariances):
+        self._make_pass = make_pass
+        self._n_components = n_components
+        self._covariances = covariances
+        self._spread = None
+
+    def __call__(
+        self, init_params: str, rows: Any, random_state: np.random.RandomState
+    ) -> tuple[GaussianStatistics, np.ndarray]:
+        """A start of this name."""
+        start = {
+            "kmeans": self.kmeans,
+            "k-means++": self.kmeans_plusplus,
+            "random": self.random,
+            "random_from_data": self.random_from_data,
+        }[init_params]
+        return start(rows, random_state)
+
+    def kmeans(self, rows, random_state):
+        """Each row belongs to its cluster of K-means."""
+        with self._in_range(rows) as spread:
+            algorithm = choose(
+                "auto", rows.n_rows, rows.n_features, self._n_components, rows.dtype, rows.sparse
+            )
+            model = KMeansModel(
+                STRATEGIES["k-means++"],
+                self._n_components,
+                algorithm,
+                spread.frame,
+                rows.dtype,
+                _KMEANS_TOL * spread.variance,
+                spread.squares,
+            )
+            run = em.fit(model, rows, max_iter=_KMEANS_ITERATIONS, random_state=random_state)
+            centers = model.public(run.parameters).astype(np.float64) / spread.factor
+        statistics = rows.reduce(_from_labels, self._make_pass, centers)
+        n_distinct = np.count_nonzero(statistics.counts)
+        if n_distinct < self._n_components:
+            warnings.warn(
+                f"Number of distinct clusters ({n_distinct}) found smaller than "
+                f"n_clusters ({self._n_components}). Possibly due to duplicate points in X.",
+                ConvergenceWarning,
+                stacklevel=2,
+            )
+        return statistics, centers
+
+    def kmeans_plusplus(self, rows, random_state):
+        """Rows drawn by k-means++ are the only ones of their components."""
+        with self._in_range(rows) as spread:
+            indices = greedy_kmeans_plusplus(rows, self._n_components, spread.frame, random_state)[
+                1
+            ]
+        return self._of_seeds(rows, indices)
+
+    def random_from_data(self, rows, random_state):
+        """Rows drawn at random are the only ones of their components."""
+        if rows.weighted:
+            indices = choose_rows(rows, random_state, self._n_components)
+        else:
+            indices = random_state.choice(rows.n_rows, size=self._n_components, replace=False)
+        return self._of_seeds(rows, indices)
+
+    def random(self, rows, random_state):
+        """Each row's responsibilities are random."""
+        with self._in_range(rows) as spread:
+            center = spread.frame.origin / spread.factor
+        centers = np.tile(center, (self._n_components, 1))
+        return rows.reduce(_from_random, self._covariances, centers, random_state), centers
+
+    @contextmanager
+    def _in_range(self, rows):
+        """Rows whose squares neither overflow nor vanish, and their spread."""
+        rows.map(_remember)
+        try:
+            if self._spread is None:
+                self._spread = measure(rows)
+            elif self._spread.factor != 1.0:
+                rows.map(_scale, self._spread.factor)
+            yield self._spread
+        finally:
+            rows.map(_restore)
+
+    def _of_seeds(self, rows, indices):
+        # Whatever a seed's weight: of a row that is repeated, one copy is drawn.
+        centers = rows.take(indices).astype(np.float64)
+        if self._covariances.tied:
+            # scikit-learn's estimate is the second moment of all rows, not only of the seeds.
+            scatter = rows.reduce(_second_moment, self._covariances)
+            scatter -= self._covariances.scatter(centers, np.ones((len(centers), 1)))
+        else:
+            scatter = np.zeros(self._covariances.shape(*centers.shape))
+        statistics = GaussianStatistics(
+            0.0, np.ones(len(centers)), np.zeros(centers.shape), scatter
+        )
+        return statistics, centers
+
+
+# The steps that run where the rows are.
+
+
+def _remember(part):
+    part.state["rows"] = part.X
+
+
+def _scale(part, factor):
+    part.X = part.X * factor
+
+
+def _restore(part):
+    part.X = part.state.pop("rows")
+
+
+def _from_labels(part, make_pass, centers):
+    if "mixture" not in part.state:
+        part.state["mixture"] = make_pass(part.X, part.sample_weight)
+    return part.state["mixture"].from_labels(part.state.pop("labels"), centers)
+
+
+def _from_random(part, covariances, centers, random_state):
+    n_components, n_features = centers.shape
+    counts, sums = np.zeros(n_components), np.zeros(centers.shape)
+    scatter = np.zeros(covariances.shape(n_components, n_features))
+    for block in _blocks(part):
+        size = len(part.X[block])
+        responsibilities = random_state.uniform(size=(size, n_components)).astype(part.X.dtype)
+        responsibilities /= responsibilities.sum(axis=1)[:, np.newaxis]
+        weighted = responsibilities * _weights(part, block)
+        differences = part.X[block] - centers[0]
+        counts += weighted.sum(axis=0)
+        sums += weighted.T @ differences
+        scatter += covariances.scatter(differences, weighted)
+    return GaussianStatistics(0.0, counts, sums, scatter)
+
+
+def _second_moment(part, covariances):
+    return sum(
+        covariances.scatter(part.X[block].astype(np.float64), _weights(part, block))
+        for block in _blocks(part)
+    )
+
+
+def _blocks(part: Part):
+    size = max(1, _BLOCK_SIZE // part.X.shape[1] ** 2)
+    for start in range(0, part.n_rows, size):
+        yield slice(start, start + size)
+
+
+def _weights(part, block):
+    if part.sample_weight is not None:
+        return part.sample_weight[block, np.newaxis]
+    return np.ones((len(part.X[block]), 1))

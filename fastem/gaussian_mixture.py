@@ -1,0 +1,434 @@
+"""Gaussian mixtures: the model, and the estimator around it."""
+
+from collections.abc import Collection
+from functools import partial
+from numbers import Real
+from typing import Any, NamedTuple
+
+import numpy as np
+from sklearn.utils import check_array
+from sklearn.utils._param_validation import Interval, StrOptions
+
+from fastem.gaussian.covariances import COVARIANCES, CollapsedError, Covariances
+from fastem.gaussian.starts import Starts
+from fastem.kernels.gaussian import PASSES
+from fastem.kernels.gaussian import Parameters as KernelParameters
+from fastem.mixture import BaseMixture, MixtureModel, check_mixing_weights
+from fastem.validation import check_shape
+
+# Keeps the counts of empty components from zero; a multiple of the rows' mean weight.
+_LEAST_COUNT = 10 * np.finfo(np.float64).eps
+# A pass is repeated about the new means if its scatter is more than this many times what is left of
+# it; in float32 the scatter has fewer digits to lose.
+_MOST_CANCELLATION = {np.dtype(np.float64): 1e3, np.dtype(np.float32): 10.0}
+
+
+class Parameters(NamedTuple):
+    """A Gaussian mixture, in float64; the shapes are those of the fitted attributes."""
+
+    weights: np.ndarray
+    means: np.ndarray
+    covariances: np.ndarray
+    precisions_cholesky: np.ndarray
+
+    @classmethod
+    def from_precisions(cls, weights, means, precisions, covariances: Covariances) -> "Parameters":
+        """Of precisions instead of covariances."""
+        factors = covariances.factor_precisions(precisions)
+        return cls(weights, means, covariances.covariances(factors), factors)
+
+    def for_kernels(self) -> KernelParameters:
+        """As the passes take them."""
+        with np.errstate(divide="ignore"):  # a component without weight has no density
+            log_weights = np.log(self.weights)
+        return KernelParameters(log_weights, self.means, self.precisions_cholesky)
+
+
+class GaussianModel(MixtureModel):
+    """A Gaussian mixture for the EM loop.
+
+    Parameters
+    ----------
+    starts : Starts
+    init_params : str
+        Which of them.
+    given : tuple
+        Weights, means and precisions that the user gave for the start; None for those of the start.
+    covariances : Covariances
+    reg_covar : float
+    fixed : collection of str
+    *args, **options
+        As for :class:`fastem.mixture.MixtureModel`.
+    """
+
+    def __init__(
+        self, *args, starts, init_params, given, covariances, reg_covar, fixed=(), **options
+    ):
+        super().__init__(*args, **options)
+        self.starts = starts
+        self.init_params = init_params
+        self.given = given
+        self.covariances = covariances
+        self.reg_covar = reg_covar
+        self.fixed = fixed
+
+    def for_kernels(self, parameters):
+        return parameters.for_kernels()
+
+    def first(self, rows, random_state):
+        weights, means, precisions = self.given
+        start = None
+        if any(parameter is None for parameter in self.given):
+            statistics, centers = self.starts(self.init_params, rows, random_state)
+            divisors, delta = self._locate(rows, statistics, centers)
+            if weights is None:
+                # Seeds' weights don't sum to one, in scikit-learn neither; a fixed start's do.
+                total = divisors.sum() if "weights" in self.fixed else self.total_weight
+                weights = divisors / total
+            if means is None:
+                means = centers + delta
+            if precisions is None:
+                start = self._estimate(statistics, delta, divisors)
+        if precisions is None:
+            return Parameters(weights, means, start, self.covariances.factor(start))
+        return Parameters.from_precisions(weights, means, precisions, self.covariances)
+
+    def m_step(self, rows, statistics, parameters):
+        try:
+            updated = self._maximize(rows, statistics, parameters.means, parameters)
+            cancellation = self.covariances.cancellation(
+                statistics.counts, updated.means - parameters.means, updated.precisions_cholesky
+            )
+            if "covariances" in self.fixed or cancellation < _MOST_CANCELLATION[rows.dtype]:
+                return updated
+            centers = updated.means
+        except CollapsedError:
+            centers = parameters.means + self._locate(rows, statistics, parameters.means)[1]
+        if "means" in self.fixed:
+            centers = parameters.means
+        # The means moved so far that little precision is left, or the covariance has collapsed: see
+        # by a pass about the new means.
+        statistics = self.statistics(rows, parameters, centers=centers)
+        return self._maximize(rows, statistics, centers, parameters)
+
+    def _maximize(self, rows, statistics, centers, parameters):
+        """The parameters that are most likely given statistics about the centres."""
+        weights, means, covariances, factors = parameters
+        divisors, delta = self._locate(rows, statistics, centers)
+        if "weights" not in self.fixed:
+            weights = divisors / divisors.sum()
+        if "means" not in self.fixed:
+            means = centers + delta
+        if "covariances" not in self.fixed:
+            covariances = self._estimate(statistics, means - centers, divisors)
+            factors = self.covariances.factor(covariances)
+        return Parameters(weights, means, covariances, factors)
+
+    def _locate(self, rows, statistics, centers):
+        """The counts to divide by, and the means' differences from the centres."""
+        least = _LEAST_COUNT * self.total_weight / rows.n_rows
+        divisors = statistics.counts + least
+        return divisors, (statistics.sums - least * centers) / divisors[:, np.newaxis]
+
+    def _estimate(self, statistics, delta, divisors):
+        _, counts, sums, scatter = statistics
+        return self.covariances.estimate(counts, sums, scatter, delta, divisors, self.reg_covar)
+
+
+class GaussianMixture(BaseMixture):
+    """Gaussian mixture, as :class:`sklearn.mixture.GaussianMixture`.
+
+    From the same start it takes the same steps up to rounding, scikit-learn's.
+
+    Parameters
+    ----------
+    n_components : int, default=1
+        Number of components.
+
+    covariance_type : {'full', 'tied', 'diag', 'spherical', 'tied_diag', 'tied_spherical'}, \
+            default='full'
+        What the components' covariances are.
+
+        - ``'full'``: any, each component its own.
+        - ``'tied'``: any, one for all components.
+        - ``'diag'``: diagonal, each component its own.
+        - ``'spherical'``: a multiple of the identity, each component its own.
+        - ``'tied_diag'``: diagonal, one for all components.
+        - ``'tied_spherical'``: a multiple of the identity, one for all components.
+
+    tol : float, default=1e-3
+        A run ends when the mean log-density of the rows changes by less.
+
+    reg_covar : float, default=1e-6
+        Added to the variances to keep the covariances positive definite.
+
+    max_iter : int, default=100
+        Largest number of iterations of a run.
+
+    n_init : int, default=1
+        Number of runs from different starts; the best is kept.
+
+    init_params : {'kmeans', 'k-means++', 'random', 'random_from_data'}, default='kmeans'
+        Where a run starts.
+
+        - ``'kmeans'``: each row belongs to its cluster of K-means.
+        - ``'k-means++'``: each component has one row, drawn by k-means++.
+        - ``'random'``: each row's responsibilities are random.
+        - ``'random_from_data'``: each component has one row, drawn at random.
+
+    weights_init : array-like of shape (n_components,), default=None
+        Weights to start from; None for those of ``init_params``.
+
+    means_init : array-like of shape (n_components, n_features), default=None
+        Means to start from; None for those of ``init_params``.
+
+    precisions_init : array-like, default=None
+        Inverses of the covariances to start from, shaped as ``covariances_``; None for those of
+        ``init_params``.
+
+    random_state : int, RandomState instance or None, default=None
+        Determines the start, and what :meth:`sample` draws.
+
+    warm_start : bool, default=False
+        Whether a further fit starts where the last one ended; ``n_init`` counts for the first only.
+
+    verbose : int, default=0
+        Whether to print each run and iteration; from 2 on with changes and times.
+
+    verbose_interval : int, default=10
+        Number of iterations from one print to the next.
+
+    fixed : collection of {'weights', 'means', 'covariances'}, default=()
+        Parameters that stay as they start.
+
+    assignment : {'soft', 'hard'}, default='soft'
+        ``'hard'`` makes each row count for its most probable component only (classification EM);
+        the objective is then the log-likelihood of rows and these components together.
+
+    Attributes
+    ----------
+    weights_ : ndarray of shape (n_components,)
+        Weights of the components.
+
+    means_ : ndarray of shape (n_components, n_features)
+        Means of the components.
+
+    covariances_ : ndarray
+        Covariances of the components. The shape depends on ``covariance_type``::
+
+            (n_components, n_features, n_features) if 'full',
+            (n_features, n_features)               if 'tied',
+            (n_components, n_features)             if 'diag',
+            (n_components,)                        if 'spherical',
+            (n_features,)                          if 'tied_diag',
+            ()                                     if 'tied_spherical'
+
+    precisions_ : ndarray
+        Inverses of the covariances.
+
+    precisions_cholesky_ : ndarray
+        Upper triangular matrices whose products with their transposes are the precisions;
+        reciprocals of standard deviations where covariances are diagonal.
+
+    converged_ : bool
+        Whether the best run has converged.
+
+    n_iter_ : int
+        Number of iterations of the best run.
+
+    lower_bound_ : float
+        Mean log-density of the rows that the best run's last iteration began with.
+
+    lower_bounds_ : list of float
+        The same for each iteration.
+
+    n_features_in_ : int
+        Number of features seen during :term:`fit`.
+
+    feature_names_in_ : ndarray of shape (n_features_in_,)
+        Names of features seen during :term:`fit`, if all are strings.
+
+    Notes
+    -----
+    The attributes are in the data's dtype, float32 or float64; the fit works with float64
+    parameters in any case. With ``sample_weight``, means over the rows are weighted.
+
+    The method is that of Dempster, Laird and Rubin, "Maximum likelihood from incomplete data via
+    the EM algorithm", Journal of the Royal Statistical Society B 39, 1977.
+
+    Examples
+    --------
+    >>> from fastem import GaussianMixture
+    >>> X = [[1, 2], [1, 4], [1, 0], [10, 2], [10, 4], [10, 0]]
+    >>> mixture = GaussianMixture(n_components=2, random_state=0).fit(X)
+    >>> mixture.means_
+    array([[10.,  2.],
+           [ 1.,  2.]])
+    >>> mixture.predict([[0, 0], [12, 3]])
+    array([1, 0])
+    """
+
+    _parameter_constraints: dict = {
+        **BaseMixture._parameter_constraints,
+        "covariance_type": [StrOptions(set(COVARIANCES))],
+        "reg_covar": [Interval(Real, 0.0, None, closed="left")],
+        "init_params": [StrOptions({"kmeans", "random", "random_from_data", "k-means++"})],
+        "weights_init": ["array-like", None],
+        "means_init": ["array-like", None],
+        "precisions_init": ["array-like", Real, None],
+    }
+    _fixable = ("weights", "means", "covariances")
+
+    def __init__(
+        self,
+        n_components: int = 1,
+        *,
+        covariance_type: str = "full",
+        tol: float = 1e-3,
+        reg_covar: float = 1e-6,
+        max_iter: int = 100,
+        n_init: int = 1,
+        init_params: str = "kmeans",
+        weights_init: Any = None,
+        means_init: Any = None,
+        precisions_init: Any = None,
+        random_state: Any = None,
+        warm_start: bool = False,
+        verbose: int = 0,
+        verbose_interval: int = 10,
+        fixed: Collection[str] = (),
+        assignment: str = "soft",
+    ):
+        self.n_components = n_components
+        self.covariance_type = covariance_type
+        self.tol = tol
+        self.reg_covar = reg_covar
+        self.max_iter = max_iter
+        self.n_init = n_init
+        self.init_params = init_params
+        self.weights_init = weights_init
+        self.means_init = means_init
+        self.precisions_init = precisions_init
+        self.random_state = random_state
+        self.warm_start = warm_start
+        self.verbose = verbose
+        self.verbose_interval = verbose_interval
+        self.fixed = fixed
+        self.assignment = assignment
+
+    @classmethod
+    def from_parameters(
+        cls, weights: Any, means: Any, covariances: Any, covariance_type: str = "full"
+    ) -> "GaussianMixture":
+        """A mixture with known parameters, as good as fitted.
+
+        Parameters
+        ----------
+        weights : array-like of shape (n_components,)
+            Non-negative, with a sum of one.
+
+        means : array-like of shape (n_components, n_features)
+
+        covariances : array-like
+            Shaped as ``covariances_``; positive definite.
+
+        covariance_type : str, default='full'
+
+        Returns
+        -------
+        mixture : GaussianMixture
+            Fitted, with float64 parameters.
+
+        Raises
+        ------
+        ValueError
+            If shapes don't fit or a value is out of range.
+        """
+        if covariance_type not in COVARIANCES:
+            raise ValueError(
+                f"The 'covariance_type' parameter must be one of {list(COVARIANCES)}. "
+                f"Got {covariance_type!r} instead."
+            )
+        means = check_array(means, dtype=np.float64)
+        mixture = cls(len(means), covariance_type=covariance_type)
+        weights = check_mixing_weights(weights, len(means))
+        kind = mixture._covariances
+        covariances = kind.check_covariances(covariances, *means.shape)
+        parameters = Parameters(weights, means, covariances, kind.factor(covariances))
+        vars(mixture).update(mixture._attributes(parameters, means.dtype))
+        mixture.n_features_in_ = means.shape[1]
+        mixture.converged_ = True
+        mixture.n_iter_ = 0
+        mixture.lower_bound_ = -np.inf
+        mixture.lower_bounds_ = []
+        return mixture
+
+    @property
+    def _covariances(self):
+        return COVARIANCES[self.covariance_type]
+
+    def _make_pass(self, X, sample_weight):
+        return PASSES[self.covariance_type](X, sample_weight, self._n_fitted)
+
+    def _fitted_parameters(self):
+        return self._parameters().for_kernels()
+
+    def _parameters(self):
+        attributes = self.weights_, self.means_, self.covariances_, self.precisions_cholesky_
+        return Parameters(*(np.asarray(a, np.float64, order="C") for a in attributes))
+
+    def _make_model(self, X, **options):
+        make_pass = partial(PASSES[self.covariance_type], n_components=self.n_components)
+        given = self._check_given(X.shape[1])
+        if options["resumed"]:
+            parameters = self._parameters()
+            check_shape(parameters.means, (self.n_components, X.shape[1]), "means")
+            options["resumed"] = parameters, self.lower_bound_
+        return GaussianModel(
+            make_pass,
+            starts=Starts(make_pass, self.n_components, self._covariances),
+            init_params=self.init_params,
+            given=given,
+            covariances=self._covariances,
+            reg_covar=self.reg_covar,
+            fixed=self.fixed,
+            **options,
+        )
+
+    def _check_given(self, n_features):
+        """The initial weights, means and precisions; None for those that aren't given."""
+        weights, means, precisions = self.weights_init, self.means_init, self.precisions_init
+        if weights is not None:
+            weights = check_mixing_weights(weights, self.n_components)
+        if means is not None:
+            means = check_array(means, dtype=[np.float64, np.float32], ensure_2d=False)
+            check_shape(means, (self.n_components, n_features), "means")
+            means = np.ascontiguousarray(means, np.float64)
+        if precisions is not None:
+            precisions = self._covariances.check_precisions(
+                precisions, self.n_components, n_features
+            )
+        return weights, means, precisions
+
+    def _attributes(self, parameters, dtype):
+        precisions = self._covariances.precisions(parameters.precisions_cholesky)
+        values = {**parameters._asdict(), "precisions": precisions}
+        return {
+            f"{name}_": np.asarray(value).astype(dtype, copy=False)[()]
+            for name, value in values.items()
+        }
+
+    def _n_parameters(self):
+        n_components, n_features = self.means_.shape
+        sizes = {
+            "weights": n_components - 1,
+            "means": n_components * n_features,
+            "covariances": self._covariances.n_parameters(n_components, n_features),
+        }
+        return sum(size for name, size in sizes.items() if name not in self.fixed)
+
+    def _sample_component(self, component, size, random_state):
+        mean = self.means_[component]
+        kind = self._covariances
+        covariance = self.covariances_ if kind.tied else self.covariances_[component]
+        return kind.sample(mean, covariance, size, random_state)
