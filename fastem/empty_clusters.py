@@ -4,6 +4,8 @@ from typing import Any
 
 import numpy as np
 
+from fastem.kernels.kmeans import centers as kernels
+
 _BLOCK_VALUES = 1 << 16
 
 
@@ -93,10 +95,10 @@ def average(sums: np.ndarray, weights: np.ndarray) -> np.ndarray:
     -------
     ndarray of shape (n_clusters, n_features), float64
     """
+    centers = np.empty(sums.shape)
+    if kernels.average(sums, weights, centers) == len(weights):
+        return centers
     filled = weights > 0
-    if filled.all():
-        return sums * (1.0 / weights)[:, np.newaxis]
-    centers = sums * (1.0 / np.where(filled, weights, 1.0))[:, np.newaxis]
     # scikit-learn copies the heaviest cluster while it averages one cluster after the other: those
     # before it still get its sum. No row is nearest to either, but the attribute shall agree.
     heaviest = int(np.argmax(weights))

@@ -23,6 +23,7 @@ from fastem.empty_clusters import average, relocate
 from fastem.frame import frame_of_centers, measure, range_factor
 from fastem.kernels.distances import squared_euclidean
 from fastem.kernels.kmeans import ALGORITHMS, choose
+from fastem.kernels.kmeans.centers import inertia_change, squared_shift
 from fastem.rows import array_rows
 from fastem.seeding import STRATEGIES, Called, Given, check_centers, greedy_kmeans_plusplus
 from fastem.validation import check_rows, check_weights, restored_on_failure
@@ -118,21 +119,18 @@ class KMeansModel(em.Model):
 
     def m_step(self, rows, statistics, parameters):
         sums, weights = statistics.sums, statistics.weights
-        if not weights.all():
+        if np.count_nonzero(weights) < len(weights):
             sums, weights = relocate(rows, sums, weights, parameters, self.frame.origin)
         return self._rounded(average(sums, weights))
 
     def objective(self, statistics, parameters):
         """The inertia of any centres with the statistics' assignment; it needs no pass."""
-        norms = np.einsum("ij,ij->i", parameters, parameters)
-        products = 2.0 * np.vdot(statistics.sums, parameters)
-        return float(self.squares - products + statistics.weights @ norms)
+        return self.squares + inertia_change(statistics.sums, statistics.weights, parameters)
 
     def converged(self, step):
         if step.number > 0 and step.statistics.n_changed == 0:
             return _STRICT
-        shift = step.updated - step.parameters
-        shift = float(np.vdot(shift, shift))
+        shift = squared_shift(step.parameters, step.updated)
         return f"center shift {shift} within tolerance {self.tol}" if shift <= self.tol else ""
 
     def finish(self, rows, run):

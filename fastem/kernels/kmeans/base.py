@@ -142,7 +142,6 @@ class Algorithm:
             self._weight,
             self.labels,
             centers,
-            np.einsum("ij,ij->i", centers, centers),
             partial,
         )
         return float(partial.sum())

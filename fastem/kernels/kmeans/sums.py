@@ -3,6 +3,7 @@
 ``rows`` is a dense array, or a CSR matrix as the tuple (data, indices, indptr).
 """
 
+import numpy as np
 from numba import types
 
 from fastem.kernels.compiling import kernel, variant
@@ -132,10 +133,14 @@ def update_sums(
 
 @kernel
 def chunk_inertia(
-    tickets, n_chunks, chunk_rows, rows, origin, sample_weight, labels, centers, norms, inertia
+    tickets, n_chunks, chunk_rows, rows, origin, sample_weight, labels, centers, inertia
 ):
     """Each chunk's weighted sum of squared distances to the rows' own centres."""
     n_rows = len(labels)
+    norms = np.zeros(len(centers))
+    for j in range(len(centers)):
+        for f in range(centers.shape[1]):
+            norms[j] += centers[j, f] * centers[j, f]
     while True:
         chunk = next_chunk(tickets)
         if chunk >= n_chunks:
