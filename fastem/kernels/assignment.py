@@ -1,8 +1,9 @@
 """The nearest and the second nearest centre of every row of a tile.
 
 With the rows and centres taken relative to an origin, ``|x - c|^2 = |x|^2 + 2 s`` with the *score*
-``s = |c|^2 / 2 - x.c``: the least score is the nearest centre. A block of rows and ``BLOCK``
-centres is accumulated in registers, feature by feature, and compared at once.
+``s = |c|^2 / 2 - x.c``: the least score is the nearest centre. The L1 distance is its own score (as
+``2 sum max(x, c) - sum x - sum c`` it is less exact and no faster). A block of rows and
+``BLOCK`` centres is accumulated in registers, feature by feature, and compared at once.
 """
 
 import numpy as np
@@ -17,6 +18,7 @@ from fastem.kernels.simd import (
     TILE,
     VECTOR_BYTES,
     WIDE_REGISTER_FILE,
+    call_llvm,
     constant,
     data_pointer,
     fma,
@@ -75,9 +77,24 @@ def pad_order(indices, padding):
     return order
 
 
-@intrinsic
-def squared_norms(typingctx, tile, n_features, norms):
-    """Write each lane's sum of squares to ``norms`` (TILE values)."""
+def _add_square(builder, value, total):
+    return fma(builder, value, value, total)
+
+
+def _add_magnitude(builder, value, total):
+    return builder.fadd(total, call_llvm(builder, "fabs", [value]))
+
+
+def _add_product(builder, row, center, total):
+    return fma(builder, row, center, total)
+
+
+def _add_difference(builder, row, center, total):
+    return _add_magnitude(builder, builder.fsub(row, center), total)
+
+
+def _sum_features(add, tile, norms):
+    """An intrinsic's signature and code; ``add`` emits one feature's share."""
     sig = types.void(tile, types.intp, norms)
 
     def codegen(context, builder, signature, args):
@@ -96,7 +113,7 @@ def squared_norms(typingctx, tile, n_features, norms):
             for v, slot in enumerate(sums):
                 lane = builder.add(at, constant(v * LANES))
                 value = load_at(builder, x, lane, vector, VECTOR_BYTES)
-                builder.store(fma(builder, value, value, builder.load(slot)), slot)
+                builder.store(add(builder, value, builder.load(slot)), slot)
         for v, slot in enumerate(sums):
             store_at(builder, builder.load(slot), output, constant(v * LANES), 4)
         return context.get_dummy_value()
@@ -105,18 +122,21 @@ def squared_norms(typingctx, tile, n_features, norms):
 
 
 @intrinsic
-def nearest_two(
-    typingctx, tile, n_features, centers, half_norms, order, start, stop, best, second, labels
-):
-    """Write each lane's least and second least score, and the centre of the least.
+def squared_norms(typingctx, tile, n_features, norms):
+    """Write each lane's sum of squares to ``norms`` (TILE values)."""
+    return _sum_features(_add_square, tile, norms)
 
-    ``order[start:stop]`` are the centres to compare (whole blocks); among equal scores the one
-    that comes first in it wins. ``best``, ``second`` and ``labels`` have TILE values.
-    """
+
+@intrinsic
+def absolute_norms(typingctx, tile, n_features, norms):
+    """Write each lane's sum of magnitudes to ``norms`` (TILE values)."""
+    return _sum_features(_add_magnitude, tile, norms)
+
+
+def _compare(add, tile, centers, offsets, order, best, second, labels):
+    """An intrinsic's signature and code; ``add`` emits one feature's share of a score."""
     integer = types.intp
-    sig = types.void(
-        tile, integer, centers, half_norms, order, integer, integer, best, second, labels
-    )
+    sig = types.void(tile, integer, centers, offsets, order, integer, integer, best, second, labels)
 
     def codegen(context, builder, signature, args):
         # Vectors that don't fit into registers are kept on the stack. Without this, they straddle
@@ -126,7 +146,7 @@ def nearest_two(
         def pointer(i):
             return data_pointer(context, builder, signature.args[i], args[i])
 
-        x, c, norms, numbers = pointer(0), pointer(2), pointer(3), pointer(4)
+        x, c, first_terms, numbers = pointer(0), pointer(2), pointer(3), pointer(4)
         outputs = [pointer(i) for i in (7, 8, 9)]
         n_features, start, stop = args[1], args[5], args[6]
         single = ir.FloatType()
@@ -159,10 +179,10 @@ def nearest_two(
                 for number in which:
                     wide = builder.sext(number, ir.IntType(64))
                     bases.append(builder.gep(c, [builder.mul(wide, n_features)]))
-                    norm = splat(builder, builder.load(builder.gep(norms, [wide])), LANES)
+                    offset = splat(builder, builder.load(builder.gep(first_terms, [wide])), LANES)
                     row = [cgutils.alloca_once(builder, vector) for _ in range(VECTORS)]
                     for slot in row:
-                        builder.store(norm, slot)
+                        builder.store(offset, slot)
                     sums.append(row)
 
                 def accumulate(first, last, slots):
@@ -183,7 +203,7 @@ def nearest_two(
                         for base, row in zip(bases, slots, strict=True):
                             value = splat(builder, builder.load(builder.gep(base, [f])), LANES)
                             for v in range(VECTORS):
-                                total = fma(builder, rows[v], value, builder.load(row[v]))
+                                total = add(builder, rows[v], value, builder.load(row[v]))
                                 builder.store(total, row[v])
 
                 def at_most(stop):
@@ -224,3 +244,23 @@ def nearest_two(
         return context.get_dummy_value()
 
     return sig, codegen
+
+
+@intrinsic
+def nearest_two(
+    typingctx, tile, n_features, centers, half_norms, order, start, stop, best, second, labels
+):
+    """Write each lane's least and second least score, and the centre of the least.
+
+    ``order[start:stop]`` are the centres to compare (whole blocks); among equal scores the one
+    that comes first in it wins. ``best``, ``second`` and ``labels`` have TILE values.
+    """
+    return _compare(_add_product, tile, centers, half_norms, order, best, second, labels)
+
+
+@intrinsic
+def nearest_two_manhattan(
+    typingctx, tile, n_features, centers, offsets, order, start, stop, best, second, labels
+):
+    """As ``nearest_two``, with the L1 distance plus the centre's offset as the score."""
+    return _compare(_add_difference, tile, centers, offsets, order, best, second, labels)

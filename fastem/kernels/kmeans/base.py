@@ -83,6 +83,11 @@ class Algorithm:
         self._moved_rows = np.empty(self._n_chunks * self._capacity, np.int32)
         self._moved_from = np.empty(self._n_chunks * self._capacity, np.int32)
         self._n_moved = np.zeros(self._n_chunks, np.int64)
+        self._set_up_statistics(X, n_clusters)
+
+    def _set_up_statistics(self, X, n_clusters):
+        """Make what ``_statistics`` keeps between passes."""
+        n_features = X.shape[1]
         one_group = n_clusters * (n_features + 1) * 8
         n_groups = int(_SUMS_SHARE * self._nbytes(X) // one_group)
         n_groups = max(1, min(_MOST_GROUPS, self._n_chunks, n_groups))
@@ -104,6 +109,10 @@ class Algorithm:
         """
         with np.errstate(over="ignore"):  # centres far beyond the rows are infinite in float32
             self._pass(np.ascontiguousarray(centers, np.float64))
+        return self._statistics(centers)
+
+    def _statistics(self, centers):
+        """What the M-step needs, once the labels are written and the moves are listed."""
         n_groups = len(self._sums)
         run(
             update_sums,
@@ -201,3 +210,7 @@ class DenseAlgorithm(Algorithm):
             self._rounding,
             np.float32(greatest * 1.001),
         )
+
+    def _lengths(self, shifts):
+        """How far the centres have moved, in the algorithm's metric."""
+        return np.sqrt(np.einsum("ij,ij->i", shifts, shifts))

@@ -8,11 +8,11 @@ it is compared, and only read afterwards. Rows that fail the test are gathered i
 
 import numpy as np
 
-from fastem.kernels.assignment import nearest_two, squared_norms
+from fastem.kernels.comparison import compare_tile, distance_gaps, nearest_exactly
 from fastem.kernels.compiling import inline, kernel
 from fastem.kernels.kmeans.base import DenseAlgorithm
 from fastem.kernels.kmeans.moves import move_row, move_tile
-from fastem.kernels.kmeans.rounding import ROUNDED_DOWN, distance_gaps, nearest_exactly
+from fastem.kernels.kmeans.rounding import ROUNDED_DOWN
 from fastem.kernels.parallel import next_chunk, run
 from fastem.kernels.simd import LANES, TILE, bits, broadcast, count_bits, first_bit, load
 from fastem.kernels.tiles import aligned_empty, gather_tile, load_narrow
@@ -78,7 +78,6 @@ def hamerly_pass(
     n_moved,
     capacity,
 ):
-    negated, half_norms, exact, rounding, radius = packed
     n_rows, n_features = X.shape
     tile = aligned_empty(n_features * TILE)
     norms, best, second = aligned_empty(TILE), aligned_empty(TILE), aligned_empty(TILE)
@@ -86,7 +85,7 @@ def hamerly_pass(
     nearest = np.empty(TILE, np.int32)
     rows = np.empty(TILE, np.int32)
     failed = np.empty(chunk_rows + TILE, np.int32)
-    distances = np.empty(len(half_norms) - 1)
+    distances = np.empty(len(order))
     while True:
         chunk = next_chunk(tickets)
         if chunk >= n_chunks:
@@ -107,20 +106,15 @@ def hamerly_pass(
                     i = t + min(lane, n_lanes - 1)
                     rows[lane] = start + i if full else failed[i]
                 gather_tile(X, rows, scale, shift, tile)
-            squared_norms(tile, n_features, norms)
-            nearest_two(
-                tile, n_features, negated, half_norms, order, 0, len(order), best, second, nearest
-            )
-            undecided = distance_gaps(norms, best, second, rounding, radius, gaps)
+            compare_tile(packed, tile, n_features, order, norms, best, second, nearest)
+            undecided = distance_gaps(packed, norms, best, second, gaps)
             while undecided != np.uint64(0):
                 lane = np.intp(first_bit(undecided))
                 undecided &= undecided - np.uint64(1)
                 row = min(start + t + lane, stop - 1) if full else np.intp(rows[lane])
-                nearest[lane], least, runner_up = nearest_exactly(X, row, origin, exact, distances)
-                # Less what the sums of n_features squares may be off by.
-                error = (n_features + 8) * 2.0**-52 * np.sqrt(runner_up)
-                gap = max(np.sqrt(runner_up) - np.sqrt(least) - error, 0.0) * np.float64(scale)
-                gaps[lane] = np.float32(min(gap, 1e30)) * np.float32(1 - 1e-6)
+                nearest[lane], gap = nearest_exactly(packed, X, row, origin, distances)
+                gap = min(gap * np.float64(scale), 1e30)
+                gaps[lane] = np.float32(gap) * np.float32(1 - 1e-6)
             if full:
                 moved = move_tile(
                     start + t,
@@ -171,7 +165,7 @@ class Hamerly(DenseAlgorithm):
         packed = self._pack(centers)
         if self._previous is not None:
             shift = centers - self._previous
-            moved = np.sqrt(np.einsum("ij,ij->i", shift, shift)) * self._frame.scale
+            moved = self._lengths(shift) * self._frame.scale
             # Each cluster's centre and its fastest rival.
             fastest = moved.argmax()
             rival = np.full(len(moved), moved[fastest])

@@ -6,11 +6,10 @@ S. P. Lloyd, "Least squares quantization in PCM", IEEE Transactions on Informati
 
 import numpy as np
 
-from fastem.kernels.assignment import nearest_two, squared_norms
+from fastem.kernels.comparison import compare_tile, nearest_exactly, undecided_lanes
 from fastem.kernels.compiling import kernel
 from fastem.kernels.kmeans.base import DenseAlgorithm
 from fastem.kernels.kmeans.moves import move_tile
-from fastem.kernels.kmeans.rounding import nearest_exactly, undecided_lanes
 from fastem.kernels.parallel import next_chunk, run
 from fastem.kernels.simd import TILE, first_bit
 from fastem.kernels.tiles import aligned_empty, load_tile
@@ -33,13 +32,12 @@ def lloyd_pass(
     n_moved,
     capacity,
 ):
-    negated, half_norms, exact, rounding, radius = packed
     n_rows, n_features = X.shape
     tile = aligned_empty(n_features * TILE)
     norms, best, second = aligned_empty(TILE), aligned_empty(TILE), aligned_empty(TILE)
     nearest = np.empty(TILE, np.int32)
     rows = np.empty(TILE, np.int32)
-    distances = np.empty(len(half_norms) - 1)
+    distances = np.empty(len(order))
     while True:
         chunk = next_chunk(tickets)
         if chunk >= n_chunks:
@@ -47,16 +45,13 @@ def lloyd_pass(
         moved = 0
         for first in range(chunk * chunk_rows, min((chunk + 1) * chunk_rows, n_rows), TILE):
             load_tile(X, first, scale, shift, rows, tile)
-            squared_norms(tile, n_features, norms)
-            nearest_two(
-                tile, n_features, negated, half_norms, order, 0, len(order), best, second, nearest
-            )
-            undecided = undecided_lanes(norms, best, second, rounding, radius)
+            compare_tile(packed, tile, n_features, order, norms, best, second, nearest)
+            undecided = undecided_lanes(packed, norms, best, second)
             while undecided != np.uint64(0):
                 lane = np.intp(first_bit(undecided))
                 undecided &= undecided - np.uint64(1)
                 row = min(first + lane, n_rows - 1)
-                nearest[lane], _, _ = nearest_exactly(X, row, origin, exact, distances)
+                nearest[lane], _ = nearest_exactly(packed, X, row, origin, distances)
             moved = move_tile(
                 first,
                 nearest,

@@ -1,0 +1,60 @@
+"""What the passes over dense rows ask of a distance: compiled anew for each metric.
+
+The type of the packed centres tells the metric. A metric's module registers its implementations
+with ``@variant``, for packed centres of its own class.
+"""
+
+
+def compare_tile(packed, tile, n_features, order, norms, best, second, nearest):
+    """Write the norms of a tile's rows, their two least scores and their nearest centres.
+
+    Parameters
+    ----------
+    packed : NamedTuple
+        The centres as the metric's algorithms pack them.
+    tile : float32 array of n_features * TILE values
+    order : int32 array
+        The centres' numbers in whole blocks, as ``assignment.pad_order`` returns them.
+    norms, best, second : float32 arrays of TILE values
+    nearest : int32 array of TILE values
+    """
+    raise NotImplementedError("for kernels only")
+
+
+def undecided_lanes(packed, norms, best, second):
+    """The lanes of a tile whose nearest centre float32 can't tell, as the bits of a uint64.
+
+    Takes what ``compare_tile`` has written.
+    """
+    raise NotImplementedError("for kernels only")
+
+
+def distance_gaps(packed, norms, best, second, gaps):
+    """As ``undecided_lanes``, and writes a tile's gaps in scaled units.
+
+    A gap is a lower bound of the difference between a row's second least and least distance; 0 in
+    the lanes that are undecided.
+    """
+    raise NotImplementedError("for kernels only")
+
+
+def nearest_exactly(packed, X, row, origin, distances):
+    """One row's nearest centre in float64, and its gap in the rows' own units.
+
+    Parameters
+    ----------
+    origin : float64 array of n_features values
+        Subtracted from the row, unless the metric's centres aren't relative to it.
+    distances : float64 scratch of at least n_clusters values
+
+    Returns
+    -------
+    label : int32
+    gap : float
+    """
+    raise NotImplementedError("for kernels only")
+
+
+def same_metric(packed, kind):
+    """Whether a Numba type is that of packed centres of the class ``kind``."""
+    return getattr(packed, "instance_class", None) is kind
