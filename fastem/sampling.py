@@ -12,6 +12,7 @@ import numpy as np
 from fastem.rows import Part
 
 _BLOCK_ROWS = 1 << 16
+_EPS = 2.0**-52
 
 
 def choose_rows(rows: Any, random_state: np.random.RandomState, size: int) -> np.ndarray:
@@ -37,15 +38,14 @@ def choose_rows(rows: Any, random_state: np.random.RandomState, size: int) -> np
     total = rows.reduce(_weight)
     if rows.reduce(count_positive) < size:
         raise ValueError("Fewer non-zero entries in p than size")
-    found = np.empty(0, np.intp)
+    found = []
     while len(found) < size:
         values = random_state.random_sample(size - len(found))
-        drawn = None if rows.weighted or len(found) else _equal_steps(rows.n_rows, values)
+        drawn = None if rows.weighted or found else _equal_steps(rows.n_rows, values)
         if drawn is None:
-            drawn = _invert(rows, total, found, values)
-        _, first = np.unique(drawn, return_index=True)
-        found = np.append(found, drawn[np.sort(first)])
-    return found
+            drawn = _invert(rows, total, np.array(found, np.intp), values)
+        found.extend(dict.fromkeys(drawn.tolist()))  # the different ones, in their order
+    return np.array(found, np.intp)
 
 
 def count_positive(part: Part) -> int:
@@ -63,8 +63,8 @@ def _equal_steps(n_rows, values):
     The cumulative sums of 1 / n that NumPy searches are off by less than ``margin`` steps.
     """
     steps = values * n_rows
-    margin = 4 * np.finfo(np.float64).eps * n_rows**2
-    if (np.abs(steps - np.rint(steps)) > margin).all():
+    margin = 4 * _EPS * n_rows**2
+    if np.abs(steps - np.rint(steps)).min() > margin:
         return steps.astype(np.intp)
     return None
 
