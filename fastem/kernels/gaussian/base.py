@@ -180,6 +180,11 @@ class GaussianPass:
         log_joint : ndarray of shape (n_rows, n_components), the data's dtype
             The logarithms of weight times density.
         """
+        self._evaluate(self._pack(parameters), log_density, labels, responsibilities, log_joint)
+
+    def _evaluate(
+        self, packed, log_density=None, labels=None, responsibilities=None, log_joint=None
+    ):
         dtype, k = self._rows.dtype, self._n_components
         chunk_rows, n_chunks = row_chunks(*self._work_of_rows())
         run(
@@ -190,7 +195,7 @@ class GaussianPass:
             self._scratch_size(1),
             k,
             self._rows,
-            self._pack(parameters),
+            packed,
             np.empty(0, dtype) if log_density is None else log_density,
             np.empty(0, np.int32) if labels is None else labels,
             np.empty((0, k), dtype) if responsibilities is None else responsibilities,
