@@ -160,6 +160,25 @@ def sum_lanes(builder, vector):
     return builder.extract_element(vector, ir.Constant(ir.IntType(32), 0))
 
 
+def sum_vectors(builder, vectors):
+    """One vector of the sums of as many vectors as it has lanes, added in pairs."""
+    lanes = len(vectors)
+    vectors = list(vectors)
+    width = lanes // 2
+    while width:
+        # Each vector consists of runs of 2 * width lanes that are to be folded to half.
+        low, high = [], []
+        for run in range(0, 2 * lanes, 2 * width):
+            low += range(run, run + width)
+            high += range(run + width, run + 2 * width)
+        vectors = [
+            builder.fadd(shuffle(builder, a, b, low), shuffle(builder, a, b, high))
+            for a, b in zip(vectors[::2], vectors[1::2], strict=True)
+        ]
+        width //= 2
+    return vectors[0]
+
+
 def data_pointer(context, builder, array_type, array):
     """The address of an array's first value."""
     return context.make_array(array_type)(context, builder, array).data

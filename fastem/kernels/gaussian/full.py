@@ -9,7 +9,8 @@ from numba import types
 from fastem.kernels.compiling import variant
 from fastem.kernels.gaussian.base import GaussianPass, Parameters
 from fastem.kernels.gaussian.driver import accumulate_tiles, log_joint_tile, prepare_tile
-from fastem.kernels.simd import TILE
+from fastem.kernels.gaussian.scatter import add_products, totals_size, unpack_totals
+from fastem.kernels.gaussian.whitening import pack_triangles, whitened_norms
 
 
 class FullPacked(NamedTuple):
@@ -39,24 +40,12 @@ def _prepare(packed, tile, n_features, scratch):
 def _log_joint(packed, tile, n_features, scratch, components, n_listed, log_joint):
     if not _is_full(packed):
         return None
-    dtype = np.float32 if tile.dtype == types.float32 else np.float64
-    half, zero = dtype(0.5), dtype(0)
 
     def implementation(packed, tile, n_features, scratch, components, n_listed, log_joint):
-        means, remainders = packed.means[0], packed.means[1]
         for i in range(n_listed):
             j = components[i]
-            for lane in range(TILE):
-                log_joint[j * TILE + lane] = packed.constants[j]
-            for f in range(n_features):
-                for lane in range(TILE):
-                    scratch[lane] = zero
-                for g in range(f + 1):
-                    for lane in range(TILE):
-                        difference = (tile[g * TILE + lane] - means[j, g]) - remainders[j, g]
-                        scratch[lane] += difference * packed.factors[j, g, f]
-                for lane in range(TILE):
-                    log_joint[j * TILE + lane] -= half * scratch[lane] * scratch[lane]
+            peak = packed.constants[j]
+            whitened_norms(tile, n_features, packed.means, j, packed.factors, peak, log_joint)
 
     return implementation
 
@@ -81,23 +70,9 @@ def _accumulate(
         scratch,
         totals,
     ):
-        size = n_features + 1
-        start = component * size * size
-        for i in range(n_chosen):
-            t = chosen[i]
-            for lane in range(TILE):
-                share = np.float64(shares[t * stride + component * TILE + lane])
-                for f in range(n_features):
-                    scratch[f] = (
-                        tiles[(t * n_features + f) * TILE + lane] - centers[0, component, f]
-                    ) - centers[1, component, f]
-                totals[start] += share
-                for f in range(n_features):
-                    product = share * np.float64(scratch[f])
-                    totals[start + f + 1] += product
-                    for g in range(n_features):
-                        at = start + (f + 1) * size + g + 1
-                        totals[at] += product * np.float64(scratch[g])
+        add_products(
+            tiles, n_features, chosen, n_chosen, centers, component, shares, stride, totals
+        )
 
     return implementation
 
@@ -109,10 +84,10 @@ class FullPass(GaussianPass):
         return n_features * (n_features + 2) + 16
 
     def _size_of_totals(self, n_components, n_features):
-        return n_components * (n_features + 1) ** 2
+        return n_components * totals_size(n_features)
 
     def _scratch_size(self, n_tiles):
-        return max(TILE, self._rows.shape[1])
+        return 0
 
     def _standard_parameters(self, means):
         k, d = means.shape
@@ -130,12 +105,10 @@ class FullPass(GaussianPass):
         reference = float(constants.max())
         return FullPacked(
             self._split(parameters.means),
-            np.ascontiguousarray(factors, dtype),
+            pack_triangles(factors, dtype),
             (constants - reference).astype(dtype),
             reference,
         )
 
     def _unpack(self, totals):
-        size = self._rows.shape[1] + 1
-        totals = totals.reshape(self._n_components, size, size)
-        return totals[:, 0, 0].copy(), totals[:, 0, 1:].copy(), totals[:, 1:, 1:].copy()
+        return unpack_totals(totals.reshape(self._n_components, -1), self._rows.shape[1])

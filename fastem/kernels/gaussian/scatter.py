@@ -1,0 +1,205 @@
+"""Weighted sums of products of centred features, in registers.
+
+The lower triangle of the sums is taken in blocks of BLOCK by BLOCK features. A block's sums stay in
+registers, lane by lane, over all tiles of a batch; only then are the lanes added up. The blocks on
+the diagonal have room for the sums of weights and of single features beside.
+"""
+
+import numpy as np
+from llvmlite import ir
+from numba import types
+from numba.core import cgutils
+from numba.extending import intrinsic
+
+from fastem.kernels.gaussian.whitening import BLOCK, centered, slots_of_zero
+from fastem.kernels.simd import (
+    TILE,
+    VECTOR_BYTES,
+    constant,
+    data_pointer,
+    fma,
+    load_at,
+    splat,
+    store_at,
+    sum_vectors,
+    vector_lanes,
+)
+
+_SUMS = BLOCK * BLOCK  # of a block
+# Where a diagonal block keeps what.
+_PRODUCTS = [(i, j) for i in range(BLOCK) for j in range(i + 1)]
+_SINGLE = len(_PRODUCTS)  # the sums of its features
+_COUNT = _SINGLE + BLOCK  # the sum of weights
+
+
+def totals_size(n_features):
+    """Number of a component's sums."""
+    n_blocks = -(-n_features // BLOCK)
+    return _SUMS * n_blocks * (n_blocks + 1) // 2
+
+
+def unpack_totals(totals, n_features):
+    """Sums of weights, of features and of their products.
+
+    Parameters
+    ----------
+    totals : ndarray of shape (n_components, totals_size(n_features))
+    n_features : int
+
+    Returns
+    -------
+    counts : ndarray of shape (n_components,)
+    sums : ndarray of shape (n_components, n_features)
+    products : ndarray of shape (n_components, n_features, n_features), symmetric
+    """
+    n_components = len(totals)
+    n_blocks = -(-n_features // BLOCK)
+    rows, columns = np.tril_indices(n_blocks)
+    totals = totals.reshape(n_components, -1, _SUMS)
+    products = np.zeros((n_components, n_blocks, BLOCK, n_blocks, BLOCK))
+    products[:, rows, :, columns, :] = totals.reshape(n_components, -1, BLOCK, BLOCK).swapaxes(0, 1)
+    diagonal = totals[:, rows == columns]
+    b = np.arange(n_blocks)
+    for place, (i, j) in enumerate(_PRODUCTS):
+        products[:, b, i, b, j] = diagonal[:, :, place]
+    sums = diagonal[:, :, _SINGLE:_COUNT].reshape(n_components, -1)
+    size = n_blocks * BLOCK
+    products = products.reshape(n_components, size, size)[:, :n_features, :n_features]
+    lower = np.tril(products)
+    products = lower + np.tril(products, -1).swapaxes(1, 2)
+    return diagonal[:, 0, _COUNT].copy(), sums[:, :n_features].copy(), products
+
+
+def _place(builder, row, column):
+    """Where the sums of a block begin, by the first features of its row and column."""
+    n = builder.sdiv(row, constant(BLOCK))
+    before = builder.sdiv(builder.mul(n, builder.add(n, constant(1))), constant(2))
+    n = builder.add(before, builder.sdiv(column, constant(BLOCK)))
+    return builder.mul(n, constant(_SUMS))
+
+
+@intrinsic
+def add_products(
+    typingctx, tiles, n_features, chosen, n_chosen, centers, component, shares, stride, totals
+):
+    """Add a component's weighted sums over some tiles, about its centre, to ``totals``.
+
+    Parameters are those of ``driver.accumulate_tiles``; ``totals`` are all components'.
+    """
+    integer = types.intp
+    sig = types.void(tiles, integer, chosen, integer, centers, integer, shares, integer, totals)
+    lanes = vector_lanes(tiles.dtype)
+    size = tiles.dtype.bitwidth // 8
+    exact_centers = size == 8  # as in whitening.py
+
+    def codegen(context, builder, signature, args):
+        x, tile_numbers, c, r, output = (
+            data_pointer(context, builder, signature.args[i], args[i]) for i in (0, 2, 4, 6, 8)
+        )
+        _, n_features, _, n_chosen, centers_value, component, _, stride, _ = args
+        shape = context.make_array(signature.args[4])(context, builder, centers_value).shape
+        n_components = builder.extract_value(shape, 1)
+        c = builder.gep(c, [builder.mul(component, n_features)])
+        low = builder.gep(c, [builder.mul(n_components, n_features)])
+        r = builder.gep(r, [builder.mul(component, constant(TILE))])
+        zero = constant(0)
+        whole = builder.and_(n_features, constant(-BLOCK))
+        rest = builder.sub(n_features, whole)
+        own_size = _place(builder, builder.add(n_features, constant(BLOCK - 1)), zero)
+        output = builder.gep(output, [builder.mul(component, own_size)])
+        word = ir.IntType(64)
+        scalar = x.type.pointee
+        vector = ir.VectorType(scalar, lanes)
+
+        def splat_at(pointer, index):
+            return splat(builder, builder.load(builder.gep(pointer, [index])), lanes)
+
+        def center_of(first, width):
+            features = [builder.add(first, constant(i)) for i in range(width)]
+            return [
+                (f, splat_at(c, f), None if exact_centers else splat_at(low, f)) for f in features
+            ]
+
+        def over_vectors(add):
+            """Call ``add(features, share)`` for every vector of rows in the chosen tiles.
+
+            ``features(centers)`` loads centred features, ``share`` is the vector of weights.
+            """
+            with cgutils.for_range(builder, n_chosen) as loop:
+                t = builder.load(builder.gep(tile_numbers, [loop.index]))
+                tile = builder.gep(x, [builder.mul(t, builder.mul(n_features, constant(TILE)))])
+                weights = builder.gep(r, [builder.mul(t, stride)])
+                with cgutils.for_range_slice(
+                    builder, zero, constant(TILE), constant(lanes), word
+                ) as (lane, _):
+
+                    def feature(f, center, remainder):
+                        at = builder.add(builder.mul(f, constant(TILE)), lane)
+                        value = load_at(builder, tile, at, vector, VECTOR_BYTES)
+                        return centered(builder, value, center, remainder)
+
+                    add(feature, load_at(builder, weights, lane, vector, VECTOR_BYTES))
+
+        def add_to_totals(slots, row, column):
+            """Add up the lanes."""
+            sums = [builder.load(slot) for slot in slots]
+            sums += [ir.Constant(vector, [0.0] * lanes)] * (_SUMS - len(sums))
+            wide = ir.VectorType(ir.DoubleType(), lanes)
+            place = _place(builder, row, column)
+            for i in range(0, _SUMS, lanes):
+                total = sum_vectors(builder, sums[i : i + lanes])
+                if size == 4:
+                    total = builder.fpext(total, wide)
+                at = builder.add(place, constant(i))
+                old = load_at(builder, output, at, wide, 8)
+                store_at(builder, builder.fadd(old, total), output, at, 8)
+
+        def add_product(a, b, slot):
+            builder.store(fma(builder, a, b, builder.load(slot)), slot)
+
+        def diagonal_block(first, width):
+            slots = slots_of_zero(builder, vector, _COUNT + 1)
+            centers = center_of(first, width)
+
+            def add(feature, share):
+                values = [feature(*center) for center in centers]
+                weighted = [builder.fmul(share, value) for value in values]
+                for slot, (i, j) in zip(slots, _PRODUCTS, strict=False):
+                    if i < width:
+                        add_product(weighted[i], values[j], slot)
+                for i in range(width):
+                    slot = slots[_SINGLE + i]
+                    builder.store(builder.fadd(builder.load(slot), weighted[i]), slot)
+                slot = slots[_COUNT]
+                builder.store(builder.fadd(builder.load(slot), share), slot)
+
+            over_vectors(add)
+            add_to_totals(slots, first, first)
+
+        def block(row, width, column):
+            slots = slots_of_zero(builder, vector, BLOCK * BLOCK)
+            rows, columns = center_of(row, width), center_of(column, BLOCK)
+
+            def add(feature, share):
+                weighted = [builder.fmul(share, feature(*center)) for center in rows]
+                for j, center in enumerate(columns):
+                    value = feature(*center)
+                    for i in range(width):
+                        add_product(weighted[i], value, slots[i * BLOCK + j])
+
+            over_vectors(add)
+            add_to_totals(slots, row, column)
+
+        def row_of_blocks(row, width):
+            with cgutils.for_range_slice(builder, zero, row, constant(BLOCK), word) as (column, _):
+                block(row, width, column)
+            diagonal_block(row, width)
+
+        with cgutils.for_range_slice(builder, zero, whole, constant(BLOCK), word) as (row, _):
+            row_of_blocks(row, BLOCK)
+        for width in range(1, BLOCK):
+            with builder.if_then(builder.icmp_signed("==", rest, constant(width))):
+                row_of_blocks(whole, width)
+        return context.get_dummy_value()
+
+    return sig, codegen
