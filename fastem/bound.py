@@ -125,8 +125,9 @@ class BoundMixin:
         for start in range(0, X.shape[0], size):
             block = slice(start, start + size)
             rows = X[block]
-            log_joint = np.empty((rows.shape[0], self._n_fitted), X.dtype)
-            log_density = np.empty(rows.shape[0], X.dtype)
+            dtype = self._output_dtype(X)
+            log_joint = np.empty((rows.shape[0], self._n_fitted), dtype)
+            log_density = np.empty(rows.shape[0], dtype)
             self._evaluate(rows, log_joint=log_joint, log_density=log_density)
             yield block, log_joint, log_density
 

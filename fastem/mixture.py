@@ -165,8 +165,12 @@ class BaseMixture(CallbackSupportMixin, BoundMixin, DensityMixin, BaseEstimator,
 
         Its ``evaluate(parameters, *, log_density, labels, responsibilities, log_joint)`` fills the
         arrays given: ``log_density`` (n_rows,), ``labels`` (n_rows,) of integers, and
-        ``responsibilities`` and ``log_joint`` (n_rows, n_components) in the rows' dtype.
+        ``responsibilities`` and ``log_joint`` (n_rows, n_components) of ``_output_dtype``.
         """
+
+    def _output_dtype(self, X: Any) -> np.dtype:
+        """The dtype of log-densities and responsibilities of these rows."""
+        return X.dtype
 
     @abstractmethod
     def _fitted_parameters(self) -> Any:
@@ -314,7 +318,7 @@ class BaseMixture(CallbackSupportMixin, BoundMixin, DensityMixin, BaseEstimator,
         self._make_pass(X, None).evaluate(self._fitted_parameters(), **outputs)
 
     def _log_density(self, X):
-        log_density = np.empty(X.shape[0], X.dtype)
+        log_density = np.empty(X.shape[0], self._output_dtype(X))
         self._evaluate(X, log_density=log_density)
         return log_density
 
@@ -347,7 +351,7 @@ class BaseMixture(CallbackSupportMixin, BoundMixin, DensityMixin, BaseEstimator,
             In the rows' dtype.
         """
         X = self._check_new(X)
-        responsibilities = np.empty((X.shape[0], self._n_fitted), X.dtype)
+        responsibilities = np.empty((X.shape[0], self._n_fitted), self._output_dtype(X))
         self._evaluate(X, responsibilities=responsibilities)
         return responsibilities
 
