@@ -1,0 +1,172 @@
+"""What the passes over dense and CSR rows share."""
+
+from typing import NamedTuple
+
+import numpy as np
+
+from fastem.kernels.arrays import read_only
+from fastem.kernels.bernoulli.driver import bernoulli_pass
+from fastem.kernels.bernoulli.tables import GROUP
+from fastem.kernels.parallel import run
+from fastem.kernels.simd import TILE
+
+# Chunks at most, and at least if their sums would take more than this share of the rows' memory.
+_MOST_CHUNKS, _FEWEST_CHUNKS, _TOTALS_SHARE = 64, 4, 1 / 4
+
+# A batch's values take up to so many bytes of a core's cache; fewer rows than this would not be
+# worth their tables.
+_BATCH_BYTES, _FEWEST_ROWS = 1 << 18, 1024
+
+
+class Parameters(NamedTuple):
+    """A mixture's parameters as log-probabilities, which may be -inf.
+
+    Parameters
+    ----------
+    log_weights : ndarray of shape (n_components,), float64
+    absent, present : ndarray of shape (n_components, n_features), float64
+        Of a feature being zero, and one.
+    """
+
+    log_weights: np.ndarray
+    absent: np.ndarray
+    present: np.ndarray
+
+    @classmethod
+    def of(cls, weights: np.ndarray, probabilities: np.ndarray) -> "Parameters":
+        """From the weights and the probabilities of ones."""
+        with np.errstate(divide="ignore"):
+            return cls(np.log(weights), np.log1p(-probabilities), np.log(probabilities))
+
+
+class BernoulliStatistics(NamedTuple):
+    """What the M-step needs of the rows; the statistics of two parts of the data add up.
+
+    Parameters
+    ----------
+    objective : float
+        Sum of ``w * log p(x)``, or of the greatest ``w * log(weight * density)`` for hard
+        assignments.
+    counts : ndarray of shape (n_components,)
+        Sums of ``w * gamma``, where ``gamma`` are the responsibilities.
+    sums : ndarray of shape (n_components, n_features)
+        Sums of ``w * gamma * x``.
+    """
+
+    objective: float
+    counts: np.ndarray
+    sums: np.ndarray
+
+
+def grouped(values: np.ndarray, width: int) -> np.ndarray:
+    """Values (n_components, n_features) as the kernels take them.
+
+    Groups of ``GROUP`` components, in each the features up to ``width``, in each a vector over the
+    group; zeros where there is no such component or feature.
+    """
+    n_components, n_features = values.shape
+    n_groups = -(-n_components // GROUP)
+    padded = np.zeros((n_groups * GROUP, width))
+    padded[:n_components, :n_features] = values
+    return np.ascontiguousarray(padded.reshape(n_groups, GROUP, width).swapaxes(1, 2)).ravel()
+
+
+class BernoulliPass:
+    """Passes over the rows of one part."""
+
+    # Set by the subclasses: slots for features in the sums, float64 values that the kernels need,
+    # and rows of a chunk below which there is nothing to gain.
+    _width: int
+    _scratch_size: int
+    _least_chunk: int
+
+    def __init__(self, rows, n_rows, n_features, sample_weight, n_components, nbytes):
+        self._rows = rows
+        self._n_rows = n_rows
+        self._n_features = n_features
+        self._n_components = n_components
+        self._n_groups = -(-n_components // GROUP)
+        self._weight = read_only(
+            np.empty(0) if sample_weight is None else np.asarray(sample_weight, np.float64)
+        )
+        total_bytes = 8 * GROUP * self._n_groups * self._width
+        most = int(np.clip(_TOTALS_SHARE * nbytes / total_bytes, _FEWEST_CHUNKS, _MOST_CHUNKS))
+        least = min(max(n_rows // 8, 512), self._least_chunk)
+        self._chunk_rows, self._n_chunks = _split(n_rows, max(-(-n_rows // most), least))
+        batch = max(_BATCH_BYTES // (8 * GROUP * self._n_groups), _FEWEST_ROWS)
+        self._batch_rows, _ = _split(self._chunk_rows, batch)
+
+    def step(self, parameters, hard=False):
+        """One E-step, and the statistics for the M-step.
+
+        Parameters
+        ----------
+        parameters : Parameters
+        hard : bool
+            Whether every row belongs to its most probable component alone.
+
+        Returns
+        -------
+        BernoulliStatistics
+        """
+        k = self._n_components
+        totals = np.empty((self._n_chunks, self._n_groups * self._width * GROUP))
+        counts, objective = np.empty((self._n_chunks, k)), np.empty(self._n_chunks)
+        self._run(parameters, hard, totals, counts, objective)
+        sums = totals.sum(axis=0).reshape(self._n_groups, self._width, GROUP)
+        sums = sums.swapaxes(1, 2).reshape(-1, self._width)[:k, : self._n_features]
+        return BernoulliStatistics(float(objective.sum()), counts.sum(axis=0), sums)
+
+    def evaluate(
+        self, parameters, *, log_density=None, labels=None, responsibilities=None, log_joint=None
+    ):
+        """Fill the given arrays, one value or one row of values for every row of the data.
+
+        Parameters
+        ----------
+        parameters : Parameters
+        log_density : ndarray of shape (n_rows,), float64
+        labels : ndarray of shape (n_rows,), int64
+            The most probable component.
+        responsibilities : ndarray of shape (n_rows, n_components), float64
+        log_joint : ndarray of shape (n_rows, n_components), float64
+            The logarithms of weight times density.
+        """
+        none = np.empty((0, 0))
+        outputs = (
+            np.empty(0) if log_density is None else log_density,
+            np.empty(0, np.int64) if labels is None else labels,
+            none if responsibilities is None else responsibilities,
+            none if log_joint is None else log_joint,
+        )
+        self._run(parameters, False, none, none, np.empty(0), *outputs)
+
+    def _run(self, parameters, hard, totals, counts, objective, *outputs):
+        run(
+            bernoulli_pass,
+            self._n_chunks,
+            self._n_chunks,
+            self._chunk_rows,
+            self._batch_rows,
+            self._scratch_size,
+            self._rows,
+            self._n_rows,
+            self._weight,
+            self._pack(parameters),
+            hard,
+            totals,
+            counts,
+            objective,
+            *(outputs or (np.empty(0), np.empty(0, np.int64), np.empty((0, 0)), np.empty((0, 0)))),
+        )
+
+    def _pack(self, parameters):
+        """The parameters as the kernels take them: a NamedTuple with ``log_weights``."""
+        raise NotImplementedError
+
+
+def _split(n_rows, size):
+    """Rows and number of chunks of about equal size, up to ``size`` rounded up to whole tiles."""
+    n_chunks = max(1, -(-n_rows // (-(-size // TILE) * TILE)))
+    rows = -(-n_rows // (n_chunks * TILE)) * TILE
+    return max(rows, TILE), max(1, -(-n_rows // max(rows, TILE)))

@@ -1,0 +1,114 @@
+"""Dense rows, packed into bits."""
+
+from typing import NamedTuple
+
+import numpy as np
+from numba import types
+
+from fastem.kernels.arrays import read_only
+from fastem.kernels.bernoulli.base import BernoulliPass, grouped
+from fastem.kernels.bernoulli.driver import accumulate_batch, log_density_batch
+from fastem.kernels.bernoulli.tables import (
+    GROUP,
+    HALVES,
+    TABLE,
+    clear_table,
+    fill_table,
+    fold_table,
+    look_up,
+    scatter,
+)
+from fastem.kernels.compiling import variant
+from fastem.kernels.simd import broadcast, store
+
+# Bytes of a row whose tables, 16 KiB each, are in a core's second-level cache at a time.
+_PLACES = 16
+
+
+class DenseParameters(NamedTuple):
+    """What the kernels need of the parameters; ``absent`` and ``present`` as ``grouped`` does."""
+
+    log_weights: np.ndarray
+    absent: np.ndarray
+    present: np.ndarray
+
+
+@variant(log_density_batch)
+def _log_density_batch(rows, parameters, first, n, batch_rows, scratch, joint):
+    if not isinstance(rows, types.Array):
+        return None
+
+    def implementation(rows, parameters, first, n, batch_rows, scratch, joint):
+        n_bytes = rows.shape[1]
+        n_groups = len(parameters.absent) // (n_bytes * 8 * GROUP)
+        zero = broadcast(0.0, GROUP)
+        for group in range(n_groups):
+            to = group * batch_rows * GROUP
+            for row in range(n):
+                store(zero, joint, to + row * GROUP)
+            for place in range(0, n_bytes, _PLACES):
+                count = min(_PLACES, n_bytes - place)
+                for i in range(count):
+                    feature = (group * n_bytes + place + i) * 8 * GROUP
+                    at = HALVES + i * TABLE
+                    fill_table(parameters.absent, parameters.present, feature, scratch, at)
+                for row in range(n):
+                    at = (first + row) * n_bytes + place
+                    look_up(rows, at, count, scratch, HALVES, joint, to + row * GROUP)
+
+    return implementation
+
+
+@variant(accumulate_batch)
+def _accumulate_batch(rows, parameters, first, n, batch_rows, scratch, shares, total):
+    if not isinstance(rows, types.Array):
+        return None
+
+    def implementation(rows, parameters, first, n, batch_rows, scratch, shares, total):
+        n_bytes = rows.shape[1]
+        n_groups = len(parameters.absent) // (n_bytes * 8 * GROUP)
+        for group in range(n_groups):
+            source = group * batch_rows * GROUP
+            for place in range(0, n_bytes, _PLACES):
+                count = min(_PLACES, n_bytes - place)
+                for i in range(count):
+                    clear_table(scratch, HALVES + i * TABLE)
+                for row in range(n):
+                    at = (first + row) * n_bytes + place
+                    scatter(rows, at, count, scratch, HALVES, shares, source + row * GROUP)
+                for i in range(count):
+                    feature = (group * n_bytes + place + i) * 8 * GROUP
+                    fold_table(scratch, HALVES + i * TABLE, total, feature)
+
+    return implementation
+
+
+class DensePass(BernoulliPass):
+    """Passes over packed rows.
+
+    Parameters
+    ----------
+    rows : ndarray of shape (n_rows, ceil(n_features / 8)), uint8
+        Feature 8 i + j is bit j, from the lowest, of byte i; the bits behind the last are zeros.
+    n_features : int
+    sample_weight : None or ndarray of shape (n_rows,), float64
+    n_components : int
+    """
+
+    _least_chunk = 4096
+
+    def __init__(self, rows, n_features, sample_weight, n_components):
+        self._width = rows.shape[1] * 8
+        self._scratch_size = HALVES + min(_PLACES, rows.shape[1]) * TABLE
+        super().__init__(
+            read_only(rows), len(rows), n_features, sample_weight, n_components, rows.nbytes
+        )
+
+    def _pack(self, parameters):
+        absent, present = (
+            grouped(values, self._width) for values in (parameters.absent, parameters.present)
+        )
+        return DenseParameters(np.array(parameters.log_weights), absent, present)
+
+    def take(self, indices):
+        return self._rows[indices]

@@ -1,0 +1,169 @@
+"""One pass of a Bernoulli mixture over the rows, dense or CSR.
+
+A batch of rows gets its log-densities, these are normalised to responsibilities tile by tile, and
+the batch's contributions to the statistics are added while all of this is in the cache. Nothing of
+(rows, components) is kept but what the caller asks for.
+
+What depends on the kind of rows are the placeholders below; ``dense.py`` and ``sparse.py`` register
+theirs by ``compiling.variant``. Components are taken in *groups* of ``GROUP``: the values of a
+batch are at ``values[(group * batch_rows + row) * GROUP:]``, one vector over the group.
+"""
+
+import numpy as np
+
+from fastem.kernels.bernoulli.tables import GROUP, transpose_group
+from fastem.kernels.compiling import inline, kernel
+from fastem.kernels.parallel import next_chunk
+from fastem.kernels.responsibilities import normalize_tile
+from fastem.kernels.simd import TILE, broadcast, load, store
+from fastem.kernels.tiles import aligned_empty_like
+
+
+def log_density_batch(rows, parameters, first, n, batch_rows, scratch, joint):
+    """Write the log-densities of the components for rows ``first`` to ``first + n``."""
+    raise NotImplementedError("for kernels only")
+
+
+def accumulate_batch(rows, parameters, first, n, batch_rows, scratch, shares, total):
+    """Add the rows' shares, wherever a feature is one, to the features' sums ``total``.
+
+    ``total[(group * width + feature) * GROUP:]`` is a vector over the group.
+    """
+    raise NotImplementedError("for kernels only")
+
+
+@inline
+def _to_tile(batch, row, batch_rows, n_groups, tile):
+    for group in range(n_groups):
+        for lane in range(0, TILE, GROUP):
+            at = (group * batch_rows + row + lane) * GROUP
+            transpose_group(batch, at, GROUP, tile, group * GROUP * TILE + lane, TILE)
+
+
+@inline
+def _from_tile(tile, row, batch_rows, n_groups, batch):
+    for group in range(n_groups):
+        for lane in range(0, TILE, GROUP):
+            at = (group * batch_rows + row + lane) * GROUP
+            transpose_group(tile, group * GROUP * TILE + lane, TILE, batch, at, GROUP)
+
+
+@inline
+def _add_log_weights(log_weights, tile):
+    for j in range(len(log_weights)):
+        value = broadcast(log_weights[j], GROUP)
+        for lane in range(0, TILE, GROUP):
+            store(load(tile, j * TILE + lane, GROUP) + value, tile, j * TILE + lane)
+
+
+@inline
+def _load_weights(weight, first, n, weights):
+    """The lanes' weights; those behind the last row have none."""
+    for lane in range(TILE):
+        weights[lane] = 1.0
+    if len(weight) > 0:
+        for lane in range(n):
+            weights[lane] = weight[first + lane]
+    for lane in range(n, TILE):
+        weights[lane] = 0.0
+
+
+@inline
+def _write_labels(tile, n_components, first, n, labels):
+    for lane in range(n):
+        best = 0
+        for j in range(1, n_components):
+            if tile[j * TILE + lane] > tile[best * TILE + lane]:
+                best = j
+        labels[first + lane] = best
+
+
+@inline
+def _write_rows(tile, n_components, first, n, output):
+    for lane in range(n):
+        for j in range(n_components):
+            output[first + lane, j] = tile[j * TILE + lane]
+
+
+@inline
+def _add_counts(tile, n_components, lane_counts):
+    for j in range(n_components):
+        total = load(lane_counts, j * GROUP, GROUP)
+        for lane in range(0, TILE, GROUP):
+            total = total + load(tile, j * TILE + lane, GROUP)
+        store(total, lane_counts, j * GROUP)
+
+
+@kernel
+def bernoulli_pass(
+    tickets,
+    n_chunks,
+    chunk_rows,
+    batch_rows,
+    scratch_size,
+    rows,
+    n_rows,
+    weight,
+    parameters,
+    hard,
+    totals,
+    counts,
+    objective,
+    log_density,
+    labels,
+    responsibilities,
+    log_joint,
+):
+    """Statistics of each chunk, unless ``totals`` is empty, and the outputs that aren't."""
+    log_weights = parameters.log_weights
+    n_components = len(log_weights)
+    n_groups = (n_components + GROUP - 1) // GROUP
+    scratch = aligned_empty_like(scratch_size, log_weights)
+    batch = aligned_empty_like(n_groups * batch_rows * GROUP, log_weights)
+    tile = aligned_empty_like(n_groups * GROUP * TILE, log_weights)
+    weights = aligned_empty_like(TILE, log_weights)
+    density = aligned_empty_like(TILE, log_weights)
+    lane_counts = aligned_empty_like(n_components * GROUP, log_weights)
+    # Lanes behind the last row are computed too: no garbage.
+    batch[:] = 0.0
+    while True:
+        chunk = next_chunk(tickets)
+        if chunk >= n_chunks:
+            return
+        lane_counts[:] = 0.0
+        log_likelihood = 0.0
+        if len(totals) > 0:
+            total = totals[chunk]
+            total[:] = 0.0
+        stop = min((chunk + 1) * chunk_rows, n_rows)
+        for first in range(chunk * chunk_rows, stop, batch_rows):
+            n = min(batch_rows, stop - first)
+            log_density_batch(rows, parameters, first, n, batch_rows, scratch, batch)
+            for row in range(0, n, TILE):
+                inside = min(TILE, n - row)
+                _to_tile(batch, row, batch_rows, n_groups, tile)
+                _add_log_weights(log_weights, tile)
+                _load_weights(weight, first + row, inside, weights)
+                if len(labels) > 0:
+                    _write_labels(tile, n_components, first + row, inside, labels)
+                if len(log_joint) > 0:
+                    _write_rows(tile, n_components, first + row, inside, log_joint)
+                normalize_tile(tile, n_components, weights, hard, density)
+                if len(log_density) > 0:
+                    for lane in range(inside):
+                        log_density[first + row + lane] = density[lane]
+                if len(responsibilities) > 0:
+                    _write_rows(tile, n_components, first + row, inside, responsibilities)
+                for lane in range(inside):
+                    if weights[lane] > 0:  # no weight, no matter even if impossible
+                        log_likelihood += weights[lane] * density[lane]
+                _add_counts(tile, n_components, lane_counts)
+                _from_tile(tile, row, batch_rows, n_groups, batch)
+            if len(totals) > 0:
+                accumulate_batch(rows, parameters, first, n, batch_rows, scratch, batch, total)
+        if len(totals) > 0:
+            objective[chunk] = log_likelihood
+            for j in range(n_components):
+                counts[chunk, j] = 0.0
+                for i in range(GROUP):
+                    counts[chunk, j] += lane_counts[j * GROUP + i]

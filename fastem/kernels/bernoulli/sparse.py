@@ -1,0 +1,136 @@
+"""CSR rows: a row costs its ones times the components.
+
+The log-density is that of a row of zeros, plus the log-odds of the row's ones. A feature that a
+component always has (probability 1) has neither; the row then must have all such features, which
+are counted.
+"""
+
+from typing import NamedTuple
+
+import numpy as np
+from numba import types
+
+from fastem.kernels.arrays import read_only
+from fastem.kernels.bernoulli.base import BernoulliPass, grouped
+from fastem.kernels.bernoulli.driver import accumulate_batch, log_density_batch
+from fastem.kernels.bernoulli.tables import GROUP
+from fastem.kernels.compiling import variant
+from fastem.kernels.simd import broadcast, load, store, where
+
+
+class SparseParameters(NamedTuple):
+    """What the kernels need of the parameters.
+
+    Parameters
+    ----------
+    log_weights : ndarray of shape (n_components,)
+    zeros : ndarray
+        Log-densities of a row of zeros but for the features that are certain, grouped.
+    odds : ndarray
+        The log-odds as ``grouped`` lays them out; the log-probability of a certain feature.
+    certain : ndarray
+        1 where a feature is certain, like ``odds``; empty if none is.
+    n_certain : ndarray
+        Their numbers, like ``zeros``.
+    """
+
+    log_weights: np.ndarray
+    zeros: np.ndarray
+    odds: np.ndarray
+    certain: np.ndarray
+    n_certain: np.ndarray
+
+
+@variant(log_density_batch)
+def _log_density_batch(rows, parameters, first, n, batch_rows, scratch, joint):
+    if not isinstance(rows, types.BaseTuple):
+        return None
+
+    def implementation(rows, parameters, first, n, batch_rows, scratch, joint):
+        indices, indptr = rows
+        n_groups = len(parameters.zeros) // GROUP
+        width = len(parameters.odds) // len(parameters.zeros)
+        none, impossible = broadcast(0.0, GROUP), broadcast(-np.inf, GROUP)
+        for group in range(n_groups):
+            zeros = load(parameters.zeros, group * GROUP, GROUP)
+            missing = load(parameters.n_certain, group * GROUP, GROUP)
+            base = group * width
+            for row in range(n):
+                to = (group * batch_rows + row) * GROUP
+                total = zeros
+                for i in range(indptr[first + row], indptr[first + row + 1]):
+                    total = total + load(parameters.odds, (base + indices[i]) * GROUP, GROUP)
+                if len(parameters.certain) > 0:
+                    absent = missing
+                    for i in range(indptr[first + row], indptr[first + row + 1]):
+                        at = (base + indices[i]) * GROUP
+                        absent = absent - load(parameters.certain, at, GROUP)
+                    total = where(none < absent, impossible, total)
+                store(total, joint, to)
+
+    return implementation
+
+
+@variant(accumulate_batch)
+def _accumulate_batch(rows, parameters, first, n, batch_rows, scratch, shares, total):
+    if not isinstance(rows, types.BaseTuple):
+        return None
+
+    def implementation(rows, parameters, first, n, batch_rows, scratch, shares, total):
+        indices, indptr = rows
+        n_groups = len(parameters.zeros) // GROUP
+        width = len(parameters.odds) // len(parameters.zeros)
+        for group in range(n_groups):
+            base = group * width
+            for row in range(n):
+                share = load(shares, (group * batch_rows + row) * GROUP, GROUP)
+                for i in range(indptr[first + row], indptr[first + row + 1]):
+                    at = (base + indices[i]) * GROUP
+                    store(load(total, at, GROUP) + share, total, at)
+
+    return implementation
+
+
+class SparsePass(BernoulliPass):
+    """Passes over the ones of CSR rows.
+
+    Parameters
+    ----------
+    rows : tuple of (indices, indptr)
+        As in a CSR matrix; all values that are stored are ones, and none is stored twice.
+    n_features : int
+    sample_weight : None or ndarray of shape (n_rows,), float64
+    n_components : int
+    """
+
+    _least_chunk = 512
+    _scratch_size = 0
+
+    def __init__(self, rows, n_features, sample_weight, n_components):
+        indices, indptr = rows
+        self._width = n_features
+        rows = (
+            read_only(indices.astype(np.int32, copy=False)),
+            read_only(indptr.astype(np.int64, copy=False)),
+        )
+        super().__init__(
+            rows, len(indptr) - 1, n_features, sample_weight, n_components, indices.nbytes
+        )
+
+    def _pack(self, parameters):
+        absent, present = parameters.absent, parameters.present
+        certain = absent == -np.inf
+        odds = present - np.where(certain, 0.0, absent)
+        zeros = np.where(certain, 0.0, absent).sum(axis=1, keepdims=True)
+        n_certain = certain.sum(axis=1, keepdims=True)
+        certain = grouped(certain, self._width) if certain.any() else np.empty(0)
+        return SparseParameters(
+            np.array(parameters.log_weights),
+            grouped(zeros, 1),
+            grouped(odds, self._width),
+            certain,
+            grouped(n_certain, 1),
+        )
+
+    def take(self, indices):
+        return None
