@@ -14,6 +14,7 @@ from fastem.gaussian.starts import Starts
 from fastem.kernels.gaussian import PASSES
 from fastem.kernels.gaussian import Parameters as KernelParameters
 from fastem.mixture import BaseMixture, MixtureModel, check_mixing_weights
+from fastem.squarem import SquaremMixin
 from fastem.validation import check_shape
 
 # Keeps the counts of empty components from zero; a multiple of the rows' mean weight.
@@ -135,6 +136,42 @@ class GaussianModel(MixtureModel):
         return self.covariances.estimate(counts, sums, scatter, delta, divisors, self.reg_covar)
 
 
+class AcceleratedGaussianModel(SquaremMixin, GaussianModel):
+    """The same with extrapolated steps.
+
+    Coordinates don't depend on the data's location and scale: logarithms of the weights, means in
+    standard deviations, logarithms of standard deviations.
+    """
+
+    def coordinates(self, parameters, base):
+        weighted = base.weights * parameters.weights > 0.0
+        log_weights = np.zeros(len(weighted))
+        log_weights[weighted] = np.log(parameters.weights[weighted] / base.weights[weighted])
+        means = self.covariances.whiten(parameters.means - base.means, base.precisions_cholesky)
+        spreads = self.covariances.relative(parameters.covariances, base.precisions_cholesky)
+        return np.concatenate([log_weights, means.ravel(), np.ravel(spreads)])
+
+    def at(self, coordinates, base):
+        sizes = base.weights.size, base.means.size
+        log_weights, means, spreads = np.split(coordinates, np.cumsum(sizes))
+        factors = base.precisions_cholesky
+        try:
+            with np.errstate(over="raise", invalid="raise"):
+                weights = base.weights * np.exp(log_weights)
+                weights /= weights.sum()
+                means = self.covariances.unwhiten(means.reshape(base.means.shape), factors)
+                spreads = spreads.reshape(np.shape(factors))
+                covariances = self.covariances.absolute(spreads, factors)
+                # A step never ends where there is less variance than this.
+                self.covariances.factor(
+                    self.covariances.regularized(np.array(covariances), -0.99 * self.reg_covar)
+                )
+                factors = self.covariances.factor(covariances)
+        except (FloatingPointError, CollapsedError):
+            return None
+        return Parameters(weights, base.means + means, covariances, factors)
+
+
 class GaussianMixture(BaseMixture):
     """Gaussian mixture, as :class:`sklearn.mixture.GaussianMixture`.
 
@@ -204,6 +241,11 @@ class GaussianMixture(BaseMixture):
     assignment : {'soft', 'hard'}, default='soft'
         ``'hard'`` makes each row count for its most probable component only (classification EM);
         the objective is then the log-likelihood of rows and these components together.
+
+    accelerate : {'squarem'} or None, default=None
+        ``'squarem'`` extrapolates from pairs of EM steps and takes an extrapolation back if it
+        lowers the objective: fewer iterations where components overlap (Varadhan and Roland,
+        Scandinavian Journal of Statistics 35, 2008).
 
     Attributes
     ----------
@@ -276,6 +318,7 @@ class GaussianMixture(BaseMixture):
         "weights_init": ["array-like", None],
         "means_init": ["array-like", None],
         "precisions_init": ["array-like", Real, None],
+        "accelerate": [StrOptions({"squarem"}), None],
     }
     _fixable = ("weights", "means", "covariances")
 
@@ -298,6 +341,7 @@ class GaussianMixture(BaseMixture):
         verbose_interval: int = 10,
         fixed: Collection[str] = (),
         assignment: str = "soft",
+        accelerate: str | None = None,
     ):
         self.n_components = n_components
         self.covariance_type = covariance_type
@@ -315,6 +359,7 @@ class GaussianMixture(BaseMixture):
         self.verbose_interval = verbose_interval
         self.fixed = fixed
         self.assignment = assignment
+        self.accelerate = accelerate
 
     @classmethod
     def from_parameters(
@@ -384,7 +429,8 @@ class GaussianMixture(BaseMixture):
             parameters = self._parameters()
             check_shape(parameters.means, (self.n_components, X.shape[1]), "means")
             options["resumed"] = parameters, self.lower_bound_
-        return GaussianModel(
+        model = GaussianModel if self.accelerate is None else AcceleratedGaussianModel
+        return model(
             make_pass,
             starts=Starts(make_pass, self.n_components, self._covariances),
             init_params=self.init_params,

@@ -187,6 +187,18 @@ class Covariances:
         """``delta @ P``, row j with component j's."""
         raise NotImplementedError
 
+    def unwhiten(self, coordinates: np.ndarray, precisions_cholesky: np.ndarray) -> np.ndarray:
+        """The inverse of :meth:`whiten`."""
+        raise NotImplementedError
+
+    def relative(self, covariances: np.ndarray, precisions_cholesky: np.ndarray) -> np.ndarray:
+        """Coordinates of covariances: numbers without bounds, zero for those of the factors."""
+        raise NotImplementedError
+
+    def absolute(self, coordinates: np.ndarray, precisions_cholesky: np.ndarray) -> np.ndarray:
+        """The inverse of :meth:`relative`."""
+        raise NotImplementedError
+
     def sample(
         self,
         mean: np.ndarray,
@@ -248,6 +260,26 @@ class Matrices(Covariances):
         if self.tied:
             return delta @ precisions_cholesky
         return (delta[:, np.newaxis] @ precisions_cholesky)[:, 0]
+
+    def unwhiten(self, coordinates, precisions_cholesky):
+        transposed = precisions_cholesky.swapaxes(-1, -2)
+        if self.tied:
+            return np.linalg.solve(transposed, coordinates.T).T
+        return np.linalg.solve(transposed, coordinates[:, :, np.newaxis])[:, :, 0]
+
+    def relative(self, covariances, precisions_cholesky):
+        whitened = precisions_cholesky.swapaxes(-1, -2) @ covariances @ precisions_cholesky
+        coordinates = self.cholesky(whitened)
+        diagonal = np.einsum("...ii->...i", coordinates)
+        np.log(diagonal, out=diagonal)
+        return coordinates
+
+    def absolute(self, coordinates, precisions_cholesky):
+        roots = np.array(coordinates)
+        diagonal = np.einsum("...ii->...i", roots)
+        np.exp(diagonal, out=diagonal)
+        roots = np.linalg.solve(precisions_cholesky.swapaxes(-1, -2), roots)
+        return roots @ roots.swapaxes(-1, -2)
 
     def sample(self, mean, covariance, size, random_state):
         return random_state.multivariate_normal(mean, covariance, size)
@@ -345,6 +377,15 @@ class Variances(Covariances):
     def whiten(self, delta, precisions_cholesky):
         per_row = self.isotropic and not self.tied
         return delta * (precisions_cholesky[:, np.newaxis] if per_row else precisions_cholesky)
+
+    def unwhiten(self, coordinates, precisions_cholesky):
+        return self.whiten(coordinates, 1.0 / precisions_cholesky)
+
+    def relative(self, covariances, precisions_cholesky):
+        return 0.5 * np.log(covariances) + np.log(precisions_cholesky)
+
+    def absolute(self, coordinates, precisions_cholesky):
+        return np.exp(2.0 * (coordinates - np.log(precisions_cholesky)))
 
     def sample(self, mean, covariance, size, random_state):
         return mean + random_state.standard_normal(size=(size, len(mean))) * np.sqrt(covariance)
