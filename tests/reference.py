@@ -1,6 +1,8 @@
 """Naive NumPy twins of what fastem does fast: short enough to be checked by reading."""
 
 import numpy as np
+from scipy.special import logsumexp
+from scipy.stats import multivariate_normal
 
 
 def squared_distances(X, centers):
@@ -62,3 +64,71 @@ def cluster_statistics(X, sample_weight, labels, n_clusters):
     """Every cluster's sum of ``w * x`` and of ``w``."""
     own = (labels[:, np.newaxis] == np.arange(n_clusters)) * sample_weight[:, np.newaxis]
     return own.T @ X, own.sum(axis=0)
+
+
+COVARIANCE_TYPES = ("full", "tied", "diag", "spherical", "tied_diag", "tied_spherical")
+
+
+def covariance_matrices(covariances, covariance_type, n_components, n_features):
+    """Covariances of any type as a matrix for each component."""
+    covariances, identity = np.asarray(covariances, float), np.eye(n_features)
+    if covariance_type == "diag":
+        covariances = covariances[:, :, np.newaxis] * identity
+    elif covariance_type == "spherical":
+        covariances = covariances[:, np.newaxis, np.newaxis] * identity
+    elif covariance_type in ("tied_diag", "tied_spherical"):
+        covariances = covariances * identity
+    return np.broadcast_to(covariances, (n_components, n_features, n_features))
+
+
+def gaussian_log_joint(X, weights, means, covariances):
+    """``log(weight * density)`` of each row and component; covariances are matrices."""
+    return np.stack(
+        [
+            np.log(weight) + multivariate_normal(mean, covariance).logpdf(X).reshape(len(X))
+            for weight, mean, covariance in zip(weights, means, covariances, strict=True)
+        ],
+        axis=1,
+    )
+
+
+def gaussian_m_step(X, responsibilities, covariance_type, reg_covar=0.0):
+    """Weights, means and covariances; of weighted rows the responsibilities are multiplied."""
+    X = np.asarray(X, float)
+    n_features = X.shape[1]
+    counts = responsibilities.sum(axis=0)
+    means = responsibilities.T @ X / counts[:, np.newaxis]
+    differences = X[:, np.newaxis] - means
+    scatter = np.einsum("nk,nki,nkj->kij", responsibilities, differences, differences)
+    if covariance_type.startswith("tied"):
+        covariances = scatter.sum(axis=0) / counts.sum()
+    else:
+        covariances = scatter / counts[:, np.newaxis, np.newaxis]
+    covariances = covariances + reg_covar * np.eye(n_features)
+    if covariance_type.endswith("diag"):
+        covariances = np.einsum("...ii->...i", covariances)
+    elif covariance_type.endswith("spherical"):
+        covariances = np.einsum("...ii", covariances) / n_features
+    return counts / counts.sum(), means, covariances
+
+
+def gaussian_em(
+    X, parameters, covariance_type, n_iter, sample_weight=None, reg_covar=0.0, hard=False
+):
+    """EM from weights, means and covariances: these afterwards, and the history."""
+    w = np.ones(len(X)) if sample_weight is None else np.asarray(sample_weight, float)
+    history = []
+    for _ in range(n_iter):
+        weights, means, covariances = parameters
+        matrices = covariance_matrices(covariances, covariance_type, *means.shape)
+        log_joint = gaussian_log_joint(X, weights, means, matrices)
+        if hard:
+            log_density = log_joint.max(axis=1)
+            responsibilities = np.eye(len(weights))[log_joint.argmax(axis=1)]
+        else:
+            log_density = logsumexp(log_joint, axis=1)
+            responsibilities = np.exp(log_joint - log_density[:, np.newaxis])
+        history.append(w @ log_density / w.sum())
+        responsibilities *= w[:, np.newaxis]
+        parameters = gaussian_m_step(X, responsibilities, covariance_type, reg_covar)
+    return parameters, history
