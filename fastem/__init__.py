@@ -8,17 +8,19 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from fastem.bernoulli_mixture import BernoulliMixture
     from fastem.gaussian_mixture import GaussianMixture
     from fastem.kmeans import KMeans, kmeans_plusplus
 
 _HOMES = {
+    "BernoulliMixture": "fastem.bernoulli_mixture",
     "GaussianMixture": "fastem.gaussian_mixture",
     "KMeans": "fastem.kmeans",
     "kmeans_plusplus": "fastem.kmeans",
 }
 _MODULES = ("em", "kernels", "rows")
 
-__all__ = ["GaussianMixture", "KMeans", "kmeans_plusplus"]
+__all__ = ["BernoulliMixture", "GaussianMixture", "KMeans", "kmeans_plusplus"]
 
 
 def __getattr__(name: str) -> Any:

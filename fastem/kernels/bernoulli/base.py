@@ -72,7 +72,13 @@ def grouped(values: np.ndarray, width: int) -> np.ndarray:
 
 
 class BernoulliPass:
-    """Passes over the rows of one part."""
+    """Passes over the rows of one part.
+
+    Attributes
+    ----------
+    rows : ndarray or tuple
+        The rows as the subclass takes them.
+    """
 
     # Set by the subclasses: slots for features in the sums, float64 values that the kernels need,
     # and rows of a chunk below which there is nothing to gain.
@@ -81,7 +87,7 @@ class BernoulliPass:
     _least_chunk: int
 
     def __init__(self, rows, n_rows, n_features, sample_weight, n_components, nbytes):
-        self._rows = rows
+        self.rows = rows
         self._n_rows = n_rows
         self._n_features = n_features
         self._n_components = n_components
@@ -149,7 +155,7 @@ class BernoulliPass:
             self._chunk_rows,
             self._batch_rows,
             self._scratch_size,
-            self._rows,
+            self.rows,
             self._n_rows,
             self._weight,
             self._pack(parameters),

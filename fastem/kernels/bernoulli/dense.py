@@ -109,6 +109,3 @@ class DensePass(BernoulliPass):
             grouped(values, self._width) for values in (parameters.absent, parameters.present)
         )
         return DenseParameters(np.array(parameters.log_weights), absent, present)
-
-    def take(self, indices):
-        return self._rows[indices]

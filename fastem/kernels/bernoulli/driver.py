@@ -9,8 +9,6 @@ theirs by ``compiling.variant``. Components are taken in *groups* of ``GROUP``: 
 batch are at ``values[(group * batch_rows + row) * GROUP:]``, one vector over the group.
 """
 
-import numpy as np
-
 from fastem.kernels.bernoulli.tables import GROUP, transpose_group
 from fastem.kernels.compiling import inline, kernel
 from fastem.kernels.parallel import next_chunk

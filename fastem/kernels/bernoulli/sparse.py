@@ -131,6 +131,3 @@ class SparsePass(BernoulliPass):
             certain,
             grouped(n_certain, 1),
         )
-
-    def take(self, indices):
-        return None
