@@ -59,17 +59,16 @@ class BoundMixin:
         Returns
         -------
         kl : float
-            In nats.
+            In nats. Rows that are impossible under all components have no posterior and do not
+            count.
         """
         X = self._check_new(X)
         q = self._check_responsibilities(responsibilities, X)
-        total = sum(
-            float_sum(
-                xlogy(q[block], q[block])
-                - _expected(q[block], log_joint - log_density[:, np.newaxis])
-            )
-            for block, log_joint, log_density in self._blocks(X)
-        )
+        total = 0.0
+        for block, log_joint, log_density in self._blocks(X):
+            given = _log_posterior(log_joint, log_density)
+            terms = xlogy(q[block], q[block]) - _expected(q[block], given)
+            total += float_sum(terms[log_density > -np.inf])
         return max(total, 0.0)
 
     def complete_log_likelihood(self, X: Any, labels: Any) -> float:
@@ -115,7 +114,7 @@ class BoundMixin:
             q = self._check_responsibilities(responsibilities, X)
         total = 0.0
         for block, log_joint, log_density in self._blocks(X):
-            given = np.exp(log_joint - log_density[:, np.newaxis]) if q is None else q[block]
+            given = np.exp(_log_posterior(log_joint, log_density)) if q is None else q[block]
             total += float_sum(_expected(given, log_joint))
         return total
 
@@ -165,3 +164,11 @@ def float_sum(values: np.ndarray) -> float:
 def _expected(q, values):
     """``q * values``, where nothing is expected of a value without probability."""
     return np.multiply(q, values, out=np.zeros(values.shape), where=q > 0)
+
+
+def _log_posterior(log_joint, log_density):
+    """The logarithms of the responsibilities; zeros in rows that no component explains."""
+    impossible = log_density == -np.inf
+    log_posterior = log_joint - np.where(impossible, 0.0, log_density)[:, np.newaxis]
+    log_posterior[impossible] = 0.0
+    return log_posterior
