@@ -1,0 +1,249 @@
+"""One covariance for all components: unrestricted, diagonal, or a multiple of the identity.
+
+What a row's log-densities have in common then is a quadratic form, which no responsibility depends
+on. Its sum over the rows follows from the *total* scatter, that of all rows as one component, and
+so does the scatter within the components; the total is computed once.
+"""
+
+from typing import NamedTuple
+
+import numpy as np
+
+from fastem.kernels.gaussian.base import GaussianStatistics
+from fastem.kernels.gaussian.diag import DiagPass
+from fastem.kernels.gaussian.full import FullPass
+from fastem.kernels.gaussian.linear import FEATURES, WHITENED, LinearPass
+from fastem.kernels.gaussian.spherical import SphericalPass
+from fastem.kernels.moments import dense_moments
+
+# Above this, float32 and float64 lose too many digits when they whiten rows by one matrix.
+_REACH = {np.dtype(np.float32): 200.0, np.dtype(np.float64): 1e6}
+
+
+class _Total(NamedTuple):
+    """All rows' weight and scatter, in the type's shape, about an origin.
+
+    ``spread`` are the features' root mean squares from there.
+    """
+
+    origin: np.ndarray
+    weight: float
+    scatter: np.ndarray
+    spread: np.ndarray
+
+
+class _OneCovariance(LinearPass):
+    """What the three types share."""
+
+    #: The class that measures the total.
+    _measure = DiagPass
+
+    def __init__(self, X, sample_weight, n_components):
+        super().__init__(X, sample_weight, n_components)
+        self._known_total = None
+        # Whether the total is so much larger than what is within the components that their
+        # difference has too few digits.
+        self._far = False
+
+    def _total(self):
+        if self._known_total is None:
+            self._known_total = self._measured()
+        return self._known_total
+
+    def _measured(self):
+        X, dtype = self._rows, self._rows.dtype
+        sample_weight = self._weight if len(self._weight) else None
+        labels = np.zeros(len(X), np.int32)
+        origin = dense_moments(X).mean.astype(dtype).astype(np.float64)
+        if sample_weight is not None:
+            whole = DiagPass(X, sample_weight, 1).from_labels(labels, origin[np.newaxis])
+            if whole.counts[0] > 0:
+                origin += whole.sums[0] / whole.counts[0]
+                origin = origin.astype(dtype).astype(np.float64)
+        whole = self._measure(X, sample_weight, 1).from_labels(labels, origin[np.newaxis])
+        weight, scatter = float(whole.counts[0]), whole.scatter[0]
+        squares = scatter if scatter.ndim == 1 else np.diagonal(scatter)
+        spread = np.sqrt(squares / weight)
+        return _Total(origin, weight, self._shaped(scatter), spread)
+
+    def _origin(self, parameters):
+        return self._total().origin
+
+    def _linear(self, parameters, origin):
+        return None if self._far else self._discriminants(parameters, origin)
+
+    def _from_terms(self, parameters, packed, objective, counts, sums, means):
+        sums = sums[0]
+        differences = sums - counts[:, np.newaxis] * means
+        scatter = self._within(counts, sums, differences, means)
+        if scatter is None:
+            self._far = True
+            return None
+        if packed.form == FEATURES:
+            objective -= 0.5 * self._sum_of_norms(parameters.precisions_cholesky)
+        return GaussianStatistics(objective, counts, differences, scatter)
+
+    def _within(self, counts, sums, differences, means):
+        """The scatter about the means, or None if it would have too few digits."""
+        total = self._total()
+        if abs(counts.sum() - total.weight) > 1e-5 * total.weight:
+            return None  # some rows belong to no component
+        scatter = total.scatter - self._between(means, sums + differences)
+        lost = total.scatter > self._limits.square * scatter
+        if (np.diagonal(lost) if np.ndim(lost) == 2 else lost).any():
+            return None
+        return scatter
+
+    def _shaped(self, scatter):
+        """A scatter in the type's shape."""
+        return scatter
+
+    def _discriminants(self, parameters, origin):
+        """The parameters packed for log-densities up to what they have in common, or None."""
+        raise NotImplementedError
+
+    def _between(self, means, sums):
+        """The symmetric part of ``means.T @ sums``, in the type's shape."""
+        raise NotImplementedError
+
+    def _sum_of_norms(self, precisions_cholesky):
+        """The sum of the whitened rows' squared norms."""
+        raise NotImplementedError
+
+
+class _OneVariance(_OneCovariance):
+    """The types without correlations."""
+
+    def _discriminants(self, parameters, origin):
+        scales = self._scales(parameters.precisions_cholesky)
+        means = parameters.means - origin
+        reach = np.maximum(np.abs(means).max(axis=0), self._total().spread)
+        near = ((reach * scales[0]) ** 2).max() <= self._limits.square
+        if not (near and self._in_range(scales)):
+            return None
+        constants = self._constants(parameters, scales) - 0.5 * ((means * scales) ** 2).sum(axis=1)
+        return self._packed(FEATURES, origin, means * scales**2, constants)
+
+    def _between(self, means, sums):
+        return self._shaped((means * sums).sum(axis=0))
+
+    def _sum_of_norms(self, precisions_cholesky):
+        return float((self._total().scatter * precisions_cholesky**2).sum())
+
+
+class TiedDiagPass(_OneVariance, DiagPass):
+    """Passes with "tied_diag" covariances."""
+
+    def _sum_up(self, scatter):
+        return scatter.sum(axis=0)
+
+    def _linear_to_evaluate(self, parameters):
+        return DiagPass._linear(self, parameters, LinearPass._origin(self, parameters))
+
+
+class TiedSphericalPass(_OneVariance, SphericalPass):
+    """Passes with "tied_spherical" covariances."""
+
+    def _sum_up(self, scatter):
+        return scatter.sum()
+
+    def _shaped(self, scatter):
+        return scatter.sum()
+
+    def _linear_to_evaluate(self, parameters):
+        return SphericalPass._linear(self, parameters, LinearPass._origin(self, parameters))
+
+
+class TiedPass(_OneCovariance):
+    """Passes with "tied" covariances.
+
+    Where the means are too far apart, it is a pass with "full" covariances that are all the same.
+    """
+
+    _measure = FullPass
+
+    def __init__(self, X, sample_weight, n_components):
+        super().__init__(X, sample_weight, n_components)
+        self._known_full = None
+
+    def from_labels(self, labels, centers):
+        sums = super().from_labels(labels, centers)
+        means = centers - self._total().origin
+        from_origin = sums.sums + sums.counts[:, np.newaxis] * means
+        scatter = self._within(sums.counts, from_origin, sums.sums, means)
+        if scatter is None:
+            return self._tied(self._full().from_labels(labels, centers))
+        return sums._replace(scatter=scatter)
+
+    def _sum_up(self, scatter):
+        return scatter.sum(axis=0)
+
+    def _full(self):
+        if self._known_full is None:
+            sample_weight = self._weight if len(self._weight) else None
+            self._known_full = FullPass(self._rows, sample_weight, self._n_components)
+        return self._known_full
+
+    def _repeated(self, parameters):
+        factor = parameters.precisions_cholesky
+        return parameters._replace(
+            precisions_cholesky=np.broadcast_to(factor, (self._n_components, *factor.shape))
+        )
+
+    def _tied(self, statistics):
+        return statistics._replace(scatter=statistics.scatter.sum(axis=0))
+
+    def _exact_step(self, parameters, centers, hard, skip):
+        return self._tied(self._full().step(self._repeated(parameters), centers, hard, skip))
+
+    def _exact_evaluate(self, parameters, **outputs):
+        self._full().evaluate(self._repeated(parameters), **outputs)
+
+    def _discriminants(self, parameters, origin):
+        means = parameters.means - origin
+        spread = np.maximum(np.abs(means).max(axis=0), self._total().spread)
+        whitened = means @ parameters.precisions_cholesky
+        coefficients = whitened @ parameters.precisions_cholesky.T
+        # Bounds on what is added up for a whitened feature, and for a log-density.
+        reach = (spread @ np.abs(parameters.precisions_cholesky)).max()
+        size = (np.abs(coefficients) @ spread).max()
+        norm = self._limits.norm * means.shape[1]
+        if reach**2 <= self._limits.square and size <= norm:
+            constants = self._tied_constants(parameters, whitened)
+            return self._packed(FEATURES, origin, coefficients, constants)
+        return self._whitened(parameters, origin, whitened, reach)
+
+    def _whitened(self, parameters, origin, whitened, reach):
+        norms = (whitened**2).sum(axis=1)
+        near = norms.max() <= self._limits.norm * whitened.shape[1]
+        if not (near and reach <= _REACH[self._rows.dtype]):
+            return None
+        halves = np.full((len(whitened), 1), -0.5)
+        return self._packed(
+            WHITENED,
+            origin,
+            np.hstack([whitened, halves]),
+            self._tied_constants(parameters, whitened),
+            whitening=parameters.precisions_cholesky.T,
+        )
+
+    def _linear_to_evaluate(self, parameters):
+        factor = parameters.precisions_cholesky
+        origin = LinearPass._origin(self, parameters)
+        means = parameters.means - origin
+        deviations = np.sqrt((np.linalg.inv(factor) ** 2).sum(axis=0))
+        reach = ((np.abs(means).max(axis=0) + deviations) @ np.abs(factor)).max()
+        return self._whitened(parameters, origin, means @ factor, reach)
+
+    def _tied_constants(self, parameters, whitened):
+        factor = parameters.precisions_cholesky
+        scales = np.broadcast_to(np.diagonal(factor), whitened.shape)
+        return self._constants(parameters, scales) - 0.5 * (whitened**2).sum(axis=1)
+
+    def _between(self, means, sums):
+        products = means.T @ sums
+        return 0.5 * (products + products.T)
+
+    def _sum_of_norms(self, precisions_cholesky):
+        total = self._total().scatter
+        return float(np.vdot(precisions_cholesky, total @ precisions_cholesky))
