@@ -28,7 +28,7 @@ from fastem.sampling import choose_rows, count_positive
 _OVERSAMPLING = 2
 _ROUNDS = 5
 # Up to so many rows are sorted for k-means++.
-_FEW_ROWS = 100
+FEW_ROWS = 100
 # Rows that share one seed of their random numbers, wherever the rows live.
 _BLOCK_ROWS = 1 << 14
 
@@ -120,7 +120,7 @@ def _spare_rows(rows, random_state, size):
 
 def kmeans_plusplus(rows, n_clusters, frame, random_state):
     """``"k-means++"``, as the module describes it; few rows are drawn from sorted."""
-    if rows.n_rows <= _FEW_ROWS:
+    if rows.n_rows <= FEW_ROWS:
         rows = _sorted_by_value(rows)
     return greedy_kmeans_plusplus(rows, n_clusters, frame, random_state)[0]
 
