@@ -22,10 +22,12 @@ from fastem.kernels.simd import (
     llvm_type,
     load_at,
     minimum,
+    prefetch,
     shuffle,
     splat,
     store_at,
     sum_lanes,
+    sum_vectors,
     transpose_square,
 )
 
@@ -59,19 +61,6 @@ def _lanes(dtype):
     return VECTOR_BYTES * 8 // dtype.bitwidth
 
 
-def _prefetch(builder, pointer, index):
-    """Ask for the cache line of a value, which need not exist."""
-    byte, flag = ir.IntType(8).as_pointer(), ir.IntType(32)
-    function = cgutils.get_or_insert_function(
-        builder.module,
-        ir.FunctionType(ir.VoidType(), [byte, flag, flag, flag]),
-        "llvm.prefetch.p0",
-    )
-    address = builder.bitcast(builder.gep(pointer, [index]), byte)
-    # For reading, to all levels of the data cache.
-    builder.call(function, [address, flag(0), flag(3), flag(1)])
-
-
 def _zeros(builder, vector, n):
     zero = ir.Constant(vector, [0.0] * vector.count)
     slots = [cgutils.alloca_once(builder, vector) for _ in range(n)]
@@ -82,28 +71,6 @@ def _zeros(builder, vector, n):
 
 def _add_square(builder, difference, slot):
     builder.store(fma(builder, difference, difference, builder.load(slot)), slot)
-
-
-def _sum_lanes(builder, vectors):
-    """One vector of the sums of as many vectors as it has lanes, added in pairs."""
-    lanes = len(vectors)
-    vectors = list(vectors)
-    width = lanes // 2
-    while width:
-        # Each vector consists of runs of 2 * width lanes that are to be folded to half.
-        merged = []
-        for i in range(0, len(vectors), 2):
-            a, b = vectors[i], vectors[i + 1]
-            low, high = [], []
-            for run in range(0, lanes, 2 * width):
-                low += range(run, run + width)
-                high += range(run + width, run + 2 * width)
-            low += [lanes + i for i in low]
-            high += [lanes + i for i in high]
-            merged.append(builder.fadd(shuffle(builder, a, b, low), shuffle(builder, a, b, high)))
-        vectors = merged
-        width //= 2
-    return vectors[0]
 
 
 @intrinsic
@@ -156,7 +123,7 @@ def _row_group(typingctx, X, rows, at, ahead, scale, points, point, n_points, di
 
         def accumulate(feature, mask=None):
             for start in later_starts:
-                _prefetch(builder, start, feature)
+                prefetch(builder, start, feature)
             values = [
                 builder.fmul(load_at(builder, start, feature, vector, size), factor)
                 for start in row_starts
@@ -188,7 +155,7 @@ def _row_group(typingctx, X, rows, at, ahead, scale, points, point, n_points, di
             accumulate(builder.sub(width, constant(lanes)), new)
         totals = [builder.load(slot) for slot in sums]
         totals += [ir.Constant(vector, [0.0] * lanes)] * (-len(totals) % lanes)
-        summed = [_sum_lanes(builder, totals[i : i + lanes]) for i in range(0, len(totals), lanes)]
+        summed = [sum_vectors(builder, totals[i : i + lanes]) for i in range(0, len(totals), lanes)]
         run = min(_ROWS, lanes)
         for start in range(0, count * _ROWS, run):
             part = summed[start // lanes]
@@ -257,7 +224,7 @@ def _columns(typingctx, X, n_features, first_row, lane, scale, tile):
         vector = ir.VectorType(llvm_type(X.dtype), lanes * width)
         rows = load_at(builder, x, start, vector, size)
         for line in range(0, lanes * width, 64 // size):
-            _prefetch(builder, x, builder.add(start, constant(_AHEAD // size + line)))
+            prefetch(builder, x, builder.add(start, constant(_AHEAD // size + line)))
         factor = splat(builder, args[4], lanes)
         for f in range(width):
             column = shuffle(builder, rows, rows, range(f, lanes * width, width))
@@ -287,7 +254,7 @@ def _square(typingctx, X, first_row, feature, lane, scale, tile):
         for r in range(lanes):
             row = builder.add(builder.add(first_row, lane), constant(r))
             start = builder.add(builder.mul(row, width), feature)
-            _prefetch(builder, x, builder.add(start, constant(_AHEAD // size)))
+            prefetch(builder, x, builder.add(start, constant(_AHEAD // size)))
             rows.append(builder.fmul(load_at(builder, x, start, vector, size), factor))
         for f, column in enumerate(transpose_square(builder, rows)):
             position = builder.mul(builder.add(feature, constant(f)), constant(TILE))

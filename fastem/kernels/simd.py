@@ -190,9 +190,39 @@ def load_at(builder, pointer, index, vector, align):
     return builder.load(address, align=align)
 
 
+def load_some(builder, pointer, index, vector, align, count):
+    """As :func:`load_at`, the first ``count`` values only; zeros behind, where nothing is read."""
+    number = ir.IntType(32)
+    numbers = ir.Constant(ir.VectorType(number, vector.count), list(range(vector.count)))
+    mask = builder.icmp_signed(
+        "<", numbers, splat(builder, builder.trunc(count, number), vector.count)
+    )
+    address = builder.gep(pointer, [index])
+    function = cgutils.get_or_insert_function(
+        builder.module,
+        ir.FunctionType(vector, [address.type, number, mask.type, vector]),
+        f"llvm.masked.load.{_name_suffix(vector)}.p0",
+    )
+    zeros = ir.Constant(vector, [0.0] * vector.count)
+    return builder.call(function, [address, number(align), mask, zeros])
+
+
 def store_at(builder, value, pointer, index, align):
     address = builder.bitcast(builder.gep(pointer, [index]), value.type.as_pointer())
     builder.store(value, address, align=align)
+
+
+def prefetch(builder, pointer, index):
+    """Ask for the cache line of a value, which need not exist."""
+    byte, flag = ir.IntType(8).as_pointer(), ir.IntType(32)
+    function = cgutils.get_or_insert_function(
+        builder.module,
+        ir.FunctionType(ir.VoidType(), [byte, flag, flag, flag]),
+        "llvm.prefetch.p0",
+    )
+    address = builder.bitcast(builder.gep(pointer, [index]), byte)
+    # For reading, to all levels of the data cache.
+    builder.call(function, [address, flag(0), flag(3), flag(1)])
 
 
 # Operations for kernels written in Python

@@ -8,7 +8,6 @@ or float64, whatever the rows are.
 import numpy as np
 from llvmlite import ir
 from numba import types
-from numba.core import cgutils
 from numba.extending import intrinsic
 
 from fastem.kernels.compiling import inline, kernel
@@ -19,6 +18,7 @@ from fastem.kernels.simd import (
     fma,
     lanes_of,
     load_at,
+    prefetch,
     shuffle,
     splat,
     store_at,
@@ -59,14 +59,6 @@ def _convert(builder, values, scalar):
     return convert(values, vector)
 
 
-def _prefetch(builder, pointer, index):
-    address = builder.bitcast(builder.gep(pointer, [index]), ir.IntType(8).as_pointer())
-    integer = ir.IntType(32)
-    signature = ir.FunctionType(ir.VoidType(), [address.type, integer, integer, integer])
-    function = cgutils.get_or_insert_function(builder.module, signature, "llvm.prefetch.p0")
-    builder.call(function, [address, integer(0), integer(3), integer(1)])
-
-
 @intrinsic
 def _transpose_block(typingctx, X, n_features, rows, lane, feature, scale, shift, tile):
     """A square of the tile, from ``lane`` and ``feature`` on.
@@ -95,7 +87,7 @@ def _transpose_block(typingctx, X, n_features, rows, lane, feature, scale, shift
                 row = builder.sext(row, ir.IntType(64))
             at = builder.add(builder.mul(row, width), feature)
             values = load_at(builder, x_pointer, at, vector, size)
-            _prefetch(builder, x_pointer, builder.add(at, constant(_AHEAD // size)))
+            prefetch(builder, x_pointer, builder.add(at, constant(_AHEAD // size)))
             block.append(_convert(builder, fma(builder, values, factor, offset), scalar))
         for i, column in enumerate(transpose_square(builder, block)):
             f = builder.add(feature, constant(i))

@@ -174,7 +174,10 @@ class Hamerly(DenseAlgorithm):
             self._drift = before + (moved + rival) * (1 + 1e-9)
             self._renew_bounds(centers, packed, moved, before)
         self._previous = centers.copy()
-        drift = self._drift.astype(np.float32)
+        self._compare(packed, self._drift.astype(np.float32))
+
+    def _compare(self, packed, drift):
+        """Compare the rows whose bounds fail with all centres."""
         run(
             hamerly_pass,
             self._n_chunks,

@@ -46,9 +46,16 @@ def exact_layout(centers):
     return centers if centers.shape[1] >= WIDE else np.ascontiguousarray(centers.T)
 
 
+@inline
 def rounding_error(n_features):
-    """``e``; infinite, so that all is compared in float64, where the bound breaks down."""
-    chain = min(n_features, PARTIAL) + -(-n_features // PARTIAL) + 8
+    """``e`` of tiles; infinite, so that all is compared in float64, where the bound breaks down."""
+    return chain_error(min(n_features, PARTIAL) + -(-n_features // PARTIAL))
+
+
+@inline
+def chain_error(longest):
+    """``e`` where a product goes through at most so many roundings in the sums."""
+    chain = longest + 8
     return np.float32(1.06 * chain * 2.0**-24 if chain * 2.0**-24 < 0.05 else np.inf)
 
 

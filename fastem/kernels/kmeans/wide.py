@@ -1,0 +1,136 @@
+"""Hamerly's algorithm for many features and few clusters: rows are compared whole.
+
+The bounds are those of ``hamerly.py``; see there. The rows that fail are read where they are, two
+at a time (``whole_rows.py``): to transpose them would take longer than to compare them, which takes
+no longer than to read them from memory.
+"""
+
+import numpy as np
+
+from fastem.kernels.comparison import distance_gaps, nearest_exactly
+from fastem.kernels.compiling import kernel
+from fastem.kernels.kmeans.hamerly import Hamerly, list_failing
+from fastem.kernels.kmeans.moves import move_row
+from fastem.kernels.kmeans.rounding import ROUNDED_DOWN, chain_error
+from fastem.kernels.parallel import next_chunk, run
+from fastem.kernels.simd import TILE
+from fastem.kernels.tiles import aligned_empty, aligned_empty_like
+from fastem.kernels.whole_rows import (
+    LIST_SLACK,
+    empty_blocks,
+    end_list,
+    fill_blocks,
+    longest_chain,
+    n_scores,
+    nearest_two_rows,
+)
+
+
+@kernel
+def wide_pass(
+    tickets,
+    n_chunks,
+    chunk_rows,
+    X,
+    origin,
+    scale,
+    shift,
+    packed,
+    drift,
+    greatest,
+    bounds,
+    labels,
+    moved_rows,
+    moved_from,
+    n_moved,
+    capacity,
+):
+    blocks, half_norms = packed.negated, packed.half_norms
+    n_rows = len(X)
+    scores = aligned_empty(n_scores(blocks))
+    best, second, gaps = aligned_empty(TILE), aligned_empty(TILE), aligned_empty(TILE)
+    nearest = np.empty(TILE, np.int32)
+    failed = np.empty(chunk_rows + LIST_SLACK, np.int32)
+    distances = np.empty(len(half_norms) - 1)
+    while True:
+        chunk = next_chunk(tickets)
+        if chunk >= n_chunks:
+            return
+        start, stop = chunk * chunk_rows, min((chunk + 1) * chunk_rows, n_rows)
+        moved = 0
+        # At first all rows fail: bounds and drifts are 0.
+        n_failed = list_failing(start, stop, bounds, drift, greatest, labels, failed)
+        end_list(failed, n_failed, n_rows)
+        for t in range(0, n_failed, TILE):
+            n_lanes = min(TILE, n_failed - t)
+            nearest_two_rows(
+                X,
+                failed,
+                t,
+                n_lanes,
+                scale,
+                shift,
+                blocks,
+                half_norms,
+                scores,
+                best,
+                second,
+                nearest,
+            )
+            undecided = distance_gaps(packed, scores, best, second, gaps)
+            for lane in range(n_lanes):
+                row = failed[t + lane]
+                if (undecided >> np.uint64(lane)) & np.uint64(1):
+                    nearest[lane], gap = nearest_exactly(packed, X, row, origin, distances)
+                    gap = min(gap * np.float64(scale), 1e30)
+                    gaps[lane] = np.float32(gap) * np.float32(1 - 1e-6)
+                label = nearest[lane]
+                if labels[row] != label:
+                    moved = move_row(
+                        row,
+                        label,
+                        labels,
+                        moved_rows,
+                        moved_from,
+                        moved,
+                        chunk * capacity,
+                        capacity,
+                    )
+                bounds[row] = (gaps[lane] + drift[label]) * ROUNDED_DOWN
+        n_moved[chunk] = moved
+
+
+class Wide(Hamerly):
+    """For many features and few clusters: needs no tiles."""
+
+    name = "wide"
+
+    def __init__(self, X, sample_weight, n_clusters, frame):
+        super().__init__(X, sample_weight, n_clusters, frame)
+        shift = self._shift
+        self._shift = aligned_empty_like(len(shift), shift)
+        self._shift[:] = shift
+        self._blocks = empty_blocks(X.shape[1], n_clusters)
+        self._rounding = chain_error(longest_chain(self._blocks))
+
+    def _compare(self, packed, drift):
+        fill_blocks(packed.negated[:-1], self._blocks)
+        run(
+            wide_pass,
+            self._n_chunks,
+            self._n_chunks,
+            self._chunk_rows,
+            self._rows,
+            self._origin,
+            self._scale,
+            self._shift,
+            packed._replace(negated=self._blocks),
+            drift,
+            drift.max(),
+            self._bounds,
+            self.labels,
+            self._moved_rows,
+            self._moved_from,
+            self._n_moved,
+            self._capacity,
+        )
