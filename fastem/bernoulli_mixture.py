@@ -12,9 +12,9 @@ from sklearn.utils._param_validation import Interval
 from sklearn.utils.validation import validate_data
 
 from fastem.bernoulli_start import start_probabilities
-from fastem.bits import check_binary, packed_bits, sparse_bits
 from fastem.kernels.bernoulli import DensePass, SparsePass
 from fastem.kernels.bernoulli import Parameters as KernelParameters
+from fastem.kernels.bits import first_other, packed_bits, sparse_bits
 from fastem.mixture import BaseMixture, MixtureModel, check_mixing_weights
 from fastem.validation import check_shape
 
@@ -275,8 +275,12 @@ class BernoulliMixture(BaseMixture):
         if not isinstance(X, np.ndarray) and not X.has_canonical_format:
             X = X.copy()
             X.sum_duplicates()
-        if self.binarize is None:
-            check_binary(X)
+        other = first_other(X) if self.binarize is None else None
+        if other is not None:
+            raise ValueError(
+                "With binarize=None the input should hold only zeros and ones, but it holds "
+                f"{other}. Set binarize to a number above which values are ones."
+            )
         return X
 
     def _output_dtype(self, X):

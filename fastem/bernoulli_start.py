@@ -13,8 +13,8 @@ from typing import Any
 import numpy as np
 import scipy.sparse
 
-from fastem.bits import packed_bits, unpacked_bits
 from fastem.kernels.bernoulli import DensePass, Parameters, SparsePass
+from fastem.kernels.bits import packed_bits, unpacked_bits
 from fastem.sampling import choose_rows, count_positive
 
 # Rows of the sample, at least and for each component.
@@ -22,7 +22,7 @@ _SAMPLE_ROWS, _ROWS_PER_COMPONENT = 8192, 64
 # Up to so many rows are sorted and equal ones merged.
 _FEW_ROWS = 1024
 # Weight of what a component starts from beside its rows, as a share of an average component's.
-_PRIOR_SHARE = 0.1
+_PRIOR_SHARE = 1.0
 
 
 def start_probabilities(

@@ -15,19 +15,16 @@ def _blocks(X: np.ndarray) -> Iterator[slice]:
         yield slice(start, start + size)
 
 
-def check_binary(X: Any) -> None:
-    """Raise a ValueError unless all values are 0 or 1."""
+def first_other(X: Any) -> Any:
+    """The first value of dense or CSR rows that is neither 0 nor 1, or None."""
     values = X if isinstance(X, np.ndarray) else X.data[:, np.newaxis]
-    if values.dtype == bool or values.size == 0:
-        return
-    for block in _blocks(values):
-        rows = values[block]
-        wrong = (rows != 0) & (rows != 1)
-        if wrong.any():
-            raise ValueError(
-                "With binarize=None the input must hold zeros and ones only, "
-                f"but it holds {rows[wrong][0]}."
-            )
+    if values.dtype != bool:
+        for block in _blocks(values):
+            rows = values[block]
+            others = rows[(rows != 0) & (rows != 1)]
+            if len(others):
+                return others[0]
+    return None
 
 
 def packed_bits(X: np.ndarray, threshold: float) -> np.ndarray:
