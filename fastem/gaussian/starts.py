@@ -20,7 +20,7 @@ from fastem.kernels.kmeans import choose
 from fastem.kmeans import KMeansModel
 from fastem.rows import Part
 from fastem.sampling import choose_rows
-from fastem.seeding import STRATEGIES, greedy_kmeans_plusplus
+from fastem.seeding import FEW_ROWS, STRATEGIES, greedy_kmeans_plusplus
 
 # scikit-learn's defaults for KMeans.
 _KMEANS_ITERATIONS, _KMEANS_TOL = 300, 1e-4
@@ -64,7 +64,7 @@ class Starts:
                 "auto", rows.n_rows, rows.n_features, self._n_components, rows.dtype, rows.sparse
             )
             model = KMeansModel(
-                STRATEGIES["k-means++"],
+                _seeds,
                 self._n_components,
                 algorithm,
                 spread.frame,
@@ -134,6 +134,19 @@ class Starts:
             0.0, np.ones(len(centers)), np.zeros(centers.shape), scatter
         )
         return statistics, centers
+
+
+def _seeds(rows, n_clusters, frame, random_state):
+    """Where K-means starts.
+
+    As scikit-learn draws, but from few rows that are weighted or repeated as KMeans draws: either
+    way gives the same.
+    """
+    if rows.n_rows <= FEW_ROWS and not rows.weighted:
+        distinct = np.unique(rows.take(np.arange(rows.n_rows)), axis=0)
+        if len(distinct) == rows.n_rows:
+            return greedy_kmeans_plusplus(rows, n_clusters, frame, random_state)[0]
+    return STRATEGIES["k-means++"](rows, n_clusters, frame, random_state)
 
 
 # The steps that run where the rows are.
