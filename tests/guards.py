@@ -12,7 +12,7 @@ class Guarded:
     def __init__(self, array):
         array = np.asarray(array)
         margin = 4096
-        sentinel = np.nan if array.dtype.kind == "f" else -77
+        sentinel = np.array(np.nan if array.dtype.kind == "f" else -77).astype(array.dtype)
         self._buffer = np.full(array.size + 2 * margin, sentinel, array.dtype)
         aligned = (-self._buffer.ctypes.data % 64) // array.itemsize
         start = margin // 2 + aligned

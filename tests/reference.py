@@ -132,3 +132,50 @@ def gaussian_em(
         responsibilities *= w[:, np.newaxis]
         parameters = gaussian_m_step(X, responsibilities, covariance_type, reg_covar)
     return parameters, history
+
+
+def bernoulli_log_density(X, probabilities):
+    """Log-density of each row of zeros and ones under each component."""
+    with np.errstate(divide="ignore"):
+        present, absent = np.log(probabilities), np.log1p(-np.asarray(probabilities))
+    ones = np.asarray(X, bool)[:, np.newaxis]
+    return np.where(ones, present, absent).sum(axis=2)
+
+
+def bernoulli_e_step(X, weights, probabilities, hard=False):
+    """Log-densities and responsibilities; an impossible row has none."""
+    with np.errstate(divide="ignore"):
+        log_joint = np.log(weights) + bernoulli_log_density(X, probabilities)
+    greatest = log_joint.max(axis=1, keepdims=True)
+    finite = np.where(np.isfinite(greatest), greatest, 0.0)
+    shares = np.exp(log_joint - finite)
+    if hard:
+        shares = np.eye(len(weights))[log_joint.argmax(axis=1)] * np.isfinite(greatest)
+    total = shares.sum(axis=1, keepdims=True)
+    responsibilities = np.divide(shares, total, out=np.zeros_like(shares), where=total > 0)
+    with np.errstate(divide="ignore"):
+        log_density = greatest[:, 0] if hard else (finite + np.log(total))[:, 0]
+    return log_density, responsibilities
+
+
+def bernoulli_em(X, weights, probabilities, n_iter, sample_weight=None, alpha=0.0, hard=False):
+    """EM from weights and probabilities: these afterwards, and the history.
+
+    With ``alpha`` the objective is the log-likelihood plus ``alpha`` times the logarithms of all
+    probabilities of ones and zeros.
+    """
+    X = np.asarray(X, float)
+    w = np.ones(len(X)) if sample_weight is None else np.asarray(sample_weight, float)
+    history = []
+    for _ in range(n_iter):
+        log_density, responsibilities = bernoulli_e_step(X, weights, probabilities, hard)
+        objective = w[w > 0] @ log_density[w > 0]
+        if alpha > 0:
+            with np.errstate(divide="ignore"):
+                objective += alpha * np.log([probabilities, 1 - probabilities]).sum()
+        history.append(objective / w.sum())
+        responsibilities = responsibilities * w[:, np.newaxis]
+        counts = responsibilities.sum(axis=0)
+        weights = counts / counts.sum()
+        probabilities = (responsibilities.T @ X + alpha) / (counts[:, np.newaxis] + 2 * alpha)
+    return weights, probabilities, history
