@@ -19,7 +19,7 @@ from fastem.kernels.tiles import aligned_empty_like, load_tile
 _WORK = 16  # multiplications that an exponential is worth, for the size of chunks
 
 
-def normalize_tile(log_joint, n_components, weights, hard, log_density):
+def normalize_tile(log_joint, n_components, weights, hard, log_density, components=None):
     """Turn a tile's log-densities into responsibilities, in place.
 
     Parameters
@@ -34,44 +34,60 @@ def normalize_tile(log_joint, n_components, weights, hard, log_density):
         Whether the most probable component (the first of equals) gets all, instead of its share.
     log_density : array of TILE values
         Where the logarithms of the sums go, or if ``hard`` the greatest terms.
+    components : None or array of int
+        The ``n_components`` to be considered; None stands for the first ones.
     """
     raise NotImplementedError("for kernels only")
 
 
+def _listed(components, i):
+    raise NotImplementedError("for kernels only")
+
+
+@variant(_listed)
+def _listed_component(components, i):
+    if isinstance(components, types.Array):
+        return lambda components, i: components[i]
+    return lambda components, i: i
+
+
 @variant(normalize_tile)
-def _normalize_tile(log_joint, n_components, weights, hard, log_density):
+def _normalize_tile(log_joint, n_components, weights, hard, log_density, components=None):
     lanes = vector_lanes(log_joint.dtype)
     dtype = np.float32 if log_joint.dtype == types.float32 else np.float64
     zero, lowest = dtype(0), dtype(np.finfo(dtype).min)
 
-    def implementation(log_joint, n_components, weights, hard, log_density):
-        none = broadcast(zero, lanes)
+    def implementation(log_joint, n_components, weights, hard, log_density, components=None):
         if hard:
             for lane in range(TILE):
                 greatest, chosen = -np.inf, -1
-                for j in range(n_components):
-                    if log_joint[j * TILE + lane] > greatest:
-                        greatest, chosen = log_joint[j * TILE + lane], j
-                    log_joint[j * TILE + lane] = zero
+                for i in range(n_components):
+                    at = _listed(components, i) * TILE + lane
+                    if log_joint[at] > greatest:
+                        greatest, chosen = log_joint[at], at
+                    log_joint[at] = zero
                 log_density[lane] = greatest
                 if chosen >= 0:
-                    log_joint[chosen * TILE + lane] = weights[lane]
+                    log_joint[chosen] = weights[lane]
             return
+        none = broadcast(zero, lanes)
         for lane in range(0, TILE, lanes):
             # Finite, so that a difference from it is never that of two infinities.
             greatest = broadcast(lowest, lanes)
-            for j in range(n_components):
-                greatest = greater(load(log_joint, j * TILE + lane, lanes), greatest)
+            for i in range(n_components):
+                at = _listed(components, i) * TILE + lane
+                greatest = greater(load(log_joint, at, lanes), greatest)
             total = none
-            for j in range(n_components):
-                share = exp(load(log_joint, j * TILE + lane, lanes) - greatest)
+            for i in range(n_components):
+                at = _listed(components, i) * TILE + lane
+                share = exp(load(log_joint, at, lanes) - greatest)
                 total = total + share
-                store(share, log_joint, j * TILE + lane)
+                store(share, log_joint, at)
             store(greatest + log(total), log_density, lane)
             factor = where(none < total, load(weights, lane, lanes) / total, total)
-            for j in range(n_components):
-                share = load(log_joint, j * TILE + lane, lanes)
-                store(share * factor, log_joint, j * TILE + lane)
+            for i in range(n_components):
+                at = _listed(components, i) * TILE + lane
+                store(load(log_joint, at, lanes) * factor, log_joint, at)
 
     return implementation
 

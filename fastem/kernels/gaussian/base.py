@@ -7,6 +7,7 @@ import numpy as np
 from fastem.kernels.arrays import read_only
 from fastem.kernels.chunks import row_chunks
 from fastem.kernels.gaussian.driver import em_pass, evaluate_pass, label_pass
+from fastem.kernels.gaussian.visiting import Visitor, wanted_rows
 from fastem.kernels.parallel import run
 
 # The chunks' totals take up to this share of the data's memory, unless they are fewer than that.
@@ -80,10 +81,12 @@ class GaussianPass:
             np.empty(0) if sample_weight is None else np.asarray(sample_weight, np.float64)
         )
         self._n_components = n_components
-        self._order = np.empty(0, np.int32)
         self._totals_size = self._size_of_totals(n_components, n_features)
         work = n_components * self._work(n_features)
         chunk_rows, n_chunks = row_chunks(n_rows, work)
+        if chunk_rows < wanted_rows(n_rows, n_components):
+            chunk_rows = wanted_rows(n_rows, n_components)
+            n_chunks = -(-n_rows // chunk_rows)
         most = max(_FEWEST_CHUNKS, int(_TOTALS_SHARE * X.nbytes / (8 * self._totals_size)))
         if n_chunks > most:
             chunk_rows = -(-n_rows // (64 * most)) * 64
@@ -91,6 +94,8 @@ class GaussianPass:
         self._chunk_rows, self._n_chunks = chunk_rows, n_chunks
         tile_bytes = 64 * X.itemsize * (2 * n_features + n_components)
         self._batch = int(np.clip(_BATCH_BYTES // tile_bytes, 1, _MOST_TILES))
+        mean_weight = 1.0 if sample_weight is None else float(np.mean(sample_weight))
+        self._visitor = Visitor(X, n_components, chunk_rows, n_chunks, mean_weight)
 
     def step(self, parameters, centers=None, hard=False, skip=True):
         """One E-step, and the statistics for the M-step.
@@ -113,6 +118,8 @@ class GaussianPass:
         centers = parameters.means if centers is None else centers
         totals = np.empty((self._n_chunks, self._totals_size))
         objective = np.empty((self._n_chunks, 2))
+        counted = np.empty((self._n_chunks, 5), np.int64)
+        visit = self._visitor.plan(parameters, packed, self._movement if skip else None)
         run(
             em_pass,
             self._n_chunks,
@@ -121,14 +128,17 @@ class GaussianPass:
             self._batch,
             self._scratch_size(self._batch),
             self._rows,
-            self._order,
             self._weight,
             packed,
             self._split(centers),
             hard,
+            visit,
             totals,
             objective,
+            counted,
         )
+        if skip:
+            self._visitor.learn(counted.sum(axis=0))
         log_density, weight = objective.sum(axis=0)
         statistics = self._unpack(totals.sum(axis=0))
         return GaussianStatistics(log_density + packed.reference * weight, *statistics)
@@ -156,7 +166,6 @@ class GaussianPass:
             self._batch,
             self._scratch_size(self._batch),
             self._rows,
-            self._order,
             self._weight,
             self._pack(self._standard_parameters(centers)),
             self._split(centers),
@@ -216,6 +225,21 @@ class GaussianPass:
         """Some parameters, where only the shapes matter."""
         raise NotImplementedError
 
+    def _movement(self, old, new):
+        """Bounds on what becomes of Mahalanobis distances from one pass's parameters to the next.
+
+        Parameters
+        ----------
+        old, new : Parameters
+
+        Returns
+        -------
+        shrink, drift : ndarray of shape (n_components,)
+            No row is nearer than ``shrink`` times its old distance, minus ``drift``. A type for
+            which there are none returns None: it never skips.
+        """
+        return None
+
     def _work(self, n_features):
         """Multiplications for a row and a component."""
         raise NotImplementedError
@@ -228,7 +252,11 @@ class GaussianPass:
         raise NotImplementedError
 
     def _pack(self, parameters):
-        """The parameters as the kernels take them: a NamedTuple with a float ``reference``."""
+        """The parameters as the kernels take them, a NamedTuple of the type's own.
+
+        It has a float ``reference`` and, relative to it, the log-densities at the means,
+        ``constants``.
+        """
         raise NotImplementedError
 
     def _unpack(self, totals):

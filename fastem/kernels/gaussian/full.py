@@ -6,7 +6,7 @@ from typing import NamedTuple
 import numpy as np
 from numba import types
 
-from fastem.kernels.compiling import variant
+from fastem.kernels.compiling import kernel, variant
 from fastem.kernels.gaussian.base import GaussianPass, Parameters
 from fastem.kernels.gaussian.driver import accumulate_tiles, log_joint_tile, prepare_tile
 from fastem.kernels.gaussian.scatter import add_products, totals_size, unpack_totals
@@ -77,6 +77,50 @@ def _accumulate(
     return implementation
 
 
+@kernel
+def movement(old_means, old_factors, means, factors):
+    """How Mahalanobis distances change at most: see ``GaussianPass._movement``.
+
+    With P and P' the factors before and after, z' = M z + t for ``z = P^T (x - mean)``, where
+    I - M^T = P^-1 (P - P') and t = P'^T (mean - mean'). The least singular value of M is at least
+    1 - |I - M|.
+    """
+    n_components, n_features = means.shape
+    shrink, drift = np.empty(n_components), np.empty(n_components)
+    error = np.empty((n_features, n_features))
+    columns = np.empty(n_features)
+    moved = np.empty(n_features)
+    for j in range(n_components):
+        columns[:] = 0.0
+        moved[:] = 0.0
+        frobenius = most = 0.0
+        for i in range(n_features - 1, -1, -1):
+            for g in range(i, n_features):
+                error[i, g] = old_factors[j, i, g] - factors[j, i, g]
+            for f in range(i + 1, n_features):
+                factor = old_factors[j, i, f]
+                for g in range(f, n_features):
+                    error[i, g] -= factor * error[f, g]
+            row = 0.0
+            step = old_means[j, i] - means[j, i]
+            for g in range(i, n_features):
+                error[i, g] /= old_factors[j, i, i]
+                size = abs(error[i, g])
+                row += size
+                columns[g] += size
+                frobenius += size * size
+                moved[g] += step * factors[j, i, g]
+            most = max(most, row)
+        widest = square = 0.0
+        for g in range(n_features):
+            widest = max(widest, columns[g])
+            square += moved[g] * moved[g]
+        # The 2-norm is at most the Frobenius norm, and the mean of the 1-norm and infinity norm.
+        shrink[j] = max(1.0 - min(np.sqrt(frobenius), np.sqrt(most * widest)), 0.0)
+        drift[j] = np.sqrt(square)
+    return shrink, drift
+
+
 class FullPass(GaussianPass):
     """Passes with "full" covariances."""
 
@@ -109,6 +153,9 @@ class FullPass(GaussianPass):
             (constants - reference).astype(dtype),
             reference,
         )
+
+    def _movement(self, old, new):
+        return movement(old.means, old.precisions_cholesky, new.means, new.precisions_cholesky)
 
     def _unpack(self, totals):
         return unpack_totals(totals.reshape(self._n_components, -1), self._rows.shape[1])

@@ -1,0 +1,137 @@
+"""Decides when a pass sorts the rows and skips components; see ``skipping.py`` for how."""
+
+import numpy as np
+
+from fastem.kernels.gaussian.skipping import OFFSET, ROUNDING, Visit
+from fastem.kernels.simd import LANES, TILE
+
+# The share of the rows' densities and of a component's statistics that is as good as none.
+_NEGLIGIBLE = {np.dtype(np.float32): 1e-9, np.dtype(np.float64): 1e-13}
+
+# For sorting, a chunk should have two tiles' rows of a component; the order's dtype limits it.
+_ROWS_PER_COMPONENT, _MOST_ROWS, _FEWEST_CHUNKS = 2 * TILE, 1 << 16, 16
+
+# Order and bounds take up to this share of the data's memory.
+_MEMORY = 1 / 4
+
+# Skipping is tried where rows have a share in at most this part of the components, and given up
+# where more than that part of the work remains.
+_PROMISING, _UNPROFITABLE = 1 / 4, 3 / 4
+_FEWEST_COMPONENTS = 4
+
+_PLAIN, _SORTING, _SKIPPING = range(3)
+
+
+def wanted_rows(n_rows, n_components):
+    """Rows of a chunk from which on sorting it makes tiles of one component."""
+    rows = min(_ROWS_PER_COMPONENT * n_components, n_rows // _FEWEST_CHUNKS, _MOST_ROWS)
+    return rows // TILE * TILE
+
+
+class Visitor:
+    """How the next pass visits the rows of a part.
+
+    Parameters
+    ----------
+    X : ndarray of shape (n_rows, n_features)
+    n_components, chunk_rows, n_chunks : int
+    mean_weight : float
+        The rows' mean weight.
+    """
+
+    def __init__(self, X, n_components, chunk_rows, n_chunks, mean_weight):
+        self._n_rows, self._n_components, self._n_chunks = len(X), n_components, n_chunks
+        self._width = -(-n_components // LANES) * LANES
+        self._n_tiles = -(-len(X) // TILE)
+        self._negligible = _NEGLIGIBLE[X.dtype]
+        self._tile_weight = mean_weight * TILE
+        memory = 2 * len(X) + self._n_tiles * (4 * self._width + 8)
+        self._possible = (
+            n_components >= _FEWEST_COMPONENTS
+            and chunk_rows <= _MOST_ROWS
+            and memory <= _MEMORY * X.nbytes
+        )
+        self._passes, self._next_look = 0, 1
+        self._be_plain()
+
+    def _be_plain(self):
+        self._state = _PLAIN
+        self._order = np.empty(0, np.uint16)
+        self._n_mixed = np.empty(0, np.int64)
+        self._bounds, self._guesses = np.empty(0, np.float32), np.empty(0)
+        self._last = None
+
+    def plan(self, parameters, packed, movement):
+        """The next pass's visit.
+
+        Parameters
+        ----------
+        parameters : Parameters
+        packed : NamedTuple
+            The same, as the kernels take them.
+        movement : None or callable
+            ``GaussianPass._movement``, or None for a pass that skips nothing.
+        """
+        if movement is None or self._state != _SKIPPING:
+            sort = movement is not None and self._state == _SORTING
+            if sort:
+                self._order = np.empty(self._n_rows, np.uint16)
+                self._n_mixed = np.zeros(self._n_chunks, np.int64)
+            none = np.empty(0, np.float32)
+            return Visit(
+                False, False, sort, self._order, self._n_mixed, none, np.empty(0), none, none, none,
+                np.empty(0),
+            )  # fmt: skip
+        if self._last is None:
+            self._bounds = np.zeros(self._n_tiles * self._width, np.float32)
+            self._guesses = np.full(self._n_tiles, -np.inf)
+            self._last = parameters
+        shrink, drift = np.zeros((2, self._width), np.float32)
+        k = self._n_components
+        with np.errstate(all="ignore"):
+            carried = movement(self._last, parameters)
+            # Not a number, or infinite: whatever happened, nothing is known any more.
+            known = np.isfinite(carried[0]) & np.isfinite(carried[1]) & (carried[1] < 1e30)
+            shrink[:k] = np.where(known, carried[0] * (1 - ROUNDING), 0.0)
+            drift[:k] = np.where(known, carried[1] * (1 + ROUNDING), 0.0)
+            levels = np.full(self._width, -np.inf, np.float32)
+            level = packed.constants - parameters.log_weights
+            level += OFFSET - np.log(self._negligible)
+            levels[:k] = np.where(np.isfinite(level), level, -np.inf)
+        self._last = parameters
+        since = self._passes - self._sorted_at
+        return Visit(
+            True,
+            True,
+            since & (since - 1) == 0,
+            self._order,
+            self._n_mixed,
+            self._bounds,
+            self._guesses,
+            shrink,
+            drift,
+            levels,
+            self._negligible * self._tile_weight * np.exp(parameters.log_weights),
+        )
+
+    def learn(self, counted):
+        """Take note of what the pass counted."""
+        n_pairs, n_evaluated, n_added, n_sampled, n_shares = counted.tolist()
+        self._passes += 1
+        if not self._possible:
+            return
+        if self._state == _PLAIN:
+            if self._passes >= self._next_look:
+                self._next_look = 2 * self._passes
+                if n_shares <= _PROMISING * n_sampled:
+                    self._state = _SORTING
+        elif self._state == _SORTING:
+            self._state = _SKIPPING
+            self._sorted_at = self._passes
+            self._failures = 0
+        elif self._passes > self._sorted_at + 1:
+            unprofitable = n_evaluated + n_added > 2 * _UNPROFITABLE * n_pairs
+            self._failures = self._failures + 1 if unprofitable else 0
+            if self._failures == 2:
+                self._next_look = 4 * self._passes
+                self._be_plain()
