@@ -66,6 +66,69 @@ def cluster_statistics(X, sample_weight, labels, n_clusters):
     return own.T @ X, own.sum(axis=0)
 
 
+def l1_distances(X, centers):
+    """In float64, one feature's differences added after the other."""
+    X, centers = np.asarray(X, float), np.asarray(centers, float)
+    distances = np.zeros((len(X), len(centers)))
+    for f in range(X.shape[1]):
+        distances += np.abs(X[:, f, np.newaxis] - centers[:, f])
+    return distances
+
+
+def weighted_median(values, weights):
+    """The least value up to which half the weight lies, or its mean with the next at exactly half.
+
+    Exactly up to the rounding of sums. NaN without weight.
+    """
+    values, weights = values[weights > 0], weights[weights > 0]
+    if len(values) == 0:
+        return np.nan
+    distinct = np.unique(values)
+    up_to = np.array([weights[values <= value].sum() for value in distinct])
+    at = np.flatnonzero(up_to >= weights.sum() / 2 * (1 - 1e-12))[0]
+    exactly = at + 1 < len(distinct) and np.isclose(up_to[at], weights.sum() / 2, 1e-12, 0)
+    return (distinct[at] + distinct[at + 1]) / 2 if exactly else distinct[at]
+
+
+def cluster_medians(X, labels, n_clusters, sample_weight=None):
+    """NaN for clusters without weight."""
+    medians = np.full((n_clusters, X.shape[1]), np.nan, X.dtype)
+    for j in range(n_clusters):
+        own = labels == j
+        if sample_weight is not None:
+            columns = X[own].T
+            medians[j] = [weighted_median(column, sample_weight[own]) for column in columns]
+        elif own.any():
+            medians[j] = np.median(X[own], axis=0)
+    return medians
+
+
+def kmedians(X, init, sample_weight=None, max_iter=300):
+    """Plain K-medians until no centre moves.
+
+    Clusters without weight move to the rows of positive weight farthest from their centres. Returns
+    labels, centres, the history of the inertia and the number of iterations.
+    """
+    weights = np.ones(len(X)) if sample_weight is None else np.asarray(sample_weight, float)
+    centers, history = np.array(init, float), []
+    for n_iter in range(1, max_iter + 1):  # noqa: B007
+        old_centers = centers
+        distances = l1_distances(X, centers)
+        labels, own = distances.argmin(axis=1), distances.min(axis=1)
+        history.append(weights @ own)
+        centers = cluster_medians(X, labels, len(centers), sample_weight).astype(float)
+        empty = np.flatnonzero(np.isnan(centers).any(axis=1))
+        centers[empty] = old_centers[empty]
+        farthest = np.argsort(-np.where(weights > 0, own, 0), kind="stable")[: len(empty)]
+        farthest = farthest[own[farthest] * weights[farthest] > 0]
+        centers[empty[: len(farthest)]] = X[farthest]
+        if np.array_equal(centers, old_centers):
+            break
+    else:
+        labels = l1_distances(X, centers).argmin(axis=1)
+    return labels, centers, history, n_iter
+
+
 COVARIANCE_TYPES = ("full", "tied", "diag", "spherical", "tied_diag", "tied_spherical")
 
 

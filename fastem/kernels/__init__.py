@@ -9,16 +9,18 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from fastem.kernels.bernoulli.log_density import bernoulli_log_density
     from fastem.kernels.distances import manhattan, squared_euclidean
+    from fastem.kernels.medians import cluster_medians
     from fastem.kernels.nearest_row import nearest
 
 _HOMES = {
     "bernoulli_log_density": "fastem.kernels.bernoulli.log_density",
+    "cluster_medians": "fastem.kernels.medians",
     "manhattan": "fastem.kernels.distances",
     "nearest": "fastem.kernels.nearest_row",
     "squared_euclidean": "fastem.kernels.distances",
 }
 
-__all__ = ["bernoulli_log_density", "manhattan", "nearest", "squared_euclidean"]
+__all__ = ["bernoulli_log_density", "cluster_medians", "manhattan", "nearest", "squared_euclidean"]
 
 
 def __getattr__(name: str) -> Any:

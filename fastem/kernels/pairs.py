@@ -10,7 +10,8 @@ from fastem.kernels.arrays import read_only
 from fastem.kernels.compiling import kernel
 
 
-def _rows(X, name):
+def real_rows(X, name):
+    """A 2-D array of real numbers; a ValueError if it is none."""
     X = np.asarray(X)
     if X.dtype.kind not in "biufO":
         raise ValueError(f"{name} must hold real numbers, not {X.dtype}")
@@ -34,7 +35,7 @@ def as_pair(X, Y, some=False):
 
     Copies only what is not. With ``some``, ``Y`` must have rows.
     """
-    X, Y = _rows(X, "X"), _rows(Y, "Y")
+    X, Y = real_rows(X, "X"), real_rows(Y, "Y")
     dtype = np.float32 if X.dtype == Y.dtype == np.float32 else np.float64
     try:
         X, Y = (read_only(np.require(array, dtype, ["C", "A"])) for array in (X, Y))
@@ -55,11 +56,12 @@ def _read_only(typingctx, array):
     return result(array), codegen
 
 
-def _convert(array, other):
+def convert(array, other):
+    """In compiled code: an array as the kernels take it, of the two arrays' common dtype."""
     raise NotImplementedError("for kernels only")
 
 
-@overload(_convert)
+@overload(convert)
 def _convert_array(array, other):
     dtype = types.float32 if array.dtype == other.dtype == types.float32 else types.float64
     if array.layout == "C" and array.aligned and array.dtype == dtype:
@@ -70,7 +72,7 @@ def _convert_array(array, other):
 @overload(as_pair)
 def _as_pair(X, Y, some=False):
     def implementation(X, Y, some=False):
-        X, Y = _convert(X, Y), _convert(Y, X)
+        X, Y = convert(X, Y), convert(Y, X)
         _check_shapes(X, Y, some)
         return X, Y
 
