@@ -11,16 +11,18 @@ if TYPE_CHECKING:
     from fastem.bernoulli_mixture import BernoulliMixture
     from fastem.gaussian_mixture import GaussianMixture
     from fastem.kmeans import KMeans, kmeans_plusplus
+    from fastem.kmedians import KMedians
 
 _HOMES = {
     "BernoulliMixture": "fastem.bernoulli_mixture",
     "GaussianMixture": "fastem.gaussian_mixture",
     "KMeans": "fastem.kmeans",
+    "KMedians": "fastem.kmedians",
     "kmeans_plusplus": "fastem.kmeans",
 }
 _MODULES = ("em", "kernels", "rows")
 
-__all__ = ["BernoulliMixture", "GaussianMixture", "KMeans", "kmeans_plusplus"]
+__all__ = ["BernoulliMixture", "GaussianMixture", "KMeans", "KMedians", "kmeans_plusplus"]
 
 
 def __getattr__(name: str) -> Any:

@@ -66,7 +66,7 @@ def measure(rows: Any) -> Spread:
     else:
         origin = moments.mean.astype(rows.dtype).astype(np.float64)
     squares = total + rows.n_rows * float(((moments.mean - origin) ** 2).sum())
-    scale = _inverse_power(math.sqrt(squares / rows.n_rows), rows.dtype)
+    scale = inverse_power(math.sqrt(squares / rows.n_rows), rows.dtype)
     if rows.weighted:
         squares = rows.reduce(_weighted_squares, origin)
     variance = total / (rows.n_rows * rows.n_features)
@@ -88,17 +88,17 @@ def frame_of_centers(centers: np.ndarray, origin: np.ndarray, dtype: np.dtype) -
     -------
     Frame
     """
-    return Frame(origin, _inverse_power(float(np.abs(centers).max()), dtype))
+    return Frame(origin, inverse_power(float(np.abs(centers).max()), dtype))
 
 
 def range_factor(magnitude: float) -> float:
     """What brings values of this magnitude near one, or 1 if their squares are safe anyway."""
     if magnitude == 0 or _SMALLEST < magnitude < _LARGEST:
         return 1.0
-    return _inverse_power(magnitude, np.float64)
+    return inverse_power(magnitude, np.float64)
 
 
-def _inverse_power(value, dtype):
+def inverse_power(value, dtype):
     """The normal power of two by which a positive value comes nearest one; 1 for zero."""
     limit = np.finfo(dtype).maxexp - 2
     return math.ldexp(1.0, min(max(-math.frexp(value)[1], -limit), limit)) if value > 0 else 1.0

@@ -168,8 +168,9 @@ def _pairwise_kernel(block_of_distances):
     return pairwise
 
 
+block_of_manhattan = _block_of_distances(_add_magnitude)
 _squared_euclidean = _pairwise_kernel(_block_of_distances(_add_square))
-_manhattan = _pairwise_kernel(_block_of_distances(_add_magnitude))
+_manhattan = _pairwise_kernel(block_of_manhattan)
 
 
 def _pairwise(body, X, Y):

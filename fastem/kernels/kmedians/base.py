@@ -1,0 +1,112 @@
+"""What the exact K-medians algorithms share: the L1 distance and medians instead of sums."""
+
+from typing import NamedTuple
+
+import numpy as np
+
+from fastem.kernels.compiling import kernel
+from fastem.kernels.kmeans.base import DenseAlgorithm
+from fastem.kernels.kmedians.manhattan import pack_centers
+from fastem.kernels.kmedians.moving import MovingMedians
+from fastem.kernels.parallel import next_chunk, run
+
+
+class Statistics(NamedTuple):
+    """What a pass tells of the rows; the statistics of two parts of the data add up.
+
+    Parameters
+    ----------
+    inertia : float
+        Weighted sum of the L1 distances of the rows to their centres.
+    weights : ndarray of shape (n_clusters,), float64
+        Sum of the weights of each cluster's rows.
+    n_changed : int
+        Rows whose cluster differs from that of the previous pass.
+    """
+
+    inertia: float
+    weights: np.ndarray
+    n_changed: int
+
+
+@kernel
+def chunk_statistics(
+    tickets, n_chunks, chunk_rows, X, sample_weight, labels, centers, inertia, weights, counts
+):
+    """Each chunk's sum of L1 distances, weights, and rows of positive weight by cluster."""
+    n_rows, n_features = X.shape
+    while True:
+        chunk = next_chunk(tickets)
+        if chunk >= n_chunks:
+            return
+        total = 0.0
+        for row in range(chunk * chunk_rows, min((chunk + 1) * chunk_rows, n_rows)):
+            label = labels[row]
+            distance = 0.0
+            for f in range(n_features):
+                distance += abs(X[row, f] - centers[label, f])
+            weight = sample_weight[row] if len(sample_weight) else 1.0
+            total += weight * distance
+            weights[chunk, label] += weight
+            counts[chunk, label] += weight > 0.0
+        inertia[chunk] = total
+
+
+class MedianAlgorithm(DenseAlgorithm):
+    """Assigns a part's rows to the nearest centres, pass after pass, and keeps their medians.
+
+    The centres aren't relative to the frame's origin, which only serves the comparison in float32.
+    Parameters and attributes are those of ``kmeans.base.Algorithm``.
+    """
+
+    def _set_up_statistics(self, X, n_clusters):
+        self._n_clusters = n_clusters
+        self._medians = MovingMedians(self._rows, self._weight, self.labels, n_clusters)
+        self._followed = True
+
+    def _statistics(self, centers):
+        if not self._followed:
+            self._medians.forget()
+        self._followed = False
+        inertia, weights = self._sum_up(centers)
+        return Statistics(inertia, weights, int(self._n_moved.sum()))
+
+    def _sum_up(self, centers):
+        inertia = np.empty(self._n_chunks)
+        weights = np.zeros((self._n_chunks, self._n_clusters))
+        self._counts = np.zeros((self._n_chunks, self._n_clusters), np.int64)
+        run(
+            chunk_statistics,
+            self._n_chunks,
+            self._n_chunks,
+            self._chunk_rows,
+            self._rows,
+            self._weight,
+            self.labels,
+            np.ascontiguousarray(centers, np.float64),
+            inertia,
+            weights,
+            self._counts,
+        )
+        return float(inertia.sum()), weights.sum(axis=0)
+
+    def inertia(self, centers):
+        """Weighted sum of L1 distances of the rows to their own centres, in float64."""
+        return self._sum_up(centers)[0]
+
+    def medians(self):
+        """The medians of each cluster's rows, in the rows' dtype; NaN for clusters without.
+
+        Fastest if called after every pass: rows that have moved in one pass can be followed.
+        """
+        if not self._followed:
+            moves = self._moved_rows, self._moved_from, self._n_moved, self._capacity
+            self._medians.update(self._chunk_rows, moves, self._counts)
+            self._followed = True
+        return self._medians.medians.copy()
+
+    def _pack(self, centers):
+        return pack_centers(centers, self._origin, self._frame.scale)
+
+    def _lengths(self, shifts):
+        return np.abs(shifts).sum(axis=1)
