@@ -268,7 +268,6 @@ class BernoulliMixture(BaseMixture):
             X,
             reset=reset,
             accept_sparse="csr",
-            accept_large_sparse=False,
             dtype="numeric",
             ensure_min_samples=2 if reset else 1,
         )

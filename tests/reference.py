@@ -241,4 +241,5 @@ def bernoulli_em(X, weights, probabilities, n_iter, sample_weight=None, alpha=0.
         counts = responsibilities.sum(axis=0)
         weights = counts / counts.sum()
         probabilities = (responsibilities.T @ X + alpha) / (counts[:, np.newaxis] + 2 * alpha)
+        probabilities = np.minimum(probabilities, 1.0)  # but for rounding
     return weights, probabilities, history

@@ -181,6 +181,7 @@ def test_packed_bits(dtype, threshold, order):
         X = np.asarray(rng.integers(0, 4, size=shape).astype(dtype), order=order)
         bits = packed_bits(X, threshold)
         assert bits.shape == (shape[0], -(-shape[1] // 8))
+        assert bits.flags.c_contiguous
         np.testing.assert_array_equal(unpacked_bits(bits, shape[1]), X > threshold)
         indices, indptr = sparse_bits(sp.csr_array(X.astype(float)), threshold)
         ones = sp.csr_array((np.ones(len(indices)), indices, indptr), shape=shape)

@@ -39,14 +39,14 @@ def packed_bits(X: np.ndarray, threshold: float) -> np.ndarray:
 
     Returns
     -------
-    bits : ndarray of shape (n_rows, ceil(n_features / 8)), uint8
+    bits : ndarray of shape (n_rows, ceil(n_features / 8)), uint8, C-contiguous
         Feature 8 i + j is bit j, from the lowest, of byte i; the bits behind the last are zeros.
     """
-    if X.dtype.itemsize == 1 and X.dtype.kind in "bu" and threshold < 1:
-        return np.packbits(X, axis=1, bitorder="little")
     bits = np.empty((X.shape[0], -(-X.shape[1] // 8)), np.uint8)
+    is_bytes = X.dtype in (np.bool_, np.uint8) and threshold < 1
     for block in _blocks(X):
-        bits[block] = np.packbits(X[block] > threshold, axis=1, bitorder="little")
+        rows = X[block] if is_bytes else X[block] > threshold
+        bits[block] = np.packbits(rows, axis=1, bitorder="little")
     return bits
 
 
