@@ -3,7 +3,7 @@ import pytest
 from guards import Guarded
 
 from fastem.kernels.compiling import kernel
-from fastem.kernels.exp import exp, log
+from fastem.kernels.exp import exp, exp_nonpositive, log
 from fastem.kernels.simd import LANES, load, store
 
 SINGLE, DOUBLE = LANES, LANES // 2
@@ -20,7 +20,7 @@ def over_arrays(function, lanes):
 
 KERNELS = {
     (function, dtype): over_arrays(function, lanes)
-    for function in (exp, log)
+    for function in (exp, exp_nonpositive, log)
     for dtype, lanes in ((np.float32, SINGLE), (np.float64, DOUBLE))
 }
 DTYPES = [np.float32, np.float64]
@@ -38,7 +38,7 @@ def call(function, x):
 
 def worst_error(function, x):
     """In units of the last place, against 64 bits of mantissa."""
-    exact = getattr(np, "exp" if function is exp else "log")(x.astype(np.longdouble))
+    exact = (np.log if function is log else np.exp)(x.astype(np.longdouble))
     unit = np.spacing(np.abs(exact).astype(x.dtype)).astype(np.longdouble)
     return (np.abs(call(function, x) - exact) / unit).max()
 
@@ -113,3 +113,21 @@ def test_ends_of_the_exponential(dtype):
             call(exp, x), expected, rtol=2 * info.eps, atol=info.smallest_subnormal
         )
     assert call(exp, np.array([np.log(info.smallest_subnormal) - 1], dtype))[0] == 0
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_exp_without_positive_arguments(dtype):
+    rng = np.random.default_rng(0)
+    info = np.finfo(dtype)
+    low = np.log(info.tiny)
+    arguments = [
+        rng.uniform(low + 1e-3, 0, 50_000),
+        -np.abs(rng.normal(size=50_000)),
+        -np.log(2) * (np.arange(120) + 0.5),
+        np.zeros(1),
+    ]
+    for x in arguments:
+        assert worst_error(exp_nonpositive, x.astype(dtype)) < 1.1
+    x = np.append(rng.uniform(2 * low, low - 1, 1000), [-info.max, -np.inf])
+    assert not call(exp_nonpositive, x.astype(dtype)).any()
+    assert np.isnan(call(exp_nonpositive, np.array([np.nan], dtype))).all()

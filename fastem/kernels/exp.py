@@ -8,8 +8,8 @@ in IEEE floating-point arithmetic", ACM TOMS 16, 1990, section 4. The polynomial
 Chebyshev's nodes, which is within a small factor of the best there are.
 
 Errors stay below 1.1 ulp, and NaN stays NaN. Results of ``exp`` lose digits gradually below the
-normal numbers, down to 0, and ``exp(inf) == inf``. ``log`` takes subnormal numbers;
-``log(0) == -inf``, that of a negative number is NaN.
+normal numbers, down to 0, and ``exp(inf) == inf``; the faster ``exp_nonpositive`` is 0 there.
+``log`` takes subnormal numbers; ``log(0) == -inf``, that of a negative number is NaN.
 """
 
 import math
@@ -108,6 +108,31 @@ def _polynomial(builder, x, coefficients):
     return value
 
 
+def _magic(form):
+    """Adding so large a number rounds to an integer, which is then also in the lowest bits."""
+    return 1.5 * 2.0**form.mantissa
+
+
+def _reduced_exp(builder, x):
+    """``exp(x) = m 2^k``: m, k, and k plus the magic number."""
+    form = _format(x)
+    constant = _constants(x)
+    magic = constant(_magic(form))
+    shifted = fma(builder, x, constant(1 / math.log(2)), magic)
+    k = builder.fsub(shifted, magic)
+    r = fma(builder, k, constant(-form.ln2_high), x)
+    r = fma(builder, k, constant(-form.ln2_low), r)
+    square = builder.fmul(r, r)
+    # By pairs of coefficients: half as long a chain of operations that wait for each other.
+    even, odd = form.exp[::2], form.exp[1::2]
+    pairs = [fma(builder, constant(b), r, constant(a)) for a, b in zip(even, odd, strict=False)]
+    pairs += [constant(a) for a in even[len(odd) :]]
+    value = pairs.pop()
+    while pairs:
+        value = fma(builder, value, square, pairs.pop())
+    return builder.fadd(fma(builder, square, value, r), constant(1.0)), k, shifted
+
+
 def emit_exp(builder, x):
     """Emit ``exp(x)`` of a vector."""
     form = _format(x)
@@ -115,25 +140,32 @@ def emit_exp(builder, x):
     bits, integer = _integers(x)
     # Both keep NaN, as their second argument.
     x = maximum(builder, constant(form.lowest), minimum(builder, constant(form.highest), x))
-
-    # Adding so large a number rounds to an integer, which is then also in the lowest bits.
-    magic = constant(1.5 * 2.0**form.mantissa)
-    k = builder.fsub(fma(builder, x, constant(1 / math.log(2)), magic), magic)
-    r = fma(builder, k, constant(-form.ln2_high), x)
-    r = fma(builder, k, constant(-form.ln2_low), r)
-    square = builder.fmul(r, r)
-    value = fma(builder, square, _polynomial(builder, r, form.exp), r)
-    value = builder.fadd(value, constant(1.0))
+    value, k, _ = _reduced_exp(builder, x)
 
     def power_of_two(shifted):
         exponent = builder.add(builder.bitcast(shifted, bits), integer(form.bias))
         return builder.bitcast(builder.shl(exponent, integer(form.mantissa)), x.type)
 
     # Two factors, as 2^k itself may be subnormal or too large.
+    magic = constant(_magic(form))
     half = fma(builder, k, constant(0.5), magic)
     rest = builder.fadd(builder.fsub(k, builder.fsub(half, magic)), magic)
     value = builder.fmul(value, power_of_two(half))
     return builder.fmul(value, power_of_two(rest))
+
+
+def emit_exp_nonpositive(builder, x):
+    """Emit ``exp(x)`` of a vector without positive values; what would be subnormal is zero."""
+    form = _format(x)
+    bits, integer = _integers(x)
+    x = maximum(builder, _constants(x)(form.lowest), x)
+    value, _, shifted = _reduced_exp(builder, x)
+    magic_bits = ((form.bias + form.mantissa) << form.mantissa) + (1 << (form.mantissa - 1))
+    exponent = builder.sub(builder.bitcast(shifted, bits), integer(magic_bits - form.bias))
+    vanishes = builder.icmp_signed("<", exponent, integer(0))
+    exponent = builder.select(vanishes, integer(0), exponent)
+    power = builder.bitcast(builder.shl(exponent, integer(form.mantissa)), x.type)
+    return builder.fmul(value, power)
 
 
 def emit_log(builder, x):
@@ -196,4 +228,5 @@ def _intrinsic(emit):
 
 
 exp = _intrinsic(emit_exp)
+exp_nonpositive = _intrinsic(emit_exp_nonpositive)
 log = _intrinsic(emit_log)

@@ -10,8 +10,8 @@ from numba import types
 
 from fastem.kernels.arrays import read_only
 from fastem.kernels.chunks import row_chunks
-from fastem.kernels.compiling import kernel, variant
-from fastem.kernels.exp import exp, log
+from fastem.kernels.compiling import inline, kernel, variant
+from fastem.kernels.exp import exp_nonpositive, log
 from fastem.kernels.parallel import next_chunk, run
 from fastem.kernels.simd import LANES, TILE, broadcast, greater, load, store, vector_lanes, where
 from fastem.kernels.tiles import aligned_empty_like, load_tile
@@ -51,6 +51,12 @@ def _listed_component(components, i):
     return lambda components, i: i
 
 
+@inline
+def _divide(weights, total, none):
+    """Their quotient, or the total where that is zero or NaN."""
+    return where(none < total, weights / total, total)
+
+
 @variant(normalize_tile)
 def _normalize_tile(log_joint, n_components, weights, hard, log_density, components=None):
     lanes = vector_lanes(log_joint.dtype)
@@ -71,23 +77,34 @@ def _normalize_tile(log_joint, n_components, weights, hard, log_density, compone
                     log_joint[chosen] = weights[lane]
             return
         none = broadcast(zero, lanes)
-        for lane in range(0, TILE, lanes):
+        # Two vectors side by side: each operation on one need not wait for that before.
+        for left in range(0, TILE, 2 * lanes):
+            right = left + lanes
             # Finite, so that a difference from it is never that of two infinities.
-            greatest = broadcast(lowest, lanes)
+            greatest_left = greatest_right = broadcast(lowest, lanes)
             for i in range(n_components):
-                at = _listed(components, i) * TILE + lane
-                greatest = greater(load(log_joint, at, lanes), greatest)
-            total = none
+                start = _listed(components, i) * TILE
+                greatest_left = greater(load(log_joint, start + left, lanes), greatest_left)
+                greatest_right = greater(load(log_joint, start + right, lanes), greatest_right)
+            total_left = total_right = none
             for i in range(n_components):
-                at = _listed(components, i) * TILE + lane
-                share = exp(load(log_joint, at, lanes) - greatest)
-                total = total + share
-                store(share, log_joint, at)
-            store(greatest + log(total), log_density, lane)
-            factor = where(none < total, load(weights, lane, lanes) / total, total)
+                start = _listed(components, i) * TILE
+                share = exp_nonpositive(load(log_joint, start + left, lanes) - greatest_left)
+                total_left = total_left + share
+                store(share, log_joint, start + left)
+                share = exp_nonpositive(load(log_joint, start + right, lanes) - greatest_right)
+                total_right = total_right + share
+                store(share, log_joint, start + right)
+            store(greatest_left + log(total_left), log_density, left)
+            store(greatest_right + log(total_right), log_density, right)
+            factor_left = _divide(load(weights, left, lanes), total_left, none)
+            factor_right = _divide(load(weights, right, lanes), total_right, none)
             for i in range(n_components):
-                at = _listed(components, i) * TILE + lane
-                store(load(log_joint, at, lanes) * factor, log_joint, at)
+                start = _listed(components, i) * TILE
+                store(load(log_joint, start + left, lanes) * factor_left, log_joint, start + left)
+                store(
+                    load(log_joint, start + right, lanes) * factor_right, log_joint, start + right
+                )
 
     return implementation
 
