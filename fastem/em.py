@@ -53,12 +53,15 @@ class Run:
         Whether the iterations ended by themselves; a model may give the reason.
     objective : float
         Of ``parameters``, as far as the model's ``finish`` knows.
+    statistics : object
+        What the last E-step returned.
     """
 
     parameters: Any
     history: list[float]
     converged: bool | str
     objective: float
+    statistics: Any
 
     @property
     def n_iter(self) -> int:
@@ -260,7 +263,7 @@ def _run(model, rows, number, max_iter, random_state, verbose, task):
     if verbose:
         model.report_start(number)
     history = []
-    previous, objective, converged = None, -inf, False
+    statistics, previous, objective, converged = None, None, -inf, False
     for iteration in range(max_iter):
         iteration_task = task.subtask("iteration", parameters=parameters)
         statistics = model.e_step(rows, parameters)
@@ -274,7 +277,7 @@ def _run(model, rows, number, max_iter, random_state, verbose, task):
         converged = model.converged(step)
         if iteration_task.end(parameters) or converged:
             break
-    run = Run(parameters, history, converged, objective)
+    run = Run(parameters, history, converged, objective, statistics)
     if verbose:
         model.report_end(run)
     model.finish(rows, run)

@@ -26,7 +26,8 @@ class Spread(NamedTuple):
     frame : Frame
         Its origin is the mean in the data's dtype; zero for sparse rows, which can't be shifted.
     variance : float
-        Mean of the columns' variances; the weights play no part, as in scikit-learn.
+        Mean of the columns' variances; the weights play no part, as in scikit-learn. It is finite
+        if and only if all rows are.
     squares : float
         Sum of ``w * |x - origin|**2``.
     factor : float
@@ -40,6 +41,7 @@ class Spread(NamedTuple):
     factor: float
 
 
+@np.errstate(over="ignore", invalid="ignore")
 def measure(rows: Any) -> Spread:
     """Pass over the rows for their spread; rescale them, in a copy, if their magnitude is extreme.
 
@@ -52,9 +54,8 @@ def measure(rows: Any) -> Spread:
     Spread
     """
     factor = 1.0
-    with np.errstate(over="ignore", invalid="ignore"):
-        moments = combine(rows.map(_moments))
-        total = float(moments.squares.sum())
+    moments = combine(rows.map(_moments))
+    total = float(moments.squares.sum())
     if not _SMALLEST**2 < total < _LARGEST**2:
         factor = range_factor(max(rows.map(_magnitude)))
         if factor != 1.0:

@@ -1,5 +1,6 @@
 """K-means: the model, and the estimator around it."""
 
+import math
 import warnings
 from numbers import Integral, Real
 from typing import Any
@@ -26,11 +27,15 @@ from fastem.kernels.kmeans import ALGORITHMS, choose
 from fastem.kernels.kmeans.centers import inertia_change, squared_shift
 from fastem.rows import array_rows
 from fastem.seeding import STRATEGIES, Called, Given, check_centers, greedy_kmeans_plusplus
-from fastem.validation import check_rows, check_weights, restored_on_failure
+from fastem.validation import check_finite, check_rows, check_weights, restored_on_failure
 
 _STRICT = "strict convergence"
+# The inertia is also the rows' spread about the origin less the clusters': this difference is
+# precise enough, and spares a pass, unless it is smaller than the spread by more than this.
+_MOST_CANCELLED = 100
+
 _BLOCK_ROWS = 1024
-_LABEL_BLOCK = 1 << 16
+_LABEL_BLOCK = 1 << 12
 
 
 # The steps that run where the rows are.
@@ -136,8 +141,11 @@ class KMeansModel(em.Model):
     def finish(self, rows, run):
         if run.converged != _STRICT:
             # Labels that go with the last centres.
-            self.e_step(rows, run.parameters)
-        run.objective = rows.reduce(_inertia, self.public(run.parameters) - self.frame.origin)
+            run.statistics = self.e_step(rows, run.parameters)
+        centers = self.public(run.parameters) - self.frame.origin
+        run.objective = self.objective(run.statistics, centers)
+        if run.objective * _MOST_CANCELLED < self.squares:
+            run.objective = rows.reduce(_inertia, centers)
 
     def public(self, centers):
         """Centres in the data's coordinates and dtype."""
@@ -342,7 +350,7 @@ class KMeans(
             return self._fit(X, y, sample_weight)
 
     def _fit(self, X, y, sample_weight):
-        X = check_rows(self, X, reset=True)
+        X = check_rows(self, X, reset=True, finite=False)
         n_clusters = int(self.n_clusters)
         if X.shape[0] < n_clusters:
             raise ValueError(f"n_samples={X.shape[0]} should be >= n_clusters={n_clusters}.")
@@ -357,6 +365,8 @@ class KMeans(
 
         rows = array_rows(X, sample_weight)
         frame, variance, squares, factor = measure(rows)
+        if not math.isfinite(variance):
+            check_finite(self, X)
         if isinstance(init, str):
             start = STRATEGIES[init]
         elif callable(init):

@@ -5,13 +5,19 @@ from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
-from sklearn.utils.validation import _check_sample_weight, validate_data
+from sklearn.utils.validation import _check_sample_weight, assert_all_finite, validate_data
 
 _SET_BY_VALIDATION = ("n_features_in_", "feature_names_in_")
 
 
 def check_rows(
-    estimator: Any, X: Any, *, reset: bool, sparse: bool = True, min_rows: int = 1
+    estimator: Any,
+    X: Any,
+    *,
+    reset: bool,
+    sparse: bool = True,
+    min_rows: int = 1,
+    finite: bool = True,
 ) -> Any:
     """The rows as the kernels take them; C-contiguous float input is not copied.
 
@@ -25,6 +31,9 @@ def check_rows(
         Whether sparse rows are welcome.
     min_rows : int
         Fewest rows.
+    finite : bool
+        Whether values are certain to be finite. Else a caller whose own first pass over the rows
+        shows that some are not calls :func:`check_finite` then, which spares a pass.
 
     Returns
     -------
@@ -35,12 +44,15 @@ def check_rows(
     ValueError, TypeError
         scikit-learn's, for anything but finite numbers in two dimensions.
     """
-    if _is_plain(X) and len(X) >= min_rows and not hasattr(estimator, "feature_names_in_"):
-        if reset:
-            estimator.n_features_in_ = X.shape[1]
-            return X
-        if estimator.n_features_in_ == X.shape[1]:
-            return X
+    if (
+        _is_plain(X)
+        and len(X) >= min_rows
+        and not hasattr(estimator, "feature_names_in_")
+        and (reset or estimator.n_features_in_ == X.shape[1])
+        and not (finite and _may_be_infinite(X))
+    ):
+        estimator.n_features_in_ = X.shape[1]
+        return X
     return validate_data(
         estimator,
         X,
@@ -54,21 +66,34 @@ def check_rows(
 
 
 def _is_plain(X):
-    """Whether rows are what scikit-learn's checks would return unchanged.
+    """Whether rows are what scikit-learn's checks would return unchanged, if finite.
 
     Those take as long as several iterations on small data.
     """
-    if not (
+    return (
         type(X) is np.ndarray
         and X.ndim == 2
         and X.size > 0
         and X.dtype.char in "fd"
         and X.dtype.isnative
         and X.flags.c_contiguous
-    ):
-        return False
-    with np.errstate(over="ignore", invalid="ignore"):
-        return bool(np.isfinite(X.sum()))
+    )
+
+
+@np.errstate(over="ignore", invalid="ignore")
+def _may_be_infinite(X):
+    return not np.isfinite(X.sum())
+
+
+def check_finite(estimator: Any, X: Any) -> None:
+    """Refuse rows that are not finite, as :func:`check_rows` does.
+
+    Raises
+    ------
+    ValueError
+        If a value is NaN or infinite.
+    """
+    assert_all_finite(X, estimator_name=estimator.__class__.__name__, input_name="X")
 
 
 def check_weights(sample_weight: Any, X: Any) -> np.ndarray | None:

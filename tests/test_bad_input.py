@@ -24,10 +24,12 @@ def fitted():
 
 @pytest.fixture(autouse=True)
 def no_kernels(monkeypatch):
-    """The first passes over the rows fail."""
+    """The first passes over the rows fail, but for dense rows that those tell to be infinite."""
+    dense_moments = fastem.frame.dense_moments
 
-    def fail(*args, **kwargs):
-        raise AssertionError("a kernel ran")
+    def fail(X):
+        assert isinstance(X, np.ndarray) and not np.isfinite(X).all(), "a kernel ran"
+        return dense_moments(X)
 
     monkeypatch.setattr(fastem.frame, "dense_moments", fail)
     monkeypatch.setattr(fastem.frame, "sparse_moments", fail)

@@ -484,3 +484,18 @@ def test_runs_repeat(init, container):
     np.testing.assert_array_equal(first.labels_, second.labels_)
     np.testing.assert_array_equal(first.cluster_centers_, second.cluster_centers_)
     assert first.inertia_ == second.inertia_
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("weighted", [False, True])
+@pytest.mark.parametrize("separation", [0.0, 1.0, 9.0, 11.0, 1e3, 1e6])
+def test_inertia_is_precise_however_far_apart_the_clusters_are(separation, weighted, dtype):
+    rng = np.random.default_rng(3)
+    X = rng.normal(size=(3000, 3)) + separation * rng.integers(-1, 2, size=(3000, 1)) + 5.0
+    X = X.astype(dtype)
+    weight = rng.random(3000) if weighted else np.ones(3000)
+    for max_iter in (2, 300):
+        kmeans = KMeans(3, random_state=0, max_iter=max_iter).fit(X, sample_weight=weight)
+        centers = kmeans.cluster_centers_.astype(float)
+        distances = ((X.astype(float) - centers[kmeans.labels_]) ** 2).sum(axis=1)
+        np.testing.assert_allclose(kmeans.inertia_, weight @ distances, rtol=1e-12)

@@ -153,7 +153,7 @@ class Algorithm:
             centers,
             partial,
         )
-        return float(partial.sum())
+        return sum(partial.tolist())
 
     def _as_kernel_rows(self, X):
         """The rows as the kernels take them."""
