@@ -202,6 +202,29 @@ def test_rows_that_vanish_beside_far_ones(algorithm, tiny, dtype):
         centers = centers * (1 + 0.3 * rng.normal(size=centers.shape))
 
 
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("algorithm", DENSE)
+def test_norms_whose_small_terms_vanish(algorithm, dtype):
+    """Added to the first feature's square one by one, the others' squares would all be lost.
+
+    The norm would be too small by more than the bound on its rounding, and the gap too large: the
+    second centre comes nearest just before the gap is used up.
+    """
+    n_features = 784
+    row = np.full(n_features, 2.0**-12)
+    row[0] = 1
+    X = np.tile(row, (70, 1)).astype(dtype)
+    tested = algorithm(X, None, 2, Frame(np.zeros(n_features), 1.0))
+    labels = tested.labels.copy()
+    for distance in (0.1, 0.0035):
+        centers = np.tile(row, (2, 1))
+        centers[0, 100] += 0.0045
+        centers[1, 200] += distance
+        centers = centers.astype(dtype).astype(float)
+        labels = check_pass(tested, X, None, tested._frame, centers, labels)
+    assert (labels == 1).all()
+
+
 def test_far_from_the_origin():
     """The frame takes the offset out; what is left decides."""
     rng = np.random.default_rng(0)

@@ -100,20 +100,40 @@ def _sum_features(add, tile, norms):
     def codegen(context, builder, signature, args):
         x = data_pointer(context, builder, signature.args[0], args[0])
         output = data_pointer(context, builder, signature.args[2], args[2])
+        n_features = args[1]
         vector = ir.VectorType(ir.FloatType(), LANES)
+        zero = ir.Constant(vector, [0.0] * LANES)
         n_vectors = TILE // LANES
-        sums = [
-            cgutils.alloca_once_value(builder, ir.Constant(vector, [0.0] * LANES))
-            for _ in range(n_vectors)
-        ]
-        for slot in sums:
-            builder.store(ir.Constant(vector, [0.0] * LANES), slot)
-        with cgutils.for_range(builder, args[1]) as loop:
-            at = builder.mul(loop.index, constant(TILE))
-            for v, slot in enumerate(sums):
-                lane = builder.add(at, constant(v * LANES))
-                value = load_at(builder, x, lane, vector, VECTOR_BYTES)
-                builder.store(add(builder, value, builder.load(slot)), slot)
+        sums = [cgutils.alloca_once(builder, vector) for _ in range(n_vectors)]
+        partial = [cgutils.alloca_once(builder, vector) for _ in range(n_vectors)]
+
+        def accumulate(first, last, slots):
+            for slot in slots:
+                builder.store(zero, slot)
+            with cgutils.for_range_slice(builder, first, last, constant(1), ir.IntType(64)) as (
+                feature,
+                _,
+            ):
+                at = builder.mul(feature, constant(TILE))
+                for v, slot in enumerate(slots):
+                    lane = builder.add(at, constant(v * LANES))
+                    value = load_at(builder, x, lane, vector, VECTOR_BYTES)
+                    builder.store(fma(builder, value, value, builder.load(slot)), slot)
+
+        short = builder.icmp_signed("<=", n_features, constant(PARTIAL))
+        with builder.if_else(short) as (few, many):
+            with few:
+                accumulate(constant(0), n_features, sums)
+            with many:
+                accumulate(constant(0), constant(PARTIAL), sums)
+                with cgutils.for_range_slice(
+                    builder, constant(PARTIAL), n_features, constant(PARTIAL), ir.IntType(64)
+                ) as (first, _):
+                    last = builder.add(first, constant(PARTIAL))
+                    beyond = builder.icmp_signed("<", n_features, last)
+                    accumulate(first, builder.select(beyond, n_features, last), partial)
+                    for slot, addend in zip(sums, partial, strict=True):
+                        builder.store(builder.fadd(builder.load(slot), builder.load(addend)), slot)
         for v, slot in enumerate(sums):
             store_at(builder, builder.load(slot), output, constant(v * LANES), 4)
         return context.get_dummy_value()
@@ -123,7 +143,7 @@ def _sum_features(add, tile, norms):
 
 @intrinsic
 def squared_norms(typingctx, tile, n_features, norms):
-    """Write each lane's sum of squares to ``norms`` (TILE values)."""
+    """Write each lane's sum of squares to ``norms`` (TILE values), summed as the scores are."""
     return _sum_features(_add_square, tile, norms)
 
 
