@@ -89,7 +89,7 @@ class GaussianModel(MixtureModel):
             if means is None:
                 means = centers + delta
             if precisions is None:
-                start = self._estimate(statistics, delta, divisors)
+                start = self._estimate(statistics, centers + delta, centers, divisors)
         if precisions is None:
             return Parameters(weights, means, start, self.covariances.factor(start))
         return Parameters.from_precisions(weights, means, precisions, self.covariances)
@@ -121,7 +121,7 @@ class GaussianModel(MixtureModel):
         if "means" not in self.fixed:
             means = centers + delta
         if "covariances" not in self.fixed:
-            covariances = self._estimate(statistics, means - centers, divisors)
+            covariances = self._estimate(statistics, means, centers, divisors)
             factors = self.covariances.factor(covariances)
         return Parameters(weights, means, covariances, factors)
 
@@ -131,9 +131,11 @@ class GaussianModel(MixtureModel):
         divisors = statistics.counts + least
         return divisors, (statistics.sums - least * centers) / divisors[:, np.newaxis]
 
-    def _estimate(self, statistics, delta, divisors):
+    def _estimate(self, statistics, means, centers, divisors):
         _, counts, sums, scatter = statistics
-        return self.covariances.estimate(counts, sums, scatter, delta, divisors, self.reg_covar)
+        return self.covariances.estimate(
+            counts, sums, scatter, means, centers, divisors, self.reg_covar
+        )
 
 
 class AcceleratedGaussianModel(SquaremMixin, GaussianModel):
@@ -427,7 +429,10 @@ class GaussianMixture(BaseMixture):
         given = self._check_given(X.shape[1])
         if options["resumed"]:
             parameters = self._parameters()
-            check_shape(parameters.means, (self.n_components, X.shape[1]), "means")
+            shape = self.n_components, X.shape[1]
+            check_shape(parameters.means, shape, "means")
+            name = f"{self.covariance_type} covariance"
+            check_shape(parameters.covariances, self._covariances.shape(*shape), name)
             options["resumed"] = parameters, self.lower_bound_
         model = GaussianModel if self.accelerate is None else AcceleratedGaussianModel
         return model(

@@ -1,7 +1,6 @@
 """Squared extrapolation, which makes EM converge in fewer passes."""
 
 import math
-from typing import Any
 
 import numpy as np
 
@@ -23,14 +22,6 @@ class SquaremMixin:
     Varadhan and Roland, "Simple and globally convergent methods for accelerating the convergence of
     any EM algorithm", Scandinavian Journal of Statistics 35, 2008: their third step length.
     """
-
-    def coordinates(self, parameters: Any, base: Any) -> np.ndarray:
-        """The parameters as a vector."""
-        raise NotImplementedError
-
-    def at(self, coordinates: np.ndarray, base: Any) -> Any:
-        """The parameters at a vector, or None."""
-        raise NotImplementedError
 
     def start(self, rows, random_state):
         self._first = None  # where the pair of EM steps under way began

@@ -12,6 +12,9 @@ from sklearn.utils import check_array
 
 from fastem.validation import check_shape
 
+# Relative rounding of a mean, with a margin.
+_ROUNDING = 8 * np.finfo(np.float64).eps
+
 
 class CollapsedError(ValueError):
     """A covariance that isn't positive definite."""
@@ -54,11 +57,12 @@ class Covariances:
         counts: np.ndarray,
         sums: np.ndarray,
         scatter: np.ndarray,
-        delta: np.ndarray,
+        means: np.ndarray,
+        centers: np.ndarray,
         divisors: np.ndarray,
         reg_covar: float,
     ) -> np.ndarray:
-        """Covariances about means that lie ``delta`` from the centres of the statistics.
+        """Covariances about the means.
 
         Parameters
         ----------
@@ -68,15 +72,18 @@ class Covariances:
             Sums of the differences from the centres.
         scatter : ndarray
             Sums of their products, in the covariances' shape.
-        delta : ndarray of shape (n_components, n_features)
+        means, centers : ndarray of shape (n_components, n_features)
         divisors : ndarray of shape (n_components,)
             What to divide by: the counts, away from zero.
         reg_covar : float
             Added to the variances.
         """
-        # sum (x - d)(x - d)' = sum xx' - sum x d' - d sum x' + n dd', with x from the centre.
-        half = sums - 0.5 * counts[:, np.newaxis] * delta
-        moved = scatter - self._symmetric_products(half, delta)
+        # sum (x - d)(x - d)' = sum xx' - sum x d' - d sum x' + n dd', with x and d from the centre.
+        delta, half_counts = means - centers, 0.5 * counts[:, np.newaxis]
+        moved = scatter - self._symmetric_products(sums - half_counts * delta, delta)
+        # What rounding of the means leaves of equal rows is nothing.
+        rounding = _ROUNDING * means
+        moved = self._above(moved, self._symmetric_products(half_counts * rounding, rounding))
         divisor = divisors.sum() if self.tied else self._per_component(divisors)
         return self.regularized(moved / divisor, reg_covar)
 
@@ -152,6 +159,10 @@ class Covariances:
 
     def _symmetric_products(self, left, right):
         """``left right' + right left'`` of each component, or their sum if tied."""
+        raise NotImplementedError
+
+    def _above(self, scatter, noise):
+        """Scatter without variances that aren't above those of noise."""
         raise NotImplementedError
 
     def _check_positive(self, values, name):
@@ -231,6 +242,11 @@ class Matrices(Covariances):
         else:
             products = left[:, :, np.newaxis] * right[:, np.newaxis, :]
         return products + products.swapaxes(-1, -2)
+
+    def _above(self, scatter, noise):
+        variances = np.einsum("...ii->...i", scatter)
+        variances[variances <= np.einsum("...ii->...i", noise)] = 0.0
+        return scatter
 
     def _check_positive(self, values, name):
         for matrix in values.reshape(-1, *values.shape[-2:]):
@@ -336,10 +352,10 @@ class Variances(Covariances):
     def _per_component(self, values):
         return values if self.isotropic else values[:, np.newaxis]
 
-    def estimate(self, counts, sums, scatter, delta, divisors, reg_covar):
+    def estimate(self, counts, sums, scatter, means, centers, divisors, reg_covar):
         if self.isotropic:  # of which the scatter is the trace
             divisors = divisors * sums.shape[1]
-        return super().estimate(counts, sums, scatter, delta, divisors, reg_covar)
+        return super().estimate(counts, sums, scatter, means, centers, divisors, reg_covar)
 
     def _products(self, differences):
         squares = differences**2
@@ -350,6 +366,9 @@ class Variances(Covariances):
         if self.isotropic:
             products = products.sum(axis=1)
         return products.sum(axis=0) if self.tied else products
+
+    def _above(self, scatter, noise):
+        return np.where(scatter > noise, scatter, 0.0)
 
     def _check_positive(self, values, name):
         if (values <= 0.0).any():
