@@ -1,6 +1,7 @@
 import numpy as np
 import pytest
 from guards import Guarded
+from reference import l1_distances
 
 from fastem.kernels import assignment
 from fastem.kernels.assignment import BLOCK, pack_centers, pad_order
@@ -142,3 +143,52 @@ def test_centers_beyond_float32_are_infinitely_far():
     assert negated.tolist()[0] == [-np.inf, 0]
     assert half_norms.tolist() == [np.inf, np.inf, 12.5, np.inf]
     assert greatest == np.inf
+
+
+# The L1 distance
+
+
+@kernel
+def nearest_two_manhattan(tile, n_features, centers, offsets, order, best, second, labels):
+    assignment.nearest_two_manhattan(
+        tile, n_features, centers, offsets, order, 0, len(order), best, second, labels
+    )
+
+
+@kernel
+def absolute_norms(tile, n_features, norms):
+    assignment.absolute_norms(tile, n_features, norms)
+
+
+@pytest.mark.parametrize("n_centers", SIZES)
+@pytest.mark.parametrize("n_features", [*SIZES, 300])
+def test_nearest_two_manhattan(n_features, n_centers):
+    """Small integers, so that distances are exact and ties are frequent."""
+    rng = np.random.default_rng(n_features * n_centers)
+    rows = rng.integers(-4, 5, (TILE, n_features)).astype(np.float32)
+    centers = rng.integers(-4, 5, (n_centers, n_features)).astype(np.float32)
+    padded, offsets = np.zeros((n_centers + 1, n_features), np.float32), np.zeros(n_centers + 1)
+    padded[:-1], offsets[-1] = centers, np.inf
+    order = pad_order(np.arange(n_centers), n_centers)
+    inputs = [
+        Guarded(array) for array in (rows.T.ravel(), padded, offsets.astype(np.float32), order)
+    ]
+    outputs = [Guarded(np.zeros(TILE, dtype)) for dtype in (np.float32, np.float32, np.int32)]
+    tile, padded, offsets, order = (guarded.array for guarded in inputs)
+    nearest_two_manhattan(tile, n_features, padded, offsets, order, *(o.array for o in outputs))
+    assert all(guarded.intact() for guarded in outputs)
+    best, second, labels = (guarded.array for guarded in outputs)
+    distances = l1_distances(rows, centers)
+    ordered = np.sort(np.column_stack([distances, np.full(TILE, np.inf)]), axis=1)
+    np.testing.assert_array_equal(best, ordered[:, 0])
+    np.testing.assert_array_equal(second, ordered[:, 1])
+    np.testing.assert_array_equal(labels, distances.argmin(axis=1))
+
+
+@pytest.mark.parametrize("n_features", [*SIZES, 300])
+def test_absolute_norms(n_features):
+    rows = np.random.default_rng(0).normal(size=(TILE, n_features)).astype(np.float32)
+    tile, norms = Guarded(rows.T.ravel()), Guarded(np.zeros(TILE, np.float32))
+    absolute_norms(tile.array, n_features, norms.array)
+    np.testing.assert_allclose(norms.array, np.abs(rows.astype(float)).sum(axis=1), rtol=1e-5)
+    assert norms.intact()

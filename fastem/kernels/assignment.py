@@ -118,7 +118,7 @@ def _sum_features(add, tile, norms):
                 for v, slot in enumerate(slots):
                     lane = builder.add(at, constant(v * LANES))
                     value = load_at(builder, x, lane, vector, VECTOR_BYTES)
-                    builder.store(fma(builder, value, value, builder.load(slot)), slot)
+                    builder.store(add(builder, value, builder.load(slot)), slot)
 
         short = builder.icmp_signed("<=", n_features, constant(PARTIAL))
         with builder.if_else(short) as (few, many):

@@ -31,9 +31,6 @@ _CONVERSION = np.float32(2.0**-22)
 # Covers what the conversion of values close to the origin loses where they are subnormal.
 _TINY = np.float32(2.0**-125)
 
-# A norm is added up in one chain, whose rounding _CONVERSION covers up to so many features.
-_MOST_FEATURES = 1 << 20
-
 
 class ManhattanCenters(NamedTuple):
     """The centres of one pass.
@@ -64,8 +61,8 @@ def pack_centers(centers, origin, scale):
         shifted[:-1] = (centers - origin) * scale
     offsets = np.zeros(n_clusters + 1, np.float32)
     offsets[-1] = np.inf
-    rounding = rounding_error(n_features) if n_features <= _MOST_FEATURES else np.float32(np.inf)
-    return ManhattanCenters(shifted, offsets, np.ascontiguousarray(centers.T), rounding)
+    exact = np.ascontiguousarray(centers.T)
+    return ManhattanCenters(shifted, offsets, exact, rounding_error(n_features))
 
 
 @inline
