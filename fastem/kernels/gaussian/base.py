@@ -7,6 +7,7 @@ import numpy as np
 from fastem.kernels.arrays import read_only
 from fastem.kernels.chunks import row_chunks
 from fastem.kernels.gaussian.driver import em_pass, evaluate_pass, label_pass
+from fastem.kernels.gaussian.skipping import skipping_pass
 from fastem.kernels.gaussian.visiting import Visitor, wanted_rows
 from fastem.kernels.parallel import run
 
@@ -74,6 +75,8 @@ class GaussianPass:
     n_components : int
     """
 
+    skips = False  # whether the type bounds how distances change
+
     def __init__(self, X, sample_weight, n_components):
         n_rows, n_features = X.shape
         self._rows = read_only(X)
@@ -95,7 +98,7 @@ class GaussianPass:
         tile_bytes = 64 * X.itemsize * (2 * n_features + n_components)
         self._batch = int(np.clip(_BATCH_BYTES // tile_bytes, 1, _MOST_TILES))
         mean_weight = 1.0 if sample_weight is None else float(np.mean(sample_weight))
-        self._visitor = Visitor(X, n_components, chunk_rows, n_chunks, mean_weight)
+        self._visitor = Visitor(X, n_components, chunk_rows, n_chunks, n_rows * work, mean_weight)
 
     def step(self, parameters, centers=None, hard=False, skip=True):
         """One E-step, and the statistics for the M-step.
@@ -118,10 +121,14 @@ class GaussianPass:
         centers = parameters.means if centers is None else centers
         totals = np.empty((self._n_chunks, self._totals_size))
         objective = np.empty((self._n_chunks, 2))
-        counted = np.empty((self._n_chunks, 5), np.int64)
-        visit = self._visitor.plan(parameters, packed, self._movement if skip else None)
+        counted = np.empty((self._n_chunks, 2), np.int64)
+        skip = skip and self._prepare_to_skip(packed)
+        if skip:
+            visit = self._visitor.plan(parameters, packed, self._movement)
+        else:
+            visit = np.arange(max(self._n_components, self._batch))
         run(
-            em_pass,
+            skipping_pass if skip else em_pass,
             self._n_chunks,
             self._n_chunks,
             self._chunk_rows,
@@ -139,9 +146,19 @@ class GaussianPass:
         )
         if skip:
             self._visitor.learn(counted.sum(axis=0))
+        else:
+            self._visitor.learn_from_all(counted.sum(axis=0))
         log_density, weight = objective.sum(axis=0)
         statistics = self._unpack(totals.sum(axis=0))
         return GaussianStatistics(log_density + packed.reference * weight, *statistics)
+
+    def _prepare_to_skip(self, packed):
+        """Sort the rows if it promises to pay; whether they are."""
+        if self.skips and self._visitor.promising and not self._visitor.is_sorted:
+            labels = np.empty(len(self._rows), np.int32)
+            self._evaluate(packed, labels=labels)
+            self._visitor.sort(labels)
+        return self._visitor.is_sorted
 
     def from_labels(self, labels, centers):
         """The statistics of rows that belong to one component each.
@@ -235,10 +252,9 @@ class GaussianPass:
         Returns
         -------
         shrink, drift : ndarray of shape (n_components,)
-            No row is nearer than ``shrink`` times its old distance, minus ``drift``. A type for
-            which there are none returns None: it never skips.
+            No row is nearer than ``shrink`` times its old distance, minus ``drift``.
         """
-        return None
+        raise NotImplementedError
 
     def _work(self, n_features):
         """Multiplications for a row and a component."""

@@ -15,23 +15,15 @@ features of a tile are at ``tile[f * TILE + lane]``, and a tile's values of comp
 import numpy as np
 
 from fastem.kernels.compiling import inline, kernel
-from fastem.kernels.gaussian.skipping import (
-    SAMPLED,
-    carry_bounds,
-    list_possible,
-    most_probable,
-    renew_bound,
-    sort_chunk,
-    sort_where_it_pays,
-    tile_greatest,
-    tile_least,
-    tile_sum,
-    worst_row,
-)
+from fastem.kernels.gaussian.products import sum_tile, weighted_sum
+from fastem.kernels.gaussian.sorting import sort_chunk
 from fastem.kernels.parallel import next_chunk
 from fastem.kernels.responsibilities import normalize_tile
 from fastem.kernels.simd import LANES, TILE
 from fastem.kernels.tiles import aligned_empty_like, gather_tile, load_tile
+
+_SAMPLED = 8  # every so many tiles' shares are counted
+_SHARE = 1e-16  # in a row's density, of which nothing remains when it is added to the rest
 
 
 def prepare_tile(packed, tile, n_features, scratch):
@@ -71,20 +63,13 @@ def accumulate_tiles(
 
 
 @inline
-def row_at(position, start, order, is_sorted):
-    """The row visited at a position among all, of the chunk that begins at ``start``."""
-    return start + np.intp(order[position]) if is_sorted else position
-
-
-@inline
-def load_visited(X, order, is_sorted, start, first, stop, one, shift, numbers, tile):
-    """Load the rows at positions ``first`` and on; lanes behind ``stop`` repeat the last."""
-    if is_sorted:
-        for lane in range(TILE):
-            numbers[lane] = row_at(min(first + lane, stop - 1), start, order, is_sorted)
-        gather_tile(X, numbers, one, shift, tile)
-    else:
-        load_tile(X, first, one, shift, numbers, tile)
+def load_weights(sample_weight, first, stop, weights):
+    """The weights of consecutive rows; lanes behind ``stop`` have none."""
+    for lane in range(TILE):
+        weight = 0.0
+        if first + lane < stop:
+            weight = sample_weight[first + lane] if len(sample_weight) else 1.0
+        weights[lane] = weight
 
 
 @kernel
@@ -99,37 +84,29 @@ def em_pass(
     packed,
     centers,
     hard,
-    visit,
+    numbers,
     totals,
     objective,
     counted,
 ):
     """Each chunk's totals, and what it found.
 
-    ``objective[c]`` receives the weighted sum of the log-densities, relative to the reference, and
-    that of the weights. ``counted[c]`` receives the number of pairs of a tile and a component, of
-    those evaluated and of those with a share in the statistics; and for a sample of tiles the pairs
-    of a row and a component, and of those with a share.
+    ``numbers`` counts from 0, at least ``n_components`` and ``batch``. ``objective[c]`` receives
+    the weighted sum of the log-densities, relative to the reference, and that of the weights;
+    ``counted[c]``, for a sample of tiles, the pairs of a row and a component, and those among them
+    where the component has a share in the row.
     """
     n_rows, n_features = X.shape
     n_components = centers.shape[1]
     one = X.dtype.type(1)
     shift = np.zeros(n_features + LANES, X.dtype)
     stride = n_components * TILE
-    width = len(visit.shrink)
     tiles = aligned_empty_like(batch * n_features * TILE, X)
     shares = aligned_empty_like(batch * stride, X)
     scratch = aligned_empty_like(scratch_size, X)
     weights = aligned_empty_like(TILE, X)
     density = aligned_empty_like(TILE, X)
-    tile_labels = aligned_empty_like(TILE, X)
-    numbers = np.empty(TILE, np.int32)
-    fresh, components = np.arange(n_components), np.arange(n_components)
-    squares = np.empty(n_components)
-    chosen = np.empty((n_components, batch), np.int64)
-    n_chosen = np.zeros(n_components, np.int64)
-    chunk_labels = np.empty(chunk_rows if visit.sort else 0, np.uint16)
-    label_counts = np.empty(n_components + 1, np.int64)
+    rows = np.empty(TILE, np.int32)
     while True:
         chunk = next_chunk(tickets)
         if chunk >= n_chunks:
@@ -138,104 +115,44 @@ def em_pass(
         chunk_totals = totals[chunk]
         chunk_totals[:] = 0.0
         total_density = total_weight = 0.0
-        n_evaluated = n_added = n_sampled = n_shares = 0
+        n_sampled = n_shares = 0
+        weights[:] = one
         for batch_start in range(start, stop, batch * TILE):
             n_tiles = 0
             for first in range(batch_start, min(batch_start + batch * TILE, stop), TILE):
                 tile = tiles[n_tiles * n_features * TILE :]
                 log_joint = shares[n_tiles * stride :]
-                number = first // TILE
-                load_visited(
-                    X, visit.order, visit.is_sorted, start, first, stop, one, shift, numbers, tile
-                )
+                load_tile(X, first, one, shift, rows, tile)
                 prepare_tile(packed, tile, n_features, scratch)
-                n_listed, n_fresh = 0, n_components
-                above, below = -np.inf, 1e38
-                if visit.skip:
-                    carry_bounds(visit, number * width)
-                    above = visit.guesses[number] - packed.reference
-                while True:
-                    if visit.skip:
-                        n_fresh = list_possible(visit, number * width, above, below, fresh)
-                    log_joint_tile(packed, tile, n_features, scratch, fresh, n_fresh, log_joint)
-                    n_listed += n_fresh
-                    if not visit.skip:
-                        break
-                    for i in range(n_fresh):
-                        components[n_listed - n_fresh + i] = fresh[i]
-                    worst = np.float64(worst_row(log_joint, components, n_listed, density))
-                    visit.guesses[number] = worst + packed.reference
-                    if worst >= above:
-                        break
-                    # Rows turned out less probable than expected: more components may matter.
-                    above, below = worst, above
-                if visit.skip:
-                    for i in range(n_listed):
-                        component = components[i]
-                        peak = np.float64(packed.constants[component])
-                        greatest = tile_greatest(log_joint, component * TILE)
-                        least = tile_least(log_joint, component * TILE)
-                        renew_bound(visit, number * width, component, peak, greatest)
-                        squares[component] = 2.0 * (peak - np.float64(least))
-                for lane in range(TILE):
-                    weight = 0.0
-                    if first + lane < stop:
-                        row = row_at(first + lane, start, visit.order, visit.is_sorted)
-                        weight = sample_weight[row] if len(sample_weight) else 1.0
-                    weights[lane] = weight
-                if visit.sort:
-                    most_probable(log_joint, components, n_listed, density, tile_labels)
-                    for lane in range(min(TILE, stop - first)):
-                        row = row_at(first + lane, start, visit.order, visit.is_sorted)
-                        label = np.intp(tile_labels[lane])
-                        chunk_labels[row - start] = label if label >= 0 else n_components
-                normalize_tile(log_joint, n_listed, weights, hard, density, components)
-                for lane in range(TILE):
-                    if weights[lane] > 0:  # not zero times -inf
-                        total_density += np.float64(weights[lane]) * np.float64(density[lane])
-                        total_weight += np.float64(weights[lane])
-                n_evaluated += n_listed
-                for i in range(n_listed):
-                    component = components[i]
-                    if visit.skip:
-                        share = np.float64(tile_sum(log_joint, component * TILE))
-                        if share * (1.0 + squares[component]) <= visit.negligible[component]:
-                            continue
-                    chosen[component, n_chosen[component]] = n_tiles
-                    n_chosen[component] += 1
-                    n_added += 1
-                if number % SAMPLED == 0:
+                log_joint_tile(packed, tile, n_features, scratch, numbers, n_components, log_joint)
+                if len(sample_weight) or first + TILE > stop:
+                    load_weights(sample_weight, first, stop, weights)
+                normalize_tile(log_joint, n_components, weights, hard, density)
+                total_density += weighted_sum(weights, density)
+                total_weight += sum_tile(weights, 0)
+                if first // TILE % _SAMPLED == 0:
                     n_sampled += stride
-                    for i in range(n_listed):
-                        for lane in range(TILE):
-                            n_shares += log_joint[components[i] * TILE + lane] > 1e-16
+                    for i in range(stride):
+                        n_shares += log_joint[i] > _SHARE
                 n_tiles += 1
             for component in range(n_components):
-                if n_chosen[component]:
-                    accumulate_tiles(
-                        packed,
-                        centers,
-                        component,
-                        tiles,
-                        n_features,
-                        chosen[component],
-                        n_chosen[component],
-                        shares,
-                        stride,
-                        scratch,
-                        chunk_totals,
-                    )
-                    n_chosen[component] = 0
+                accumulate_tiles(
+                    packed,
+                    centers,
+                    component,
+                    tiles,
+                    n_features,
+                    numbers,
+                    n_tiles,
+                    shares,
+                    stride,
+                    scratch,
+                    chunk_totals,
+                )
         objective[chunk, 0] = total_density
         objective[chunk, 1] = total_weight
-        n_tiles = (stop - start + TILE - 1) // TILE
-        counted[chunk, 0] = n_tiles * n_components
-        counted[chunk, 1] = n_evaluated
-        counted[chunk, 2] = n_added
-        counted[chunk, 3] = n_sampled
-        counted[chunk, 4] = n_shares
-        if visit.sort:
-            sort_where_it_pays(visit, chunk, start, stop - start, chunk_labels, label_counts)
+        counted[chunk, 0] = n_sampled
+        counted[chunk, 1] = n_shares
 
 
 @kernel

@@ -21,7 +21,12 @@ from llvmlite import ir
 from numba import types
 from numba.extending import intrinsic
 
-from fastem.kernels.compiling import inline
+from fastem.kernels.compiling import inline, kernel
+from fastem.kernels.gaussian.driver import accumulate_tiles, log_joint_tile, prepare_tile
+from fastem.kernels.gaussian.products import sum_tile, weighted_sum
+from fastem.kernels.gaussian.sorting import keep_sorted
+from fastem.kernels.parallel import next_chunk
+from fastem.kernels.responsibilities import normalize_tile
 from fastem.kernels.simd import (
     LANES,
     TILE,
@@ -40,6 +45,7 @@ from fastem.kernels.simd import (
     store,
     vector_lanes,
 )
+from fastem.kernels.tiles import aligned_empty_like, gather_tile
 
 # The bound on -q / 2 + log(1 + q) is OFFSET less q times the slope.
 _SLOPE, OFFSET = np.float32(0.5 - 0.01), 3.62
@@ -48,24 +54,16 @@ _FARTHEST = 1e18  # as a bound: its square is finite in float32
 _LOWEST = -1e38  # above the padding's level
 _ZERO = np.float32(0)
 
-# A sorted chunk is sorted anew when it has so many more mixed tiles than it had.
-_UNSORTED = 1.25
-SAMPLED = 8  # every so many tiles' shares are counted
-
 
 class Visit(NamedTuple):
-    """How a pass visits the rows.
+    """How a skipping pass visits the rows.
 
     Parameters
     ----------
-    is_sorted : bool
-        Whether rows are visited in the chunks' own ``order``.
-    skip : bool
-        Whether components may be left out, by means of the arrays below.
     sort : bool
-        Whether to sort chunks by the most probable components afterwards, where it pays.
+        Whether to sort chunks anew afterwards where they have become mixed.
     order : ndarray of shape (n_rows,), uint16
-        Positions of rows in their chunk.
+        Each chunk's rows as they are visited, relative to its first.
     n_mixed : ndarray of shape (n_chunks,), int64
         Tiles of the sorted chunk that have rows of several components.
     bounds : ndarray of shape (n_tiles * width,), float32
@@ -79,8 +77,6 @@ class Visit(NamedTuple):
         Weighted responsibilities times (1 + q) that a tile may have without adding to statistics.
     """
 
-    is_sorted: bool
-    skip: bool
     sort: bool
     order: np.ndarray
     n_mixed: np.ndarray
@@ -122,20 +118,19 @@ def _reduction(emit):
 
 tile_least = _reduction(minimum)
 tile_greatest = _reduction(maximum)
-tile_sum = _reduction(lambda builder, a, b: builder.fadd(a, b))
 
 
 @inline
-def carry_bounds(visit, at):
+def carry_bounds(bounds, at, shrink, drift):
     """Bring a tile's bounds, which begin at ``at``, to the present parameters."""
     zero = broadcast(_ZERO, LANES)
-    for j in range(0, len(visit.shrink), LANES):
-        low = load(visit.bounds, at + j, LANES) * load(visit.shrink, j, LANES)
-        store(greater(low - load(visit.drift, j, LANES), zero), visit.bounds, at + j)
+    for j in range(0, len(shrink), LANES):
+        low = load(bounds, at + j, LANES) * load(shrink, j, LANES)
+        store(greater(low - load(drift, j, LANES), zero), bounds, at + j)
 
 
 @inline
-def list_possible(visit, at, above, below, components):
+def list_possible(bounds, at, levels, above, below, components):
     """List the components that need at least ``above``, but were not in need of ``below``.
 
     Returns how many.
@@ -144,9 +139,9 @@ def list_possible(visit, at, above, below, components):
     above = broadcast(np.float32(max(above - ROUNDING * abs(above), _LOWEST)), LANES)
     below = broadcast(np.float32(max(below - ROUNDING * abs(below), _LOWEST)), LANES)
     n_listed = 0
-    for j in range(0, len(visit.shrink), LANES):
-        low = load(visit.bounds, at + j, LANES)
-        most = load(visit.levels, j, LANES) - slope * low * low
+    for j in range(0, len(levels), LANES):
+        low = load(bounds, at + j, LANES)
+        most = load(levels, j, LANES) - slope * low * low
         possible = bits(above <= most) & ~bits(below <= most)
         while possible != np.uint64(0):
             components[n_listed] = j + np.intp(first_bit(possible))
@@ -156,11 +151,9 @@ def list_possible(visit, at, above, below, components):
 
 
 @inline
-def renew_bound(visit, at, component, peak, greatest):
-    """Set a bound from the greatest log-density in the tile, where ``peak`` is that at the mean."""
-    square = max(2.0 * (np.float64(peak) - np.float64(greatest)), 0.0)
-    low = min(np.sqrt(square), _FARTHEST) * (1 - ROUNDING)
-    visit.bounds[at + component] = np.float32(low)
+def least_distance(square):
+    """A lower bound from an evaluated square."""
+    return np.float32(min(np.sqrt(max(square, 0.0)), _FARTHEST) * (1 - ROUNDING))
 
 
 @inline
@@ -192,49 +185,134 @@ def most_probable(log_joint, components, n_listed, greatest, labels):
             labels[lane] = label if closer else labels[lane]
 
 
-@inline
-def count_mixed(labels, order, start, n_rows):
-    """Tiles whose rows differ in their labels; ``labels`` and ``order`` are in the chunk."""
-    n_mixed = 0
-    for first in range(0, n_rows, TILE):
-        mixed = False
-        label = labels[order[start + first]]
-        for i in range(first + 1, min(first + TILE, n_rows)):
-            mixed |= label != labels[order[start + i]]
-        n_mixed += mixed
-    return n_mixed
+@kernel
+def skipping_pass(
+    tickets,
+    n_chunks,
+    chunk_rows,
+    batch,
+    scratch_size,
+    X,
+    sample_weight,
+    packed,
+    centers,
+    hard,
+    visit,
+    totals,
+    objective,
+    counted,
+):
+    """As ``driver.em_pass``, without what is negligible.
 
-
-@inline
-def sort_chunk(labels, order, start, n_rows, counts):
-    """Write the order by labels of a chunk's rows, those of one label in their own order."""
-    counts[:] = 0
-    for i in range(n_rows):
-        counts[labels[i]] += 1
-    before = 0
-    for label in range(len(counts)):
-        count = counts[label]
-        counts[label] = before
-        before += count
-    for i in range(n_rows):
-        label = labels[i]
-        order[start + counts[label]] = i
-        counts[label] += 1
-
-
-@inline
-def sort_where_it_pays(visit, chunk, start, n_rows, labels, counts):
-    """Visit a chunk's rows label by label from now on, unless they nearly are."""
-    order, n_mixed = visit.order, visit.n_mixed
-    if visit.is_sorted:
-        allowed = np.intp(_UNSORTED * n_mixed[chunk]) + n_rows // (8 * TILE)
-        if count_mixed(labels, order, start, n_rows) <= allowed:
+    ``counted[c]`` receives the pairs of a tile and a component that were evaluated, and those that
+    were added to the statistics.
+    """
+    n_rows, n_features = X.shape
+    n_components = centers.shape[1]
+    one = X.dtype.type(1)
+    shift = np.zeros(n_features + LANES, X.dtype)
+    stride = n_components * TILE
+    width = len(visit.shrink)
+    order, bounds, guesses, levels = visit.order, visit.bounds, visit.guesses, visit.levels
+    tiles = aligned_empty_like(batch * n_features * TILE, X)
+    shares = aligned_empty_like(batch * stride, X)
+    scratch = aligned_empty_like(scratch_size, X)
+    weights = aligned_empty_like(TILE, X)
+    density = aligned_empty_like(TILE, X)
+    tile_labels = aligned_empty_like(TILE, X)
+    rows = np.empty(TILE, np.int64)
+    fresh, components = np.empty(width, np.int64), np.empty(width, np.int64)
+    squares = np.empty(n_components)
+    chosen = np.empty((n_components, batch), np.int64)
+    n_chosen = np.zeros(n_components, np.int64)
+    labels = np.empty(chunk_rows, np.uint16)
+    counts = np.empty(n_components + 1, np.int64)
+    while True:
+        chunk = next_chunk(tickets)
+        if chunk >= n_chunks:
             return
-    sort_chunk(labels, order, start, n_rows, counts)
-    n_mixed[chunk] = count_mixed(labels, order, start, n_rows)
-    if visit.skip:
-        width = len(visit.shrink)
-        for number in range(start // TILE, (start + n_rows + TILE - 1) // TILE):
-            visit.guesses[number] = -np.inf
-            for j in range(width):
-                visit.bounds[number * width + j] = _ZERO
+        start, stop = chunk * chunk_rows, min((chunk + 1) * chunk_rows, n_rows)
+        chunk_totals = totals[chunk]
+        chunk_totals[:] = 0.0
+        total_density = total_weight = 0.0
+        n_evaluated = n_added = 0
+        for batch_start in range(start, stop, batch * TILE):
+            n_tiles = 0
+            for first in range(batch_start, min(batch_start + batch * TILE, stop), TILE):
+                tile = tiles[n_tiles * n_features * TILE :]
+                log_joint = shares[n_tiles * stride :]
+                number, n_lanes = first // TILE, min(TILE, stop - first)
+                for lane in range(TILE):
+                    row = start + np.intp(order[first + min(lane, n_lanes - 1)])
+                    rows[lane] = row
+                    weight = sample_weight[row] if len(sample_weight) else 1.0
+                    weights[lane] = weight if lane < n_lanes else 0.0
+                gather_tile(X, rows, one, shift, tile)
+                prepare_tile(packed, tile, n_features, scratch)
+                at = number * width
+                carry_bounds(bounds, at, visit.shrink, visit.drift)
+                above, below, n_listed = guesses[number] - packed.reference, 1e38, 0
+                while True:
+                    n_fresh = list_possible(bounds, at, levels, above, below, fresh)
+                    log_joint_tile(packed, tile, n_features, scratch, fresh, n_fresh, log_joint)
+                    for i in range(n_fresh):
+                        components[n_listed + i] = fresh[i]
+                    n_listed += n_fresh
+                    worst = np.float64(worst_row(log_joint, components, n_listed, density))
+                    if worst >= above:
+                        break
+                    # Rows turned out less probable than expected: more components may matter.
+                    above, below = worst, above
+                guesses[number] = worst + packed.reference
+                for i in range(n_listed):
+                    component = components[i]
+                    peak = np.float64(packed.constants[component])
+                    greatest = np.float64(tile_greatest(log_joint, component * TILE))
+                    least = np.float64(tile_least(log_joint, component * TILE))
+                    bounds[at + component] = least_distance(2.0 * (peak - greatest))
+                    squares[component] = 2.0 * (peak - least)
+                if visit.sort:
+                    most_probable(log_joint, components, n_listed, density, tile_labels)
+                    for lane in range(n_lanes):
+                        label = np.intp(tile_labels[lane])
+                        labels[rows[lane] - start] = label if label >= 0 else n_components
+                normalize_tile(log_joint, n_listed, weights, hard, density, components)
+                total_density += weighted_sum(weights, density)
+                total_weight += sum_tile(weights, 0)
+                n_evaluated += n_listed
+                for i in range(n_listed):
+                    component = components[i]
+                    share = sum_tile(log_joint, component * TILE)
+                    if share * (1.0 + squares[component]) > visit.negligible[component]:
+                        chosen[component, n_chosen[component]] = n_tiles
+                        n_chosen[component] += 1
+                        n_added += 1
+                n_tiles += 1
+            for component in range(n_components):
+                if n_chosen[component]:
+                    accumulate_tiles(
+                        packed,
+                        centers,
+                        component,
+                        tiles,
+                        n_features,
+                        chosen[component],
+                        n_chosen[component],
+                        shares,
+                        stride,
+                        scratch,
+                        chunk_totals,
+                    )
+                    n_chosen[component] = 0
+        objective[chunk, 0] = total_density
+        objective[chunk, 1] = total_weight
+        counted[chunk, 0] = n_evaluated
+        counted[chunk, 1] = n_added
+        if visit.sort and keep_sorted(
+            labels, order, start, stop - start, counts, visit.n_mixed, chunk
+        ):
+            # Other tiles than before: nothing is known of them.
+            for number in range(start // TILE, (stop + TILE - 1) // TILE):
+                guesses[number] = -np.inf
+                for j in range(width):
+                    bounds[number * width + j] = _ZERO
