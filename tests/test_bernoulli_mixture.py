@@ -257,17 +257,14 @@ def test_number_of_threads(X):
 
 
 def test_start_finds_separate_groups():
-    """Random responsibilities find all of these groups in no start of twenty."""
+    """From random responsibilities EM finds all of these groups in three starts of ten."""
     rng = np.random.default_rng(0)
     probabilities = np.where(rng.random((12, 60)) < 0.5, 0.1, 0.9)
     y = rng.integers(12, size=20_000)
     X = rng.random((20_000, 60)) < probabilities[y]
-    scores = [
-        adjusted_rand_score(y, BernoulliMixture(12, random_state=seed).fit(X).predict(X))
-        for seed in range(5)
-    ]
-    assert min(scores) > 0.7
-    assert max(scores) > 0.95
+    for seed in range(5):
+        model = BernoulliMixture(12, random_state=seed).fit(X)
+        assert adjusted_rand_score(y, model.predict(X)) > 0.99
 
 
 def test_restarts_keep_the_best(X):

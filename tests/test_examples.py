@@ -107,3 +107,33 @@ def test_compress_image_complains(photograph, tmp_path, complaint):
     assert "2 to 256 colours, not 257" in complaint(photograph, "--colours", 257)
     assert "2 to 256 colours, not 1" in complaint(photograph, "--colours", 1)
     assert "can't write" in complaint(photograph, "--output", text)
+
+
+def test_bernoulli_digits(tmp_path):
+    output = tmp_path / "digits.png"
+    done = run_example("bernoulli_digits.py", "--components", 7, "--output", output)
+    assert done.returncode == 0, done.stderr
+    assert done.stderr == ""
+    table = re.findall(r"^ +\d+ +(0\.\d+) +(\d+) +\d \(\d+%\)$", done.stdout, re.MULTILINE)
+    weights, rows = np.array(table, float).T
+    assert len(weights) == 7
+    assert weights.sum() == pytest.approx(1, abs=0.01)
+    assert (np.diff(weights) <= 0).all()
+    assert rows.sum() == 1797
+    pixels = np.asarray(Image.open(output))
+    assert pixels.shape == (2 * 108 + 12, 5 * 108 + 12)
+    assert pixels.min() < 20
+    digits = pixels.astype(float)
+    assert (digits[120:, 228:] == 255).all()  # seven digits leave three places empty
+    for left in range(12, 552, 108):
+        assert (digits[12:108, left : left + 96] < 128).any()
+
+
+def test_bernoulli_digits_complains(tmp_path):
+    for arguments, message in [
+        (("--components", 0), "1 to 1797 components, not 0"),
+        (("--output", tmp_path), "can't write"),
+    ]:
+        done = run_example("bernoulli_digits.py", *arguments)
+        assert done.returncode == 2
+        assert message in done.stderr
