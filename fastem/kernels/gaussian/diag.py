@@ -2,12 +2,16 @@
 
 import math
 
-from fastem.kernels.gaussian.base import GaussianStatistics
-from fastem.kernels.gaussian.linear import SQUARES, LinearPass, about_means
+import numpy as np
+
+from fastem.kernels.gaussian.linear import SQUARES
+from fastem.kernels.gaussian.linear_base import LinearPass
 
 
 class DiagPass(LinearPass):
     """Passes with "diag" covariances."""
+
+    _form = SQUARES
 
     def _sum_up(self, scatter):
         return scatter.copy()
@@ -22,6 +26,10 @@ class DiagPass(LinearPass):
         constants = self._constants(parameters, scales)
         return self._packed(SQUARES, origin, coefficients, constants, -means * coefficients)
 
-    def _from_terms(self, parameters, packed, objective, counts, sums, means):
-        differences, squares = about_means(counts, *sums, means)
-        return GaussianStatistics(objective, counts, differences, self._sum_up(squares))
+    def _about_means(self, counts, sums, means):
+        sums, squares = sums
+        differences = sums - counts[:, np.newaxis] * means
+        return differences, np.maximum(squares - means * (sums + differences), 0.0)
+
+    def _resolved(self, counts, means, scatter):
+        return (counts[:, np.newaxis] * means**2 <= self._limits.square * scatter).all()

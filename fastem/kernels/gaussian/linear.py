@@ -1,44 +1,35 @@
-"""A pass for log-densities that are linear in a few terms of a row, at a matrix product's speed.
+"""Kernels for log-densities that are linear in a few terms of a row, at a matrix product's speed.
 
 With rows and means relative to an origin, a normal density's logarithm is linear in the features
 and their squares ("diag"), in the features and their sum of squares ("spherical"), or, but for what
 all components have in common, in the features alone (one covariance for all). Its statistics are
 sums of the same terms, so that each step is two products of small matrices for every tile.
 
-What this costs is digits: a variance is the difference of a sum of squares about the origin and the
-square of the mean's distance from there, and loses as many as that ratio has; so does the sum of
-squares in a density. While the means are near enough, that is less than the last digits vary by
-anyway; otherwise ``differences.py`` does the pass.
+This costs digits; see ``linear_base.py``.
 """
 
-import math
 from typing import NamedTuple
 
 import numpy as np
 from numba import types
 
-from fastem.kernels.arrays import read_only
 from fastem.kernels.compiling import inline, kernel, variant
-from fastem.kernels.gaussian.differences import DifferencesPass, relative
 from fastem.kernels.gaussian.driver import log_joint_tile, prepare_tile
 from fastem.kernels.gaussian.products import (
     add_terms,
     add_terms_and_squares,
     linear_terms,
-    pad_components,
-    size_of_sums,
     squared_terms,
     sum_tile,
-    unpack_sums,
     weighted_sum,
 )
-from fastem.kernels.parallel import next_chunk, run
+from fastem.kernels.parallel import next_chunk
 from fastem.kernels.responsibilities import normalize_tile
-from fastem.kernels.simd import LANES, TILE, broadcast, load, multiply_add, store, vector_lanes
+from fastem.kernels.simd import TILE, broadcast, load, multiply_add, store, vector_lanes
 from fastem.kernels.tiles import aligned_empty_like, load_tile
 
-# What the log-densities are linear in.
-FEATURES, FEATURES_AND_NORM, SQUARES, WHITENED = range(4)
+# What the log-densities are linear in; or for the sums of products of features, without any.
+FEATURES, FEATURES_AND_NORM, SQUARES, WHITENED, PRODUCTS = range(5)
 
 
 class LinearPacked(NamedTuple):
@@ -49,7 +40,7 @@ class LinearPacked(NamedTuple):
     form : int
         The terms: ``FEATURES``; ``FEATURES_AND_NORM``, that is the features and their sum of
         squares; ``SQUARES``, of scaled features plus offsets; ``WHITENED``, as
-        ``FEATURES_AND_NORM`` but of ``features @ whitening``.
+        ``FEATURES_AND_NORM`` but of ``features @ whitening``; ``PRODUCTS``, for statistics only.
     shift : ndarray of shape (n_features + LANES,)
         The origin, negated.
     coefficients, offsets, constants : ndarray
@@ -131,6 +122,16 @@ def _log_joint(packed, terms, n_features, n_components, log_joint):
         )
 
 
+@inline
+def _assign(labels, first, stop, weights, n_components, shares):
+    """Give all of each row's weight to its label's component."""
+    for i in range(n_components * TILE):
+        shares[i] = 0.0
+    for lane in range(min(TILE, stop - first)):
+        if labels[first + lane] >= 0:
+            shares[labels[first + lane] * TILE + lane] = weights[lane]
+
+
 @kernel
 def linear_pass(
     tickets,
@@ -138,6 +139,7 @@ def linear_pass(
     chunk_rows,
     X,
     sample_weight,
+    labels,
     packed,
     n_components,
     hard,
@@ -147,18 +149,18 @@ def linear_pass(
 ):
     """Each chunk's statistics: responsibilities, their products with the terms, log-densities.
 
-    As ``driver.em_pass``. ``counts`` is (n_chunks, n_components), ``sums`` (n_chunks,
-    size_of_sums): of the terms, or of the features if they are whitened.
+    As ``driver.em_pass``, or with labels as ``driver.label_pass``. ``counts`` is (n_chunks,
+    n_components), ``sums`` (n_chunks, size_of_sums): of the terms, or of the features if they are
+    whitened, or of products with all features for ``PRODUCTS``, where ``counts`` are not counted.
     """
     n_rows, n_features = X.shape
     one = X.dtype.type(1)
     terms = aligned_empty_like((n_features + 1) * TILE, X)
-    whitened = aligned_empty_like((n_features + 1) * TILE if packed.form == WHITENED else 0, X)
+    others = aligned_empty_like((n_features + 1) * TILE if packed.form >= WHITENED else 0, X)
     shares = aligned_empty_like(n_components * TILE, X)
     weights = aligned_empty_like(TILE, X)
     density = aligned_empty_like(TILE, X)
     numbers = np.empty(TILE, np.int32)
-    weights[:] = one
     while True:
         chunk = next_chunk(tickets)
         if chunk >= n_chunks:
@@ -170,22 +172,31 @@ def linear_pass(
         total_density = total_weight = 0.0
         for first in range(start, stop, TILE):
             load_tile(X, first, one, packed.shift, numbers, terms)
-            if packed.form == FEATURES_AND_NORM:
-                _add_norms(terms, n_features)
-            if packed.form == WHITENED:
-                _whiten(packed, terms, n_features, whitened)
-            evaluated = whitened if packed.form == WHITENED else terms
-            _log_joint(packed, evaluated, n_features, n_components, shares)
-            weighted = len(sample_weight) or first + TILE > stop
-            if weighted:
+            weights[:] = one
+            if len(sample_weight) or first + TILE > stop:
                 for lane in range(TILE):
                     weight = 0.0
                     if first + lane < stop:
                         weight = sample_weight[first + lane] if len(sample_weight) else 1.0
                     weights[lane] = weight
-            normalize_tile(shares, n_components, weights, hard, density)
-            total_density += weighted_sum(weights, density)
             total_weight += sum_tile(weights, 0)
+            if packed.form == PRODUCTS:
+                for f in range(n_features):
+                    for lane in range(TILE):
+                        others[f * TILE + lane] = terms[f * TILE + lane] * weights[lane]
+                add_terms(others, n_features, terms, n_features, chunk_sums)
+                continue
+            if packed.form == FEATURES_AND_NORM:
+                _add_norms(terms, n_features)
+            if len(labels):
+                _assign(labels, first, stop, weights, n_components, shares)
+            else:
+                if packed.form == WHITENED:
+                    _whiten(packed, terms, n_features, others)
+                evaluated = others if packed.form == WHITENED else terms
+                _log_joint(packed, evaluated, n_features, n_components, shares)
+                normalize_tile(shares, n_components, weights, hard, density)
+                total_density += weighted_sum(weights, density)
             for component in range(n_components):
                 chunk_counts[component] += sum_tile(shares, component * TILE)
             if packed.form == SQUARES:
@@ -193,8 +204,6 @@ def linear_pass(
             else:
                 n_terms = n_features + (packed.form == FEATURES_AND_NORM)
                 add_terms(shares, n_components, terms, n_terms, chunk_sums)
-            if weighted:
-                weights[:] = one
         objective[chunk, 0] = total_density
         objective[chunk, 1] = total_weight
 
@@ -234,141 +243,3 @@ def _linear_log_joint(packed, tile, n_features, scratch, components, n_listed, l
         _log_joint(packed, scratch, n_features, len(components), log_joint)
 
     return implementation
-
-
-class Limits(NamedTuple):
-    """How much larger than what counts the terms may be, for losses near 1e-5 or 1e-11.
-
-    Parameters
-    ----------
-    square : float
-        Squared distance of a mean from the origin along a feature, over the variance.
-    norm : float
-        The same for a mean over all features, per feature.
-    """
-
-    square: float
-    norm: float
-
-
-_LIMITS = {np.dtype(np.float32): Limits(400.0, 50.0), np.dtype(np.float64): Limits(1e5, 1e5)}
-
-# Squares of reciprocals in this range, and of what they scale, are normal numbers in float32.
-_SMALLEST, _LARGEST = 1e-12, 1e12
-
-
-class LinearPass(DifferencesPass):
-    """Passes that are linear in few terms as long as that is exact enough.
-
-    A subclass writes ``_linear`` and ``_from_terms``.
-    """
-
-    def __init__(self, X, sample_weight, n_components):
-        super().__init__(X, sample_weight, n_components)
-        self._limits = _LIMITS[X.dtype]
-
-    def step(self, parameters, centers=None, hard=False, skip=True):
-        if centers is None:
-            with np.errstate(all="ignore"):  # whatever comes of extremes is not finite
-                statistics = self._linear_step(parameters, hard)
-            if statistics is not None and math.isfinite(statistics.objective):
-                return statistics
-        return self._exact_step(parameters, centers, hard, skip)
-
-    def evaluate(self, parameters, **outputs):
-        packed = self._linear_to_evaluate(parameters)
-        if packed is None:
-            self._exact_evaluate(parameters, **outputs)
-        else:
-            self._evaluate(packed, **outputs)
-
-    def _exact_step(self, parameters, centers, hard, skip):
-        return super().step(parameters, centers, hard, skip)
-
-    def _exact_evaluate(self, parameters, **outputs):
-        super().evaluate(parameters, **outputs)
-
-    def _linear_step(self, parameters, hard):
-        origin = self._origin(parameters)
-        packed = self._linear(parameters, origin)
-        if packed is None:
-            return None
-        k, n_chunks = self._n_components, self._n_chunks
-        squares = packed.form == SQUARES
-        n_terms = self._rows.shape[1] + (packed.form == FEATURES_AND_NORM)
-        counts = np.empty((n_chunks, k))
-        sums = np.empty((n_chunks, size_of_sums(k, n_terms, squares)))
-        objective = np.empty((n_chunks, 2))
-        run(
-            linear_pass,
-            n_chunks,
-            n_chunks,
-            self._chunk_rows,
-            self._rows,
-            self._weight,
-            packed,
-            k,
-            hard,
-            counts,
-            sums,
-            objective,
-        )
-        log_density, weight = objective.sum(axis=0)
-        counts = counts.sum(axis=0)
-        sums = unpack_sums(sums.sum(axis=0), k, n_terms, squares)
-        means = parameters.means - origin
-        objective = log_density + packed.reference * weight
-        return self._from_terms(parameters, packed, objective, counts, sums, means)
-
-    def _origin(self, parameters):
-        """The mixture's mean, as the rows' dtype holds it."""
-        weights = np.exp(parameters.log_weights)
-        origin = weights @ parameters.means / weights.sum()
-        return origin.astype(self._rows.dtype).astype(np.float64)
-
-    def _linear(self, parameters, origin):
-        """The parameters packed for a step, or None where too many digits would be lost."""
-        raise NotImplementedError
-
-    def _from_terms(self, parameters, packed, objective, counts, sums, means):
-        """The statistics from the sums of the terms and the means, relative to the origin."""
-        raise NotImplementedError
-
-    def _linear_to_evaluate(self, parameters):
-        """The parameters packed for log-densities, or None."""
-        with np.errstate(all="ignore"):
-            return self._linear(parameters, self._origin(parameters))
-
-    def _in_range(self, scales):
-        return bool((scales > _SMALLEST).all() and (scales < _LARGEST).all())
-
-    def _packed(self, form, origin, coefficients, constants, offsets=None, whitening=None):
-        dtype = self._rows.dtype
-        shift = np.zeros(len(origin) + LANES, dtype)
-        shift[: len(origin)] = -origin
-        constants, reference = relative(constants, dtype)
-
-        def padded(values):
-            return read_only(pad_components(np.ascontiguousarray(values, dtype)))
-
-        nothing = np.empty((0, 0))
-        whitening = padded(nothing if whitening is None else whitening)
-        return LinearPacked(
-            form,
-            read_only(shift),
-            padded(coefficients),
-            padded(nothing if offsets is None else offsets),
-            padded(constants),
-            whitening,
-            read_only(np.zeros(len(whitening), dtype)),
-            reference,
-        )
-
-
-def about_means(counts, sums, squares, means):
-    """Sums of differences from the means and of their squares, from those from the origin.
-
-    All of shape (n_components, n_features), but for ``counts``.
-    """
-    differences = sums - counts[:, np.newaxis] * means
-    return differences, np.maximum(squares - means * (sums + differences), 0.0)

@@ -9,10 +9,10 @@ from typing import NamedTuple
 
 import numpy as np
 
-from fastem.kernels.gaussian.base import GaussianStatistics
 from fastem.kernels.gaussian.diag import DiagPass
 from fastem.kernels.gaussian.full import FullPass
-from fastem.kernels.gaussian.linear import FEATURES, WHITENED, LinearPass
+from fastem.kernels.gaussian.linear import FEATURES, WHITENED
+from fastem.kernels.gaussian.linear_base import LinearPass
 from fastem.kernels.gaussian.spherical import SphericalPass
 from fastem.kernels.moments import dense_moments
 
@@ -35,8 +35,7 @@ class _Total(NamedTuple):
 class _OneCovariance(LinearPass):
     """What the three types share."""
 
-    #: The class that measures the total.
-    _measure = DiagPass
+    _form = FEATURES
 
     def __init__(self, X, sample_weight, n_components):
         super().__init__(X, sample_weight, n_components)
@@ -47,24 +46,23 @@ class _OneCovariance(LinearPass):
 
     def _total(self):
         if self._known_total is None:
-            self._known_total = self._measured()
+            self._known_total = self._measure(self._weighted_mean())
         return self._known_total
 
-    def _measured(self):
-        X, dtype = self._rows, self._rows.dtype
-        sample_weight = self._weight if len(self._weight) else None
-        labels = np.zeros(len(X), np.int32)
-        origin = dense_moments(X).mean.astype(dtype).astype(np.float64)
-        if sample_weight is not None:
-            whole = DiagPass(X, sample_weight, 1).from_labels(labels, origin[np.newaxis])
+    def _weighted_mean(self):
+        """The rows' mean, as their dtype holds it."""
+        mean = dense_moments(self._rows).mean
+        if len(self._weight):
+            whole = self._as_one(mean)
             if whole.counts[0] > 0:
-                origin += whole.sums[0] / whole.counts[0]
-                origin = origin.astype(dtype).astype(np.float64)
-        whole = self._measure(X, sample_weight, 1).from_labels(labels, origin[np.newaxis])
-        weight, scatter = float(whole.counts[0]), whole.scatter[0]
-        squares = scatter if scatter.ndim == 1 else np.diagonal(scatter)
-        spread = np.sqrt(squares / weight)
-        return _Total(origin, weight, self._shaped(scatter), spread)
+                mean = mean + whole.sums[0] / whole.counts[0]
+        return mean.astype(self._rows.dtype).astype(np.float64)
+
+    def _as_one(self, center):
+        """The statistics of all rows as one "diag" component."""
+        weight = self._weight if len(self._weight) else None
+        labels = np.zeros(len(self._rows), np.int32)
+        return DiagPass(self._rows, weight, 1).from_labels(labels, center[np.newaxis])
 
     def _origin(self, parameters):
         return self._total().origin
@@ -72,31 +70,37 @@ class _OneCovariance(LinearPass):
     def _linear(self, parameters, origin):
         return None if self._far else self._discriminants(parameters, origin)
 
-    def _from_terms(self, parameters, packed, objective, counts, sums, means):
+    def _objective(self, parameters, packed, log_density):
+        if packed.form == FEATURES:
+            log_density -= 0.5 * self._sum_of_norms(parameters.precisions_cholesky)
+        return log_density
+
+    def _about_means(self, counts, sums, means):
         sums = sums[0]
         differences = sums - counts[:, np.newaxis] * means
-        scatter = self._within(counts, sums, differences, means)
-        if scatter is None:
+        return differences, self._total().scatter - self._between(means, sums + differences)
+
+    def _linear_step(self, parameters, hard):
+        statistics = super()._linear_step(parameters, hard)
+        if statistics is not None and not self._resolved(
+            statistics.counts, None, statistics.scatter
+        ):
             self._far = True
             return None
-        if packed.form == FEATURES:
-            objective -= 0.5 * self._sum_of_norms(parameters.precisions_cholesky)
-        return GaussianStatistics(objective, counts, differences, scatter)
+        return statistics
 
-    def _within(self, counts, sums, differences, means):
-        """The scatter about the means, or None if it would have too few digits."""
+    def _resolved(self, counts, means, scatter):
         total = self._total()
         if abs(counts.sum() - total.weight) > 1e-5 * total.weight:
-            return None  # some rows belong to no component
-        scatter = total.scatter - self._between(means, sums + differences)
-        lost = total.scatter > self._limits.square * scatter
-        if (np.diagonal(lost) if np.ndim(lost) == 2 else lost).any():
-            return None
-        return scatter
+            return False  # some rows belong to no component
+        resolved = total.scatter <= self._limits.square * scatter
+        return (np.diagonal(resolved) if np.ndim(resolved) == 2 else resolved).all()
 
-    def _shaped(self, scatter):
-        """A scatter in the type's shape."""
-        return scatter
+    # What a subclass writes
+
+    def _measure(self, origin):
+        """The total about an origin."""
+        raise NotImplementedError
 
     def _discriminants(self, parameters, origin):
         """The parameters packed for log-densities up to what they have in common, or None."""
@@ -113,6 +117,15 @@ class _OneCovariance(LinearPass):
 
 class _OneVariance(_OneCovariance):
     """The types without correlations."""
+
+    def _measure(self, origin):
+        whole = self._as_one(origin)
+        weight, squares = whole.counts[0], whole.scatter[0]
+        return _Total(origin, weight, self._shaped(squares), np.sqrt(squares / weight))
+
+    def _shaped(self, scatter):
+        """A diagonal in the type's shape."""
+        return scatter
 
     def _discriminants(self, parameters, origin):
         scales = self._scales(parameters.precisions_cholesky)
@@ -137,7 +150,7 @@ class TiedDiagPass(_OneVariance, DiagPass):
     def _sum_up(self, scatter):
         return scatter.sum(axis=0)
 
-    def _linear_to_evaluate(self, parameters):
+    def _pack_to_evaluate(self, parameters):
         return DiagPass._linear(self, parameters, LinearPass._origin(self, parameters))
 
 
@@ -150,7 +163,7 @@ class TiedSphericalPass(_OneVariance, SphericalPass):
     def _shaped(self, scatter):
         return scatter.sum()
 
-    def _linear_to_evaluate(self, parameters):
+    def _pack_to_evaluate(self, parameters):
         return SphericalPass._linear(self, parameters, LinearPass._origin(self, parameters))
 
 
@@ -160,20 +173,13 @@ class TiedPass(_OneCovariance):
     Where the means are too far apart, it is a pass with "full" covariances that are all the same.
     """
 
-    _measure = FullPass
-
     def __init__(self, X, sample_weight, n_components):
         super().__init__(X, sample_weight, n_components)
         self._known_full = None
 
-    def from_labels(self, labels, centers):
-        sums = super().from_labels(labels, centers)
-        means = centers - self._total().origin
-        from_origin = sums.sums + sums.counts[:, np.newaxis] * means
-        scatter = self._within(sums.counts, from_origin, sums.sums, means)
-        if scatter is None:
-            return self._tied(self._full().from_labels(labels, centers))
-        return sums._replace(scatter=scatter)
+    def _measure(self, origin):
+        weight, products = self._products(origin)
+        return _Total(origin, weight, products, np.sqrt(np.diagonal(products) / weight))
 
     def _sum_up(self, scatter):
         return scatter.sum(axis=0)
@@ -195,6 +201,9 @@ class TiedPass(_OneCovariance):
 
     def _exact_step(self, parameters, centers, hard, skip):
         return self._tied(self._full().step(self._repeated(parameters), centers, hard, skip))
+
+    def _exact_from_labels(self, labels, centers):
+        return self._tied(self._full().from_labels(labels, centers))
 
     def _exact_evaluate(self, parameters, **outputs):
         self._full().evaluate(self._repeated(parameters), **outputs)
@@ -227,7 +236,7 @@ class TiedPass(_OneCovariance):
             whitening=parameters.precisions_cholesky.T,
         )
 
-    def _linear_to_evaluate(self, parameters):
+    def _pack_to_evaluate(self, parameters):
         factor = parameters.precisions_cholesky
         origin = LinearPass._origin(self, parameters)
         means = parameters.means - origin
