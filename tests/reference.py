@@ -155,6 +155,38 @@ def gaussian_log_joint(X, weights, means, covariances):
     )
 
 
+def whitened_log_joint(X, log_weights, means, factors):
+    """The same from upper triangular factors of the precisions, with all the digits there are."""
+    X, means, factors = (np.asarray(array, np.longdouble) for array in (X, means, factors))
+    columns = []
+    for log_weight, mean, factor in zip(log_weights, means, factors, strict=True):
+        squares = (((X - mean) @ factor) ** 2).sum(axis=1)
+        peak = np.log(np.diag(factor)).sum() - X.shape[1] / 2 * np.log(2 * np.longdouble(np.pi))
+        columns.append(log_weight + peak - squares / 2)
+    return np.stack(columns, axis=1)
+
+
+def responsibilities_of(log_joint, hard=False):
+    """Log-densities and responsibilities of rows that are possible."""
+    greatest = log_joint.max(axis=1, keepdims=True)
+    shares = np.exp(log_joint - greatest)
+    if hard:
+        shares = np.eye(log_joint.shape[1])[log_joint.argmax(axis=1)]
+    total = shares.sum(axis=1, keepdims=True)
+    return (greatest + np.log(total))[:, 0], shares / total
+
+
+def scatter_statistics(X, responsibilities, centers):
+    """Sums of responsibilities, and of differences and their products."""
+    differences = np.asarray(X, float)[:, np.newaxis] - centers
+    sums = np.einsum("nk,nki->ki", responsibilities, differences)
+    weighted = responsibilities[:, :, np.newaxis] * differences
+    scatter = np.stack(
+        [weighted[:, k].T @ differences[:, k] for k in range(responsibilities.shape[1])]
+    )
+    return responsibilities.sum(axis=0), sums, scatter
+
+
 def gaussian_m_step(X, responsibilities, covariance_type, reg_covar=0.0):
     """Weights, means and covariances; of weighted rows the responsibilities are multiplied."""
     X = np.asarray(X, float)

@@ -8,19 +8,34 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from fastem.kernels.bernoulli.log_density import bernoulli_log_density
+    from fastem.kernels.cholesky import cholesky
     from fastem.kernels.distances import manhattan, squared_euclidean
+    from fastem.kernels.gaussian.log_density import gaussian_log_density
     from fastem.kernels.medians import cluster_medians
     from fastem.kernels.nearest_row import nearest
+    from fastem.kernels.responsibilities import normalize_responsibilities
 
 _HOMES = {
     "bernoulli_log_density": "fastem.kernels.bernoulli.log_density",
+    "cholesky": "fastem.kernels.cholesky",
     "cluster_medians": "fastem.kernels.medians",
+    "gaussian_log_density": "fastem.kernels.gaussian.log_density",
     "manhattan": "fastem.kernels.distances",
     "nearest": "fastem.kernels.nearest_row",
+    "normalize_responsibilities": "fastem.kernels.responsibilities",
     "squared_euclidean": "fastem.kernels.distances",
 }
 
-__all__ = ["bernoulli_log_density", "cluster_medians", "manhattan", "nearest", "squared_euclidean"]
+__all__ = [
+    "bernoulli_log_density",
+    "cholesky",
+    "cluster_medians",
+    "gaussian_log_density",
+    "manhattan",
+    "nearest",
+    "normalize_responsibilities",
+    "squared_euclidean",
+]
 
 
 def __getattr__(name: str) -> Any:

@@ -7,11 +7,14 @@ Journal of Numerical Analysis 41, 2021.
 
 import numpy as np
 from numba import types
+from numba.core.errors import TypingError
+from numba.extending import overload
 
 from fastem.kernels.arrays import read_only
 from fastem.kernels.chunks import row_chunks
 from fastem.kernels.compiling import inline, kernel, variant
 from fastem.kernels.exp import exp_nonpositive, log
+from fastem.kernels.pairs import convert, real_rows
 from fastem.kernels.parallel import next_chunk, run
 from fastem.kernels.simd import LANES, TILE, broadcast, greater, load, store, vector_lanes, where
 from fastem.kernels.tiles import aligned_empty_like, load_tile
@@ -135,6 +138,9 @@ def _normalize(tickets, n_chunks, chunk_rows, log_joint, log_density, responsibi
 def normalize_responsibilities(log_joint: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Turn the components' log-densities into the rows' log-density and responsibilities.
 
+    Callable from Python, and from functions under ``@njit``, where it takes a 2-D array and runs on
+    the calling thread.
+
     Parameters
     ----------
     log_joint : array-like of shape (n_rows, n_components)
@@ -148,12 +154,44 @@ def normalize_responsibilities(log_joint: np.ndarray) -> tuple[np.ndarray, np.nd
     responsibilities : ndarray of shape (n_rows, n_components)
         Each term's share in the sum. Zeros for a row of -inf, whose ``log_density`` is -inf; NaN
         for a row that has NaN or +inf.
+
+    Raises
+    ------
+    ValueError
+        If ``log_joint`` is not a 2-D array of real numbers, or has no components.
     """
-    log_joint = np.asarray(log_joint)
+    log_joint = real_rows(log_joint, "log_joint")
     dtype = np.float32 if log_joint.dtype == np.float32 else np.float64
     log_joint = read_only(np.require(log_joint, dtype, ["C", "A"]))
+    _check_components(log_joint)
     log_density = np.empty(len(log_joint), dtype)
     responsibilities = np.empty(log_joint.shape, dtype)
     chunk_rows, n_chunks = row_chunks(len(log_joint), _WORK * log_joint.shape[1])
     run(_normalize, n_chunks, n_chunks, chunk_rows, log_joint, log_density, responsibilities)
     return log_density, responsibilities
+
+
+@kernel
+def _check_components(log_joint):
+    if log_joint.shape[1] == 0:
+        raise ValueError("log_joint must have at least one component")
+
+
+@kernel
+def _serial(log_joint):
+    _check_components(log_joint)
+    log_joint = convert(log_joint, log_joint)
+    n_rows = len(log_joint)
+    log_density = np.empty(n_rows, log_joint.dtype)
+    responsibilities = np.empty(log_joint.shape, log_joint.dtype)
+    _normalize(np.zeros(1, np.int64), 1, max(n_rows, 1), log_joint, log_density, responsibilities)
+    return log_density, responsibilities
+
+
+@overload(normalize_responsibilities)
+def _compiled(log_joint):
+    if not isinstance(log_joint, types.Array) or log_joint.ndim != 2:
+        raise TypingError(f"normalize_responsibilities takes a 2-D array, not {log_joint}")
+    if not isinstance(log_joint.dtype, types.Float | types.Integer | types.Boolean):
+        raise TypingError(f"normalize_responsibilities takes real numbers, not {log_joint.dtype}")
+    return lambda log_joint: _serial(log_joint)

@@ -1,0 +1,254 @@
+"""Log-densities of rows under normal distributions, for Python and for a user's compiled code."""
+
+import math
+
+import numpy as np
+from numba import types
+from numba.core.errors import TypingError
+from numba.extending import overload
+
+from fastem.kernels.arrays import read_only
+from fastem.kernels.compiling import kernel
+from fastem.kernels.gaussian import PASSES, Parameters
+from fastem.kernels.gaussian.whitening import BLOCK, whitened_norms
+from fastem.kernels.pairs import convert, real_rows
+from fastem.kernels.simd import LANES, TILE
+from fastem.kernels.tiles import aligned_empty_like, load_tile
+
+_SHAPES = {
+    "full": "(n_components, n_features, n_features)",
+    "tied": "(n_features, n_features)",
+    "diag": "(n_components, n_features)",
+    "spherical": "(n_components,)",
+    "tied_diag": "(n_features,)",
+    "tied_spherical": "()",
+}
+_NOT_POSITIVE = "The diagonal of precisions_cholesky must be positive"
+_NOTHING = "There must be at least one feature and one component"
+_MISFIT = "The shapes of means and precisions_cholesky don't fit X and covariance_type"
+
+
+def gaussian_log_density(
+    X: np.ndarray,
+    means: np.ndarray,
+    precisions_cholesky: np.ndarray,
+    covariance_type: str = "full",
+) -> np.ndarray:
+    """Log-density of every row of X under normal distributions.
+
+    Rows are centred before they are scaled, so that no digits are lost far from the origin.
+    Callable from Python, and from functions under ``@njit``, where it takes arrays and runs on the
+    calling thread.
+
+    Parameters
+    ----------
+    X : array-like of shape (n_rows, n_features)
+    means : array-like of shape (n_components, n_features)
+    precisions_cholesky : array-like
+        As a Gaussian mixture has them. "full": (n_components, n_features, n_features), upper
+        triangular matrices P with ``P @ P.T`` the inverse of the covariance; what is below the
+        diagonal is not used. "tied": one such matrix. "diag": (n_components, n_features),
+        "spherical": (n_components,), "tied_diag": (n_features,) and "tied_spherical": (),
+        reciprocals of standard deviations.
+    covariance_type : {"full", "tied", "diag", "spherical", "tied_diag", "tied_spherical"}
+
+    Returns
+    -------
+    log_density : ndarray of shape (n_rows, n_components)
+        float32 if X is, else float64.
+
+    Raises
+    ------
+    ValueError
+        If shapes don't fit, the type is unknown or a standard deviation is not positive.
+    """
+    if covariance_type not in _SHAPES:
+        raise ValueError(f"covariance_type must be one of {list(_SHAPES)}, got {covariance_type!r}")
+    X, means = real_rows(X, "X"), real_rows(means, "means")
+    dtype = np.float32 if X.dtype == np.float32 else np.float64
+    X, means = np.ascontiguousarray(X, dtype), np.ascontiguousarray(means, np.float64)
+    factors = np.array(precisions_cholesky, np.float64)
+    k, d = means.shape
+    shape = {
+        "full": (k, d, d), "tied": (d, d), "diag": (k, d), "spherical": (k,), "tied_diag": (d,),
+        "tied_spherical": (),
+    }[covariance_type]  # fmt: skip
+    if X.shape[1] != d:
+        raise ValueError("X and means must have the same number of features")
+    if factors.shape != shape:
+        raise ValueError(
+            f"precisions_cholesky must have the shape {_SHAPES[covariance_type]} = {shape}, got "
+            f"{factors.shape}"
+        )
+    if d == 0 or k == 0:
+        raise ValueError(_NOTHING)
+    diagonal = factors
+    if covariance_type in ("full", "tied"):
+        factors = np.triu(factors)
+        diagonal = np.diagonal(factors, axis1=-2, axis2=-1)
+    if not (diagonal > 0).all():
+        raise ValueError(_NOT_POSITIVE)
+    log_density = np.empty((len(X), k), dtype)
+    if len(X) == 0:
+        return log_density
+    parameters = Parameters(np.zeros(k), means, factors)
+    PASSES[covariance_type](read_only(X), None, k).evaluate(parameters, log_joint=log_density)
+    return log_density
+
+
+# The same for compiled code: one tile after the other, on the calling thread
+
+
+@kernel
+def _check(X, means, fits):
+    if X.shape[1] != means.shape[1] or not fits:
+        raise ValueError(_MISFIT)
+    if means.size == 0:
+        raise ValueError(_NOTHING)
+
+
+@kernel
+def _constant(diagonal):
+    """The log-density at the mean."""
+    total = -0.5 * len(diagonal) * math.log(2 * math.pi)
+    for value in diagonal:
+        if not value > 0.0:
+            raise ValueError(_NOT_POSITIVE)
+        total += math.log(value)
+    return total
+
+
+@kernel
+def _split(X, means):
+    """The means as the rows' dtype holds them, and the remainders."""
+    centers = np.empty((2, *means.shape), X.dtype)
+    for j in range(len(means)):
+        for f in range(means.shape[1]):
+            centers[0, j, f] = means[j, f]
+            centers[1, j, f] = means[j, f] - np.float64(centers[0, j, f])
+    return centers
+
+
+@kernel
+def _with_matrices(X, means, factors):
+    """With an upper triangular matrix for every component."""
+    n_components, n_features = means.shape
+    _check(X, means, factors.shape == (n_components, n_features, n_features))
+    X = convert(X, X)
+    n_rows = len(X)
+    one = X.dtype.type(1)
+    centers = _split(X, means)
+    n_blocks = (n_features + BLOCK - 1) // BLOCK
+    size = BLOCK * BLOCK * n_blocks * (n_blocks + 1) // 2
+    triangles = np.zeros((n_components, size), X.dtype)
+    constants = np.empty(n_components, X.dtype)
+    for j in range(n_components):
+        constants[j] = _constant(np.diag(factors[j]))
+        for f in range(n_features):
+            first = f // BLOCK * BLOCK
+            for g in range(f + 1):
+                at = first * (first + BLOCK) // 2 + g * BLOCK + f - first
+                triangles[j, at] = factors[j, g, f]
+    shift = np.zeros(n_features + LANES, X.dtype)
+    tile = aligned_empty_like(n_features * TILE, X)
+    values = aligned_empty_like(n_components * TILE, X)
+    numbers = np.empty(TILE, np.int64)
+    log_density = np.empty((n_rows, n_components), X.dtype)
+    for start in range(0, n_rows, TILE):
+        load_tile(X, start, one, shift, numbers, tile)
+        for j in range(n_components):
+            whitened_norms(tile, n_features, centers, j, triangles, constants[j], values)
+        for lane in range(min(TILE, n_rows - start)):
+            for j in range(n_components):
+                log_density[start + lane, j] = values[j * TILE + lane]
+    return log_density
+
+
+@kernel
+def _with_scales(X, means, scales):
+    """With a reciprocal standard deviation for every component and feature."""
+    n_components, n_features = means.shape
+    _check(X, means, scales.shape == means.shape)
+    X = convert(X, X)
+    n_rows = len(X)
+    one, half = X.dtype.type(1), X.dtype.type(0.5)
+    centers = _split(X, means)
+    constants = np.empty(n_components, X.dtype)
+    for j in range(n_components):
+        constants[j] = _constant(scales[j])
+    scales = scales.astype(X.dtype)
+    shift = np.zeros(n_features + LANES, X.dtype)
+    tile = aligned_empty_like(n_features * TILE, X)
+    squares = aligned_empty_like(TILE, X)
+    numbers = np.empty(TILE, np.int64)
+    log_density = np.empty((n_rows, n_components), X.dtype)
+    for start in range(0, n_rows, TILE):
+        load_tile(X, start, one, shift, numbers, tile)
+        for j in range(n_components):
+            squares[:] = 0
+            for f in range(n_features):
+                high, low, scale = centers[0, j, f], centers[1, j, f], scales[j, f]
+                for lane in range(TILE):
+                    z = ((tile[f * TILE + lane] - high) - low) * scale
+                    squares[lane] += z * z
+            for lane in range(min(TILE, n_rows - start)):
+                log_density[start + lane, j] = constants[j] - half * squares[lane]
+    return log_density
+
+
+def _with_stack(X, means, precisions_cholesky, covariance_type="full"):
+    if covariance_type != "full":
+        raise ValueError(_MISFIT)
+    return _with_matrices(X, means, precisions_cholesky)
+
+
+def _with_matrix(X, means, precisions_cholesky, covariance_type="full"):
+    k, d = means.shape
+    if covariance_type == "diag":
+        return _with_scales(X, means, precisions_cholesky)
+    if covariance_type != "tied" or precisions_cholesky.shape != (d, d):
+        raise ValueError(_MISFIT)
+    factors = np.empty((k, d, d))
+    for j in range(k):
+        factors[j] = precisions_cholesky
+    return _with_matrices(X, means, factors)
+
+
+def _with_vector(X, means, precisions_cholesky, covariance_type="full"):
+    k, d = means.shape
+    scales = np.empty((k, d))
+    if covariance_type == "spherical" and len(precisions_cholesky) == k:
+        for j in range(k):
+            scales[j] = precisions_cholesky[j]
+    elif covariance_type == "tied_diag" and len(precisions_cholesky) == d:
+        for j in range(k):
+            scales[j] = precisions_cholesky
+    else:
+        raise ValueError(_MISFIT)
+    return _with_scales(X, means, scales)
+
+
+def _with_scalar(X, means, precisions_cholesky, covariance_type="full"):
+    if covariance_type != "tied_spherical":
+        raise ValueError(_MISFIT)
+    return _with_scales(X, means, np.full(means.shape, np.float64(precisions_cholesky)))
+
+
+@overload(gaussian_log_density)
+def _compiled(X, means, precisions_cholesky, covariance_type="full"):
+    real = types.Float | types.Integer | types.Boolean
+    for array in (X, means):
+        if not isinstance(array, types.Array) or array.ndim != 2:
+            raise TypingError(f"gaussian_log_density takes 2-D arrays, not {array}")
+        if not isinstance(array.dtype, real):
+            raise TypingError(f"gaussian_log_density takes real numbers, not {array.dtype}")
+    if isinstance(precisions_cholesky, real):
+        return _with_scalar
+    if isinstance(precisions_cholesky, types.Array) and isinstance(precisions_cholesky.dtype, real):
+        by_dimension = {1: _with_vector, 2: _with_matrix, 3: _with_stack}
+        if precisions_cholesky.ndim in by_dimension:
+            return by_dimension[precisions_cholesky.ndim]
+    raise TypingError(
+        f"precisions_cholesky must be a real number or an array of 1 to 3 dimensions, not "
+        f"{precisions_cholesky}"
+    )
