@@ -137,3 +137,32 @@ def test_bernoulli_digits_complains(tmp_path):
         done = run_example("bernoulli_digits.py", *arguments)
         assert done.returncode == 2
         assert message in done.stderr
+
+
+def test_segment_flower(photograph, tmp_path):
+    done = run_example("segment_flower.py", photograph, "--components", 3, "--output", tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert done.stderr == ""
+    original = np.asarray(Image.open(photograph))
+    panels = np.asarray(Image.open(tmp_path / "a picture-3-segments.png"))
+    assert panels.shape == (40, 3 * 60 + 2 * 8, 3)
+    np.testing.assert_array_equal(panels[:, :60], original)
+    segments = panels[:, 68:128].reshape(-1, 3)
+    colours, labels, sizes = np.unique(segments, axis=0, return_inverse=True, return_counts=True)
+    assert len(colours) == 3
+    for j, colour in enumerate(colours):
+        mean = original.reshape(-1, 3)[labels.ravel() == j].mean(axis=0)
+        np.testing.assert_allclose(colour, mean, atol=0.5)
+    shares = [float(share) for share in re.findall(r"(\S+)%", done.stdout)]
+    assert sum(shares) == pytest.approx(100, abs=0.2)
+    np.testing.assert_allclose(sorted(shares), np.sort(sizes) / 24, atol=5)
+
+
+def test_iris_density(tmp_path):
+    done = run_example("iris_density.py", "--output", tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert "The BIC chooses 3:" in done.stdout
+    agreement = re.search(r"^ +3 .* (\S+)$", done.stdout, re.MULTILINE).group(1)
+    assert float(agreement) > 0.85
+    with Image.open(tmp_path / "iris-petals.png") as picture:
+        assert picture.width > 2 * picture.height
