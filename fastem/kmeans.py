@@ -656,7 +656,13 @@ def kmeans_plusplus(
     -----
     Arthur and Vassilvitskii, "k-means++: the advantages of careful seeding", SODA 2007.
     """
-    X = check_array(X, accept_sparse="csr", dtype=[np.float64, np.float32], order="C")
+    X = check_array(
+        X,
+        accept_sparse="csr",
+        dtype=[np.float64, np.float32],
+        order="C",
+        ensure_all_finite=not isinstance(X, np.ndarray),  # the first pass will tell
+    )
     sample_weight = check_weights(sample_weight, X)
     if X.shape[0] < n_clusters:
         raise ValueError(f"n_samples={X.shape[0]} should be >= n_clusters={n_clusters}.")
@@ -669,6 +675,10 @@ def kmeans_plusplus(
             )
     random_state = check_random_state(random_state)
     rows = array_rows(X, sample_weight)
-    frame = measure(rows).frame
-    _, indices = greedy_kmeans_plusplus(rows, n_clusters, frame, random_state, n_local_trials)
+    spread = measure(rows)
+    if not math.isfinite(spread.variance):
+        check_array(X, accept_sparse="csr")
+    _, indices = greedy_kmeans_plusplus(
+        rows, n_clusters, spread.frame, random_state, n_local_trials
+    )
     return array_rows(X).take(indices), indices

@@ -18,6 +18,7 @@ import numpy as np
 import scipy.sparse
 from sklearn.utils import check_array
 
+from fastem.kernels.coarse_seeding import CoarseSeeder
 from fastem.kernels.kmeans import Frame, choose
 from fastem.kernels.seeding import GreedySeeder
 from fastem.kernels.sparse_seeding import SparseGreedySeeder
@@ -27,6 +28,8 @@ from fastem.sampling import choose_rows, count_positive
 # k-means||: candidates of a round as a multiple of the clusters, and rounds.
 _OVERSAMPLING = 2
 _ROUNDS = 5
+# Rows of so many float64 features get a coarse copy for k-means++.
+_COARSE_FEATURES = 16
 # Up to so many rows are sorted for k-means++.
 FEW_ROWS = 100
 # Rows that share one seed of their random numbers, wherever the rows live.
@@ -61,7 +64,7 @@ def greedy_kmeans_plusplus(
         n_local_trials = 2 + int(np.log(n_clusters))
     indices = np.empty(n_clusters, int)
     indices[:1] = choose_rows(rows, random_state, 1)
-    potentials = rows.map(_start, frame.scale, rows.take(indices[:1])[0])
+    potentials = rows.map(_start, frame, rows.take(indices[:1])[0])
     for seed in range(1, n_clusters):
         current = sum(potential for _, potential in potentials)
         values = random_state.uniform(size=n_local_trials) * current
@@ -73,10 +76,17 @@ def greedy_kmeans_plusplus(
     return rows.take(indices) - frame.origin, indices
 
 
-def _start(part, scale, point):
-    seeder = SparseGreedySeeder if not isinstance(part.X, np.ndarray) else GreedySeeder
-    part.state["seeder"] = seeder(part.X, part.sample_weight, scale)
+def _start(part, frame, point):
+    part.state["seeder"] = _seeder(part, frame)
     return part.offset, part.state["seeder"].add(point)
+
+
+def _seeder(part, frame):
+    if not isinstance(part.X, np.ndarray):
+        return SparseGreedySeeder(part.X, part.sample_weight, frame.scale)
+    if part.X.dtype == np.float64 and part.X.shape[1] >= _COARSE_FEATURES:
+        return CoarseSeeder(part.X, part.sample_weight, frame.scale, frame.origin)
+    return GreedySeeder(part.X, part.sample_weight, frame.scale)
 
 
 def _try(part, candidates):

@@ -2,7 +2,9 @@ import numpy as np
 import pytest
 from reference import squared_distances
 
-from fastem.kernels import parallel
+from fastem.kernels import coarse_seeding, parallel
+from fastem.kernels.coarse import NO_ROWS
+from fastem.kernels.coarse_seeding import CoarseSeeder
 from fastem.kernels.seeding import GreedySeeder
 
 SIZES = [1, 2, 3, 7, 63, 64, 65, 129]
@@ -29,8 +31,20 @@ def far_away(rng, n_rows, n_features):
 KINDS = [blobs, noise, duplicates, far_away]
 
 
+def coarse_seeder(X, sample_weight, scale):
+    return CoarseSeeder(X, sample_weight, scale, X.mean(axis=0))
+
+
+# What seeds dense rows, of which dtype.
+SEEDERS = [
+    pytest.param(GreedySeeder, np.float32, id="float32"),
+    pytest.param(GreedySeeder, np.float64, id="float64"),
+    pytest.param(coarse_seeder, np.float64, id="coarse"),
+]
+
+
 class Twin:
-    """What GreedySeeder does, in plain NumPy."""
+    """What a seeder does, in plain NumPy."""
 
     def __init__(self, X, sample_weight):
         self.X = X
@@ -49,10 +63,10 @@ class Twin:
         return np.cumsum(self.weights * self.closest)
 
 
-def check_against_twin(X, sample_weight, n_candidates, n_seeds, rng, scale=0.5):
+def check_against_twin(seeder, X, sample_weight, n_candidates, n_seeds, rng, scale=0.5):
     tolerance = TOLERANCE[X.dtype.type]
     twin = Twin(X, sample_weight)
-    seeder = GreedySeeder(X, sample_weight, scale)
+    seeder = seeder(X, sample_weight, scale)
     unit = scale**2
     first = X[rng.integers(len(X))]
     twin.accept(first)
@@ -75,63 +89,66 @@ def check_against_twin(X, sample_weight, n_candidates, n_seeds, rng, scale=0.5):
         assert potential == potentials[best]
         twin.accept(points[best])
         seeds.append(points[best])
-    labels = seeder.labels
-    assert labels.dtype == np.int32
-    distances = squared_distances(X, np.array(seeds))
-    own = distances[np.arange(len(X)), labels]
-    np.testing.assert_allclose(own, distances.min(axis=1), rtol=tolerance, atol=1e-30)
+    if isinstance(seeder, GreedySeeder):
+        labels = seeder.labels
+        assert labels.dtype == np.int32
+        distances = squared_distances(X, np.array(seeds))
+        own = distances[np.arange(len(X)), labels]
+        np.testing.assert_allclose(own, distances.min(axis=1), rtol=tolerance, atol=1e-30)
 
 
-@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize(("seeder", "dtype"), SEEDERS)
 @pytest.mark.parametrize("n_features", [*SIZES, 4, 5, 15, 16, 17, 23, 24, 47, 48])
-def test_twin_over_shapes(n_features, dtype):
+def test_twin_over_shapes(n_features, seeder, dtype):
     rng = np.random.default_rng(n_features)
     for n_rows in SIZES:
         for number, n_candidates in enumerate(SIZES[:6]):
             X = KINDS[number % 4](rng, n_rows, n_features).astype(dtype)
             sample_weight = [None, rng.uniform(size=n_rows), rng.integers(2, size=n_rows) * 1.0]
-            check_against_twin(X, sample_weight[number % 3], n_candidates, 4, rng)
+            check_against_twin(seeder, X, sample_weight[number % 3], n_candidates, 4, rng)
 
 
-@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize(("seeder", "dtype"), SEEDERS)
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("n_features", [3, 20, 50, 130])
-def test_twin_over_many_rows(n_features, kind, dtype):
+def test_twin_over_many_rows(n_features, kind, seeder, dtype):
     rng = np.random.default_rng(0)
     X = kind(rng, 9000, n_features).astype(dtype)
-    check_against_twin(X, rng.uniform(size=len(X)), 3, 12, rng)
-    check_against_twin(X[:300], None, 129, 3, rng)
+    check_against_twin(seeder, X, rng.uniform(size=len(X)), 3, 12, rng)
+    check_against_twin(seeder, X[:300], None, 129, 3, rng)
 
 
+@pytest.mark.parametrize("seeder", [GreedySeeder, coarse_seeder])
 @pytest.mark.parametrize("n_features", [2, 30, 60])
-def test_many_seeds(n_features):
+def test_many_seeds(n_features, seeder):
     """More seeds than rows in a chunk's lists, some of them the same."""
     rng = np.random.default_rng(0)
     X = blobs(rng, 150, n_features)
-    check_against_twin(X, None, 2, 400, rng)
+    check_against_twin(seeder, X, None, 2, 400, rng)
 
 
+@pytest.mark.parametrize(("seeder", "dtype"), SEEDERS)
 @pytest.mark.parametrize("n_features", [2, 17, 60])
 @pytest.mark.parametrize("scale", [2.0**-90, 2.0**90])
-def test_magnitudes_out_of_range(n_features, scale):
+def test_magnitudes_out_of_range(n_features, scale, seeder, dtype):
     """The scale keeps squares of float32 in range."""
     rng = np.random.default_rng(0)
-    X = (blobs(rng, 500, n_features) / scale).astype(np.float32)
-    check_against_twin(X, None, 3, 5, rng, scale)
+    X = (blobs(rng, 500, n_features) / scale).astype(dtype)
+    check_against_twin(seeder, X, None, 3, 5, rng, scale)
 
 
-@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize(("seeder", "dtype"), SEEDERS)
 @pytest.mark.parametrize("n_features", [3, 40, 60])
-def test_as_exact_far_from_the_origin(n_features, dtype):
+def test_as_exact_far_from_the_origin(n_features, seeder, dtype):
     """Differences are exact here, wherever the rows lie."""
     rng = np.random.default_rng(0)
     X = rng.integers(-50, 50, size=(1000, n_features)).astype(dtype)
     far = X + dtype(2**20)
     results = []
     for rows in (X, far):
-        seeder = GreedySeeder(rows, None, 1.0)
-        seeder.add(rows[0])
-        results.append(seeder.try_candidates(rows[5:12]))
+        tested = seeder(rows, None, 1.0)
+        tested.add(rows[0])
+        results.append(tested.try_candidates(rows[5:12]))
     np.testing.assert_array_equal(*results)
 
 
@@ -140,51 +157,57 @@ def not_pruning(seeder):
     return seeder
 
 
-def seed_by_seed(X, sample_weight, n_seeds, n_candidates=5, prune=True):
-    """All that a seeder returns along the way."""
+def seed_by_seed(seeder, X, sample_weight, n_seeds, n_candidates=5):
+    """All that a seeder returns along the way, and the distances at last."""
     rng = np.random.default_rng(1)
-    seeder = GreedySeeder(X, sample_weight, 1.0)
-    if not prune:
-        not_pruning(seeder)
+    seeder = seeder(X, sample_weight, 1.0)
     results = [[seeder.add(X[0])]]
     for _ in range(n_seeds):
         results.append(seeder.locate(rng.uniform(size=4) * results[0][0] / 2))
         results.append(seeder.try_candidates(X[rng.integers(len(X), size=n_candidates)]))
         results.append([seeder.accept(int(np.argmin(results[-1])))])
-    return [*results, seeder.labels]
+    seeder._pass(seeder._tiles, X[:0])
+    return [*results, seeder._closest]
 
 
-@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize(("seeder", "dtype"), SEEDERS)
 @pytest.mark.parametrize("n_features", [2, 20, 100])
-def test_bitwise_same_for_any_number_of_threads(n_features, dtype, monkeypatch):
+def test_bitwise_same_for_any_number_of_threads(n_features, seeder, dtype, monkeypatch):
     rng = np.random.default_rng(0)
     X = blobs(rng, 20_000, n_features).astype(dtype)
     sample_weight = rng.uniform(size=len(X))
     results = []
     for n_threads in (1, 2, 3, 7):
         monkeypatch.setattr(parallel, "get_num_threads", lambda n=n_threads: n)
-        results.append(seed_by_seed(X, sample_weight, 6))
+        results.append(seed_by_seed(seeder, X, sample_weight, 6))
     for other in results[1:]:
         for expected, result in zip(results[0], other, strict=True):
             np.testing.assert_array_equal(result, expected)
 
 
-@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def without_pruning(seeder, monkeypatch):
+    if seeder is GreedySeeder:
+        return lambda *args: not_pruning(GreedySeeder(*args))
+    monkeypatch.setattr(coarse_seeding, "code_rows", lambda *args: NO_ROWS)
+    return seeder
+
+
+@pytest.mark.parametrize(("seeder", "dtype"), SEEDERS)
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("n_features", [24, 50, 300])
 @pytest.mark.parametrize("n_candidates", [1, 2, 5])
-def test_pruning_changes_nothing(n_candidates, n_features, kind, dtype):
+def test_pruning_changes_nothing(n_candidates, n_features, kind, seeder, dtype, monkeypatch):
     X = kind(np.random.default_rng(0), 3000, n_features).astype(dtype)
-    for expected, result in zip(
-        seed_by_seed(X, None, 8, n_candidates, prune=False),
-        seed_by_seed(X, None, 8, n_candidates),
-        strict=True,
+    results = seed_by_seed(seeder, X, None, 8, n_candidates)
+    seeder = without_pruning(seeder, monkeypatch)
+    for result, expected in zip(
+        results, seed_by_seed(seeder, X, None, 8, n_candidates), strict=True
     ):
         np.testing.assert_array_equal(result, expected)
 
 
-@pytest.mark.parametrize("dtype", [np.float32, np.float64])
-def test_pruning_where_bounds_are_tight(dtype):
+@pytest.mark.parametrize(("seeder", "dtype"), SEEDERS)
+def test_pruning_where_bounds_are_tight(seeder, dtype, monkeypatch):
     """Rows half way between a seed and a candidate, give or take a few roundings."""
     for trial in range(20):
         rng = np.random.default_rng(trial)
@@ -193,19 +216,23 @@ def test_pruning_where_bounds_are_tight(dtype):
         X = ((seed + candidate) / 2 * jitter).astype(dtype)
         X[0], X[1] = seed, candidate
         results = []
-        for seeder in (GreedySeeder(X, None, 1.0), not_pruning(GreedySeeder(X, None, 1.0))):
-            seeder.add(X[0])
-            results.append(seeder.try_candidates(X[1:2]))
-            seeder.accept(0)
-            results.append(seeder.labels)
+        for prune in (True, False):
+            with monkeypatch.context() as patch:
+                make = seeder if prune else without_pruning(seeder, patch)
+                tested = make(X, None, 1.0)
+                tested.add(X[0])
+                results.append(tested.try_candidates(X[1:2]))
+                tested.accept(0)
+                tested._pass(tested._tiles, X[:0])
+                results.append(tested._closest)
         np.testing.assert_array_equal(results[0], results[2])
         np.testing.assert_array_equal(results[1], results[3])
 
 
-@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize(("seeder", "dtype"), SEEDERS)
 @pytest.mark.parametrize("n_features", [1, 2, 3, 4, 5, 15, 16, 17, 24, 33, 48, 64])
 @pytest.mark.parametrize("n_rows", [1, 2, 63, 64, 65])
-def test_nothing_outside_is_read_into_a_result(n_rows, n_features, dtype):
+def test_nothing_outside_is_read_into_a_result(n_rows, n_features, seeder, dtype):
     """Rows and weights inside padding of NaN."""
     rng = np.random.default_rng(0)
     X = noise(rng, n_rows, n_features).astype(dtype)
@@ -216,18 +243,25 @@ def test_nothing_outside_is_read_into_a_result(n_rows, n_features, dtype):
     weight = padded_weight[100 : 100 + n_rows]
     weight[:] = rng.uniform(size=n_rows)
     for expected, result in zip(
-        seed_by_seed(X, weight.copy(), 3), seed_by_seed(inside, weight, 3), strict=True
+        seed_by_seed(seeder, X, weight.copy(), 3),
+        seed_by_seed(seeder, inside, weight, 3),
+        strict=True,
     ):
         np.testing.assert_array_equal(result, expected)
         assert np.isfinite(result).all()
 
 
-def test_memory():
-    """Besides distances and labels, only what a tile of rows shares."""
+@pytest.mark.parametrize(("seeder", "most"), [(GreedySeeder, 15), (coarse_seeder, 31)])
+def test_memory(seeder, most):
+    """Besides distances, labels or codes and their norms, only what a tile of rows shares."""
     X = np.zeros((6400, 16))
-    seeder = GreedySeeder(X, None, 1.0)
+    seeder = seeder(X, None, 1.0)
     seeder.add(X[0])
     seeder.try_candidates(X[:6])
-    arrays = {id(a): a for a in vars(seeder).values() if isinstance(a, np.ndarray)}
-    held = [a.nbytes for a in arrays.values() if a.base is None]
-    assert sum(held) < 15 * len(X)
+    seeder.accept(0)
+    seeder.try_candidates(X[:6])
+    arrays = [*vars(seeder).values(), *getattr(seeder, "_coarse", ())]
+    arrays = {id(a): a for a in arrays if isinstance(a, np.ndarray)}
+    buffers = {id(b): b for b in (a if a.base is None else a.base for a in arrays.values())}
+    held = sum(b.nbytes for b in buffers.values() if b is not X)
+    assert held < most * len(X)

@@ -8,7 +8,53 @@ from numba.extending import intrinsic
 from fastem.kernels.simd import VECTOR_BYTES, constant, data_pointer, fma, load_at, sum_lanes
 
 _LANES = VECTOR_BYTES // 8
+_LINE = 64  # bytes of a cache line
 _CHAINS = 4  # sums side by side: an addition need not wait for the one before
+
+
+def _sum_of_squares(builder, width, differences):
+    """The sum of squares of ``differences(feature, lanes)``, scalars or vectors of float64."""
+    double = ir.DoubleType()
+    wide = ir.VectorType(double, _LANES)
+    total = cgutils.alloca_once(builder, double)
+    builder.store(ir.Constant(double, 0.0), total)
+    sums = [cgutils.alloca_once(builder, wide) for _ in range(_CHAINS)]
+    for slot in sums:
+        builder.store(ir.Constant(wide, [0.0] * _LANES), slot)
+    start = constant(0)
+    for chains, lanes in ((_CHAINS, _LANES), (1, _LANES), (1, 1)):
+        step = chains * lanes
+        rest = builder.srem(builder.sub(width, start), constant(step))
+        stop = builder.sub(width, rest)
+        with cgutils.for_range_slice(builder, start, stop, constant(step), ir.IntType(64)) as (
+            f,
+            _,
+        ):
+            for chain in range(chains):
+                difference = differences(builder.add(f, constant(chain * lanes)), lanes)
+                if lanes == 1:
+                    square = builder.fmul(difference, difference)
+                    builder.store(builder.fadd(builder.load(total), square), total)
+                else:
+                    slot = sums[chain]
+                    builder.store(fma(builder, difference, difference, builder.load(slot)), slot)
+        start = stop
+    vector = builder.load(sums[0])
+    for slot in sums[1:]:
+        vector = builder.fadd(vector, builder.load(slot))
+    return builder.fadd(sum_lanes(builder, vector), builder.load(total))
+
+
+def _load_doubles(builder, pointer, index, lanes):
+    """Some values, widened to float64."""
+    if lanes == 1:
+        values, target = builder.load(builder.gep(pointer, [index])), ir.DoubleType()
+    else:
+        scalar = pointer.type.pointee
+        size = 4 if isinstance(scalar, ir.FloatType) else 8
+        values = load_at(builder, pointer, index, ir.VectorType(scalar, lanes), size)
+        target = ir.VectorType(ir.DoubleType(), lanes)
+    return values if values.type == target else builder.fpext(values, target)
 
 
 @intrinsic
@@ -30,50 +76,59 @@ def row_distance(typingctx, X, row, origin, points, point):
         width = builder.extract_value(shape, 1)
         x = builder.gep(x, [builder.mul(args[1], width)])
         p = builder.gep(p, [builder.mul(args[4], width)])
-        double = ir.DoubleType()
-        wide = ir.VectorType(double, _LANES)
-        total = cgutils.alloca_once(builder, double)
-        builder.store(ir.Constant(double, 0.0), total)
-        sums = [cgutils.alloca_once(builder, wide) for _ in range(_CHAINS)]
-        for slot in sums:
-            builder.store(ir.Constant(wide, [0.0] * _LANES), slot)
 
-        def add(f, lanes, slot):
-            """Add the squares of ``lanes`` differences from feature ``f`` on."""
-            if lanes == 1:
-                values = [builder.load(builder.gep(pointer, [f])) for pointer in (x, o, p)]
-                target = double
-            else:
-                size = X.dtype.bitwidth // 8
-                narrow = ir.VectorType(x.type.pointee, lanes)
-                values = [load_at(builder, x, f, narrow, size)]
-                values += [load_at(builder, pointer, f, wide, 8) for pointer in (o, p)]
-                target = wide
-            if values[0].type != target:
-                values[0] = builder.fpext(values[0], target)
-            difference = builder.fsub(builder.fsub(values[0], values[1]), values[2])
-            if lanes == 1:
-                square = builder.fmul(difference, difference)
-                builder.store(builder.fadd(builder.load(slot), square), slot)
-            else:
-                builder.store(fma(builder, difference, difference, builder.load(slot)), slot)
+        def differences(f, lanes):
+            value, origin, point = (_load_doubles(builder, a, f, lanes) for a in (x, o, p))
+            return builder.fsub(builder.fsub(value, origin), point)
 
-        start = constant(0)
-        for chains, lanes in ((_CHAINS, _LANES), (1, _LANES), (1, 1)):
-            step = chains * lanes
-            rest = builder.srem(builder.sub(width, start), constant(step))
-            stop = builder.sub(width, rest)
-            with cgutils.for_range_slice(builder, start, stop, constant(step), ir.IntType(64)) as (
-                f,
-                _,
-            ):
-                for chain in range(chains):
-                    slot = sums[chain] if lanes > 1 else total
-                    add(builder.add(f, constant(chain * lanes)), lanes, slot)
-            start = stop
-        vector = builder.load(sums[0])
-        for slot in sums[1:]:
-            vector = builder.fadd(vector, builder.load(slot))
-        return builder.fadd(sum_lanes(builder, vector), builder.load(total))
+        return _sum_of_squares(builder, width, differences)
+
+    return sig, codegen
+
+
+@intrinsic
+def direct_distance(typingctx, X, row, points, point):
+    """``sum((X[row] - points[point]) ** 2)``: as :func:`row_distance`, without an origin."""
+    sig = types.float64(X, types.intp, points, types.intp)
+
+    def codegen(context, builder, signature, args):
+        x, p = (data_pointer(context, builder, signature.args[i], args[i]) for i in (0, 2))
+        shape = context.make_array(signature.args[0])(context, builder, args[0]).shape
+        width = builder.extract_value(shape, 1)
+        x = builder.gep(x, [builder.mul(args[1], width)])
+        p = builder.gep(p, [builder.mul(args[3], width)])
+
+        def differences(f, lanes):
+            return builder.fsub(*(_load_doubles(builder, a, f, lanes) for a in (x, p)))
+
+        return _sum_of_squares(builder, width, differences)
+
+    return sig, codegen
+
+
+@intrinsic
+def fetch_row(typingctx, X, row):
+    """Ask for a row's cache lines."""
+    sig = types.void(X, types.intp)
+
+    def codegen(context, builder, signature, args):
+        byte, flag = ir.IntType(8).as_pointer(), ir.IntType(32)
+        prefetch = cgutils.get_or_insert_function(
+            builder.module,
+            ir.FunctionType(ir.VoidType(), [byte, flag, flag, flag]),
+            "llvm.prefetch.p0",
+        )
+        x = data_pointer(context, builder, signature.args[0], args[0])
+        shape = context.make_array(signature.args[0])(context, builder, args[0]).shape
+        size = X.dtype.bitwidth // 8
+        width = builder.extract_value(shape, 1)
+        integer = ir.IntType(64)
+        start = builder.ptrtoint(builder.gep(x, [builder.mul(args[1], width)]), integer)
+        end = builder.add(start, builder.mul(width, constant(size)))
+        start = builder.and_(start, constant(-_LINE))  # the rows need not start with a line
+        with cgutils.for_range_slice(builder, start, end, constant(_LINE), integer) as (line, _):
+            # For reading, to all levels of the data cache.
+            builder.call(prefetch, [builder.inttoptr(line, byte), flag(0), flag(3), flag(1)])
+        return context.get_dummy_value()
 
     return sig, codegen

@@ -39,7 +39,7 @@ _LIMIT, _SETTLE, _COMPARE = range(3)
 
 
 @inline
-def _weigh(weight, row, n_rows, tile_weight):
+def weigh(weight, row, n_rows, tile_weight):
     """A tile's weights: ones if there are none, zero behind the last row."""
     n_lanes = min(TILE, n_rows - row)
     if len(weight) == 0:
@@ -181,7 +181,7 @@ def try_wide(
                             lanes &= lanes - np.uint64(1)
                             for i in range(len(candidates)):
                                 distances[i * TILE + lane] = compact[i * TILE + j]
-                    _weigh(weight, tile * TILE, n_rows, tile_weight)
+                    weigh(weight, tile * TILE, n_rows, tile_weight)
                     _judge(distances, tile, tile * TILE, closest, tile_weight, potentials, improved)
         first_job = _SETTLE
 
@@ -226,11 +226,33 @@ def try_narrow(
             if len(candidates) == 0:
                 continue
             tile_distances(transposed, candidates, distances)
-            _weigh(weight, row, n_rows, tile_weight)
+            weigh(weight, row, n_rows, tile_weight)
             _judge(distances, tile, row, closest, tile_weight, potentials, improved)
 
 
-class GreedySeeder:
+@kernel
+def find_rows(values, tiles, ends, closest, weight, n_rows, rows):
+    """The rows of some tiles up to which the potential reaches the values.
+
+    ``ends`` are the sums up to each tile's end. What rounding has lost is looked for there.
+    """
+    for i in range(len(values)):
+        tile = tiles[i]
+        before = ends[tile - 1] if tile > 0 else 0.0
+        rows[i] = tile * TILE
+        total = 0.0
+        for row in range(tile * TILE, min((tile + 1) * TILE, n_rows)):
+            potential = np.float64(closest[row])
+            if len(weight) > 0:
+                potential *= weight[row]
+            total += potential
+            if potential > 0 or total >= values[i] - before:
+                rows[i] = row
+            if total >= values[i] - before:
+                break
+
+
+class Seeder:
     """Each row's squared distance to the nearest of the seeds so far.
 
     Points are given as rows of the data: not shifted, not scaled. All potentials (sums of the
@@ -240,37 +262,21 @@ class GreedySeeder:
     ----------
     X : ndarray of shape (n_rows, n_features), float32 or float64, C-contiguous
     sample_weight : None or ndarray of shape (n_rows,), float64
-    scale : float
-        A power of two that brings the rows' distances near one; see ``kmeans.Frame``.
     """
 
-    def __init__(self, X, sample_weight, scale):
-        n_rows, n_features = X.shape
-        self._kernel = try_wide if n_features * X.itemsize >= WIDE_ROW else try_narrow
+    def __init__(self, X, sample_weight):
         self._rows = read_only(X)
         self._weight = read_only(np.empty(0) if sample_weight is None else sample_weight)
-        self._scale = X.dtype.type(scale)
-        self._n_rows = n_rows
+        n_rows = len(X)
         n_tiles = -(-n_rows // TILE)
         self._tiles = np.arange(n_tiles)
         # Up to the end of the last tile.
         self._closest = np.full(n_tiles * TILE, np.inf, X.dtype)
         self._closest[n_rows:] = 0.0  # to which nothing is nearer
-        self._labels = np.full(n_tiles * TILE, -1, np.int32)
-        self._seeds = np.empty((8, n_features), X.dtype)
         self._n_seeds = 0
-        self._margin = X.dtype.type(0.25 - (n_features + 8) * np.finfo(X.dtype).eps)
-        self._last = np.zeros((2, n_features), X.dtype)
         self._last_improved = np.zeros(n_tiles, np.uint64)
-        self._candidates = None
         self._potentials = np.empty((0, n_tiles))
         self._improved = np.empty((0, n_tiles), np.uint64)
-
-    @property
-    def labels(self):
-        """Each row's nearest seed, by the order of the calls: int32 of shape (n_rows,)."""
-        self._pass(self._tiles, self._last[:0])
-        return self._labels[: self._n_rows]
 
     def add(self, point):
         """Make a row a seed; returns the potential afterwards."""
@@ -291,22 +297,19 @@ class GreedySeeder:
         """
         n_candidates = len(candidates)
         if len(self._potentials) != n_candidates:
-            self._potentials = np.empty((n_candidates, len(self._tiles)))
-            self._improved = np.empty((n_candidates, len(self._tiles)), np.uint64)
+            shape = (n_candidates, len(self._tiles))
+            self._potentials = np.empty(shape)
+            self._improved = np.empty(shape, np.uint64)
         self._points = candidates
-        self._candidates = pad_points(candidates, self._scale, self._rows.dtype)
-        self._pass(self._tiles, self._candidates)
+        self._pass(self._tiles, candidates)
         return self._potentials.sum(axis=1)
 
     def accept(self, index):
         """Make one of the candidates just tried a seed; returns the potential afterwards."""
-        if self._n_seeds == len(self._seeds):
-            self._seeds = np.resize(self._seeds, (2 * self._n_seeds, self._seeds.shape[1]))
-        self._seeds[self._n_seeds] = self._points[index]
-        self._n_seeds += 1
-        self._last = self._candidates[[index, index]]
         self._last_improved = self._improved[index].copy()
         self._ends = np.cumsum(self._potentials[index])
+        self._settle(self._points[index])
+        self._n_seeds += 1
         return float(self._potentials[index].sum())
 
     def locate(self, values):
@@ -321,28 +324,64 @@ class GreedySeeder:
         ndarray of shape (n_values,), int
         """
         tiles = np.minimum(np.searchsorted(self._ends, values), len(self._ends) - 1)
-        self._pass(np.unique(tiles), self._last[:0])
-        rows = tiles[:, np.newaxis] * TILE + np.arange(TILE)
-        rows = np.minimum(rows, self._n_rows - 1)
-        potentials = self._closest[rows].astype(np.float64)
-        if len(self._weight):
-            potentials *= self._weight[rows]
-        before = np.where(tiles > 0, self._ends[tiles - 1], 0.0)
-        ends = np.cumsum(potentials, axis=1)
-        # What rounding has lost is looked for at the tile's end.
-        wanted = np.minimum(values - before, ends[:, -1])
-        return rows[np.arange(len(values)), (ends < wanted[:, np.newaxis]).sum(axis=1)]
+        self._pass(np.unique(tiles), self._points[:0])
+        rows = np.empty(len(values), np.intp)
+        find_rows(values, tiles, self._ends, self._closest, self._weight, len(self._rows), rows)
+        return rows
+
+    def _settle(self, point):
+        """Take note of the last seed."""
+        raise NotImplementedError
 
     def _pass(self, tiles, candidates):
         """Bring some tiles up to date with the last seed, and try candidates there."""
+        raise NotImplementedError
+
+    def _chunks(self, tiles):
+        """The numbers of chunks, twice as a pass takes them, and of a chunk's tiles."""
         least = -(-_CHUNK_VALUES // (TILE * self._rows.shape[1]))
         chunk_tiles = max(min(len(tiles) // 64, _CHUNK_TILES), least)
         n_chunks = -(-len(tiles) // chunk_tiles)
+        return n_chunks, n_chunks, chunk_tiles
+
+
+class GreedySeeder(Seeder):
+    """A :class:`Seeder` that reads all rows, or those of many features that may have come nearer.
+
+    Parameters
+    ----------
+    X : ndarray of shape (n_rows, n_features), float32 or float64, C-contiguous
+    sample_weight : None or ndarray of shape (n_rows,), float64
+    scale : float
+        A power of two that brings the rows' distances near one; see ``kmeans.Frame``.
+    """
+
+    def __init__(self, X, sample_weight, scale):
+        super().__init__(X, sample_weight)
+        n_features = X.shape[1]
+        self._kernel = try_wide if n_features * X.itemsize >= WIDE_ROW else try_narrow
+        self._scale = X.dtype.type(scale)
+        self._labels = np.full(len(self._closest), -1, np.int32)
+        self._seeds = np.empty((8, n_features), X.dtype)
+        self._margin = X.dtype.type(0.25 - (n_features + 8) * np.finfo(X.dtype).eps)
+        self._last = np.zeros((2, n_features), X.dtype)
+
+    @property
+    def labels(self):
+        """Each row's nearest seed, by the order of the calls: int32 of shape (n_rows,)."""
+        self._pass(self._tiles, self._points[:0])
+        return self._labels[: len(self._rows)]
+
+    def _settle(self, point):
+        if self._n_seeds == len(self._seeds):
+            self._seeds = np.resize(self._seeds, (2 * self._n_seeds, self._seeds.shape[1]))
+        self._seeds[self._n_seeds] = point
+        self._last = pad_points(point[np.newaxis], self._scale, self._rows.dtype)
+
+    def _pass(self, tiles, candidates):
         run(
             self._kernel,
-            n_chunks,
-            n_chunks,
-            chunk_tiles,
+            *self._chunks(tiles),
             tiles,
             self._rows,
             self._scale,
@@ -350,7 +389,7 @@ class GreedySeeder:
             self._last,
             self._last_improved,
             read_only(self._seeds[: self._n_seeds]),
-            candidates,
+            pad_points(candidates, self._scale, self._rows.dtype),
             self._margin,
             self._closest,
             self._labels,

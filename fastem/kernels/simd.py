@@ -31,11 +31,13 @@ def _cpu_features():
     return llvmlite.binding.get_host_cpu_features().flatten()
 
 
+CPU_FEATURES = frozenset(_cpu_features().split(","))
+
+
 def _vector_bytes():
-    features = _cpu_features().split(",")
-    if "+avx512f" in features:
+    if "+avx512f" in CPU_FEATURES:
         return 64
-    return 32 if "+avx" in features else 16
+    return 32 if "+avx" in CPU_FEATURES else 16
 
 
 VECTOR_BYTES = _vector_bytes()

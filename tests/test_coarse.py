@@ -1,0 +1,149 @@
+"""The coarse copy of rows: what it stands for, and the bound that it gives."""
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from reference import squared_distances
+
+from fastem.kernels import coarse
+from fastem.kernels.compiling import kernel
+from fastem.kernels.simd import TILE
+
+SHAPES = [(1, 1), (2, 3), (63, 2), (64, 16), (65, 17), (130, 33), (7, 130)]
+
+
+@kernel
+def _screen(rows, points, scale, origin, closest, codes, steps, norms, products, limits, lanes):
+    """As a pass of seeding: the lanes of each (tile, point) that may be nearer; the error."""
+    error = coarse.code_points(points, scale, origin, codes, steps, norms)
+    packed = codes.view(np.int32)
+    for tile in range(len(rows.steps)):
+        coarse.code_products(rows.codes, tile, packed, products)
+        step = np.float64(rows.steps[tile])
+        total = np.float64(rows.errors[tile]) + error
+        coarse.code_limits(rows.norms, closest, tile * TILE, step, total, limits)
+        for i in range(len(points)):
+            factor = 2 * step * steps[i]
+            lanes[tile, i] = coarse.possibly_nearer(products, i * TILE, limits, factor, norms[i])
+    return error
+
+
+def screened(X, points, scale, origin, closest):
+    """Whether each row may be nearer each point than ``closest``; the points' codes and error."""
+    rows = coarse.code_rows(X, scale, origin)
+    n_points, n_features = points.shape
+    n_padded = n_points + n_points % 2
+    codes = np.zeros((n_padded, n_features + n_features % 2), np.int16)
+    steps, norms = np.empty(n_points), np.empty(n_points)
+    padded = np.zeros(len(rows.norms))
+    padded[: len(X)] = closest
+    lanes = np.empty((len(rows.steps), n_points), np.uint64)
+    products = np.empty(n_padded * TILE, np.int32)
+    limits = np.empty(TILE, np.float32)
+    error = _screen(
+        rows, points, scale, origin, padded, codes, steps, norms, products, limits, lanes
+    )
+    bits = np.unpackbits(lanes.view(np.uint8).reshape(*lanes.shape, 8), axis=2, bitorder="little")
+    nearer = bits.transpose(0, 2, 1).reshape(-1, n_points)[: len(X)].astype(bool)
+    return nearer, codes[:n_points, :n_features] * steps[:, np.newaxis], error
+
+
+def decoded(rows, n_rows, n_features):
+    codes = rows.codes.transpose(0, 2, 1, 3).reshape(len(rows.norms), -1)
+    assert not codes[:, n_features:].any()
+    codes = codes[:n_rows, :n_features]
+    return codes, codes * rows.steps.astype(np.float64).repeat(TILE)[:n_rows, np.newaxis]
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+def test_codes_of_rows(shape):
+    rng = np.random.default_rng(0)
+    X = 100 + rng.normal(size=shape)
+    origin = 50 + rng.normal(size=shape[1])
+    rows = coarse.code_rows(X, 0.5, origin)
+    codes, coded = decoded(rows, *shape)
+    left = X * 0.5 - origin - coded
+    steps = rows.steps.repeat(TILE)[: len(X)]
+    assert (np.abs(left) <= 0.5001 * steps[:, np.newaxis]).all()
+    assert (np.sqrt((left**2).sum(axis=1)) <= rows.errors.repeat(TILE)[: len(X)]).all()
+    assert np.abs(codes).max() == 127
+    np.testing.assert_array_equal(rows.norms[: len(X)], (codes.astype(int) ** 2).sum(axis=1))
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+@pytest.mark.parametrize("n_points", [1, 2, 3, 7])
+def test_codes_of_points(n_points, shape):
+    rng = np.random.default_rng(0)
+    X, points = rng.normal(size=shape), rng.normal(size=(n_points, shape[1]))
+    origin = rng.normal(size=shape[1])
+    _, coded, error = screened(X, points, 2.0, origin, np.ones(len(X)))
+    left = points * 2.0 - origin - coded
+    norms = np.sqrt((left**2).sum(axis=1))
+    assert norms.max() <= error <= norms.max() * 1.001 + 1e-15
+    # 16 bits are finer than the rows' 8.
+    assert error < 1e-3 * np.sqrt((coded**2).sum(axis=1)).max()
+
+
+def bounds_hold(X, points, scale, origin, closest):
+    """Check that no row nearer a point is ruled out; returns the share of those not ruled out."""
+    nearer, _, _ = screened(X, points, scale, origin, closest)
+    distances = squared_distances(X * scale, points * scale)
+    assert nearer[distances < closest[:, np.newaxis]].all()
+    return nearer.mean()
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+@pytest.mark.parametrize("slack", [-1e-9, 1e-12, 1e-9, 1e-6])
+def test_no_row_that_is_nearer_is_ruled_out(slack, shape):
+    """Each row's closest distance is that from one of the points, give or take very little."""
+    rng = np.random.default_rng(0)
+    X, points = rng.normal(size=shape), rng.normal(size=(5, shape[1]))
+    for point in range(5):
+        closest = squared_distances(X, points)[:, point] * (1 + slack)
+        bounds_hold(X, points, 1.0, X.mean(axis=0), closest)
+
+
+@settings(max_examples=100, deadline=None)
+@given(st.integers(0, 2**32 - 1))
+def test_bounds_hold_for_any_rows(seed):
+    rng = np.random.default_rng(seed)
+    n_rows, n_features = rng.integers(1, 200), rng.integers(1, 40)
+    X = rng.normal(size=(n_rows, n_features)) * 10.0 ** rng.integers(-20, 20)
+    X *= rng.choice([0.0, 1.0, 1e-3, 1e6], size=n_features)
+    X += rng.choice([0.0, 1.0, 1e6]) * np.abs(X).max() * rng.normal(size=n_features)
+    X[rng.uniform(size=n_rows) < 0.1] *= rng.choice([0.0, 1e-30, 1e10])
+    points = X[rng.integers(n_rows, size=rng.integers(1, 9))]
+    scale = 2.0 ** -np.frexp(np.abs(X - X.mean(axis=0)).mean() + 1e-100)[1]
+    factor = 10.0 ** rng.uniform(-3, 3, size=n_rows)
+    closest = squared_distances(X * scale, X[:1] * scale)[:, 0] * factor
+    with np.errstate(over="ignore"):
+        bounds_hold(X, points, scale, X.mean(axis=0) * scale, closest)
+
+
+@pytest.mark.parametrize("n_features", [2, 16, 100])
+def test_most_rows_are_ruled_out(n_features):
+    rng = np.random.default_rng(0)
+    X = rng.uniform(size=(6400, n_features))
+    seeds, points = X[:100], X[100:104]
+    closest = squared_distances(X, seeds).min(axis=1)
+    share = (squared_distances(X, points) < closest[:, np.newaxis]).mean()
+    assert bounds_hold(X, points, 1.0, X.mean(axis=0), closest) < 1.5 * share + 0.02
+
+
+def test_rows_of_equal_values():
+    rows = coarse.code_rows(np.full((70, 5), 3.0), 1.0, np.full(5, 3.0))
+    assert not rows.codes.any()
+    assert not rows.errors.any()
+
+
+def test_too_many_features_stay_uncoded():
+    """Else the sums of products would overflow."""
+    most = coarse.MOST_FEATURES
+    X = np.ones((2, most))
+    X[1] = -1.0
+    rows = coarse.code_rows(X, 1.0, np.zeros(most))
+    assert list(rows.norms[:2]) == [most * 127**2] * 2
+    assert len(coarse.code_rows(np.ones((1, most + 1)), 1.0, np.zeros(most + 1)).steps) == 0
+    nearer, _, _ = screened(X, X, 1.0, np.zeros(most), np.array([1.0, 1.0]))
+    np.testing.assert_array_equal(nearer, np.eye(2, dtype=bool))
