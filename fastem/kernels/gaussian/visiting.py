@@ -91,8 +91,7 @@ class Visitor:
         self._bounds = np.zeros(self._n_tiles * self._width, np.float32)
         self._guesses = np.full(self._n_tiles, -np.inf)
         self.is_sorted = True
-        self._sorted_at = self._passes
-        self._failures = 0
+        self._since = self._failures = 0
 
     def plan(self, parameters, packed, movement):
         """The next pass's visit of the sorted rows.
@@ -118,9 +117,8 @@ class Visitor:
             level += OFFSET - np.log(self._negligible)
             levels[:k] = np.where(np.isfinite(level), level, -np.inf)
         self._last = parameters
-        since = self._passes - self._sorted_at
         return Visit(
-            since & (since - 1) == 0,
+            self._since & (self._since - 1) == 0,  # powers of two
             self._order,
             self._n_mixed,
             self._bounds,
@@ -142,7 +140,8 @@ class Visitor:
     def learn(self, counted):
         """Take note of what ``skipping_pass`` counted."""
         self._passes += 1
-        if self._passes > self._sorted_at + 1:  # all was evaluated in the first pass
+        self._since += 1
+        if self._since > 1:  # all was evaluated in the first pass
             unprofitable = counted.sum() > 2 * _UNPROFITABLE * self._n_tiles * self._n_components
             self._failures = self._failures + 1 if unprofitable else 0
             if self._failures == 2:
