@@ -3,8 +3,6 @@
 For few clusters, a handful of NumPy calls takes longer than a pass over a few hundred rows.
 """
 
-import numpy as np
-
 from fastem.kernels.compiling import kernel
 
 
@@ -37,15 +35,11 @@ def inertia_change(sums, weights, centers):
         Both relative to the origin.
     weights : float64 array of shape (n_clusters,)
     """
-    n_features = centers.shape[1]
-    changes = np.zeros(n_features)  # side by side, so that they are summed in vectors
-    for j in range(len(weights)):
-        for f in range(n_features):
-            c = centers[j, f]
-            changes[f] += c * (weights[j] * c - 2.0 * sums[j, f])
     total = 0.0
-    for f in range(n_features):
-        total += changes[f]
+    for j in range(len(weights)):
+        for f in range(centers.shape[1]):
+            c = centers[j, f]
+            total += c * (weights[j] * c - 2.0 * sums[j, f])
     return total
 
 
