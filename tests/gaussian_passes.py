@@ -1,0 +1,137 @@
+"""Problems for the passes of Gaussian mixtures, and what their twins make of them."""
+
+import numpy as np
+from guards import Guarded
+from reference import (
+    covariance_matrices,
+    responsibilities_of,
+    scatter_statistics,
+    whitened_log_joint,
+)
+
+from fastem.kernels.gaussian import PASSES, Parameters
+
+# (rows, features, components): tails of tiles, of blocks of features and of components
+SHAPES = [
+    (1, 1, 1),
+    (2, 2, 3),
+    (63, 3, 2),
+    (65, 1, 5),
+    (129, 7, 4),
+    (150, 8, 17),
+    (70, 63, 3),
+    (130, 64, 5),
+    (64, 65, 6),
+    (30, 129, 3),
+]
+
+
+def problem(covariance_type, shape, dtype, distance=1.5, offset=0.0, seed=0):
+    """Rows from a mixture, on a cache line amid NaN, and the mixture's parameters."""
+    n_rows, n_features, k = shape
+    rng = np.random.default_rng(seed)
+    matrices = np.eye(n_features) + np.triu(0.2 * rng.normal(size=(n_features, n_features)), 1)
+    factors = {
+        "tied": matrices,
+        "diag": rng.uniform(0.5, 2, size=(k, n_features)),
+        "spherical": rng.uniform(0.5, 2, size=k),
+        "tied_diag": rng.uniform(0.5, 2, size=n_features),
+        "tied_spherical": np.array(rng.uniform(0.5, 2)),
+    }[covariance_type]
+    means = distance * rng.normal(size=(k, n_features)) + offset
+    labels = rng.integers(k, size=n_rows)
+    noise = rng.normal(size=(n_rows, 1, n_features))
+    inverses = np.linalg.inv(covariance_matrices(factors, covariance_type, k, n_features))
+    X = means[labels] + (noise @ inverses[labels])[:, 0]
+    weights = rng.dirichlet(np.full(k, 3.0))
+    return Guarded(X.astype(dtype)), Parameters(np.log(weights), means, factors)
+
+
+def log_joint_of(X, parameters, covariance_type):
+    factors = covariance_matrices(
+        parameters.precisions_cholesky, covariance_type, *parameters.means.shape
+    )
+    return whitened_log_joint(X, parameters.log_weights, parameters.means, factors).astype(float)
+
+
+def expected(X, parameters, covariance_type, sample_weight, centers, hard=False, labels=None):
+    """The twin's statistics, as a tuple."""
+    w = np.ones(len(X)) if sample_weight is None else sample_weight
+    objective = 0.0
+    if labels is None:
+        log_joint = log_joint_of(X, parameters, covariance_type)
+        log_density, responsibilities = responsibilities_of(log_joint, hard)
+        objective = w @ log_density
+    else:
+        responsibilities = (labels[:, np.newaxis] == np.arange(len(centers))).astype(float)
+    responsibilities = responsibilities * w[:, np.newaxis]
+    counts, sums, scatter = scatter_statistics(X, responsibilities, centers)
+    if covariance_type != "tied":
+        scatter = np.einsum("kii->ki", scatter)
+    if covariance_type.endswith("spherical"):
+        scatter = scatter.sum(axis=1)
+    if covariance_type.startswith("tied"):
+        scatter = scatter.sum(axis=0)
+    return objective, counts, sums, scatter
+
+
+def assert_close(statistics, twin, tolerance):
+    """Relative to each kind's greatest value (and to the number of rows)."""
+    n = max(twin[1].sum(), 1.0)
+    sizes = np.abs(twin[0]) + n, n, np.abs(twin[3]).max() + n, np.abs(twin[3]).max()
+    for ours, theirs, size in zip(statistics, twin, sizes, strict=True):
+        assert np.shape(ours) == np.shape(theirs)
+        np.testing.assert_allclose(ours, theirs, rtol=0, atol=tolerance * size)
+
+
+def check_statistics(covariance_type, shape, dtype, tolerance, **options):
+    """Steps and labelled rows, weighted and not, about the means and about other centres."""
+    guarded, parameters = problem(covariance_type, shape, dtype, **options)
+    X, k = guarded.array, shape[2]
+    rng = np.random.default_rng(1)
+    weights = rng.integers(0, 3, size=len(X)) + 0.5 * (np.arange(len(X)) == 0)
+    other = parameters.means + rng.normal(size=parameters.means.shape)
+    labels = rng.integers(k, size=len(X)).astype(np.int32)
+    some = rng.integers(-1, k, size=len(X)).astype(np.int32)
+    for sample_weight in (None, weights):
+        tested = PASSES[covariance_type](X, sample_weight, k)
+        for centers, hard in ((None, False), (None, True), (other, False)):
+            about = parameters.means if centers is None else centers
+            twin = expected(X, parameters, covariance_type, sample_weight, about, hard)
+            assert_close(tested.step(parameters, centers, hard), twin, tolerance)
+        for given in (labels, some):
+            twin = expected(X, parameters, covariance_type, sample_weight, other, labels=given)
+            assert_close(tested.from_labels(given, other), twin, tolerance)
+    assert guarded.intact()
+
+
+def check_evaluation(covariance_type, shape, dtype, tolerance, **options):
+    """Every per-row output, alone and with the others."""
+    guarded, parameters = problem(covariance_type, shape, dtype, **options)
+    X, k = guarded.array, shape[2]
+    log_joint = log_joint_of(X, parameters, covariance_type)
+    log_density, responsibilities = responsibilities_of(log_joint)
+    outputs = {
+        "log_density": Guarded(np.zeros(len(X), dtype)),
+        "labels": Guarded(np.zeros(len(X), np.int64)),
+        "responsibilities": Guarded(np.zeros((len(X), k), dtype)),
+        "log_joint": Guarded(np.zeros((len(X), k), dtype)),
+    }
+    tested = PASSES[covariance_type](X, None, k)
+    tested.evaluate(parameters, **{name: output.array for name, output in outputs.items()})
+    ours = {name: output.array.copy() for name, output in outputs.items()}
+    scale = 1 + np.abs(log_joint)
+    np.testing.assert_allclose((ours["log_joint"] - log_joint) / scale, 0, atol=tolerance)
+    np.testing.assert_allclose(
+        (ours["log_density"] - log_density) / (1 + np.abs(log_density)), 0, atol=tolerance
+    )
+    np.testing.assert_allclose(
+        ours["responsibilities"], responsibilities, atol=tolerance * (1 + np.abs(log_density).max())
+    )
+    chosen = np.take_along_axis(log_joint, ours["labels"][:, np.newaxis], axis=1)[:, 0]
+    assert (log_joint.max(axis=1) - chosen <= 2 * tolerance * scale.max(axis=1)).all()
+    for name, output in outputs.items():
+        output.array[:] = 0
+        tested.evaluate(parameters, **{name: output.array})
+        np.testing.assert_array_equal(output.array, ours[name])
+        assert output.intact()
