@@ -62,6 +62,9 @@ class GaussianModel(MixtureModel):
         As for :class:`fastem.mixture.MixtureModel`.
     """
 
+    #: Whether a pass may leave out components whose share of a tile of rows is negligible.
+    skip = True
+
     def __init__(
         self, *args, starts, init_params, given, covariances, reg_covar, fixed=(), **options
     ):
@@ -75,6 +78,9 @@ class GaussianModel(MixtureModel):
 
     def for_kernels(self, parameters):
         return parameters.for_kernels()
+
+    def statistics(self, rows, parameters, **options):
+        return super().statistics(rows, parameters, skip=self.skip, **options)
 
     def first(self, rows, random_state):
         weights, means, precisions = self.given

@@ -14,6 +14,7 @@ from sklearn.exceptions import ConvergenceWarning
 from sklearn.mixture import GaussianMixture as SklearnGaussianMixture
 
 from fastem import GaussianMixture
+from fastem.gaussian_mixture import GaussianModel
 
 
 @pytest.fixture(autouse=True)
@@ -219,6 +220,22 @@ def test_any_number_of_threads_gives_the_same_bits(covariance_type):
     np.testing.assert_array_equal(models[0].means_, models[1].means_)
     np.testing.assert_array_equal(models[0].covariances_, models[1].covariances_)
     assert models[0].lower_bounds_ == models[1].lower_bounds_
+
+
+@pytest.mark.parametrize("distance", [1.0, 30.0])
+@pytest.mark.parametrize("covariance_type", COVARIANCE_TYPES)
+def test_skipping_what_is_negligible_changes_nothing(covariance_type, distance, monkeypatch):
+    rng = np.random.default_rng(0)
+    X = rng.normal(size=(20_000, 2)) + distance * rng.integers(5, size=(20_000, 2))
+    model = GaussianMixture(
+        25, covariance_type=covariance_type, init_params="k-means++", random_state=0, tol=0
+    )
+    model.set_params(max_iter=15, reg_covar=0.1).fit(X)
+    skipping = model.lower_bounds_, model.means_
+    monkeypatch.setattr(GaussianModel, "skip", False)
+    model.fit(X)
+    np.testing.assert_allclose(skipping[0], model.lower_bounds_, rtol=1e-13)
+    np.testing.assert_allclose(skipping[1], model.means_, rtol=1e-10, atol=1e-10)
 
 
 @given(

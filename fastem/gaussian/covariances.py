@@ -80,27 +80,12 @@ class Covariances:
         """
         # sum (x - d)(x - d)' = sum xx' - sum x d' - d sum x' + n dd', with x and d from the centre.
         delta, half_counts = means - centers, 0.5 * counts[:, np.newaxis]
-        moved = scatter - self._symmetric_products(sums - half_counts * delta, delta)
+        moved = scatter - self.products(sums - half_counts * delta, delta)
         # What rounding of the means leaves of equal rows is nothing.
         rounding = _ROUNDING * means
-        moved = self._above(moved, self._symmetric_products(half_counts * rounding, rounding))
+        moved = self._above(moved, self.products(half_counts * rounding, rounding))
         divisor = divisors.sum() if self.tied else self._per_component(divisors)
         return self.regularized(moved / divisor, reg_covar)
-
-    def scatter(self, differences: np.ndarray, weights: np.ndarray) -> np.ndarray:
-        """Weighted sums of the products of differences, in the covariances' shape.
-
-        Parameters
-        ----------
-        differences : ndarray of shape (n_rows, n_features)
-        weights : ndarray of shape (n_rows, n_components)
-            One column will do if tied.
-        """
-        if self.tied:
-            weights = weights.sum(axis=1, keepdims=True)
-        products = self._products(differences)
-        scatter = weights.T @ products.reshape(len(products), -1)
-        return scatter.reshape(self.shape(weights.shape[1], differences.shape[1]))
 
     def cancellation(
         self, counts: np.ndarray, delta: np.ndarray, precisions_cholesky: np.ndarray
@@ -153,12 +138,8 @@ class Covariances:
         """Values of the components, to be multiplied with covariances."""
         raise NotImplementedError
 
-    def _products(self, differences):
-        """Each row's products of its differences."""
-        raise NotImplementedError
-
-    def _symmetric_products(self, left, right):
-        """``left right' + right left'`` of each component, or their sum if tied."""
+    def products(self, left: np.ndarray, right: np.ndarray) -> np.ndarray:
+        """``left right' + right left'`` of each row, or their sum if tied."""
         raise NotImplementedError
 
     def _above(self, scatter, noise):
@@ -233,10 +214,7 @@ class Matrices(Covariances):
     def _per_component(self, values):
         return values[:, np.newaxis, np.newaxis]
 
-    def _products(self, differences):
-        return differences[:, :, np.newaxis] * differences[:, np.newaxis, :]
-
-    def _symmetric_products(self, left, right):
+    def products(self, left, right):
         if self.tied:
             products = left.T @ right
         else:
@@ -357,11 +335,7 @@ class Variances(Covariances):
             divisors = divisors * sums.shape[1]
         return super().estimate(counts, sums, scatter, means, centers, divisors, reg_covar)
 
-    def _products(self, differences):
-        squares = differences**2
-        return squares.sum(axis=1) if self.isotropic else squares
-
-    def _symmetric_products(self, left, right):
+    def products(self, left, right):
         products = 2.0 * left * right
         if self.isotropic:
             products = products.sum(axis=1)

@@ -7,6 +7,7 @@ Every start is a method of :class:`Starts` named as in ``init_params`` and retur
 import warnings
 from collections.abc import Callable
 from contextlib import contextmanager
+from functools import reduce
 from typing import Any
 
 import numpy as np
@@ -18,14 +19,14 @@ from fastem.gaussian.covariances import Covariances
 from fastem.kernels.gaussian import GaussianStatistics
 from fastem.kernels.kmeans import choose
 from fastem.kmeans import KMeansModel
-from fastem.rows import Part
+from fastem.rows import add
 from fastem.sampling import choose_rows
 from fastem.seeding import FEW_ROWS, STRATEGIES, greedy_kmeans_plusplus
 
 # scikit-learn's defaults for KMeans.
 _KMEANS_ITERATIONS, _KMEANS_TOL = 300, 1e-4
-# Numbers in a block of products of features.
-_BLOCK_SIZE = 1 << 18
+# Responsibilities in a block.
+_BLOCK_SIZE = 1 << 20
 
 
 class Starts:
@@ -34,7 +35,7 @@ class Starts:
     Parameters
     ----------
     make_pass : callable
-        As for :class:`fastem.mixture.MixtureModel`.
+        As for :class:`fastem.mixture.MixtureModel`, and takes ``n_components``.
     n_components : int
     covariances : Covariances
     """
@@ -106,7 +107,9 @@ class Starts:
         with self._in_range(rows) as spread:
             center = spread.frame.origin / spread.factor
         centers = np.tile(center, (self._n_components, 1))
-        return rows.reduce(_from_random, self._covariances, centers, random_state), centers
+        tied = self._covariances.tied
+        statistics = rows.reduce(_from_random, self._make_pass, tied, centers, random_state)
+        return statistics, centers
 
     @contextmanager
     def _in_range(self, rows):
@@ -126,8 +129,8 @@ class Starts:
         centers = rows.take(indices).astype(np.float64)
         if self._covariances.tied:
             # scikit-learn's estimate is the second moment of all rows, not only of the seeds.
-            scatter = rows.reduce(_second_moment, self._covariances)
-            scatter -= self._covariances.scatter(centers, np.ones((len(centers), 1)))
+            scatter = rows.reduce(_second_moment, self._make_pass)
+            scatter = scatter - self._covariances.products(0.5 * centers, centers)
         else:
             scatter = np.zeros(self._covariances.shape(*centers.shape))
         statistics = GaussianStatistics(
@@ -170,36 +173,34 @@ def _from_labels(part, make_pass, centers):
     return part.state["mixture"].from_labels(part.state.pop("labels"), centers)
 
 
-def _from_random(part, covariances, centers, random_state):
-    n_components, n_features = centers.shape
-    counts, sums = np.zeros(n_components), np.zeros(centers.shape)
-    scatter = np.zeros(covariances.shape(n_components, n_features))
-    for block in _blocks(part):
-        size = len(part.X[block])
-        responsibilities = random_state.uniform(size=(size, n_components)).astype(part.X.dtype)
-        responsibilities /= responsibilities.sum(axis=1)[:, np.newaxis]
-        weighted = responsibilities * _weights(part, block)
-        differences = part.X[block] - centers[0]
-        counts += weighted.sum(axis=0)
-        sums += weighted.T @ differences
-        scatter += covariances.scatter(differences, weighted)
-    return GaussianStatistics(0.0, counts, sums, scatter)
-
-
-def _second_moment(part, covariances):
-    return sum(
-        covariances.scatter(part.X[block].astype(np.float64), _weights(part, block))
-        for block in _blocks(part)
-    )
-
-
-def _blocks(part: Part):
-    size = max(1, _BLOCK_SIZE // part.X.shape[1] ** 2)
+def _from_random(part, make_pass, tied, centers, random_state):
+    """Statistics of responsibilities from scikit-learn's random stream, block by block."""
+    n_components = len(centers)
+    size = max(_BLOCK_SIZE // n_components, 1024)
+    blocks = []
     for start in range(0, part.n_rows, size):
-        yield slice(start, start + size)
+        X = part.X[start : start + size]
+        responsibilities = random_state.uniform(size=(len(X), n_components)).astype(X.dtype)
+        responsibilities /= responsibilities.sum(axis=1)[:, np.newaxis]
+        weights = responsibilities.T.astype(np.float64)
+        if part.sample_weight is not None:
+            weights *= part.sample_weight[start : start + size]
+        # Rows with weights that belong to a single component.
+        passes = [make_pass(X, weight, n_components=1) for weight in weights]
+        labels = np.zeros(len(X), np.int32)
+        statistics = [
+            one.from_labels(labels, center[np.newaxis])
+            for one, center in zip(passes, centers, strict=True)
+        ]
+        _, counts, sums, scatter = zip(*statistics, strict=True)
+        scatter = sum(scatter) if tied else np.concatenate(scatter)
+        blocks.append(
+            GaussianStatistics(0.0, np.concatenate(counts), np.concatenate(sums), scatter)
+        )
+    return reduce(add, blocks)
 
 
-def _weights(part, block):
-    if part.sample_weight is not None:
-        return part.sample_weight[block, np.newaxis]
-    return np.ones((len(part.X[block]), 1))
+def _second_moment(part, make_pass):
+    rows = make_pass(part.X, part.sample_weight, n_components=1)
+    origin = np.zeros((1, part.X.shape[1]))
+    return rows.from_labels(np.zeros(part.n_rows, np.int32), origin).scatter
