@@ -1,19 +1,43 @@
-"""The squared distance of one row to one point, in float64 by direct differences."""
+"""The distance of one row to one point, in float64 by direct differences."""
 
 from llvmlite import ir
 from numba import types
 from numba.core import cgutils
 from numba.extending import intrinsic
 
-from fastem.kernels.simd import VECTOR_BYTES, constant, data_pointer, fma, load_at, sum_lanes
+from fastem.kernels.simd import (
+    VECTOR_BYTES,
+    call_llvm,
+    constant,
+    data_pointer,
+    fma,
+    load_at,
+    sum_lanes,
+)
 
 _LANES = VECTOR_BYTES // 8
 _LINE = 64  # bytes of a cache line
+# Fewer do not fill vectors.
+FEW_FEATURES = 8
 _CHAINS = 4  # sums side by side: an addition need not wait for the one before
 
 
-def _sum_of_squares(builder, width, differences):
-    """The sum of squares of ``differences(feature, lanes)``, scalars or vectors of float64."""
+def _add_square(builder, difference, total):
+    if isinstance(difference.type, ir.VectorType):
+        return fma(builder, difference, difference, total)
+    return builder.fadd(total, builder.fmul(difference, difference))
+
+
+def _add_magnitude(builder, difference, total):
+    if isinstance(difference.type, ir.VectorType):
+        return builder.fadd(total, call_llvm(builder, "fabs", [difference]))
+    negative = builder.fcmp_ordered("<", difference, ir.Constant(difference.type, 0.0))
+    magnitude = builder.select(negative, builder.fneg(difference), difference)
+    return builder.fadd(total, magnitude)
+
+
+def _sum_up(builder, width, differences, add):
+    """Add the shares of ``differences(feature, lanes)``, scalars or vectors of float64."""
     double = ir.DoubleType()
     wide = ir.VectorType(double, _LANES)
     total = cgutils.alloca_once(builder, double)
@@ -32,12 +56,8 @@ def _sum_of_squares(builder, width, differences):
         ):
             for chain in range(chains):
                 difference = differences(builder.add(f, constant(chain * lanes)), lanes)
-                if lanes == 1:
-                    square = builder.fmul(difference, difference)
-                    builder.store(builder.fadd(builder.load(total), square), total)
-                else:
-                    slot = sums[chain]
-                    builder.store(fma(builder, difference, difference, builder.load(slot)), slot)
+                slot = sums[chain] if lanes > 1 else total
+                builder.store(add(builder, difference, builder.load(slot)), slot)
         start = stop
     vector = builder.load(sums[0])
     for slot in sums[1:]:
@@ -81,14 +101,13 @@ def row_distance(typingctx, X, row, origin, points, point):
             value, origin, point = (_load_doubles(builder, a, f, lanes) for a in (x, o, p))
             return builder.fsub(builder.fsub(value, origin), point)
 
-        return _sum_of_squares(builder, width, differences)
+        return _sum_up(builder, width, differences, _add_square)
 
     return sig, codegen
 
 
-@intrinsic
-def direct_distance(typingctx, X, row, points, point):
-    """``sum((X[row] - points[point]) ** 2)``: as :func:`row_distance`, without an origin."""
+def _direct(add, X, points):
+    """An intrinsic's signature and code; ``add`` emits the sum with one feature's share."""
     sig = types.float64(X, types.intp, points, types.intp)
 
     def codegen(context, builder, signature, args):
@@ -101,9 +120,21 @@ def direct_distance(typingctx, X, row, points, point):
         def differences(f, lanes):
             return builder.fsub(*(_load_doubles(builder, a, f, lanes) for a in (x, p)))
 
-        return _sum_of_squares(builder, width, differences)
+        return _sum_up(builder, width, differences, add)
 
     return sig, codegen
+
+
+@intrinsic
+def direct_distance(typingctx, X, row, points, point):
+    """``sum((X[row] - points[point]) ** 2)``: as :func:`row_distance`, without an origin."""
+    return _direct(_add_square, X, points)
+
+
+@intrinsic
+def direct_manhattan(typingctx, X, row, points, point):
+    """``sum(abs(X[row] - points[point]))``, with the arguments of :func:`direct_distance`."""
+    return _direct(_add_magnitude, X, points)
 
 
 @intrinsic

@@ -8,10 +8,7 @@ from numba import types
 
 from fastem.kernels.compiling import kernel, variant
 from fastem.kernels.parallel import next_chunk
-from fastem.kernels.row_distance import row_distance
-
-# Fewer do not fill vectors.
-_FEW_FEATURES = 8
+from fastem.kernels.row_distance import FEW_FEATURES, row_distance
 
 
 def add_row(rows, origin, row, weight, sums, cluster):
@@ -47,7 +44,7 @@ def _own_distance(rows, origin, row, centers, norms, cluster):
     if isinstance(rows, types.Array):
 
         def dense(rows, origin, row, centers, norms, cluster):
-            if rows.shape[1] >= _FEW_FEATURES:
+            if rows.shape[1] >= FEW_FEATURES:
                 return row_distance(rows, row, origin, centers, cluster)
             distance = 0.0
             for f in range(rows.shape[1]):

@@ -9,6 +9,7 @@ from fastem.kernels.kmeans.base import DenseAlgorithm
 from fastem.kernels.kmedians.manhattan import pack_centers
 from fastem.kernels.kmedians.moving import MovingMedians
 from fastem.kernels.parallel import next_chunk, run
+from fastem.kernels.row_distance import FEW_FEATURES, direct_manhattan
 
 
 class Statistics(NamedTuple):
@@ -42,9 +43,12 @@ def chunk_statistics(
         total = 0.0
         for row in range(chunk * chunk_rows, min((chunk + 1) * chunk_rows, n_rows)):
             label = labels[row]
-            distance = 0.0
-            for f in range(n_features):
-                distance += abs(X[row, f] - centers[label, f])
+            if n_features < FEW_FEATURES:
+                distance = 0.0
+                for f in range(n_features):
+                    distance += abs(X[row, f] - centers[label, f])
+            else:
+                distance = direct_manhattan(X, row, centers, label)
             weight = sample_weight[row] if len(sample_weight) else 1.0
             total += weight * distance
             weights[chunk, label] += weight
