@@ -20,6 +20,8 @@ from fastem.kernels.compiling import inline, kernel
 from fastem.kernels.pairs import convert, real_rows
 from fastem.kernels.parallel import next_chunk, run
 from fastem.kernels.selection import middle, select, weighted_median
+from fastem.kernels.simd import TILE, bits, broadcast, count_bits, fetch, first_bit, lanes_of, load
+from fastem.kernels.tiles import aligned_empty_like
 
 # Features that one task takes: a cache line of float64.
 BLOCK = 8
@@ -31,10 +33,15 @@ _FEW_ROWS = 512
 _SAMPLE_SHARE, _SMALLEST_SAMPLE, _LARGEST_SAMPLE = 1 / 16, 128, 1024
 
 # Half the bracket's width in standard deviations of the sample's median.
-_DEVIATIONS = 3.5
+_DEVIATIONS = 2.5
 
-# Rows gone through for one feature after the other: they stay in the nearest cache.
-_CACHED_ROWS = 256
+# A bracket that the median has left tells where it is by the density of the values inside, if
+# these are not too few and it is not farther away than so many times their number. The new bracket
+# reaches so far to both sides, as a share of what can be kept.
+_FEW_INSIDE, _FARTHEST_GUESS, _GUESS_SHARE = 8, 2, 0.3
+
+# Rows are fetched so many members before they are looked at.
+_ROWS_AHEAD = 16
 
 
 class Brackets(NamedTuple):
@@ -82,17 +89,26 @@ def count_members(tickets, n_chunks, chunk_rows, labels, sample_weight, counts):
 
 @kernel
 def list_members(tickets, n_chunks, chunk_rows, labels, sample_weight, wanted, places, members):
-    """Write the rows of positive weight of the wanted clusters to where their chunk's begin."""
+    """Write the rows of positive weight of the wanted clusters to where their chunk's begin.
+
+    Behind the ``members`` are ``n_chunks`` more places.
+    """
     while True:
         chunk = next_chunk(tickets)
         if chunk >= n_chunks:
             return
         next_place = places[chunk].copy()
+        # Unwanted rows are written, too, to a place of the chunk's own: a branch would often be
+        # predicted wrongly. Unsigned indices need no test for being negative.
+        nowhere = len(members) - n_chunks + chunk
         for row in range(chunk * chunk_rows, min((chunk + 1) * chunk_rows, len(labels))):
-            label = labels[row]
-            if wanted[label] and (len(sample_weight) == 0 or sample_weight[row] > 0.0):
-                members[next_place[label]] = row
-                next_place[label] += 1
+            label = np.uint32(labels[row])
+            listed = wanted[label]
+            if len(sample_weight) > 0:
+                listed &= sample_weight[row] > 0.0
+            place = next_place[label]
+            next_place[label] = place + listed
+            members[np.uint64(place if listed else nowhere)] = row
 
 
 def members_of(wanted, labels, sample_weight, chunk_rows, counts):
@@ -111,7 +127,7 @@ def members_of(wanted, labels, sample_weight, chunk_rows, counts):
     Returns
     -------
     members : ndarray of int32
-        The rows, cluster by cluster.
+        The rows, cluster by cluster, and some more values.
     starts : ndarray of shape (n_clusters + 1,), int64
         Where each cluster's begin.
     """
@@ -119,8 +135,8 @@ def members_of(wanted, labels, sample_weight, chunk_rows, counts):
     starts = np.zeros(len(wanted) + 1, np.int64)
     np.cumsum(counts.sum(axis=0), out=starts[1:])
     places = starts[:-1] + np.cumsum(counts, axis=0) - counts
-    members = np.empty(starts[-1], np.int32)
     n_chunks = len(counts)
+    members = np.empty(starts[-1] + n_chunks, np.int32)
     run(
         list_members,
         n_chunks,
@@ -186,21 +202,23 @@ def read_median(brackets, cluster, feature, values, start, count):
 
 @inline
 def _keep(brackets, cluster, feature, values, start, count):
-    """Narrow a bracket to three quarters of what its arrays hold and keep the values inside."""
-    width = brackets.values.shape[2]
+    """Narrow a bracket to three quarters of what its arrays hold and keep the values inside.
+
+    The median has been read from it, so that the values are in two halves.
+    """
+    reach = 3 * brackets.values.shape[2] // 8
     inside = brackets.inside[cluster, feature]
     lower, upper = brackets.lower[cluster, feature], brackets.upper[cluster, feature]
     below = brackets.below[cluster, feature]
     at_lower, at_upper = brackets.at_lower[cluster, feature], brackets.at_upper[cluster, feature]
-    reach = 3 * width // 8
-    middle_place = min(max(count // 2 - below - at_lower, 0), inside - 1)
-    narrow_left = middle_place > reach
-    narrow_right = inside > 0 and middle_place + reach < inside
-    if narrow_left:
-        lower = select(values, start, start + inside, start + middle_place - reach)
+    place = count // 2 - below - at_lower
+    left_end = place if place < inside else inside
+    place = min(max(place, 0), inside - 1)
+    if place > reach:
+        lower = select(values, start, start + left_end, start + place - reach)
         below, at_lower = below + at_lower, 0
-    if narrow_right:
-        upper = select(values, start, start + inside, start + middle_place + reach)
+    if inside > 0 and place + reach < inside:
+        upper = select(values, start + place, start + inside, start + place + reach)
         at_upper = 0
     n_kept = 0
     for i in range(start, start + inside):
@@ -218,92 +236,191 @@ def _keep(brackets, cluster, feature, values, start, count):
     brackets.inside[cluster, feature] = n_kept
 
 
+@inline
+def _guess(brackets, cluster, feature, count):
+    """Move a bracket to where the median should be; whether it is known well enough for that."""
+    inside = brackets.inside[cluster, feature]
+    if brackets.below[cluster, feature] < 0 or inside < _FEW_INSIDE:
+        return False
+    lower = np.float64(brackets.lower[cluster, feature])
+    step = (np.float64(brackets.upper[cluster, feature]) - lower) / (inside + 1)
+    first_inside = brackets.below[cluster, feature] + brackets.at_lower[cluster, feature]
+    place = count // 2 - first_inside
+    reach = _GUESS_SHARE * brackets.values.shape[2]
+    if abs(place) > _FARTHEST_GUESS * inside:
+        return False
+    brackets.lower[cluster, feature] = lower + (place - reach) * step
+    brackets.upper[cluster, feature] = lower + (place + reach) * step
+    return brackets.lower[cluster, feature] < brackets.upper[cluster, feature]
+
+
+@inline
+def _draw(brackets, cluster, feature, X, members, start, count, scratch, first):
+    """Take a bracket from a sample, in ``scratch[first:]``."""
+    lower, upper = X.dtype.type(-np.inf), X.dtype.type(np.inf)
+    if count > _FEW_ROWS:
+        size = _sample_size(count)
+        n_numbers = 0
+        for i in range(size):
+            value = X[members[start + i * count // size], feature]
+            scratch[first + n_numbers] = value
+            n_numbers += value == value
+        if n_numbers == size:
+            reach = np.intp(_DEVIATIONS * 0.5 * math.sqrt(size)) + 1
+            low, high = first + size // 2 - reach, first + size // 2 + reach
+            lower = select(scratch, first, first + size, low)
+            upper = select(scratch, low, first + size, high)
+    brackets.lower[cluster, feature], brackets.upper[cluster, feature] = lower, upper
+
+
+@inline
+def _load_columns(X, members, first, stop, features, n_features, columns):
+    """``columns[b * TILE + lane] = X[members[first + lane], features[b]]``."""
+    for i in range(first, min(first + TILE, stop)):
+        ahead = np.intp(members[min(i + _ROWS_AHEAD, stop - 1)]) * X.shape[1]
+        fetch(X, ahead + features[0])
+        fetch(X, ahead + features[n_features - 1])
+        row = members[i]
+        for b in range(n_features):
+            columns[b * TILE + i - first] = X[row, features[b]]
+
+
+@inline
+def _scan_column(columns, first, n_lanes, lower, upper):
+    """Hold a tile's column against a bracket.
+
+    Returns how many values lie below and at its ends, and the lanes inside as bits.
+    """
+    lanes = lanes_of(columns)
+    low, high = broadcast(lower, lanes), broadcast(upper, lanes)
+    below = up_to_lower = below_upper = up_to_upper = np.uint64(0)
+    for lane in range(0, TILE, lanes):
+        value = load(columns, first + lane, lanes)
+        shift = np.uint64(lane)
+        below |= bits(value < low) << shift
+        up_to_lower |= bits(value <= low) << shift
+        below_upper |= bits(value < high) << shift
+        up_to_upper |= bits(value <= high) << shift
+    used = ~np.uint64(0) >> np.uint64(TILE - n_lanes)
+    n_below = np.intp(count_bits(below & used))
+    return (
+        n_below,
+        np.intp(count_bits(up_to_lower & used)) - n_below,
+        np.intp(count_bits(up_to_upper & ~below_upper & used)),
+        below_upper & ~up_to_lower & used,
+    )
+
+
+@kernel
+def _fallback(X, members, start, stop, feature):
+    """The median of a column by selection among all its values; NaN if there are none."""
+    values = np.empty(stop - start, X.dtype)
+    n_numbers = 0
+    for i in range(start, stop):
+        value = X[members[i], feature]
+        values[n_numbers] = value
+        n_numbers += value == value
+    if n_numbers == 0:
+        return X.dtype.type(np.nan)
+    low = select(values, 0, n_numbers, (n_numbers - 1) // 2)
+    high = select(values, (n_numbers - 1) // 2, n_numbers, n_numbers // 2)
+    return X.dtype.type(middle(low, high))
+
+
 @kernel
 def find_medians(tickets, n_tasks, X, members, starts, largest, wanted, brackets, keep, medians):
     """Find the medians of the wanted clusters and features, and keep brackets around them.
 
-    A task is a cluster and ``BLOCK`` features. ``largest`` is the number of rows of the largest
-    cluster; without ``keep``, ``brackets`` is scratch.
+    A task is a cluster and ``BLOCK`` features. A bracket that is known, but no longer holds the
+    median, tells about where to look; otherwise, or if that fails, a sample does. ``largest`` is
+    the number of rows of the largest cluster; without ``keep``, ``brackets`` is scratch.
     """
     n_features = X.shape[1]
     n_blocks = (n_features + BLOCK - 1) // BLOCK
     stride = max(_capacity(largest), _LARGEST_SAMPLE) + 1
     scratch = np.empty(BLOCK * stride, X.dtype)
+    columns = aligned_empty_like(BLOCK * TILE, X)
+    columns[:] = 0
     features = np.empty(BLOCK, np.intp)
+    open_features = np.empty(BLOCK, np.intp)
     while True:
         task = next_chunk(tickets)
         if task >= n_tasks:
             return
         cluster = task // n_blocks
-        n_wanted = 0
-        first_feature = task % n_blocks * BLOCK
-        for f in range(first_feature, min(first_feature + BLOCK, n_features)):
-            features[n_wanted] = f
-            n_wanted += wanted[cluster, f]
         start, stop = starts[cluster], starts[cluster + 1]
         count = stop - start
         capacity = _capacity(count)
-        for b in range(n_wanted):
-            f = features[b]
-            brackets.lower[cluster, f], brackets.upper[cluster, f] = -np.inf, np.inf
-            brackets.below[cluster, f] = brackets.inside[cluster, f] = 0
-            brackets.at_lower[cluster, f] = brackets.at_upper[cluster, f] = 0
-            if count <= _FEW_ROWS:
+        n_open = 0
+        first_feature = task % n_blocks * BLOCK
+        for f in range(first_feature, min(first_feature + BLOCK, n_features)):
+            if wanted[cluster, f]:
+                if count > 0:
+                    open_features[n_open] = f
+                    n_open += 1
+                else:
+                    medians[cluster, f] = np.nan
+                    brackets.below[cluster, f] = -1
+        for attempt in range(2):
+            n_tried = 0
+            n_left = 0
+            for b in range(n_open):
+                f = open_features[b]
+                if attempt == 0 and not _guess(brackets, cluster, f, count):
+                    open_features[n_left] = f
+                    n_left += 1
+                    continue
+                if attempt == 1:
+                    _draw(brackets, cluster, f, X, members, start, count, scratch, b * stride)
+                brackets.below[cluster, f] = brackets.inside[cluster, f] = 0
+                brackets.at_lower[cluster, f] = brackets.at_upper[cluster, f] = 0
+                features[n_tried] = f
+                n_tried += 1
+            n_open = n_left
+            if n_tried == 0:
                 continue
-            size = _sample_size(count)
-            n_sampled = 0
-            for i in range(size):
-                value = X[members[start + i * count // size], f]
-                scratch[n_sampled] = value
-                n_sampled += value == value
-            reach = np.intp(_DEVIATIONS * 0.5 * math.sqrt(size)) + 1
-            if n_sampled == size:
-                low, high = size // 2 - reach, size // 2 + reach
-                brackets.lower[cluster, f] = select(scratch, 0, size, low)
-                brackets.upper[cluster, f] = select(scratch, low, size, high)
 
-        for first in range(start, stop, _CACHED_ROWS):
-            for b in range(n_wanted):
+            for first in range(start, stop, TILE):
+                n_lanes = min(TILE, stop - first)
+                _load_columns(X, members, first, stop, features, n_tried, columns)
+                for b in range(n_tried):
+                    f = features[b]
+                    below, at_lower, at_upper, lanes = _scan_column(
+                        columns,
+                        b * TILE,
+                        n_lanes,
+                        brackets.lower[cluster, f],
+                        brackets.upper[cluster, f],
+                    )
+                    brackets.below[cluster, f] += below
+                    brackets.at_lower[cluster, f] += at_lower
+                    brackets.at_upper[cluster, f] += at_upper
+                    inside = np.intp(brackets.inside[cluster, f])
+                    while lanes != np.uint64(0):
+                        value = columns[b * TILE + np.intp(first_bit(lanes))]
+                        lanes &= lanes - np.uint64(1)
+                        scratch[b * stride + min(inside, capacity)] = value
+                        inside += 1
+                    brackets.inside[cluster, f] = inside
+
+            for b in range(n_tried):
                 f = features[b]
-                lower, upper = brackets.lower[cluster, f], brackets.upper[cluster, f]
-                below = at_lower = at_upper = 0
-                inside = np.intp(brackets.inside[cluster, f])
-                for i in range(first, min(first + _CACHED_ROWS, stop)):
-                    value = X[members[i], f]
-                    scratch[b * stride + min(inside, capacity)] = value
-                    inside += (value > lower) & (value < upper)
-                    below += value < lower
-                    at_lower += value == lower
-                    at_upper += value == upper
-                brackets.inside[cluster, f] = inside
-                brackets.below[cluster, f] += below
-                brackets.at_lower[cluster, f] += at_lower
-                brackets.at_upper[cluster, f] += at_upper
-
-        for b in range(n_wanted):
-            f = features[b]
-            found = False
-            median = X.dtype.type(np.nan)
-            if brackets.lower[cluster, f] == brackets.upper[cluster, f]:
-                brackets.at_upper[cluster, f] = 0  # counted as the lower one's
-            if 0 < count and brackets.inside[cluster, f] <= capacity:
-                median, found = read_median(brackets, cluster, f, scratch, b * stride, count)
-            if found and keep:
-                _keep(brackets, cluster, f, scratch, b * stride, count)
-            else:
-                brackets.below[cluster, f] = -1
-            if count > 0 and not found:
-                everything = np.empty(count, X.dtype)
-                n_numbers = 0
-                for i in range(start, stop):
-                    value = X[members[i], f]
-                    everything[n_numbers] = value
-                    n_numbers += value == value
-                if n_numbers > 0:
-                    low = select(everything, 0, n_numbers, (n_numbers - 1) // 2)
-                    high = select(everything, (n_numbers - 1) // 2, n_numbers, n_numbers // 2)
-                    median = X.dtype.type(middle(low, high))
-            medians[cluster, f] = median
+                if brackets.lower[cluster, f] == brackets.upper[cluster, f]:
+                    brackets.at_upper[cluster, f] = 0  # counted as the lower one's
+                found = False
+                if brackets.inside[cluster, f] <= capacity:
+                    median, found = read_median(brackets, cluster, f, scratch, b * stride, count)
+                    if found:
+                        medians[cluster, f] = median
+                if found and keep:
+                    _keep(brackets, cluster, f, scratch, b * stride, count)
+                else:
+                    brackets.below[cluster, f] = -1
+                if not found and attempt == 0:
+                    open_features[n_open] = f
+                    n_open += 1
+                elif not found:
+                    medians[cluster, f] = _fallback(X, members, start, stop, f)
 
 
 @kernel
@@ -452,7 +569,7 @@ def _cluster_medians_serial(X, labels, n_clusters, weights, weighted):
     for j in range(n_clusters):
         starts[j + 1] = starts[j] + counts[0, j]
         largest = max(largest, counts[0, j])
-    members = np.empty(starts[-1], np.int32)
+    members = np.empty(starts[-1] + 1, np.int32)
     everything = np.ones(n_clusters, np.bool_)
     places = starts[:-1].copy().reshape((1, n_clusters))
     list_members(np.zeros(1, np.int64), 1, n_rows, labels, weights, everything, places, members)

@@ -8,6 +8,9 @@ import numpy as np
 
 from fastem.kernels.compiling import inline, kernel
 
+# Less than this part of the values before the pivot is suspicious.
+_FEW = 16
+
 
 @inline
 def _next_random(state):
@@ -16,14 +19,33 @@ def _next_random(state):
 
 
 @inline
-def _pivot(values, start, stop, random):
-    """The median of three values of ``values[start:stop]``, picked so that no order is bad."""
+def _pivot_place(values, start, stop, random):
+    """The place of the median of three values of ``values[start:stop]`` picked at random.
+
+    So no order of the values is bad.
+    """
     length = np.uint64(stop - start)
     bits = random >> np.uint64(33)
-    a = values[start + np.intp(bits % length)]
-    b = values[start + np.intp((bits >> np.uint64(5)) % length)]
-    c = values[start + np.intp((bits >> np.uint64(11)) % length)]
-    return max(min(a, b), min(max(a, b), c))
+    i = start + np.intp(bits % length)
+    j = start + np.intp((bits >> np.uint64(5)) % length)
+    k = start + np.intp((bits >> np.uint64(11)) % length)
+    a, b, c = values[i], values[j], values[k]
+    median = max(min(a, b), min(max(a, b), c))
+    if median == a:
+        return i
+    return j if median == b else k
+
+
+@inline
+def _split(values, start, stop, pivot, equal):
+    """Move what is less than (or ``equal`` to) the pivot to the front; return where it ends."""
+    end = start
+    for i in range(start, stop):
+        value = values[i]
+        values[i] = values[end]
+        values[end] = value
+        end += value == pivot if equal else value < pivot
+    return end
 
 
 @kernel
@@ -40,26 +62,24 @@ def select(values, start, stop, rank):
     random = np.uint64(stop - start)
     while last - first > 1:
         random = _next_random(random)
-        pivot = _pivot(values, first, last, random)
-        # What is less comes first, then what is equal, unless neither part would be shorter.
-        split = first
-        for i in range(first, last):
-            value = values[i]
-            values[i] = values[split]
-            values[split] = value
-            split += value < pivot
-        if rank < split:
-            last = split
-            continue
-        first = split
-        for i in range(first, last):
-            value = values[i]
-            values[i] = values[split]
-            values[split] = value
-            split += value == pivot
-        if rank < split:
+        place = _pivot_place(values, first, last, random)
+        pivot = values[place]
+        values[place] = values[first]
+        end = _split(values, first + 1, last, pivot, False)
+        values[first] = values[end - 1]
+        values[end - 1] = pivot
+        if rank < end - 1:
+            last = end - 1
+        elif rank == end - 1:
             return pivot
-        first = split
+        else:
+            few = end - first < (last - first) // _FEW
+            first = end
+            if few:
+                # Many may be equal, and would be left one by one.
+                first = _split(values, first, last, pivot, True)
+                if rank < first:
+                    return pivot
     return values[rank]
 
 
@@ -80,7 +100,7 @@ def weighted_median(values, weights, n):
     random = np.uint64(n)
     while True:
         random = _next_random(random)
-        pivot = _pivot(values, first, last, random)
+        pivot = values[_pivot_place(values, first, last, random)]
         split = first
         less = equal = 0.0
         for i in range(first, last):

@@ -370,6 +370,18 @@ _operator(operator.ne, lambda builder, a, b: builder.icmp_signed("!=", a, b), ty
 
 
 @intrinsic
+def fetch(typingctx, array, index):
+    """Ask for the cache line of ``array.flat[index]``, which need not exist."""
+    sig = types.void(array, types.intp)
+
+    def codegen(context, builder, signature, args):
+        prefetch(builder, data_pointer(context, builder, signature.args[0], args[0]), args[1])
+        return context.get_dummy_value()
+
+    return sig, codegen
+
+
+@intrinsic
 def first_bit(typingctx, mask):
     """The position of the lowest bit that is set (``mask`` is not zero)."""
 
