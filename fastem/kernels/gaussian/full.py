@@ -9,7 +9,7 @@ from numba import types
 from fastem.kernels.compiling import kernel, variant
 from fastem.kernels.gaussian.base import GaussianPass, Parameters
 from fastem.kernels.gaussian.driver import accumulate_tiles, log_joint_tile, prepare_tile
-from fastem.kernels.gaussian.scatter import add_products, totals_size, unpack_totals
+from fastem.kernels.gaussian.scatter import add_products, scratch_size, totals_size, unpack_totals
 from fastem.kernels.gaussian.whitening import pack_triangles, whitened_norms
 
 
@@ -71,7 +71,7 @@ def _accumulate(
         totals,
     ):
         add_products(
-            tiles, n_features, chosen, n_chosen, centers, component, shares, stride, totals
+            tiles, n_features, chosen, n_chosen, centers, component, shares, stride, scratch, totals
         )
 
     return implementation
@@ -133,7 +133,7 @@ class FullPass(GaussianPass):
         return n_components * totals_size(n_features)
 
     def _scratch_size(self, n_tiles):
-        return 0
+        return scratch_size(self._rows.shape[1], n_tiles)
 
     def _standard_parameters(self, means):
         k, d = means.shape

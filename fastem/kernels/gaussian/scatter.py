@@ -15,6 +15,7 @@ from fastem.kernels.gaussian.whitening import BLOCK, centered, slots_of_zero
 from fastem.kernels.simd import (
     TILE,
     VECTOR_BYTES,
+    call_llvm,
     constant,
     data_pointer,
     fma,
@@ -24,6 +25,9 @@ from fastem.kernels.simd import (
     sum_vectors,
     vector_lanes,
 )
+
+# Up to so many, centring and weighting them again and again is cheaper than keeping the results.
+_FEW_FEATURES = 12
 
 _SUMS = BLOCK * BLOCK  # of a block
 # Where a diagonal block keeps what.
@@ -78,25 +82,42 @@ def _place(builder, row, column):
     return builder.mul(n, constant(_SUMS))
 
 
+def scratch_size(n_features, n_tiles):
+    """Number of values that ``add_products`` needs for a batch of tiles."""
+    return 0 if n_features <= _FEW_FEATURES else n_tiles * (n_features + 1) * TILE
+
+
 @intrinsic
 def add_products(
-    typingctx, tiles, n_features, chosen, n_chosen, centers, component, shares, stride, totals
+    typingctx,
+    tiles,
+    n_features,
+    chosen,
+    n_chosen,
+    centers,
+    component,
+    shares,
+    stride,
+    scratch,
+    totals,
 ):
     """Add a component's weighted sums over some tiles, about its centre, to ``totals``.
 
     Parameters are those of ``driver.accumulate_tiles``; ``totals`` are all components'.
     """
     integer = types.intp
-    sig = types.void(tiles, integer, chosen, integer, centers, integer, shares, integer, totals)
+    sig = types.void(
+        tiles, integer, chosen, integer, centers, integer, shares, integer, scratch, totals
+    )
     lanes = vector_lanes(tiles.dtype)
     size = tiles.dtype.bitwidth // 8
     exact_centers = size == 8  # as in whitening.py
 
     def codegen(context, builder, signature, args):
-        x, tile_numbers, c, r, output = (
-            data_pointer(context, builder, signature.args[i], args[i]) for i in (0, 2, 4, 6, 8)
+        x, tile_numbers, c, r, z, output = (
+            data_pointer(context, builder, signature.args[i], args[i]) for i in (0, 2, 4, 6, 8, 9)
         )
-        _, n_features, _, n_chosen, centers_value, component, _, stride, _ = args
+        _, n_features, _, n_chosen, centers_value, component, _, stride, _, _ = args
         shape = context.make_array(signature.args[4])(context, builder, centers_value).shape
         n_components = builder.extract_value(shape, 1)
         c = builder.gep(c, [builder.mul(component, n_features)])
@@ -108,37 +129,116 @@ def add_products(
         own_size = _place(builder, builder.add(n_features, constant(BLOCK - 1)), zero)
         output = builder.gep(output, [builder.mul(component, own_size)])
         word = ir.IntType(64)
-        scalar = x.type.pointee
-        vector = ir.VectorType(scalar, lanes)
+        vector = ir.VectorType(x.type.pointee, lanes)
 
         def splat_at(pointer, index):
             return splat(builder, builder.load(builder.gep(pointer, [index])), lanes)
 
-        def center_of(first, width):
-            features = [builder.add(first, constant(i)) for i in range(width)]
-            return [
-                (f, splat_at(c, f), None if exact_centers else splat_at(low, f)) for f in features
-            ]
+        def load_lanes(pointer, f, lane):
+            at = builder.add(builder.mul(f, constant(TILE)), lane)
+            return load_at(builder, pointer, at, vector, VECTOR_BYTES)
 
-        def over_vectors(add):
-            """Call ``add(features, share)`` for every vector of rows in the chosen tiles.
+        def add_product(a, b, slot):
+            builder.store(fma(builder, a, b, builder.load(slot)), slot)
 
-            ``features(centers)`` loads centred features, ``share`` is the vector of weights.
-            """
+        def add(a, slot):
+            builder.store(builder.fadd(builder.load(slot), a), slot)
+
+        def over_lanes(body):
+            with cgutils.for_range_slice(builder, zero, constant(TILE), constant(lanes), word) as (
+                lane,
+                _,
+            ):
+                body(lane)
+
+        def over_tiles(body):
+            """Call ``body(number, tile, weights)`` for every chosen tile."""
             with cgutils.for_range(builder, n_chosen) as loop:
                 t = builder.load(builder.gep(tile_numbers, [loop.index]))
                 tile = builder.gep(x, [builder.mul(t, builder.mul(n_features, constant(TILE)))])
-                weights = builder.gep(r, [builder.mul(t, stride)])
-                with cgutils.for_range_slice(
-                    builder, zero, constant(TILE), constant(lanes), word
-                ) as (lane, _):
+                body(loop.index, tile, builder.gep(r, [builder.mul(t, stride)]))
 
-                    def feature(f, center, remainder):
+        class Direct:
+            """Few features are centred and weighted whenever they are needed."""
+
+            def features(self, first, width):
+                features = [builder.add(first, constant(i)) for i in range(width)]
+                return [
+                    (f, splat_at(c, f), None if exact_centers else splat_at(low, f))
+                    for f in features
+                ]
+
+            def over_vectors(self, body):
+                def over_lanes_of(_, tile, weights):
+                    def at_lane(lane):
+                        share = load_lanes(weights, zero, lane)
+
+                        def value(feature):
+                            f, center, remainder = feature
+                            return centered(builder, load_lanes(tile, f, lane), center, remainder)
+
+                        body(value, share, lambda value: builder.fmul(share, value))
+
+                    over_lanes(at_lane)
+
+                over_tiles(over_lanes_of)
+
+            def add_single(self, share, weighted, slot):
+                add(weighted, slot)
+
+            def add_count(self, share, slot):
+                add(share, slot)
+
+        class Prepared:
+            """Many are once: centred, and multiplied by the weight's square root.
+
+            The square root itself is one more feature.
+            """
+
+            def __init__(self):
+                self.tile_size = builder.mul(builder.add(n_features, constant(1)), constant(TILE))
+                over_tiles(self.prepare_tile)
+
+            def prepare_tile(self, number, tile, weights):
+                target = builder.gep(z, [builder.mul(number, self.tile_size)])
+                root_at = builder.mul(n_features, constant(TILE))
+
+                def prepare_root(lane):
+                    root = call_llvm(builder, "sqrt", [load_lanes(weights, zero, lane)])
+                    store_at(builder, root, target, builder.add(root_at, lane), VECTOR_BYTES)
+
+                over_lanes(prepare_root)
+                with cgutils.for_range(builder, n_features) as loop:
+                    f = loop.index
+                    center = splat_at(c, f)
+                    remainder = None if exact_centers else splat_at(low, f)
+                    for lane in range(0, TILE, lanes):
+                        lane = constant(lane)
+                        value = load_lanes(tile, f, lane)
+                        value = centered(builder, value, center, remainder)
+                        root = load_lanes(target, n_features, lane)
                         at = builder.add(builder.mul(f, constant(TILE)), lane)
-                        value = load_at(builder, tile, at, vector, VECTOR_BYTES)
-                        return centered(builder, value, center, remainder)
+                        product = builder.fmul(value, root)
+                        store_at(builder, product, target, at, VECTOR_BYTES)
 
-                    add(feature, load_at(builder, weights, lane, vector, VECTOR_BYTES))
+            def features(self, first, width):
+                return [builder.add(first, constant(i)) for i in range(width)]
+
+            def over_vectors(self, body):
+                with cgutils.for_range(builder, n_chosen) as loop:
+                    tile = builder.gep(z, [builder.mul(loop.index, self.tile_size)])
+
+                    def at_lane(lane):
+                        root = load_lanes(tile, n_features, lane)
+                        body(lambda f: load_lanes(tile, f, lane), root, lambda value: value)
+
+                    over_lanes(at_lane)
+
+            def add_single(self, root, value, slot):
+                add_product(root, value, slot)
+
+            def add_count(self, root, slot):
+                add_product(root, root, slot)
 
         def add_to_totals(slots, row, column):
             """Add up the lanes."""
@@ -154,52 +254,55 @@ def add_products(
                 old = load_at(builder, output, at, wide, 8)
                 store_at(builder, builder.fadd(old, total), output, at, 8)
 
-        def add_product(a, b, slot):
-            builder.store(fma(builder, a, b, builder.load(slot)), slot)
-
-        def diagonal_block(first, width):
+        def diagonal_block(source, first, width):
             slots = slots_of_zero(builder, vector, _COUNT + 1)
-            centers = center_of(first, width)
+            features = source.features(first, width)
 
-            def add(feature, share):
-                values = [feature(*center) for center in centers]
-                weighted = [builder.fmul(share, value) for value in values]
+            def body(value_of, share, weigh):
+                values = [value_of(feature) for feature in features]
+                weighted = [weigh(value) for value in values]
                 for slot, (i, j) in zip(slots, _PRODUCTS, strict=False):
                     if i < width:
                         add_product(weighted[i], values[j], slot)
                 for i in range(width):
-                    slot = slots[_SINGLE + i]
-                    builder.store(builder.fadd(builder.load(slot), weighted[i]), slot)
-                slot = slots[_COUNT]
-                builder.store(builder.fadd(builder.load(slot), share), slot)
+                    source.add_single(share, weighted[i], slots[_SINGLE + i])
+                source.add_count(share, slots[_COUNT])
 
-            over_vectors(add)
+            source.over_vectors(body)
             add_to_totals(slots, first, first)
 
-        def block(row, width, column):
+        def block(source, row, width, column):
             slots = slots_of_zero(builder, vector, BLOCK * BLOCK)
-            rows, columns = center_of(row, width), center_of(column, BLOCK)
+            rows, columns = source.features(row, width), source.features(column, BLOCK)
 
-            def add(feature, share):
-                weighted = [builder.fmul(share, feature(*center)) for center in rows]
-                for j, center in enumerate(columns):
-                    value = feature(*center)
+            def body(value_of, _, weigh):
+                weighted = [weigh(value_of(feature)) for feature in rows]
+                for j, feature in enumerate(columns):
+                    value = value_of(feature)
                     for i in range(width):
                         add_product(weighted[i], value, slots[i * BLOCK + j])
 
-            over_vectors(add)
+            source.over_vectors(body)
             add_to_totals(slots, row, column)
 
-        def row_of_blocks(row, width):
+        def row_of_blocks(source, row, width):
             with cgutils.for_range_slice(builder, zero, row, constant(BLOCK), word) as (column, _):
-                block(row, width, column)
-            diagonal_block(row, width)
+                block(source, row, width, column)
+            diagonal_block(source, row, width)
 
-        with cgutils.for_range_slice(builder, zero, whole, constant(BLOCK), word) as (row, _):
-            row_of_blocks(row, BLOCK)
-        for width in range(1, BLOCK):
-            with builder.if_then(builder.icmp_signed("==", rest, constant(width))):
-                row_of_blocks(whole, width)
+        def triangle(source):
+            with cgutils.for_range_slice(builder, zero, whole, constant(BLOCK), word) as (row, _):
+                row_of_blocks(source, row, BLOCK)
+            for width in range(1, BLOCK):
+                with builder.if_then(builder.icmp_signed("==", rest, constant(width))):
+                    row_of_blocks(source, whole, width)
+
+        few = builder.icmp_signed("<=", n_features, constant(_FEW_FEATURES))
+        with builder.if_else(few) as (then, otherwise):
+            with then:
+                triangle(Direct())
+            with otherwise:
+                triangle(Prepared())
         return context.get_dummy_value()
 
     return sig, codegen
