@@ -168,7 +168,7 @@ SWEEPS = [
 
 @pytest.mark.parametrize("sweep", SWEEPS)
 @pytest.mark.parametrize("dtype", DTYPES)
-@pytest.mark.parametrize("n_clusters", [2, 16])
+@pytest.mark.parametrize("n_clusters", [2, 16, 100])
 @pytest.mark.parametrize("algorithm", DENSE)
 def test_bounds_that_just_fail(algorithm, n_clusters, dtype, sweep):
     """A boundary sweeps over the rows: each must be compared just when it is reached."""

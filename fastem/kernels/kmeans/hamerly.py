@@ -20,6 +20,9 @@ from fastem.kernels.tiles import aligned_empty, gather_tile, load_narrow
 # Where more than this share of a chunk's rows fails, a pass over all of them is cheaper.
 _FULL_SHARE = 0.55
 
+# So few rows are compared in float64 at once: a tile takes as long for one row as for all.
+_FEW_ROWS = 4
+
 
 @inline
 def count_failing(start, stop, bounds, drift, greatest, labels):
@@ -101,13 +104,18 @@ def hamerly_pass(
             n_failed = list_failing(start, stop, bounds, drift, greatest, labels, failed)
         for t in range(0, n_failed, TILE):
             n_lanes = min(TILE, n_failed - t)
-            if not (full and load_narrow(X, start + t, scale, shift, tile)):
+            loaded = full and load_narrow(X, start + t, scale, shift, tile)
+            if not loaded:
                 for lane in range(TILE):
                     i = t + min(lane, n_lanes - 1)
                     rows[lane] = start + i if full else failed[i]
-                gather_tile(X, rows, scale, shift, tile)
-            compare_tile(packed, tile, n_features, order, norms, best, second, nearest)
-            undecided = distance_gaps(packed, norms, best, second, gaps)
+            if n_lanes <= _FEW_ROWS:
+                undecided = (np.uint64(1) << np.uint64(n_lanes)) - np.uint64(1)
+            else:
+                if not loaded:
+                    gather_tile(X, rows, scale, shift, tile)
+                compare_tile(packed, tile, n_features, order, norms, best, second, nearest)
+                undecided = distance_gaps(packed, norms, best, second, gaps)
             while undecided != np.uint64(0):
                 lane = np.intp(first_bit(undecided))
                 undecided &= undecided - np.uint64(1)
