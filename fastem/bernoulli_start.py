@@ -1,13 +1,17 @@
-"""Where Bernoulli mixtures start: components as far apart as k-means++ draws them.
+"""Where Bernoulli mixtures start: short runs from seeds, of which the best is taken.
 
 Random responsibilities, the usual start, make all components alike when features are many, and EM
 takes long to break the symmetry. Here seeds are drawn as in D. Arthur and S. Vassilvitskii,
 "k-means++: the advantages of careful seeding", SODA 2007, by the Hamming distance, which is the
 squared Euclidean distance of rows of zeros and ones, and a component starts from the rows nearest
-to its seed. Of many rows a sample does.
+to its seed. Short runs find out which seeds are good: C. Biernacki, G. Celeux and G. Govaert,
+"Choosing starting values for the EM algorithm for getting the highest likelihood in multivariate
+Gaussian mixture models", Computational Statistics & Data Analysis 41, 2003. Of many rows a sample
+does for all this.
 """
 
 from collections.abc import Callable
+from operator import itemgetter
 from typing import Any
 
 import numpy as np
@@ -18,11 +22,13 @@ from fastem.kernels.bits import packed_bits, unpacked_bits
 from fastem.sampling import choose_rows, count_positive
 
 # Rows of the sample, at least and for each component.
-_SAMPLE_ROWS, _ROWS_PER_COMPONENT = 8192, 64
+_SAMPLE_ROWS, _ROWS_PER_COMPONENT = 4096, 64
 # Up to so many rows are sorted and equal ones merged.
 _FEW_ROWS = 1024
-# Weight of what a component starts from beside its rows, as a share of an average component's.
-_PRIOR_SHARE = 1.0
+_RUNS, _ITERATIONS = 3, 5
+# Weight of what keeps a component's probabilities from 0 and 1, as a share of the rows that an
+# average component has: first, and in the iterations.
+_FIRST_SHARE, _SHARE = 1.0, 0.01
 
 
 def start_probabilities(
@@ -48,13 +54,25 @@ def start_probabilities(
     if rows.reduce(count_positive) > size:
         indices = np.sort(choose_rows(rows, random_state, size))
     sample = _Sample(rows.map(_collect, make_pass, indices), rows.n_features)
+    n_runs = _RUNS if n_components > 1 else 1
+    runs = [_short_run(sample, n_components, random_state) for _ in range(n_runs)]
+    return max(runs, key=itemgetter(0))[1]
+
+
+def _short_run(sample, n_components, random_state):
+    """The log-likelihood and the probabilities to which a few iterations lead from new seeds."""
     statistics = sample.nearest(sample.draw(n_components, random_state))
-    counts, sums = statistics.counts[:, np.newaxis], statistics.sums
-    mean = sums.sum(axis=0) / counts.sum()
-    share = _PRIOR_SHARE * counts.sum() / n_components
+    total = statistics.counts.sum()
+    mean = statistics.sums.sum(axis=0) / total
     # Components that have no rows of their own start from different places, too.
-    prior = 0.5 * (mean + random_state.uniform(0.25, 0.75, size=sums.shape))
-    return (sums + share * prior) / (counts + share)
+    prior = 0.5 * (mean + random_state.uniform(0.25, 0.75, size=statistics.sums.shape))
+    weights = np.full(n_components, 1.0 / n_components)
+    for iteration in range(_ITERATIONS + 1):
+        weight = (_FIRST_SHARE if iteration == 0 else _SHARE) * total / n_components
+        counts = statistics.counts[:, np.newaxis]
+        probabilities = (statistics.sums + weight * prior) / (counts + weight)
+        statistics = sample.step(Parameters.of(weights, probabilities))
+    return statistics.objective, probabilities
 
 
 def _collect(part, make_pass, indices):
@@ -62,17 +80,27 @@ def _collect(part, make_pass, indices):
     if "mixture" not in part.state:
         part.state["mixture"] = make_pass(part.X, part.sample_weight)
     rows = part.state["mixture"].rows
-    if isinstance(rows, tuple):
-        ones = np.ones(len(rows[0]), np.uint8)
-        rows = scipy.sparse.csr_array((ones, *rows), shape=part.X.shape)
     if indices is not None:
         local = indices - part.offset
         local = local[(local >= 0) & (local < part.n_rows)]
-        return rows[local], np.ones(len(local))
-    if part.sample_weight is None:
-        return rows, np.ones(part.n_rows)
-    local = np.flatnonzero(part.sample_weight > 0)
-    return rows[local], part.sample_weight[local]
+        weight = np.ones(len(local))
+    elif part.sample_weight is None:
+        local, weight = np.arange(part.n_rows), np.ones(part.n_rows)
+    else:
+        local = np.flatnonzero(part.sample_weight > 0)
+        weight = part.sample_weight[local]
+    if isinstance(rows, tuple):
+        return _csr(*rows, local, part.X.shape[1]), weight
+    return rows[local], weight
+
+
+def _csr(indices, indptr, chosen, n_features):
+    """Some of the rows whose ones are given, as a matrix of their own."""
+    ones = [indices[indptr[row] : indptr[row + 1]] for row in chosen]
+    ends = np.cumsum([0, *map(len, ones)])
+    columns = np.concatenate([indices[:0], *ones])
+    data = np.ones(len(columns), np.uint8)
+    return scipy.sparse.csr_array((data, columns, ends), shape=(len(chosen), n_features))
 
 
 class _Sample:
@@ -103,14 +131,20 @@ class _Sample:
             return self._rows[indices].toarray()
         return unpacked_bits(self._rows[indices], self._n_features)
 
-    def _passes(self, points):
-        """A pass whose log-densities are the negative distances from points; its parameters."""
-        points = points.astype(np.float64)
-        parameters = Parameters(np.zeros(len(points)), -points, points - 1.0)
-        sizes = self._n_features, self._weight, len(points)
+    def _pass(self, n_components):
         if self._sparse:
-            return SparsePass((self._rows.indices, self._rows.indptr), *sizes), parameters
-        return DensePass(self._rows, *sizes), parameters
+            rows, kind = (self._rows.indices, self._rows.indptr), SparsePass
+        else:
+            rows, kind = self._rows, DensePass
+        return kind(rows, self._n_features, self._weight, n_components)
+
+    def step(self, parameters, hard=False):
+        """Statistics of the rows."""
+        return self._pass(len(parameters.log_weights)).step(parameters, hard)
+
+    def nearest(self, points):
+        """Statistics of the rows if each belongs to the nearest point."""
+        return self.step(_distances_from(points), hard=True)
 
     def draw(self, n_components, random_state):
         """Seeds, each the best of several rows drawn by their distance from the seeds before."""
@@ -124,15 +158,16 @@ class _Sample:
             values = random_state.uniform(size=1 if i == 0 else n_trials) * potential[-1]
             candidates = np.searchsorted(potential, values, side="right")
             candidates = np.minimum(candidates, len(potential) - 1)
-            candidates_pass, parameters = self._passes(self._points(candidates))
             log_joint = np.empty((len(closest), len(candidates)))
-            candidates_pass.evaluate(parameters, log_joint=log_joint)
+            points = self._points(candidates)
+            self._pass(len(points)).evaluate(_distances_from(points), log_joint=log_joint)
             distances = np.minimum(closest[:, np.newaxis], -log_joint)
             best = np.argmin(self._weight @ distances)
             closest, seeds[i] = distances[:, best], candidates[best]
         return self._points(seeds)
 
-    def nearest(self, points):
-        """Statistics of the rows if each belongs to the nearest point."""
-        points_pass, parameters = self._passes(points)
-        return points_pass.step(parameters, hard=True)
+
+def _distances_from(points):
+    """Parameters for which the log-densities are the negative Hamming distances from points."""
+    points = points.astype(np.float64)
+    return Parameters(np.zeros(len(points)), -points, points - 1.0)

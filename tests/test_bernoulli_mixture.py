@@ -1,5 +1,6 @@
 import pickle
 import warnings
+from functools import partial
 
 import numba
 import numpy as np
@@ -18,6 +19,9 @@ from sklearn.naive_bayes import BernoulliNB
 from sklearn.utils.estimator_checks import check_estimator
 
 from fastem import BernoulliMixture
+from fastem.bernoulli_mixture import _make_pass
+from fastem.bernoulli_start import start_probabilities
+from fastem.rows import LocalRows, Part, array_rows
 
 
 class WithoutProbabilities(BernoulliMixture):
@@ -265,6 +269,26 @@ def test_start_finds_separate_groups():
     for seed in range(5):
         model = BernoulliMixture(12, random_state=seed).fit(X)
         assert adjusted_rand_score(y, model.predict(X)) > 0.99
+
+
+@pytest.mark.parametrize("n_rows", [900, 9000])
+@pytest.mark.parametrize("weighted", [False, True])
+@pytest.mark.parametrize("container", [np.asarray, sp.csr_array])
+def test_start_does_not_depend_on_parts(container, weighted, n_rows):
+    rng = np.random.default_rng(0)
+    X = container((rng.random((n_rows, 30)) < rng.random(30)).astype(float))
+    w = rng.integers(0, 3, size=n_rows) * 1.0 if weighted else None
+    make_pass = partial(_make_pass, n_components=5, threshold=0.5)
+    cuts = [0, 1, n_rows // 3, n_rows]
+    parts = [
+        Part(X[a:b], None if w is None else w[a:b], a)
+        for a, b in zip(cuts[:-1], cuts[1:], strict=True)
+    ]
+    starts = [
+        start_probabilities(rows, make_pass, 5, np.random.RandomState(0))
+        for rows in (array_rows(X, w), LocalRows(parts))
+    ]
+    np.testing.assert_array_equal(*starts)
 
 
 def test_restarts_keep_the_best(X):

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 
 # Numbers that are turned into bits at a time.
-_BLOCK_SIZE = 1 << 18
+_BLOCK_SIZE = 1 << 17
 
 
 def _blocks(X: np.ndarray) -> Iterator[slice]:

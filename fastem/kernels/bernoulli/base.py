@@ -13,9 +13,9 @@ from fastem.kernels.simd import TILE
 # Chunks at most, and at least if their sums would take more than this share of the rows' memory.
 _MOST_CHUNKS, _FEWEST_CHUNKS, _TOTALS_SHARE = 64, 4, 1 / 4
 
-# A batch's values take up to so many bytes of a core's cache; fewer rows than this would not be
-# worth their tables.
-_BATCH_BYTES, _FEWEST_ROWS = 1 << 18, 1024
+# A batch's values take up to so many bytes of a core's cache, but its rows must be worth the making
+# of their tables.
+_BATCH_BYTES, _FEWEST_ROWS = 1 << 17, 256
 
 
 class Parameters(NamedTuple):

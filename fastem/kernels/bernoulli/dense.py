@@ -10,9 +10,8 @@ from fastem.kernels.bernoulli.base import BernoulliPass, grouped
 from fastem.kernels.bernoulli.driver import accumulate_batch, log_density_batch
 from fastem.kernels.bernoulli.tables import (
     GROUP,
-    HALVES,
+    NIBBLE,
     TABLE,
-    clear_table,
     fill_table,
     fold_table,
     look_up,
@@ -21,8 +20,11 @@ from fastem.kernels.bernoulli.tables import (
 from fastem.kernels.compiling import variant
 from fastem.kernels.simd import broadcast, store
 
-# Bytes of a row whose tables, 16 KiB each, are in a core's second-level cache at a time.
+# Bytes of a row whose tables, 2 KiB each, are in a core's first-level cache at a time.
 _PLACES = 16
+# Rows of so few bytes add to two sets of tables in turn: else they would often wait for the row
+# before them to be added to the same entry.
+_NARROW = 8
 
 
 class DenseParameters(NamedTuple):
@@ -48,13 +50,12 @@ def _log_density_batch(rows, parameters, first, n, batch_rows, scratch, joint):
                 store(zero, joint, to + row * GROUP)
             for place in range(0, n_bytes, _PLACES):
                 count = min(_PLACES, n_bytes - place)
-                for i in range(count):
-                    feature = (group * n_bytes + place + i) * 8 * GROUP
-                    at = HALVES + i * TABLE
-                    fill_table(parameters.absent, parameters.present, feature, scratch, at)
+                for i in range(2 * count):
+                    feature = ((group * n_bytes + place) * 8 + i * NIBBLE) * GROUP
+                    fill_table(parameters.absent, parameters.present, feature, scratch, i * TABLE)
                 for row in range(n):
                     at = (first + row) * n_bytes + place
-                    look_up(rows, at, count, scratch, HALVES, joint, to + row * GROUP)
+                    look_up(rows, at, count, scratch, joint, to + row * GROUP)
 
     return implementation
 
@@ -67,18 +68,22 @@ def _accumulate_batch(rows, parameters, first, n, batch_rows, scratch, shares, t
     def implementation(rows, parameters, first, n, batch_rows, scratch, shares, total):
         n_bytes = rows.shape[1]
         n_groups = len(parameters.absent) // (n_bytes * 8 * GROUP)
+        sets = 2 if n_bytes <= _NARROW else 1
         for group in range(n_groups):
             source = group * batch_rows * GROUP
             for place in range(0, n_bytes, _PLACES):
                 count = min(_PLACES, n_bytes - place)
-                for i in range(count):
-                    clear_table(scratch, HALVES + i * TABLE)
+                size = 2 * count * TABLE
+                for i in range(sets * size):
+                    scratch[i] = 0.0
                 for row in range(n):
                     at = (first + row) * n_bytes + place
-                    scatter(rows, at, count, scratch, HALVES, shares, source + row * GROUP)
-                for i in range(count):
-                    feature = (group * n_bytes + place + i) * 8 * GROUP
-                    fold_table(scratch, HALVES + i * TABLE, total, feature)
+                    origin = row % sets * size
+                    scatter(rows, at, count, scratch, origin, shares, source + row * GROUP)
+                for i in range(2 * count * sets):
+                    nibble = i % (2 * count)
+                    feature = ((group * n_bytes + place) * 8 + nibble * NIBBLE) * GROUP
+                    fold_table(scratch, i * TABLE, total, feature)
 
     return implementation
 
@@ -95,11 +100,11 @@ class DensePass(BernoulliPass):
     n_components : int
     """
 
-    _least_chunk = 4096
+    _least_chunk = 2048
 
     def __init__(self, rows, n_features, sample_weight, n_components):
         self._width = rows.shape[1] * 8
-        self._scratch_size = HALVES + min(_PLACES, rows.shape[1]) * TABLE
+        self._scratch_size = 2 * _PLACES * TABLE
         super().__init__(
             read_only(rows), len(rows), n_features, sample_weight, n_components, rows.nbytes
         )

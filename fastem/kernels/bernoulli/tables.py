@@ -1,14 +1,15 @@
-"""Tables that turn eight binary features at once into one vector addition.
+"""Tables that turn four binary features at once into one vector addition.
 
-Rows are packed into bits, eight features to a *byte*, and components are taken in *groups* of
-``GROUP``. For a byte's place and a group, a table has one entry, a vector over the group, for each
-of the byte's 256 values: in the E-step the log-density of those eight features, in the M-step the
-sum of the responsibilities of the rows that have this value there. A row costs one vector addition
-for eight features and ``GROUP`` components, and no bit is ever looked at by itself.
+Rows are packed into bits, eight features to a byte, and components are taken in *groups* of
+``GROUP``. For each *nibble*, half a byte, and each group a table has an entry, a vector over the
+group, for each of the nibble's 16 values: in the E-step the log-density of its four features, in
+the M-step the sum of the responsibilities of the rows that have this value there. A row costs one
+vector addition for four features and ``GROUP`` components, and no bit is ever looked at by itself.
 
 This is the "method of the four Russians" for products with Boolean matrices: Arlazarov, Dinic,
 Kronrod and Faradzev, "On economical construction of the transitive closure of a directed graph",
-Soviet Mathematics Doklady 11, 1970.
+Soviet Mathematics Doklady 11, 1970. Tables for whole bytes would halve the additions, but not fit
+into the first-level cache: they took the same time for 784 features and more for fewer rows.
 """
 
 from llvmlite import ir
@@ -20,65 +21,66 @@ from fastem.kernels.compiling import inline
 from fastem.kernels.simd import broadcast, constant, data_pointer, load, load_at, store, store_at
 from fastem.kernels.simd import transpose_square as transposed
 
-# Float64 values in an entry: a cache line.
-GROUP = 8
-ENTRIES = 256
-TABLE = ENTRIES * GROUP
+GROUP = 8  # float64 values in an entry: a cache line
+NIBBLE = 4  # features of a table
+TABLE = 2**NIBBLE * GROUP
 
-# Room in front of the tables for the sums over the lower and over the higher four bits.
-HALVES = 32 * GROUP
-
-_UNROLLED = 8
+# Bytes of a row that are read at once, as long as there are so many.
+_SIZES = (8, 4, 1)
 
 
-def _over_bytes(builder, packed, at, count, visit):
-    """Emit ``visit(place, entry)`` for ``count`` bytes of a row, some at a time."""
+def _over_nibbles(builder, packed, at, count, visit):
+    """Emit ``visit(entry)`` for the nibbles of ``count`` bytes of a row.
+
+    ``entry`` is where the entry begins, counted from the first nibble's table.
+    """
     integer = ir.IntType(64)
     row = builder.gep(packed, [at])
 
-    def emit(first, n):
-        for i in range(n):
-            place = builder.add(first, constant(i))
-            value = builder.zext(builder.load(builder.gep(row, [place])), integer)
-            entry = builder.add(
-                builder.mul(place, constant(TABLE)), builder.mul(value, constant(GROUP))
-            )
-            visit(entry)
+    def emit(first, word, n_nibbles):
+        # From the lowest bits on, which are those of the first byte (all machines that Numba knows
+        # are little-endian).
+        start = builder.mul(first, constant(2 * TABLE))
+        for i in range(n_nibbles):
+            value = builder.and_(builder.lshr(word, constant(i * NIBBLE)), constant(15))
+            entry = builder.add(start, builder.mul(value, constant(GROUP)))
+            visit(builder.add(entry, constant(i * TABLE)))
 
-    whole = builder.and_(count, constant(-_UNROLLED))
-    with cgutils.for_range_slice(builder, constant(0), whole, constant(_UNROLLED), integer) as (
-        first,
-        _,
-    ):
-        emit(first, _UNROLLED)
-    with cgutils.for_range_slice(builder, whole, count, constant(1), integer) as (first, _):
-        emit(first, 1)
+    done = constant(0)
+    for size in _SIZES:
+        word = ir.IntType(8 * size)
+        stop = builder.and_(count, constant(-size))
+        with cgutils.for_range_slice(builder, done, stop, constant(size), integer) as (first, _):
+            address = builder.bitcast(builder.gep(row, [first]), word.as_pointer())
+            value = builder.load(address, align=1)
+            emit(first, value if size == 8 else builder.zext(value, integer), 2 * size)
+        done = stop
 
 
 @intrinsic
-def look_up(typingctx, packed, at, count, tables, origin, sums, to):
-    """Add the entries of the bytes ``packed.flat[at : at + count]`` to ``sums[to:]``.
-
-    The first byte's table starts at ``tables[origin]``, the others' follow it.
-    """
+def look_up(typingctx, packed, at, count, tables, sums, to):
+    """Add the entries of the bytes ``packed.flat[at : at + count]`` to ``sums[to:]``."""
     integer = types.intp
-    sig = types.void(packed, integer, integer, tables, integer, sums, integer)
+    sig = types.void(packed, integer, integer, tables, sums, integer)
 
     def codegen(context, builder, signature, args):
         bits, table, output = (
-            data_pointer(context, builder, signature.args[i], args[i]) for i in (0, 3, 5)
+            data_pointer(context, builder, signature.args[i], args[i]) for i in (0, 3, 4)
         )
-        table = builder.gep(table, [args[4]])
         vector = ir.VectorType(ir.DoubleType(), GROUP)
-        total = cgutils.alloca_once(builder, vector)
-        builder.store(load_at(builder, output, args[6], vector, 64), total)
+        # Two sums, of even and of odd nibbles: an addition then has time to finish.
+        slots = [cgutils.alloca_once(builder, vector) for _ in range(2)]
+        builder.store(load_at(builder, output, args[5], vector, 64), slots[0])
+        builder.store(ir.Constant(vector, [0.0] * GROUP), slots[1])
 
         def visit(entry):
             value = load_at(builder, table, entry, vector, 64)
-            builder.store(builder.fadd(builder.load(total), value), total)
+            builder.store(builder.fadd(builder.load(slots[0]), value), slots[0])
+            slots.reverse()
 
-        _over_bytes(builder, bits, args[1], args[2], visit)
-        store_at(builder, builder.load(total), output, args[6], 64)
+        _over_nibbles(builder, bits, args[1], args[2], visit)
+        total = builder.fadd(builder.load(slots[0]), builder.load(slots[1]))
+        store_at(builder, total, output, args[5], 64)
         return context.get_dummy_value()
 
     return sig, codegen
@@ -88,7 +90,7 @@ def look_up(typingctx, packed, at, count, tables, origin, sums, to):
 def scatter(typingctx, packed, at, count, tables, origin, shares, source):
     """Add ``shares[source:]`` to the entries of the bytes ``packed.flat[at : at + count]``.
 
-    The tables as in :func:`look_up`.
+    The first nibble's table starts at ``tables[origin]``.
     """
     integer = types.intp
     sig = types.void(packed, integer, integer, tables, integer, shares, integer)
@@ -105,7 +107,7 @@ def scatter(typingctx, packed, at, count, tables, origin, shares, source):
             value = builder.fadd(load_at(builder, table, entry, vector, 64), share)
             store_at(builder, value, table, entry, 64)
 
-        _over_bytes(builder, bits, args[1], args[2], visit)
+        _over_nibbles(builder, bits, args[1], args[2], visit)
         return context.get_dummy_value()
 
     return sig, codegen
@@ -135,62 +137,30 @@ def transpose_group(typingctx, source, at, stride, target, to, target_stride):
 
 @inline
 def fill_table(absent, present, start, tables, at):
-    """Make the table of eight features from ``absent[start:]`` and ``present[start:]`` on.
+    """Make the table of four features from ``absent[start:]`` and ``present[start:]`` on.
 
     These hold, feature by feature, a vector over the group: what the feature adds if its bit is
-    not set, and if it is. ``tables`` begins with HALVES values of scratch.
+    not set, and if it is.
     """
-    halves = tables
-    zero = broadcast(0.0, GROUP)
-    for half in range(2):
-        base = half * 16 * GROUP
-        store(zero, halves, base)
-        size = 1
-        for i in range(4):
-            feature = start + (half * 4 + i) * GROUP
-            without, within = load(absent, feature, GROUP), load(present, feature, GROUP)
-            for value in range(size):
-                entry = base + value * GROUP
-                total = load(halves, entry, GROUP)
-                store(total + within, halves, entry + size * GROUP)
-                store(total + without, halves, entry)
-            size *= 2
-    for high in range(16):
-        total = load(halves, (16 + high) * GROUP, GROUP)
-        for low in range(16):
-            entry = at + (high * 16 + low) * GROUP
-            store(total + load(halves, low * GROUP, GROUP), tables, entry)
-
-
-@inline
-def clear_table(tables, at):
-    zero = broadcast(0.0, GROUP)
-    for entry in range(ENTRIES):
-        store(zero, tables, at + entry * GROUP)
+    store(broadcast(0.0, GROUP), tables, at)
+    size = 1
+    for i in range(NIBBLE):
+        without = load(absent, start + i * GROUP, GROUP)
+        within = load(present, start + i * GROUP, GROUP)
+        for value in range(size):
+            entry = at + value * GROUP
+            total = load(tables, entry, GROUP)
+            store(total + within, tables, entry + size * GROUP)
+            store(total + without, tables, entry)
+        size *= 2
 
 
 @inline
 def fold_table(tables, at, sums, start):
-    """Add up the entries whose i-th bit is set, for all eight: added to ``sums[start:]``.
-
-    ``tables`` begins with HALVES values of scratch.
-    """
-    halves = tables
-    zero = broadcast(0.0, GROUP)
-    for low in range(16):
-        store(zero, halves, low * GROUP)
-    for high in range(16):
-        total = zero
-        for low in range(16):
-            value = load(tables, at + (high * 16 + low) * GROUP, GROUP)
-            total = total + value
-            store(load(halves, low * GROUP, GROUP) + value, halves, low * GROUP)
-        store(total, halves, (16 + high) * GROUP)
-    for half in range(2):
-        for i in range(4):
-            feature = start + (half * 4 + i) * GROUP
-            total = load(sums, feature, GROUP)
-            for value in range(16):
-                if (value >> i) & 1:
-                    total = total + load(halves, (half * 16 + value) * GROUP, GROUP)
-            store(total, sums, feature)
+    """Add up the entries whose i-th bit is set, for all four bits: added to ``sums[start:]``."""
+    for i in range(NIBBLE):
+        total = load(sums, start + i * GROUP, GROUP)
+        for value in range(2**NIBBLE):
+            if (value >> i) & 1:
+                total = total + load(tables, at + value * GROUP, GROUP)
+        store(total, sums, start + i * GROUP)
