@@ -1,6 +1,7 @@
 import pickle
 import warnings
 from functools import partial
+from itertools import pairwise
 
 import numba
 import numpy as np
@@ -282,7 +283,7 @@ def test_start_does_not_depend_on_parts(container, weighted, n_rows):
     cuts = [0, 1, n_rows // 3, n_rows]
     parts = [
         Part(X[a:b], None if w is None else w[a:b], a)
-        for a, b in zip(cuts[:-1], cuts[1:], strict=True)
+        for a, b in pairwise(cuts)
     ]
     starts = [
         start_probabilities(rows, make_pass, 5, np.random.RandomState(0))

@@ -9,6 +9,7 @@ SCRIPT = """
     import numpy as np
     import scipy.sparse as sp
     from fastem.kernels import manhattan, nearest, squared_euclidean
+    from fastem.kernels.bernoulli import DensePass, Parameters, SparsePass
     from fastem.kernels.kmeans import ALGORITHMS, Frame
     from fastem.kernels.kmeans.sparse import Sparse
 
@@ -60,6 +61,25 @@ SCRIPT = """
                     centers = at_page_end(rng.normal(size=(7, n_features)))
                     tested.assign(centers)
                     tested.inertia(centers)
+    for n_rows, n_features in [(1, 1), (3, 9), (64, 32), (65, 40), (130, 65), (700, 200)]:
+        X = rng.random((n_rows, n_features)) < 0.4
+        probabilities = rng.random((9, n_features))
+        parameters = Parameters.of(np.full(9, 1 / 9), probabilities)
+        weights = at_page_end(rng.uniform(size=n_rows))
+        rows = sp.csr_array(X)
+        rows = at_page_end(rows.indices), at_page_end(rows.indptr.astype(np.int64))
+        bits = at_page_end(np.packbits(X, axis=1, bitorder="little"))
+        for tested in (
+            DensePass(bits, n_features, weights, 9), SparsePass(rows, n_features, weights, 9)
+        ):
+            tested.step(parameters)
+            tested.evaluate(
+                parameters,
+                log_density=at_page_end(np.empty(n_rows)),
+                labels=at_page_end(np.empty(n_rows, np.int64)),
+                responsibilities=at_page_end(np.empty((n_rows, 9))),
+                log_joint=at_page_end(np.empty((n_rows, 9))),
+            )
     sys.stdout.write("done")
     sys.stdout.flush()
 """
