@@ -135,3 +135,21 @@ def check_evaluation(covariance_type, shape, dtype, tolerance, **options):
         tested.evaluate(parameters, **{name: output.array})
         np.testing.assert_array_equal(output.array, ours[name])
         assert output.intact()
+
+
+def check_shrinking_variances(covariance_type, dtype, tolerance):
+    """Tight groups far from each other, under much wider densities, and from their labels."""
+    rng = np.random.default_rng(0)
+    guarded, parameters = problem(covariance_type, (400, 3, 4), dtype)
+    X = guarded.array
+    labels = rng.integers(4, size=400).astype(np.int32)
+    means = 10 * np.eye(4, 3)
+    X[:] = means[labels] + 1e-4 * rng.normal(size=X.shape)
+    factors = np.ones_like(parameters.precisions_cholesky)
+    if covariance_type == "tied":
+        factors = np.eye(3)
+    parameters = parameters._replace(means=means, precisions_cholesky=factors)
+    tested = PASSES[covariance_type](X, None, 4)
+    twin = expected(X, parameters, covariance_type, None, means)
+    assert_close(tested.step(parameters), twin, 10 * tolerance)
+    assert_close(tested.from_labels(labels, means), (0.0, *twin[1:]), 10 * tolerance)

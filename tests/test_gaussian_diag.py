@@ -7,6 +7,7 @@ from gaussian_passes import (
     SHAPES,
     assert_close,
     check_evaluation,
+    check_shrinking_variances,
     check_statistics,
     expected,
     problem,
@@ -29,6 +30,7 @@ from fastem.kernels.gaussian.products import (
 from fastem.kernels.simd import TILE
 
 TYPES = ["diag", "spherical"]
+ALL_BUT_FULL = [*TYPES, "tied", "tied_diag", "tied_spherical"]
 DTYPES = [np.float32, np.float64]
 TOLERANCE = {np.float32: 1e-5, np.float64: 1e-12}
 SIZES = [1, 2, 3, 7, 63, 64, 65, 129]
@@ -77,6 +79,13 @@ def test_a_tight_and_a_wide_component(covariance_type, dtype):
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("covariance_type", ALL_BUT_FULL)
+def test_variances_that_shrink(covariance_type, dtype):
+    """The variances there were say nothing about the digits of the new ones."""
+    check_shrinking_variances(covariance_type, dtype, TOLERANCE[dtype])
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("covariance_type", TYPES)
 def test_rows_beyond_all_components(covariance_type, dtype):
     """Their shares are those of the components, however small the densities."""
@@ -106,7 +115,7 @@ def test_a_component_without_weight(covariance_type):
     assert np.isfinite(statistics.objective)
 
 
-@pytest.mark.parametrize("covariance_type", ["diag", "spherical", "tied", "tied_diag"])
+@pytest.mark.parametrize("covariance_type", ALL_BUT_FULL)
 def test_any_number_of_threads(covariance_type):
     guarded, parameters = problem(covariance_type, (40_000, 3, 3), np.float64)
     weights = np.random.default_rng(0).uniform(size=40_000)

@@ -42,16 +42,17 @@ def test_far_means(covariance_type, distance, offset, dtype):
         check(covariance_type, (500, 5, 4), dtype, TOLERANCE[dtype], **options)
 
 
+@pytest.mark.parametrize("n_components", [1, 3])
 @pytest.mark.parametrize("condition", [1e4, 1e8, 1e12])
-def test_features_that_almost_depend_on_each_other(condition):
+def test_features_that_almost_depend_on_each_other(condition, n_components):
     """The log-densities have the digits that whitening leaves."""
-    guarded, parameters = problem("tied", (500, 4, 3), np.float64)
+    guarded, parameters = problem("tied", (500, 4, n_components), np.float64)
     rotation = np.linalg.qr(np.random.default_rng(2).normal(size=(4, 4)))[0]
     shape = rotation * np.geomspace(1, np.sqrt(condition), 4)
     factor = np.linalg.inv(np.linalg.cholesky(shape @ shape.T)).T
     X = guarded.array @ shape.T
     parameters = parameters._replace(means=parameters.means @ shape.T, precisions_cholesky=factor)
-    tested = PASSES["tied"](X, None, 3)
+    tested = PASSES["tied"](X, None, n_components)
     twin = expected(X, parameters, "tied", None, parameters.means)
     statistics = tested.step(parameters)
     np.testing.assert_allclose(statistics.objective, twin[0], rtol=1e-14 * np.sqrt(condition))

@@ -32,4 +32,4 @@ class DiagPass(LinearPass):
         return differences, np.maximum(squares - means * (sums + differences), 0.0)
 
     def _resolved(self, counts, means, scatter):
-        return (counts[:, np.newaxis] * means**2 <= self._limits.square * scatter).all()
+        return counts[:, np.newaxis] * means**2 <= self._limits.square * scatter

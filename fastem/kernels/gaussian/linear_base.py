@@ -43,6 +43,9 @@ class Limits(NamedTuple):
 # For errors of at most 1e-5, most of which average out over rows, and 1e-11.
 _LIMITS = {np.dtype(np.float32): Limits(400.0, 50.0), np.dtype(np.float64): Limits(1e5, 1e5)}
 
+# Where a variance falls to less than this part of what it was, its digits are counted anew.
+_SHRUNK = 1e-2
+
 # Squares of reciprocals in this range, and of what they scale, are normal numbers in float32.
 _SMALLEST, _LARGEST = 1e-12, 1e12
 
@@ -56,14 +59,17 @@ class LinearPass(DifferencesPass):
     def __init__(self, X, sample_weight, n_components):
         super().__init__(X, sample_weight, n_components)
         self._limits = _LIMITS[X.dtype]
+        self._variances = None  # the last step's
 
     def step(self, parameters, centers=None, hard=False, skip=True):
-        if centers is None:
-            with np.errstate(all="ignore"):  # whatever comes of extremes is not finite
-                statistics = self._linear_step(parameters, hard)
-            if statistics is not None and math.isfinite(statistics.objective):
-                return statistics
-        return self._exact_step(parameters, centers, hard, skip)
+        if centers is not None:
+            return self._exact_step(parameters, centers, hard, skip)
+        with np.errstate(all="ignore"):  # whatever comes of extremes is not finite
+            statistics = self._linear_step(parameters, hard)
+            if statistics is None or not math.isfinite(statistics.objective):
+                statistics = self._exact_step(parameters, None, hard, skip)
+            self._variances = self._variances_of(statistics)
+        return statistics
 
     def from_labels(self, labels, centers):
         with np.errstate(all="ignore"):
@@ -112,8 +118,12 @@ class LinearPass(DifferencesPass):
         raise NotImplementedError
 
     def _resolved(self, counts, means, scatter):
-        """Whether the scatter has digits enough."""
+        """Where the variances that follow from the scatter have digits enough."""
         raise NotImplementedError
+
+    def _variances_of(self, statistics):
+        """These variances."""
+        return (statistics.scatter.T / statistics.counts).T
 
     # What it may replace
 
@@ -126,6 +136,10 @@ class LinearPass(DifferencesPass):
     def _objective(self, parameters, packed, log_density):
         """The sum of the log-densities, from that of what is linear."""
         return log_density
+
+    def _complete(self, counts):
+        """Whether enough rows take part for the statistics to be right."""
+        return True
 
     def _pack_to_evaluate(self, parameters):
         """The parameters packed for log-densities, or None."""
@@ -141,7 +155,15 @@ class LinearPass(DifferencesPass):
         log_density, _, counts, sums = self._run(packed, self._n_components, hard)
         means = parameters.means - origin
         objective = self._objective(parameters, packed, log_density)
-        return GaussianStatistics(objective, counts, *self._about_means(counts, sums, means))
+        differences, scatter = self._about_means(counts, sums, means)
+        statistics = GaussianStatistics(objective, counts, differences, scatter)
+        # The parameters' variances have digits enough, hence so have new ones of their size.
+        if self._variances is None:
+            shrunk = np.True_
+        else:
+            shrunk = self._variances_of(statistics) < _SHRUNK * self._variances
+        lost = shrunk & ~self._resolved(counts, means, scatter)
+        return statistics if self._complete(counts) and not lost.any() else None
 
     def _linear_from_labels(self, labels, centers):
         k = self._n_components
@@ -150,9 +172,8 @@ class LinearPass(DifferencesPass):
         _, _, counts, sums = self._run(packed, k, labels=labels)
         means = centers - origin
         differences, scatter = self._about_means(counts, sums, means)
-        if not self._resolved(counts, means, scatter):
-            return None
-        return GaussianStatistics(0.0, counts, differences, scatter)
+        exact = self._complete(counts) and self._resolved(counts, means, scatter).all()
+        return GaussianStatistics(0.0, counts, differences, scatter) if exact else None
 
     def _run(self, packed, n_components, hard=False, labels=()):
         """Log-density, weight, counts and sums of a pass."""

@@ -37,4 +37,4 @@ class SphericalPass(LinearPass):
         return differences, np.maximum(norms - (means * (sums + differences)).sum(axis=1), 0.0)
 
     def _resolved(self, counts, means, scatter):
-        return (counts * (means**2).sum(axis=1) <= self._limits.norm * scatter).all()
+        return counts * (means**2).sum(axis=1) <= self._limits.norm * scatter

@@ -32,6 +32,10 @@ class _Total(NamedTuple):
     spread: np.ndarray
 
 
+def _variances(scatter):
+    return np.diagonal(scatter) if np.ndim(scatter) == 2 else scatter
+
+
 class _OneCovariance(LinearPass):
     """What the three types share."""
 
@@ -40,23 +44,12 @@ class _OneCovariance(LinearPass):
     def __init__(self, X, sample_weight, n_components):
         super().__init__(X, sample_weight, n_components)
         self._known_total = None
-        # Whether the total is so much larger than what is within the components that their
-        # difference has too few digits.
-        self._far = False
 
     def _total(self):
         if self._known_total is None:
-            self._known_total = self._measure(self._weighted_mean())
+            mean = dense_moments(self._rows).mean
+            self._known_total = self._measure(mean.astype(self._rows.dtype).astype(np.float64))
         return self._known_total
-
-    def _weighted_mean(self):
-        """The rows' mean, as their dtype holds it."""
-        mean = dense_moments(self._rows).mean
-        if len(self._weight):
-            whole = self._as_one(mean)
-            if whole.counts[0] > 0:
-                mean = mean + whole.sums[0] / whole.counts[0]
-        return mean.astype(self._rows.dtype).astype(np.float64)
 
     def _as_one(self, center):
         """The statistics of all rows as one "diag" component."""
@@ -66,9 +59,6 @@ class _OneCovariance(LinearPass):
 
     def _origin(self, parameters):
         return self._total().origin
-
-    def _linear(self, parameters, origin):
-        return None if self._far else self._discriminants(parameters, origin)
 
     def _objective(self, parameters, packed, log_density):
         if packed.form == FEATURES:
@@ -80,30 +70,21 @@ class _OneCovariance(LinearPass):
         differences = sums - counts[:, np.newaxis] * means
         return differences, self._total().scatter - self._between(means, sums + differences)
 
-    def _linear_step(self, parameters, hard):
-        statistics = super()._linear_step(parameters, hard)
-        if statistics is not None and not self._resolved(
-            statistics.counts, None, statistics.scatter
-        ):
-            self._far = True
-            return None
-        return statistics
+    def _complete(self, counts):
+        # The total is that of all rows, even if some belong to no component.
+        weight = self._total().weight
+        return abs(counts.sum() - weight) <= 1e-5 * weight
 
     def _resolved(self, counts, means, scatter):
-        total = self._total()
-        if abs(counts.sum() - total.weight) > 1e-5 * total.weight:
-            return False  # some rows belong to no component
-        resolved = total.scatter <= self._limits.square * scatter
-        return (np.diagonal(resolved) if np.ndim(resolved) == 2 else resolved).all()
+        return _variances(self._total().scatter) <= self._limits.square * _variances(scatter)
+
+    def _variances_of(self, statistics):
+        return _variances(statistics.scatter) / statistics.counts.sum()
 
     # What a subclass writes
 
     def _measure(self, origin):
         """The total about an origin."""
-        raise NotImplementedError
-
-    def _discriminants(self, parameters, origin):
-        """The parameters packed for log-densities up to what they have in common, or None."""
         raise NotImplementedError
 
     def _between(self, means, sums):
@@ -127,7 +108,7 @@ class _OneVariance(_OneCovariance):
         """A diagonal in the type's shape."""
         return scatter
 
-    def _discriminants(self, parameters, origin):
+    def _linear(self, parameters, origin):
         scales = self._scales(parameters.precisions_cholesky)
         means = parameters.means - origin
         reach = np.maximum(np.abs(means).max(axis=0), self._total().spread)
@@ -208,7 +189,7 @@ class TiedPass(_OneCovariance):
     def _exact_evaluate(self, parameters, **outputs):
         self._full().evaluate(self._repeated(parameters), **outputs)
 
-    def _discriminants(self, parameters, origin):
+    def _linear(self, parameters, origin):
         means = parameters.means - origin
         spread = np.maximum(np.abs(means).max(axis=0), self._total().spread)
         whitened = means @ parameters.precisions_cholesky
