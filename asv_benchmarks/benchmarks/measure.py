@@ -43,17 +43,18 @@ def wanted_repeats(first_time: float) -> int:
 
 
 def in_turns(
-    runs: dict[str, Callable[[], object]], repeats: int | None = None
+    runs: dict[str, Callable[[], object]], repeats: int | None = None, pause: float = 0.0
 ) -> dict[str, tuple[list[float], object]]:
     """Time functions in turns, so that a slow minute of the machine hits all of them.
 
-    Returns for each its times and what it last returned.
+    Returns for each its times and what it last returned. Before each, wait for ``pause`` seconds.
     """
     wanted = dict.fromkeys(runs, 1)
     times: dict[str, list[float]] = {name: [] for name in runs}
     results: dict[str, object] = {}
     while waiting := [name for name in runs if len(times[name]) < wanted[name]]:
         for name in waiting:
+            time.sleep(pause)
             begin = time.perf_counter()
             results[name] = runs[name]()
             times[name].append(time.perf_counter() - begin)

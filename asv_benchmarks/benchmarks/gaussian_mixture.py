@@ -1,0 +1,275 @@
+"""Gaussian mixtures beside scikit-learn and oneDAL: single EM iterations, and whole fits.
+
+An iteration's time is the difference of a longer and a shorter fit from the same start, divided by
+the difference of their numbers of iterations. Whole fits have default parameters, K-means for the
+start included.
+"""
+
+import importlib.metadata
+import warnings
+from collections.abc import Callable
+from typing import NamedTuple
+
+import numpy as np
+
+from . import data, measure
+
+# (rows, features, components)
+SHAPES = (
+    (500_000, 2, 8),
+    (200_000, 8, 16),
+    (100_000, 32, 16),
+    (50_000, 128, 16),
+    (200_000, 16, 64),
+)
+TYPES = ("full", "tied", "diag", "spherical")
+# Where most components are negligible for most rows.
+SEPARATED = ((200_000, 16, 64), (200_000, 16, 256))
+# Other libraries' threads go on spinning for a while after their work.
+PAUSE = 0.1
+
+
+class Cell(NamedTuple):
+    """One mixture to be timed."""
+
+    rows: int
+    features: int
+    components: int
+    kind: str
+    covariance_type: str
+    dtype: str
+
+    @property
+    def shape_name(self) -> str:
+        """Short name of rows, features and components, such as ``500k,2,8``."""
+        return f"{data.short(self.rows)},{self.features},{self.components}"
+
+    def make_rows(self) -> np.ndarray:
+        """Return blobs as in K-means' benchmarks."""
+        cell = data.Cell(self.rows, self.features, self.components, self.kind, self.dtype)
+        return data.make_rows(cell)
+
+    def start(self, X: np.ndarray) -> dict:
+        """Return scikit-learn's parameters of a start: distinct rows, and all rows' variance."""
+        k, d = self.components, self.features
+        precisions = 1 / X.var(axis=0, dtype=np.float64)
+        shapes = {
+            "full": np.tile(np.diag(precisions), (k, 1, 1)),
+            "tied": np.diag(precisions),
+            "diag": np.tile(precisions, (k, 1)),
+            "spherical": np.full(k, precisions.mean()),
+        }
+        return {
+            "weights_init": np.full(k, 1 / k),
+            "means_init": data.starting_centers(X, k).astype(np.float64).reshape(k, d),
+            "precisions_init": shapes[self.covariance_type],
+        }
+
+
+def all_cells() -> list[Cell]:
+    """Return the cells whose iterations are compared."""
+    cells = [
+        Cell(*shape, "overlapping", covariance_type, dtype)
+        for dtype in data.DTYPES[::-1]
+        for shape in SHAPES
+        for covariance_type in TYPES
+    ]
+    return cells + [Cell(*shape, "separated", "full", "float64") for shape in SEPARATED]
+
+
+class Fit(NamedTuple):
+    """What fits are compared by: the mean log-likelihood that the last iteration began with."""
+
+    n_iter: int
+    lower_bound: float
+
+
+def _fit(estimator, X, cell, max_iter, start):
+    options = {} if max_iter is None else {"max_iter": max_iter, "tol": 0.0}
+    if start is not None:
+        # Cheap, and not used: all parameters are given.
+        options |= {"init_params": "random_from_data", **start}
+    model = estimator(
+        cell.components, covariance_type=cell.covariance_type, random_state=0, **options
+    )
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # most end at max_iter
+        model.fit(X)
+    return Fit(model.n_iter_, model.lower_bound_)
+
+
+def fit_fastem(X, cell, max_iter=None, start=None) -> Fit:
+    """Fit fastem's mixture, with default parameters unless a start is given."""
+    from fastem import GaussianMixture
+
+    return _fit(GaussianMixture, X, cell, max_iter, start)
+
+
+def fit_sklearn(X, cell, max_iter=None, start=None) -> Fit:
+    """Fit scikit-learn's mixture."""
+    from sklearn.mixture import GaussianMixture
+
+    return _fit(GaussianMixture, X, cell, max_iter, start)
+
+
+def fit_onedal(X, cell, max_iter=None, start=None) -> Fit:
+    """Fit oneDAL's mixture, from a start only."""
+    import daal4py
+
+    if start is None:
+        raise ValueError("oneDAL's own start is no K-means")
+    full = cell.covariance_type == "full"
+    precisions = start["precisions_init"]
+    covariances = [np.linalg.inv(matrix) if full else 1 / matrix[None] for matrix in precisions]
+    model = daal4py.em_gmm(
+        cell.components,
+        fptype="double" if X.dtype == np.float64 else "float",
+        maxIterations=max_iter,
+        accuracyThreshold=0.0,
+        covarianceStorage="full" if full else "diagonal",
+    )
+    result = model.compute(X, start["weights_init"][None], start["means_init"], covariances)
+    return Fit(int(result.nIterations[0, 0]), float(result.goalFunction[0, 0]) / len(X))
+
+
+class Library(NamedTuple):
+    """A library's mixture, and how many iterations are timed."""
+
+    distribution: str
+    fit: Callable[..., Fit]
+    iterations: int
+    types: tuple[str, ...] = TYPES
+
+    @property
+    def installed(self) -> bool:
+        """Whether it can be used."""
+        try:
+            importlib.metadata.version(self.distribution)
+        except importlib.metadata.PackageNotFoundError:
+            return False
+        return True
+
+
+LIBRARIES = {
+    "fastem": Library("fastem", fit_fastem, 20),
+    "sklearn": Library("scikit-learn", fit_sklearn, 2),
+    "oneDAL": Library("scikit-learn-intelex", fit_onedal, 4, ("full", "diag")),
+}
+
+
+def able(cell: Cell, names=tuple(LIBRARIES)) -> list[str]:
+    """Return the libraries at hand for a cell."""
+    return [
+        name
+        for name in names
+        if LIBRARIES[name].installed and cell.covariance_type in LIBRARIES[name].types
+    ]
+
+
+def seconds_an_iteration(X, cell, names, repeats=None, shrink=1) -> dict[str, float]:
+    """Return each library's time of an EM iteration.
+
+    Fits have one iteration, and ``Library.iterations / shrink`` more.
+    """
+    start = cell.start(X)
+    more = {name: max(LIBRARIES[name].iterations // shrink, 1) for name in names}
+    runs = {
+        (name, extra): lambda fit=LIBRARIES[name].fit, n=1 + extra: fit(X, cell, n, start)
+        for name in names
+        for extra in (0, more[name])
+    }
+    for run in runs.values():
+        run()  # compiles, loads libraries, starts threads
+    timed = measure.in_turns(runs, repeats, PAUSE)
+    medians = {key: measure.median(times) for key, (times, _) in timed.items()}
+    return {name: (medians[name, more[name]] - medians[name, 0]) / more[name] for name in names}
+
+
+def seconds_a_fit(X, cell, names, repeats=None) -> dict[str, tuple[float, Fit]]:
+    """Return each library's time of a fit with default parameters, and what it came to."""
+    runs = {name: lambda fit=LIBRARIES[name].fit: fit(X, cell) for name in names}
+    runs["fastem"]()
+    timed = measure.in_turns(runs, repeats, PAUSE)
+    return {name: (measure.median(times), fit) for name, (times, fit) in timed.items()}
+
+
+# For airspeed velocity
+
+
+class GaussianIterations:
+    """A tenth of the rows: quick enough for every commit."""
+
+    shrink = 10
+    repeats = 3
+    params = [
+        f"{cell.shape_name} {cell.covariance_type}"
+        for cell in all_cells()
+        if cell.shape_name in ("500k,2,8", "50k,128,16", "200k,16,64")
+        and cell.kind == "overlapping"
+        and cell.dtype == "float64"
+    ]
+    param_names = ("cell",)
+    timeout = 600
+
+    def setup(self, name):
+        self.cell = next(
+            cell for cell in all_cells() if name == f"{cell.shape_name} {cell.covariance_type}"
+        )
+        self.cell = self.cell._replace(rows=self.cell.rows // self.shrink)
+        self.X = self.cell.make_rows()
+
+    def _ratio(self, peer):
+        if peer not in able(self.cell):
+            raise NotImplementedError(f"{peer} is not installed, or has no such covariances")
+        with measure.threads():
+            seconds = seconds_an_iteration(self.X, self.cell, ["fastem", peer], self.repeats)
+        return seconds[peer] / seconds["fastem"]
+
+    def track_ratio_to_sklearn(self, name):
+        return self._ratio("sklearn")
+
+    def track_ratio_to_onedal(self, name):
+        return self._ratio("oneDAL")
+
+    track_ratio_to_sklearn.unit = "x"
+    track_ratio_to_onedal.unit = "x"
+
+
+class GaussianFits:
+    """Default fits of few rows."""
+
+    shrink = 40
+    params = list(TYPES)
+    param_names = ("covariance_type",)
+    timeout = 600
+
+    def setup(self, covariance_type):
+        rows, *others = SHAPES[1]
+        self.cell = Cell(rows // self.shrink, *others, "overlapping", covariance_type, "float64")
+        self.X = self.cell.make_rows()
+        self.time_fit(covariance_type)  # compiles
+
+    def time_fit(self, covariance_type):
+        with measure.threads():
+            return fit_fastem(self.X, self.cell)
+
+    def track_ratio_to_sklearn(self, covariance_type):
+        with measure.threads():
+            fits = seconds_a_fit(self.X, self.cell, ["fastem", "sklearn"], 3)
+        return fits["sklearn"][0] / fits["fastem"][0]
+
+    track_ratio_to_sklearn.unit = "x"
+
+
+class GaussianIterationsFull(GaussianIterations):
+    """All rows. Chosen by `--bench Full`."""
+
+    shrink = 1
+    timeout = 3600
+
+
+class GaussianFitsFull(GaussianFits):
+    """All rows. Chosen by `--bench Full`."""
+
+    shrink = 1
+    timeout = 3600
