@@ -83,11 +83,12 @@ def weighted_median(values, weights):
     values, weights = values[weights > 0], weights[weights > 0]
     if len(values) == 0:
         return np.nan
-    distinct = np.unique(values)
-    up_to = np.array([weights[values <= value].sum() for value in distinct])
-    at = np.flatnonzero(up_to >= weights.sum() / 2 * (1 - 1e-12))[0]
-    exactly = at + 1 < len(distinct) and np.isclose(up_to[at], weights.sum() / 2, 1e-12, 0)
-    return (distinct[at] + distinct[at + 1]) / 2 if exactly else distinct[at]
+    half = weights.sum() / 2
+    order = np.argsort(values)
+    median = values[order][np.cumsum(weights[order]) >= half * (1 - 1e-12)][0]
+    greater = values[values > median]
+    exactly = np.isclose(weights[values <= median].sum(), half, 1e-12, 0) and len(greater)
+    return (median + greater.min()) / 2 if exactly else median
 
 
 def cluster_medians(X, labels, n_clusters, sample_weight=None):
