@@ -1,0 +1,116 @@
+"""A Gaussian mixture's EM pass: its share of the matrix-multiply peak, and what skipping saves."""
+
+import time
+
+import numpy as np
+
+from . import measure
+
+# (rows, features, components)
+SHAPES = {
+    "100k,32,16": (100_000, 32, 16),
+    "50k,128,16": (50_000, 128, 16),
+    "200k,16,64": (200_000, 16, 64),
+    "200k,16,256": (200_000, 16, 256),
+}
+
+
+def make_problem(shape, dtype, gap):
+    """Return rows of unit normal components, and parameters near theirs.
+
+    The components' means are `gap` standard deviations apart on average.
+    """
+    from fastem.kernels.gaussian import Parameters
+
+    n_rows, n_features, n_components = shape
+    rng = np.random.default_rng(0)
+    means = rng.standard_normal((n_components, n_features)) * gap / np.sqrt(2 * n_features)
+    X = rng.standard_normal((n_rows, n_features))
+    X += means[rng.integers(n_components, size=n_rows)]
+    means += 0.1 * rng.standard_normal(means.shape)
+    factors = np.stack([np.eye(n_features)] * n_components)
+    log_weights = np.full(n_components, -np.log(n_components))
+    return X.astype(dtype), Parameters(log_weights, means, factors)
+
+
+def least_time(run, repeats=5):
+    """Return the shortest time of some runs after a first one."""
+    run()
+    times = []
+    for _ in range(repeats):
+        begin = time.perf_counter()
+        run()
+        times.append(time.perf_counter() - begin)
+    return min(times)
+
+
+def peak(dtype, size=1536):
+    """Return the flops per second of NumPy's matrix product."""
+    A, B = np.random.default_rng(0).standard_normal((2, size, size)).astype(dtype)
+    return 2 * size**3 / least_time(lambda: A @ B)
+
+
+class FullPass:
+    """The multiplications that a triangle needs, in flops per second over those of `A @ B`."""
+
+    params = (["100k,32,16", "50k,128,16", "200k,16,64"], ["float32", "float64"])
+    param_names = ("shape", "dtype")
+    timeout = 300
+
+    def setup(self, shape, dtype):
+        from fastem.kernels.gaussian import PASSES
+
+        self.X, self.parameters = make_problem(SHAPES[shape], dtype, 3.0)
+        n_rows, n_features, n_components = SHAPES[shape]
+        self.flops = n_rows * n_components * n_features * (n_features + 1)
+        self.passes = PASSES["full"](self.X, None, n_components)
+        self.log_density = np.empty(n_rows, dtype)
+        self.time_pass(shape, dtype)
+
+    def time_pass(self, shape, dtype):
+        with measure.threads():
+            self.passes.step(self.parameters, skip=False)
+
+    def e_step(self):
+        """Log-densities and log-sum-exp."""
+        self.passes.evaluate(self.parameters, log_density=self.log_density)
+
+    def track_e_step_share_of_peak(self, shape, dtype):
+        with measure.threads():
+            return self.flops / least_time(self.e_step) / peak(dtype)
+
+    def track_m_step_share_of_peak(self, shape, dtype):
+        with measure.threads():
+            both = least_time(lambda: self.passes.step(self.parameters, skip=False))
+            return self.flops / (both - least_time(self.e_step)) / peak(dtype)
+
+    track_e_step_share_of_peak.unit = "of the peak"
+    track_m_step_share_of_peak.unit = "of the peak"
+
+
+class Skipping:
+    """How many times faster a pass is that skips; the gap is in standard deviations."""
+
+    params = (["200k,16,64", "200k,16,256"], [3.0, 12.0, 20.0, 40.0])
+    param_names = ("shape", "gap")
+    timeout = 300
+
+    def setup(self, shape, gap):
+        from fastem.kernels.gaussian import PASSES
+
+        self.X, self.parameters = make_problem(SHAPES[shape], "float64", gap)
+        self.passes = PASSES["full"](self.X, None, SHAPES[shape][2])
+        with measure.threads():
+            for _ in range(4):  # sorts the rows, where it pays, and learns the bounds
+                self.passes.step(self.parameters)
+
+    def time_pass(self, shape, gap):
+        with measure.threads():
+            self.passes.step(self.parameters)
+
+    def track_gain(self, shape, gap):
+        with measure.threads():
+            plain = least_time(lambda: self.passes.step(self.parameters, skip=False), 3)
+            return plain / least_time(lambda: self.passes.step(self.parameters))
+
+    track_gain.unit = "x"
