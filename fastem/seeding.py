@@ -69,9 +69,12 @@ def greedy_kmeans_plusplus(
         current = sum(potential for _, potential in potentials)
         values = random_state.uniform(size=n_local_trials) * current
         candidates = _locate(rows, potentials, values)
-        best = int(np.argmin(rows.reduce(_try, rows.take(candidates))))
+        # The best one is among those that may gain more than another gains for certain.
+        least, most = rows.reduce(_screen, rows.take(candidates))
+        kept = np.flatnonzero(~(most < least.max()))
+        best = int(np.argmin(rows.reduce(_try, kept)))
         potentials = rows.map(_accept, best)
-        indices[seed] = candidates[best]
+        indices[seed] = candidates[kept[best]]
     rows.map(_forget, "seeder")
     return rows.take(indices) - frame.origin, indices
 
@@ -89,8 +92,12 @@ def _seeder(part, frame):
     return GreedySeeder(part.X, part.sample_weight, frame.scale)
 
 
-def _try(part, candidates):
-    return part.state["seeder"].try_candidates(candidates)
+def _screen(part, candidates):
+    return part.state["seeder"].screen(candidates)
+
+
+def _try(part, kept):
+    return part.state["seeder"].try_candidates(kept)
 
 
 def _accept(part, index):

@@ -1,5 +1,7 @@
 """The coarse copy of rows: what it stands for, and the bound that it gives."""
 
+from typing import NamedTuple
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -14,39 +16,46 @@ SHAPES = [(1, 1), (2, 3), (63, 2), (64, 16), (65, 17), (130, 33), (7, 130)]
 
 
 @kernel
-def _screen(rows, points, scale, origin, closest, codes, steps, norms, products, limits, lanes):
+def _screen(rows, points, scale, origin, closest, weights, codes, steps, norms, lanes, gains):
     """As a pass of seeding: the lanes of each (tile, point) that may be nearer; the error."""
     error = coarse.code_points(points, scale, origin, codes, steps, norms)
     packed = codes.view(np.int32)
+    products = np.empty(len(codes) * TILE, np.int32)
+    terms, tile_weights = np.empty(4 * TILE, np.float32), np.empty(TILE, np.float32)
     for tile in range(len(rows.steps)):
         coarse.code_products(rows.codes, tile, packed, products)
         step = np.float64(rows.steps[tile])
-        total = np.float64(rows.errors[tile]) + error
-        coarse.code_limits(rows.norms, closest, tile * TILE, step, total, limits)
+        coarse.gain_terms(rows.norms, closest, tile * TILE, step, rows.errors[tile] + error, terms)
+        tile_weights[:] = weights[tile * TILE : (tile + 1) * TILE]
         for i in range(len(points)):
-            factor = 2 * step * steps[i]
-            lanes[tile, i] = coarse.possibly_nearer(products, i * TILE, limits, factor, norms[i])
+            lanes[tile, i], least, most = coarse.possible_gains(
+                products, i * TILE, terms, tile_weights, 2 * step * steps[i], norms[i]
+            )
+            gains[0, i] += least
+            gains[1, i] += most
     return error
 
 
-def screened(X, points, scale, origin, closest):
-    """Whether each row may be nearer each point than ``closest``; the points' codes and error."""
+class Screened(NamedTuple):
+    nearer: np.ndarray  # whether each row may be nearer each point than ``closest``
+    gains: np.ndarray  # bounds on the weighted sums of what they gain
+    points: np.ndarray  # what the points' codes stand for
+    error: float
+
+
+def screened(X, points, scale, origin, closest, sample_weight=1.0):
     rows = coarse.code_rows(X, scale, origin)
     n_points, n_features = points.shape
-    n_padded = n_points + n_points % 2
-    codes = np.zeros((n_padded, n_features + n_features % 2), np.int16)
+    codes = np.zeros((n_points + n_points % 2, n_features + n_features % 2), np.int16)
     steps, norms = np.empty(n_points), np.empty(n_points)
-    padded = np.zeros(len(rows.norms))
+    padded, weights = np.zeros((2, len(rows.norms)))
     padded[: len(X)] = closest
-    lanes = np.empty((len(rows.steps), n_points), np.uint64)
-    products = np.empty(n_padded * TILE, np.int32)
-    limits = np.empty(TILE, np.float32)
-    error = _screen(
-        rows, points, scale, origin, padded, codes, steps, norms, products, limits, lanes
-    )
+    weights[: len(X)] = sample_weight
+    lanes, gains = np.empty((len(rows.steps), n_points), np.uint64), np.zeros((2, n_points))
+    error = _screen(rows, points, scale, origin, padded, weights, codes, steps, norms, lanes, gains)
     bits = np.unpackbits(lanes.view(np.uint8).reshape(*lanes.shape, 8), axis=2, bitorder="little")
     nearer = bits.transpose(0, 2, 1).reshape(-1, n_points)[: len(X)].astype(bool)
-    return nearer, codes[:n_points, :n_features] * steps[:, np.newaxis], error
+    return Screened(nearer, gains, codes[:n_points, :n_features] * steps[:, np.newaxis], error)
 
 
 def decoded(rows, n_rows, n_features):
@@ -77,20 +86,23 @@ def test_codes_of_points(n_points, shape):
     rng = np.random.default_rng(0)
     X, points = rng.normal(size=shape), rng.normal(size=(n_points, shape[1]))
     origin = rng.normal(size=shape[1])
-    _, coded, error = screened(X, points, 2.0, origin, np.ones(len(X)))
-    left = points * 2.0 - origin - coded
+    result = screened(X, points, 2.0, origin, np.ones(len(X)))
+    left = points * 2.0 - origin - result.points
     norms = np.sqrt((left**2).sum(axis=1))
-    assert norms.max() <= error <= norms.max() * 1.001 + 1e-15
+    assert norms.max() <= result.error <= norms.max() * 1.001 + 1e-15
     # 16 bits are finer than the rows' 8.
-    assert error < 1e-3 * np.sqrt((coded**2).sum(axis=1)).max()
+    assert result.error < 1e-3 * np.sqrt((result.points**2).sum(axis=1)).max()
 
 
-def bounds_hold(X, points, scale, origin, closest):
-    """Check that no row nearer a point is ruled out; returns the share of those not ruled out."""
-    nearer, _, _ = screened(X, points, scale, origin, closest)
-    distances = squared_distances(X * scale, points * scale)
-    assert nearer[distances < closest[:, np.newaxis]].all()
-    return nearer.mean()
+def check_bounds(X, points, scale, origin, closest, sample_weight=1.0):
+    """No row nearer a point is ruled out, and the gains lie within their bounds."""
+    result = screened(X, points, scale, origin, closest, sample_weight)
+    saved = closest[:, np.newaxis] - squared_distances(X * scale, points * scale)
+    assert result.nearer[saved > 0].all()
+    gains = np.broadcast_to(sample_weight, len(X)) @ np.maximum(saved, 0)
+    assert (result.gains[0] <= gains).all()
+    assert (result.gains[1] >= gains).all()
+    return result
 
 
 @pytest.mark.parametrize("shape", SHAPES)
@@ -101,7 +113,7 @@ def test_no_row_that_is_nearer_is_ruled_out(slack, shape):
     X, points = rng.normal(size=shape), rng.normal(size=(5, shape[1]))
     for point in range(5):
         closest = squared_distances(X, points)[:, point] * (1 + slack)
-        bounds_hold(X, points, 1.0, X.mean(axis=0), closest)
+        check_bounds(X, points, 1.0, X.mean(axis=0), closest)
 
 
 @settings(max_examples=100, deadline=None)
@@ -117,18 +129,21 @@ def test_bounds_hold_for_any_rows(seed):
     scale = 2.0 ** -np.frexp(np.abs(X - X.mean(axis=0)).mean() + 1e-100)[1]
     factor = 10.0 ** rng.uniform(-3, 3, size=n_rows)
     closest = squared_distances(X * scale, X[:1] * scale)[:, 0] * factor
-    with np.errstate(over="ignore"):
-        bounds_hold(X, points, scale, X.mean(axis=0) * scale, closest)
+    sample_weight = rng.choice([0.0, 1.0, 1e-9, 1e9], size=n_rows) * rng.uniform(size=n_rows)
+    for weights in (1.0, sample_weight):
+        check_bounds(X, points, scale, X.mean(axis=0) * scale, closest, weights)
 
 
 @pytest.mark.parametrize("n_features", [2, 16, 100])
-def test_most_rows_are_ruled_out(n_features):
+def test_bounds_are_close(n_features):
     rng = np.random.default_rng(0)
     X = rng.uniform(size=(6400, n_features))
     seeds, points = X[:100], X[100:104]
     closest = squared_distances(X, seeds).min(axis=1)
     share = (squared_distances(X, points) < closest[:, np.newaxis]).mean()
-    assert bounds_hold(X, points, 1.0, X.mean(axis=0), closest) < 1.5 * share + 0.02
+    result = check_bounds(X, points, 1.0, X.mean(axis=0), closest)
+    assert result.nearer.mean() < 1.5 * share + 0.02
+    assert (result.gains[0] > 0.2 * result.gains[1]).all()
 
 
 def test_rows_of_equal_values():
@@ -145,5 +160,5 @@ def test_too_many_features_stay_uncoded():
     rows = coarse.code_rows(X, 1.0, np.zeros(most))
     assert list(rows.norms[:2]) == [most * 127**2] * 2
     assert len(coarse.code_rows(np.ones((1, most + 1)), 1.0, np.zeros(most + 1)).steps) == 0
-    nearer, _, _ = screened(X, X, 1.0, np.zeros(most), np.array([1.0, 1.0]))
-    np.testing.assert_array_equal(nearer, np.eye(2, dtype=bool))
+    result = screened(X, X, 1.0, np.zeros(most), np.array([1.0, 1.0]))
+    np.testing.assert_array_equal(result.nearer, np.eye(2, dtype=bool))

@@ -82,13 +82,19 @@ def check_against_twin(seeder, X, sample_weight, n_candidates, n_seeds, rng, sca
             assert row == 0 or cumulated[row - 1] <= value + slack
         points = X[rng.integers(len(X), size=n_candidates)]
         expected = twin.try_candidates(points) * unit
-        potentials = seeder.try_candidates(points)
-        np.testing.assert_allclose(potentials, expected, rtol=tolerance, atol=1e-30)
+        least, most = seeder.screen(points)
+        gains = cumulated[-1] - expected
+        slack = tolerance * cumulated[-1]
+        assert (least <= gains + slack).all()
+        assert (most >= gains - slack).all()
+        kept = np.flatnonzero(most >= least.max())
+        potentials = seeder.try_candidates(kept)
+        np.testing.assert_allclose(potentials, expected[kept], rtol=tolerance, atol=1e-30)
         best = int(np.argmin(potentials))
         potential = seeder.accept(best)
         assert potential == potentials[best]
-        twin.accept(points[best])
-        seeds.append(points[best])
+        twin.accept(points[kept[best]])
+        seeds.append(points[kept[best]])
     if isinstance(seeder, GreedySeeder):
         labels = seeder.labels
         assert labels.dtype == np.int32
@@ -148,8 +154,14 @@ def test_as_exact_far_from_the_origin(n_features, seeder, dtype):
     for rows in (X, far):
         tested = seeder(rows, None, 1.0)
         tested.add(rows[0])
-        results.append(tested.try_candidates(rows[5:12]))
+        results.append(tried(tested, rows[5:12]))
     np.testing.assert_array_equal(*results)
+
+
+def tried(seeder, points):
+    """The potentials of all points."""
+    seeder.screen(points)
+    return seeder.try_candidates(np.arange(len(points)))
 
 
 def not_pruning(seeder):
@@ -164,9 +176,9 @@ def seed_by_seed(seeder, X, sample_weight, n_seeds, n_candidates=5):
     results = [[seeder.add(X[0])]]
     for _ in range(n_seeds):
         results.append(seeder.locate(rng.uniform(size=4) * results[0][0] / 2))
-        results.append(seeder.try_candidates(X[rng.integers(len(X), size=n_candidates)]))
+        results.append(tried(seeder, X[rng.integers(len(X), size=n_candidates)]))
         results.append([seeder.accept(int(np.argmin(results[-1])))])
-    seeder._pass(seeder._tiles, X[:0])
+    seeder._settle(seeder._tiles)
     return [*results, seeder._closest]
 
 
@@ -221,9 +233,9 @@ def test_pruning_where_bounds_are_tight(seeder, dtype, monkeypatch):
                 make = seeder if prune else without_pruning(seeder, patch)
                 tested = make(X, None, 1.0)
                 tested.add(X[0])
-                results.append(tested.try_candidates(X[1:2]))
+                results.append(tried(tested, X[1:2]))
                 tested.accept(0)
-                tested._pass(tested._tiles, X[:0])
+                tested._settle(tested._tiles)
                 results.append(tested._closest)
         np.testing.assert_array_equal(results[0], results[2])
         np.testing.assert_array_equal(results[1], results[3])
@@ -251,15 +263,26 @@ def test_nothing_outside_is_read_into_a_result(n_rows, n_features, seeder, dtype
         assert np.isfinite(result).all()
 
 
+def test_no_bounds_from_weights_beyond_float32():
+    rng = np.random.default_rng(0)
+    X = blobs(rng, 200, 16)
+    for power in (-50, 50):
+        seeder = coarse_seeder(X, 10.0**power * rng.uniform(size=200), 1.0)
+        seeder.add(X[0])
+        least, most = seeder.screen(X[1:4])
+        assert list(least) == [0, 0, 0]
+        assert list(most) == [np.inf] * 3
+
+
 @pytest.mark.parametrize(("seeder", "most"), [(GreedySeeder, 15), (coarse_seeder, 31)])
 def test_memory(seeder, most):
     """Besides distances, labels or codes and their norms, only what a tile of rows shares."""
     X = np.zeros((6400, 16))
     seeder = seeder(X, None, 1.0)
     seeder.add(X[0])
-    seeder.try_candidates(X[:6])
+    tried(seeder, X[:6])
     seeder.accept(0)
-    seeder.try_candidates(X[:6])
+    tried(seeder, X[:6])
     arrays = [*vars(seeder).values(), *getattr(seeder, "_coarse", ())]
     arrays = {id(a): a for a in arrays if isinstance(a, np.ndarray)}
     buffers = {id(b): b for b in (a if a.base is None else a.base for a in arrays.values())}

@@ -44,6 +44,23 @@ def test_same_seeds_in_many_chunks(n_rows):
         np.testing.assert_array_equal(ours, theirs)
 
 
+@pytest.mark.parametrize("kind", ["blobs", "noise", "outlier"])
+@pytest.mark.parametrize("n_features", [15, 16, 33])
+def test_same_seeds_of_many_features(n_features, kind):
+    rng = np.random.default_rng(0)
+    X = rng.uniform(size=(3000, n_features))
+    if kind == "blobs":
+        X += 10 * rng.normal(size=(20, n_features))[rng.integers(20, size=3000)]
+    elif kind == "outlier":
+        X[7] *= 1e5
+    sample_weight = rng.uniform(size=3000)
+    for weights in (None, sample_weight):
+        for seed in range(3):
+            ours = kmeans_plusplus(X, 35, sample_weight=weights, random_state=seed)[1]
+            theirs = sklearn_kmeans_plusplus(X, 35, sample_weight=weights, random_state=seed)[1]
+            np.testing.assert_array_equal(ours, theirs)
+
+
 def test_same_stream_afterwards():
     """A random state that is passed on is left as scikit-learn leaves it."""
     X = problem(1)[0]
@@ -90,9 +107,10 @@ def test_rows_of_weight_zero_are_no_seeds():
 @pytest.mark.parametrize("init", STRATEGIES)
 @pytest.mark.parametrize("container", [np.asarray, sp.csr_array])
 @pytest.mark.parametrize("bounds", [[1], [16_000], [16_384], [100, 17_000]])
-def test_starts_dont_depend_on_how_rows_are_split(init, container, bounds):
+@pytest.mark.parametrize("n_features", [2, 16])
+def test_starts_dont_depend_on_how_rows_are_split(n_features, init, container, bounds):
     rng = np.random.default_rng(0)
-    X = rng.normal(size=(17_100, 2))
+    X = rng.normal(size=(17_100, n_features))
     sample_weight = rng.uniform(size=17_100)
     whole = array_rows(container(X), sample_weight)
     frame = measure(whole).frame

@@ -34,6 +34,7 @@ from fastem.kernels.simd import (
     shuffle,
     splat,
     store_at,
+    sum_lanes,
 )
 from fastem.kernels.tiles import aligned_empty
 
@@ -45,7 +46,7 @@ _CHUNK_TILES = 16
 # No step is smaller: its square is a normal number of float32.
 _LEAST_STEP = 2.0**-60
 # A multiple of what rounding in float32 makes of a comparison, relative to the terms in it.
-_MARGIN = 2.0**-20
+_MARGIN = 2.0**-19
 _TINY = 1e-30
 
 
@@ -340,13 +341,28 @@ def code_products(codes, tile, points, products):
 
 
 @intrinsic
-def code_limits(typingctx, norms, closest, row, step, error, limits):
-    """A tile's limits, of float32, for :func:`possibly_nearer`.
+def gain_terms(typingctx, norms, closest, row, step, error, terms):
+    """What :func:`possible_gains` must know of a tile's rows.
 
-    ``limits[lane]`` is ``|x|^2 - (sqrt(closest) + error)^2`` of what a row's codes stand for, or
-    slightly less.
+    With ``D`` a row's closest squared distance, ``d`` the distance between its code and a
+    point's, and ``e`` the error of both, the row gains between ``D - (d + e)^2`` and
+    ``D - (d - e)^2``. For any positive ``a`` these squares lie within
+    ``d^2 (1 +- a) + e^2 (1 +- 1/a)``, which takes no square root for each point. With
+    ``a = e / (sqrt(D) + e)`` the upper bound is positive just where ``d - e < sqrt(D)``.
+
+    Parameters
+    ----------
+    norms, closest : arrays of shape (n_tiles * TILE,), int32 and float64
+    row : int
+        The tile's first.
+    step, error : float
+        The tile's; the error with the points'.
+    terms : float32 array of 4 * TILE values
+        Bounds on a row's gain are ``terms[:TILE] - terms[TILE:] * q`` (above) and
+        ``terms[2 * TILE:] - terms[3 * TILE:] * q`` (below), with ``q`` the point's squared norm
+        less twice the product of both.
     """
-    sig = types.void(norms, closest, types.intp, types.float64, types.float64, limits)
+    sig = types.void(norms, closest, types.intp, types.float64, types.float64, terms)
 
     def codegen(context, builder, signature, args):
         numbers, old, output = (
@@ -354,63 +370,94 @@ def code_limits(typingctx, norms, closest, row, step, error, limits):
         )
         single, double = ir.FloatType(), ir.DoubleType()
         vector = ir.VectorType(single, LANES)
-        square = builder.fmul(builder.fmul(args[3], args[3]), ir.Constant(double, 1 - _MARGIN))
-        square = splat(builder, builder.fptrunc(square, single), LANES)
+        square = builder.fptrunc(builder.fmul(args[3], args[3]), single)
+        square = splat(builder, square, LANES)
         error = splat(builder, builder.fptrunc(args[4], single), LANES)
-
-        def same(value):
-            return ir.Constant(vector, [value] * LANES)
-
-        root = cgutils.get_or_insert_function(
-            builder.module, ir.FunctionType(vector, [vector]), f"llvm.sqrt.v{LANES}f32"
-        )
+        margin, tiny = (ir.Constant(vector, [value] * LANES) for value in (_MARGIN, _TINY))
         for lane in range(0, TILE, LANES):
             at = builder.add(args[2], constant(lane))
             known = load_at(builder, old, at, ir.VectorType(double, LANES), 8)
-            known = builder.fadd(builder.fptrunc(known, vector), same(_TINY))
-            reach = builder.fadd(builder.call(root, [known]), error)
-            reach = builder.fmul(builder.fmul(reach, reach), same(1 + 2 * _MARGIN))
+            known = builder.fadd(builder.fptrunc(known, vector), tiny)
             norm = load_at(builder, numbers, at, ir.VectorType(ir.IntType(32), LANES), 4)
             norm = builder.fmul(builder.sitofp(norm, vector), square)
-            store_at(builder, builder.fsub(norm, reach), output, constant(lane), 4)
+            root = call_llvm(builder, "sqrt", [known])
+            reach = builder.fadd(root, error)
+            mixed = builder.fmul(root, error)
+            above = builder.fadd(known, mixed)
+            below = builder.fsub(builder.fsub(known, mixed), builder.fmul(error, error))
+            below = builder.fsub(below, builder.fmul(error, error))
+            slack = builder.fadd(builder.fmul(builder.fadd(above, norm), margin), tiny)
+            slope = builder.fdiv(root, reach)
+            steeper = builder.fdiv(builder.fadd(reach, error), reach)
+            values = (
+                builder.fsub(builder.fadd(above, slack), builder.fmul(slope, norm)),
+                slope,
+                builder.fsub(builder.fsub(below, slack), builder.fmul(steeper, norm)),
+                steeper,
+            )
+            for number, value in enumerate(values):
+                store_at(builder, value, output, constant(number * TILE + lane), 4)
         return context.get_dummy_value()
 
     return sig, codegen
 
 
 @intrinsic
-def possibly_nearer(typingctx, products, first, limits, factor, norm):
-    """The lanes of a tile that may be nearer a point than ``closest``, as bits of a uint64.
+def possible_gains(typingctx, products, first, terms, weights, factor, norm):
+    """How much nearer a point than ``closest`` a tile's rows may be.
 
-    ``products[first + lane]`` times ``factor`` is twice the product of what the codes stand for,
-    ``norm`` the point's squared norm.
+    Parameters
+    ----------
+    products : int32 array
+        From :func:`code_products`; those from ``first`` on belong to the point.
+    terms : float32 array
+        From :func:`gain_terms`.
+    weights : float32 array of TILE values
+    factor, norm : float
+        Twice the step of the tile times that of the point; the point's squared norm.
+
+    Returns
+    -------
+    lanes : uint64
+        The bits of those that may be nearer.
+    least, most : float
+        Bounds on the weighted sum of what the rows gain.
     """
-    sig = types.uint64(products, types.intp, limits, types.float64, types.float64)
+    result = types.Tuple((types.uint64, types.float64, types.float64))
+    sig = result(products, types.intp, terms, weights, types.float64, types.float64)
 
     def codegen(context, builder, signature, args):
-        numbers, bounds = (
-            data_pointer(context, builder, signature.args[i], args[i]) for i in (0, 2)
+        numbers, values, weights = (
+            data_pointer(context, builder, signature.args[i], args[i]) for i in (0, 2, 3)
         )
         single = ir.FloatType()
         vector = ir.VectorType(single, LANES)
-        factor = splat(builder, builder.fptrunc(args[3], single), LANES)
-        norm = builder.fmul(args[4], ir.Constant(ir.DoubleType(), 1 - _MARGIN))
-        norm = splat(builder, builder.fptrunc(norm, single), LANES)
+        zero = ir.Constant(vector, [0.0] * LANES)
+        factor = builder.fneg(splat(builder, builder.fptrunc(args[4], single), LANES))
+        norm = splat(builder, builder.fptrunc(args[5], single), LANES)
+        slack = builder.fmul(norm, ir.Constant(vector, [_MARGIN] * LANES))
         bits = ir.Constant(ir.IntType(64), 0)
+        least = most = zero
         for lane in range(0, TILE, LANES):
-            product = load_at(
-                builder,
-                numbers,
-                builder.add(args[1], constant(lane)),
-                ir.VectorType(ir.IntType(32), LANES),
-                4,
+            at = builder.add(args[1], constant(lane))
+            product = load_at(builder, numbers, at, ir.VectorType(ir.IntType(32), LANES), 4)
+            cross = fma(builder, builder.sitofp(product, vector), factor, norm)
+            above, slope, below, steeper = (
+                load_at(builder, values, constant(number * TILE + lane), vector, 4)
+                for number in range(4)
             )
-            product = builder.fmul(builder.sitofp(product, vector), factor)
-            limit = builder.fadd(load_at(builder, bounds, constant(lane), vector, 4), norm)
-            # So is what has overflowed.
-            mask = builder.bitcast(builder.fcmp_unordered(">", product, limit), ir.IntType(LANES))
-            mask = builder.zext(mask, ir.IntType(64))
+            weight = load_at(builder, weights, constant(lane), vector, 4)
+            cross = builder.fneg(cross)
+            above = builder.fadd(fma(builder, slope, cross, above), slack)
+            below = builder.fsub(fma(builder, steeper, cross, below), slack)
+            # What has overflowed is possible, too.
+            possible = builder.fcmp_unordered(">", above, zero)
+            most = fma(builder, builder.select(possible, above, zero), weight, most)
+            certain = builder.fcmp_ordered(">", below, zero)
+            least = fma(builder, builder.select(certain, below, zero), weight, least)
+            mask = builder.zext(builder.bitcast(possible, ir.IntType(LANES)), ir.IntType(64))
             bits = builder.or_(bits, builder.shl(mask, constant(lane)))
-        return bits
+        sums = [builder.fpext(sum_lanes(builder, v), ir.DoubleType()) for v in (least, most)]
+        return context.make_tuple(builder, signature.return_type, [bits, *sums])
 
     return sig, codegen

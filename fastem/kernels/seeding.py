@@ -280,12 +280,12 @@ class Seeder:
 
     def add(self, point):
         """Make a row a seed; returns the potential afterwards."""
-        potential = self.try_candidates(point[np.newaxis])[0]
-        self.accept(0)
-        return float(potential)
+        self.screen(point[np.newaxis])
+        self.try_candidates(np.zeros(1, np.intp))
+        return self.accept(0)
 
-    def try_candidates(self, candidates):
-        """The potential that each candidate would leave if it were the next seed.
+    def screen(self, candidates):
+        """Bounds on how much the potential would fall if a candidate were the next seed.
 
         Parameters
         ----------
@@ -293,22 +293,38 @@ class Seeder:
 
         Returns
         -------
-        ndarray of shape (n_candidates,), float64
+        ndarray of shape (2, n_candidates), float64
+            Lower and upper bounds, which need not be close.
         """
         n_candidates = len(candidates)
         if len(self._potentials) != n_candidates:
             shape = (n_candidates, len(self._tiles))
             self._potentials = np.empty(shape)
             self._improved = np.empty(shape, np.uint64)
-        self._points = candidates
-        self._pass(self._tiles, candidates)
-        return self._potentials.sum(axis=1)
+        self._points = np.ascontiguousarray(candidates, self._rows.dtype)
+        return self._screen()
+
+    def try_candidates(self, kept):
+        """The potential that a candidate would leave if it were the next seed.
+
+        Parameters
+        ----------
+        kept : ndarray of shape (n_kept,), int
+            The numbers of some of the candidates just screened, in order.
+
+        Returns
+        -------
+        ndarray of shape (n_kept,), float64
+        """
+        self._kept = kept
+        self._compare()
+        return self._potentials[: len(kept)].sum(axis=1)
 
     def accept(self, index):
-        """Make one of the candidates just tried a seed; returns the potential afterwards."""
+        """Make ``kept[index]`` of those just tried a seed; returns the potential afterwards."""
         self._last_improved = self._improved[index].copy()
         self._ends = np.cumsum(self._potentials[index])
-        self._settle(self._points[index])
+        self._remember(self._points[self._kept[index]])
         self._n_seeds += 1
         return float(self._potentials[index].sum())
 
@@ -324,17 +340,25 @@ class Seeder:
         ndarray of shape (n_values,), int
         """
         tiles = np.minimum(np.searchsorted(self._ends, values), len(self._ends) - 1)
-        self._pass(np.unique(tiles), self._points[:0])
+        self._settle(np.unique(tiles))
         rows = np.empty(len(values), np.intp)
         find_rows(values, tiles, self._ends, self._closest, self._weight, len(self._rows), rows)
         return rows
 
-    def _settle(self, point):
+    def _screen(self):
+        """The bounds that :meth:`screen` returns."""
+        return np.array([np.zeros(len(self._points)), np.full(len(self._points), np.inf)])
+
+    def _compare(self):
+        """Fill in what the candidates kept would make of each tile."""
+        raise NotImplementedError
+
+    def _remember(self, point):
         """Take note of the last seed."""
         raise NotImplementedError
 
-    def _pass(self, tiles, candidates):
-        """Bring some tiles up to date with the last seed, and try candidates there."""
+    def _settle(self, tiles):
+        """Bring some tiles up to date with the last seed."""
         raise NotImplementedError
 
     def _chunks(self, tiles):
@@ -369,16 +393,23 @@ class GreedySeeder(Seeder):
     @property
     def labels(self):
         """Each row's nearest seed, by the order of the calls: int32 of shape (n_rows,)."""
-        self._pass(self._tiles, self._points[:0])
+        self._settle(self._tiles)
         return self._labels[: len(self._rows)]
 
-    def _settle(self, point):
+    def _remember(self, point):
         if self._n_seeds == len(self._seeds):
             self._seeds = np.resize(self._seeds, (2 * self._n_seeds, self._seeds.shape[1]))
         self._seeds[self._n_seeds] = point
         self._last = pad_points(point[np.newaxis], self._scale, self._rows.dtype)
 
+    def _compare(self):
+        self._pass(self._tiles, self._points[self._kept])
+
+    def _settle(self, tiles):
+        self._pass(tiles, self._points[:0])
+
     def _pass(self, tiles, candidates):
+        """Bring some tiles up to date with the last seed, and try candidates there."""
         run(
             self._kernel,
             *self._chunks(tiles),
@@ -393,6 +424,6 @@ class GreedySeeder(Seeder):
             self._margin,
             self._closest,
             self._labels,
-            self._potentials,
-            self._improved,
+            self._potentials[: len(candidates)],
+            self._improved[: len(candidates)],
         )

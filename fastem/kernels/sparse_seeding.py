@@ -43,9 +43,9 @@ class SparseGreedySeeder:
 
     def add(self, point):
         """Make a row a seed; returns the potential afterwards."""
-        potential = self.try_candidates(point[np.newaxis])[0]
-        self.accept(0)
-        return float(potential)
+        self.screen(point[np.newaxis])
+        self.try_candidates(np.zeros(1, np.intp))
+        return self.accept(0)
 
     def locate(self, values):
         """The first rows up to which the weighted squared distances sum to at least the values."""
@@ -58,10 +58,15 @@ class SparseGreedySeeder:
             running = cumulated[-1]
         return found
 
-    def try_candidates(self, candidates):
-        """The potential that each candidate would leave if it were the next seed."""
-        self._candidates = candidates.astype(np.float64) * self._scale
-        potentials = np.zeros(len(candidates))
+    def screen(self, candidates):
+        """Bounds on how much the potential would fall if a candidate were the next seed: none."""
+        self._points = candidates.astype(np.float64) * self._scale
+        return np.array([np.zeros(len(candidates)), np.full(len(candidates), np.inf)])
+
+    def try_candidates(self, kept):
+        """The potential that a candidate would leave if it were the next seed."""
+        self._candidates = self._points[kept]
+        potentials = np.zeros(len(kept))
         for chunk, weights in self._chunks():
             distances = self._distances(chunk, self._candidates)
             np.minimum(distances, self.closest[chunk][:, np.newaxis], out=distances)
@@ -69,7 +74,7 @@ class SparseGreedySeeder:
         return potentials
 
     def accept(self, index):
-        """Make one of the candidates just tried a seed; returns the potential afterwards."""
+        """Make ``kept[index]`` of those just tried a seed; returns the potential afterwards."""
         potential = 0.0
         for chunk, weights in self._chunks():
             distances = self._distances(chunk, self._candidates[index : index + 1])[:, 0]
