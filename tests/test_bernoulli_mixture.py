@@ -281,10 +281,7 @@ def test_start_does_not_depend_on_parts(container, weighted, n_rows):
     w = rng.integers(0, 3, size=n_rows) * 1.0 if weighted else None
     make_pass = partial(_make_pass, n_components=5, threshold=0.5)
     cuts = [0, 1, n_rows // 3, n_rows]
-    parts = [
-        Part(X[a:b], None if w is None else w[a:b], a)
-        for a, b in pairwise(cuts)
-    ]
+    parts = [Part(X[a:b], None if w is None else w[a:b], a) for a, b in pairwise(cuts)]
     starts = [
         start_probabilities(rows, make_pass, 5, np.random.RandomState(0))
         for rows in (array_rows(X, w), LocalRows(parts))

@@ -166,3 +166,17 @@ def test_iris_density(tmp_path):
     assert float(agreement) > 0.85
     with Image.open(tmp_path / "iris-petals.png") as picture:
         assert picture.width > 2 * picture.height
+
+
+def test_kmedians_outliers(tmp_path):
+    path = tmp_path / "outliers.png"
+    done = run_example("kmedians_outliers.py", "--output", path)
+    assert done.returncode == 0, done.stderr
+    misses = {
+        name: [float(miss) for miss in listed.split()]
+        for name, listed in re.findall(r"^(K\w+) +misses the places by (.*)$", done.stdout, re.M)
+    }
+    assert len(misses["KMeans"]) == len(misses["KMedians"]) == 5
+    assert max(misses["KMedians"]) < 0.5 < max(misses["KMeans"])
+    with Image.open(path) as picture:
+        assert picture.width > 2 * picture.height
