@@ -149,6 +149,8 @@ class FullPass(GaussianPass):
             - 0.5 * n_features * math.log(2 * math.pi)
         )
         reference = float(constants.max())
+        if not math.isfinite(reference):
+            reference = 0.0
         return FullPacked(
             self._split(parameters.means),
             pack_triangles(factors, dtype),
