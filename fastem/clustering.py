@@ -11,7 +11,7 @@ from fastem import em
 
 STRICT = "strict convergence"
 
-_LABEL_BLOCK = 1 << 16
+_LABEL_BLOCK = 1 << 12
 
 
 # The steps that run where the rows are.

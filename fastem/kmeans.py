@@ -14,12 +14,19 @@ from sklearn.base import (
     _fit_context,
 )
 from sklearn.callback import CallbackSupportMixin
-from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils import check_array, check_random_state
 from sklearn.utils._param_validation import Interval, StrOptions, validate_params
 from sklearn.utils.validation import _is_arraylike_not_scalar, check_is_fitted
 
 from fastem import em
+from fastem.clustering import (
+    STRICT,
+    Clustering,
+    check_n_init,
+    inertia_of,
+    labels_of,
+    warn_if_indistinct,
+)
 from fastem.empty_clusters import average, relocate
 from fastem.frame import frame_of_centers, measure, range_factor
 from fastem.kernels.distances import squared_euclidean
@@ -29,59 +36,14 @@ from fastem.rows import array_rows
 from fastem.seeding import STRATEGIES, Called, Given, check_centers, greedy_kmeans_plusplus
 from fastem.validation import check_finite, check_rows, check_weights, restored_on_failure
 
-_STRICT = "strict convergence"
 # The inertia is also the rows' spread about the origin less the clusters': this difference is
 # precise enough, and spares a pass, unless it is smaller than the spread by more than this.
 _MOST_CANCELLED = 100
 
 _BLOCK_ROWS = 1024
-_LABEL_BLOCK = 1 << 12
 
 
-# The steps that run where the rows are.
-
-
-def _assign(part, algorithm, n_clusters, frame, centers):
-    if "kmeans" not in part.state:
-        part.state["kmeans"] = algorithm(part.X, part.sample_weight, n_clusters, frame)
-    return part.state["kmeans"].assign(centers)
-
-
-def _inertia(part, centers):
-    return part.state["kmeans"].inertia(centers)
-
-
-def _begin(part):
-    part.state.pop("kmeans", None)
-
-
-def _keep(part):
-    part.state["labels"] = part.state.pop("kmeans").labels
-
-
-def _labels(part):
-    return part.state["labels"]
-
-
-def _permutation(part, n_clusters):
-    """The best run's label for each label of this run, -1 for none; None if not unique."""
-    best, labels = part.state["labels"], part.state["kmeans"].labels
-    mapping = np.full(n_clusters, -1, np.int32)
-    mapping[labels] = best
-    return mapping if np.array_equal(mapping[labels], best) else None
-
-
-def _count_distinct(labels, n_clusters):
-    """How many labels occur; a few of the rows usually have them all."""
-    seen = np.zeros(n_clusters, bool)
-    for start in range(0, len(labels), _LABEL_BLOCK):
-        seen[labels[start : start + _LABEL_BLOCK]] = True
-        if seen.all():
-            break
-    return np.count_nonzero(seen)
-
-
-class KMeansModel(em.Model):
+class KMeansModel(Clustering):
     """K-means as EM: hard assignments, the clusters' means, the sum of squared distances.
 
     Parameters
@@ -100,27 +62,9 @@ class KMeansModel(em.Model):
         Weighted sum of the rows' squared distances from the frame's origin.
     """
 
-    warns = False
-
     def __init__(self, start, n_clusters, algorithm, frame, dtype, tol, squares):
-        self._start = start
-        self.n_clusters = n_clusters
-        self.algorithm = algorithm
-        self.frame = frame
-        self.dtype = dtype
-        self.tol = tol
+        super().__init__(start, n_clusters, algorithm, frame, dtype, tol)
         self.squares = squares
-
-    def _rounded(self, centers):
-        # The kernels get exactly the centres that a model of the data's dtype can have.
-        return centers if self.dtype == np.float64 else centers.astype(self.dtype).astype(float)
-
-    def start(self, rows, random_state):
-        rows.map(_begin)
-        return self._rounded(self._start(rows, self.n_clusters, self.frame, random_state))
-
-    def e_step(self, rows, parameters):
-        return rows.reduce(_assign, self.algorithm, self.n_clusters, self.frame, parameters)
 
     def m_step(self, rows, statistics, parameters):
         sums, weights = statistics.sums, statistics.weights
@@ -132,48 +76,21 @@ class KMeansModel(em.Model):
         """The inertia of any centres with the statistics' assignment; it needs no pass."""
         return self.squares + inertia_change(statistics.sums, statistics.weights, parameters)
 
-    def converged(self, step):
-        if step.number > 0 and step.statistics.n_changed == 0:
-            return _STRICT
-        shift = squared_shift(step.parameters, step.updated)
-        return f"center shift {shift} within tolerance {self.tol}" if shift <= self.tol else ""
+    def _shift(self, before, after):
+        return squared_shift(before, after)
 
     def finish(self, rows, run):
-        if run.converged != _STRICT:
+        if run.converged != STRICT:
             # Labels that go with the last centres.
             run.statistics = self.e_step(rows, run.parameters)
         centers = self.public(run.parameters) - self.frame.origin
         run.objective = self.objective(run.statistics, centers)
         if run.objective * _MOST_CANCELLED < self.squares:
-            run.objective = rows.reduce(_inertia, centers)
+            run.objective = rows.reduce(inertia_of, centers)
 
     def public(self, centers):
         """Centres in the data's coordinates and dtype."""
         return (centers + self.frame.origin).astype(self.dtype, copy=False)
-
-    def better(self, rows, run, best):
-        # The same clustering, with its labels permuted, may be slightly better by rounding.
-        return run.objective < best.objective and not self._same_clustering(rows)
-
-    def _same_clustering(self, rows):
-        mappings = rows.map(_permutation, self.n_clusters)
-        if any(mapping is None for mapping in mappings):
-            return False
-        highest = np.max(mappings, axis=0)
-        return all(((part == highest) | (part == -1)).all() for part in mappings)
-
-    def keep(self, rows):
-        rows.map(_keep)
-
-    def report_start(self, number):
-        print("Initialization complete")
-
-    def report(self, step):
-        print(f"Iteration {step.number}, inertia {step.objective}.")
-
-    def report_end(self, run):
-        if run.converged:
-            print(f"Converged at iteration {run.n_iter - 1}: {run.converged}.")
 
 
 class KMeans(
@@ -354,7 +271,7 @@ class KMeans(
         n_clusters = int(self.n_clusters)
         if X.shape[0] < n_clusters:
             raise ValueError(f"n_samples={X.shape[0]} should be >= n_clusters={n_clusters}.")
-        n_init = self._check_n_init()
+        n_init = check_n_init(self)
         algorithm = self._check_algorithm()
         sample_weight = check_weights(sample_weight, X)
         init, random_state = self.init, None
@@ -401,15 +318,8 @@ class KMeans(
             verbose=self.verbose,
             task=task,
         )
-        labels = rows.collect(_labels)
-        n_distinct = _count_distinct(labels, n_clusters)
-        if n_distinct < n_clusters:
-            warnings.warn(
-                f"Number of distinct clusters ({n_distinct}) found smaller than "
-                f"n_clusters ({n_clusters}). Possibly due to duplicate points in X.",
-                ConvergenceWarning,
-                stacklevel=4,
-            )
+        labels = rows.collect(labels_of)
+        warn_if_indistinct(labels, n_clusters)
         vars(self).update(fitted(best.parameters))
         self.labels_ = labels
         self.inertia_ = best.objective / factor / factor
@@ -417,22 +327,6 @@ class KMeans(
         self._history = [inertia / factor / factor for inertia in best.history]
         task.end(best.parameters)
         return self
-
-    def _check_n_init(self):
-        given = _is_arraylike_not_scalar(self.init)
-        if self.n_init == "auto":
-            once = given or (isinstance(self.init, str) and self.init.startswith("k-means"))
-            return 1 if once else 10
-        if given and self.n_init != 1:
-            warnings.warn(
-                "Explicit initial center position passed: performing only"
-                f" one init in {self.__class__.__name__} instead of "
-                f"n_init={self.n_init}.",
-                RuntimeWarning,
-                stacklevel=5,
-            )
-            return 1
-        return self.n_init
 
     def _check_algorithm(self):
         if self.algorithm == "elkan" and self.n_clusters == 1:

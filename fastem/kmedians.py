@@ -22,7 +22,6 @@ from fastem.clustering import (
     Clustering,
     begin,
     check_n_init,
-    inertia_of,
     labels_of,
     warn_if_indistinct,
 )
@@ -75,8 +74,8 @@ class KMediansModel(Clustering):
     def finish(self, rows, run):
         if run.converged != STRICT:
             # Labels that go with the last centres.
-            self.e_step(rows, run.parameters)
-        run.objective = rows.reduce(inertia_of, run.parameters)
+            run.statistics = self.e_step(rows, run.parameters)
+        run.objective = run.statistics.inertia
 
 
 class KMedians(

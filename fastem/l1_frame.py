@@ -52,7 +52,7 @@ def measure(rows: Any, others: np.ndarray | None = None) -> Spread:
     magnitude = max(rows.map(_magnitude))
     if others is not None:
         magnitude = max(magnitude, float(np.abs(others).max()))
-    if magnitude > min(np.finfo(rows.dtype).max / (8 * rows.n_features), _LARGEST):
+    if magnitude > min(float(np.finfo(rows.dtype).max) / (8 * rows.n_features), _LARGEST):
         factor = inverse_power(magnitude, rows.dtype)
         rows.map(_rescale, factor)
     indices = np.unique(np.linspace(0, rows.n_rows - 1, _SAMPLE).astype(np.intp))

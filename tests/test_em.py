@@ -11,6 +11,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from fastem import KMeans, em, kmeans
+from fastem.clustering import labels_of
 from fastem.frame import measure
 from fastem.kernels.kmeans import choose
 from fastem.rows import array_rows
@@ -135,7 +136,7 @@ def test_em_never_raises_the_inertia(seed, dtype):
     margin = (1e-13 if dtype == np.float64 else 1e-11) * squares
     assert (np.diff([*values, run.objective]) <= margin).all()
     # What the statistics say is what the definition says.
-    labels = rows.collect(kmeans._labels)
+    labels = rows.collect(labels_of)
     weights = np.ones(n_rows) if sample_weight is None else sample_weight
     centers = model.public(run.parameters).astype(float)
     inertia = weights @ ((X - centers[labels]) ** 2).sum(axis=1)

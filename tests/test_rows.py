@@ -9,6 +9,7 @@ import scipy.sparse as sp
 from sklearn.utils import check_random_state
 
 from fastem import KMeans, em, kmeans
+from fastem.clustering import labels_of
 from fastem.frame import measure
 from fastem.kernels.kmeans import ALGORITHMS, choose
 from fastem.rows import LocalRows, Part, add, array_rows
@@ -69,7 +70,7 @@ def fit(rows, init, n_clusters, n_init=1, max_iter=50, algorithm="auto"):
         squares,
     )
     best = em.fit(model, rows, max_iter=max_iter, n_init=n_init, random_state=check_random_state(0))
-    return rows.collect(kmeans._labels), model.public(best.parameters), best
+    return rows.collect(labels_of), model.public(best.parameters), best
 
 
 def test_passes_over_parts_add_up():
@@ -130,7 +131,7 @@ def test_empty_clusters_are_filled_across_parts(algorithm):
         frame, _, squares, _ = measure(rows)
         model = kmeans.KMeansModel(start, 4, ALGORITHMS[algorithm], frame, X.dtype, 0.0, squares)
         run = em.fit(model, rows, max_iter=20)
-        results.append((rows.collect(kmeans._labels), run.parameters))
+        results.append((rows.collect(labels_of), run.parameters))
     np.testing.assert_array_equal(results[0][0], results[1][0])
     np.testing.assert_allclose(results[0][1], results[1][1], rtol=1e-12)
     assert len(np.unique(results[0][0])) == 4
