@@ -1,6 +1,7 @@
-"""Compare fastem's K-means with its peers on this machine: `python -m asv_benchmarks.report`.
+"""Compare fastem with its peers on this machine: `python -m asv_benchmarks.report`.
 
-Every fit starts from the same centres and runs to the same convergence; the data are in memory,
+With `--table gaussian` it compares Gaussian mixtures, otherwise K-means, where
+every fit starts from the same centres and runs to the same convergence; the data are in memory,
 whatever is compiled or loaded at first use is left out, and the median of several fits counts.
 """
 
@@ -11,6 +12,7 @@ from pathlib import Path
 
 import numpy as np
 
+from . import gaussian_report
 from .benchmarks import data, measure
 from .benchmarks.peers import MAX_ITER, PEERS, Fit, Peer, fit_fastem, inertia
 
@@ -23,6 +25,8 @@ BUSY = 0.05  # the share of the machine taken by other processes above which a t
 def main(argv: list[str] | None = None) -> int:
     """Run the command line."""
     options = parse(argv)
+    if options.table == "gaussian":
+        return report_gaussian(options)
     if options.load:
         report = json.loads(Path(options.load).read_text())
         print(text_table(report["cells"]))
@@ -36,6 +40,29 @@ def main(argv: list[str] | None = None) -> int:
     return 0
 
 
+def report_gaussian(options: argparse.Namespace) -> int:
+    """Measure or load the table of Gaussian mixtures."""
+    if options.load:
+        report = json.loads(Path(options.load).read_text())
+        print("\n".join(map(gaussian_report.line, report["cells"])))
+    else:
+        machine = measure.machine(options.threads)
+        print(describe(machine))
+        with measure.threads(options.threads):
+            cells = gaussian_report.run(
+                options.cells, options.dtype, options.repeats, options.quick
+            )
+        report = {"machine": machine, "cells": cells}
+    print(gaussian_report.summary(report["cells"]))
+    if options.save:
+        Path(options.save).write_text(json.dumps(report, indent=1) + "\n")
+    if options.write_readme:
+        table = gaussian_report.readme_table(report["cells"])
+        measured = f"Measured on {describe(report['machine'])}."
+        write_readme(README, "gaussian", f"{table}\n\n{measured}")
+    return 0
+
+
 def parse(argv: list[str] | None) -> argparse.Namespace:
     """Parse the command line."""
     parser = argparse.ArgumentParser(
@@ -45,7 +72,14 @@ def parse(argv: list[str] | None) -> argparse.Namespace:
     )
     add = parser.add_argument
     names = list(dict.fromkeys(cell.shape_name for cell in data.all_cells()))
-    add("--cells", nargs="+", metavar="SHAPE", choices=names, help=f"of {' '.join(names)}")
+    add("--table", choices=["kmeans", "gaussian"], default="kmeans", help="default: kmeans")
+    add(
+        "--cells",
+        nargs="+",
+        metavar="SHAPE",
+        choices=[*names, *gaussian_report.NAMES],
+        help=f"of {' '.join(names)}; gaussian: of {' '.join(gaussian_report.NAMES)}",
+    )
     add("--kind", nargs="+", choices=data.KINDS, help="kinds of data (default: all)")
     add("--dtype", nargs="+", choices=data.DTYPES, help="default: both")
     add("--peers", nargs="*", choices=list(PEERS), default=list(PEERS), help="default: all")
