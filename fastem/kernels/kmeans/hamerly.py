@@ -14,7 +14,7 @@ from fastem.kernels.kmeans.base import DenseAlgorithm
 from fastem.kernels.kmeans.moves import move_row, move_tile
 from fastem.kernels.kmeans.rounding import ROUNDED_DOWN
 from fastem.kernels.parallel import next_chunk, run
-from fastem.kernels.simd import LANES, TILE, bits, broadcast, count_bits, first_bit, load
+from fastem.kernels.simd import LANES, TILE, bits, broadcast, first_bit, load
 from fastem.kernels.tiles import aligned_empty, gather_tile, load_narrow
 
 # Where more than this share of a chunk's rows fails, a pass over all of them is cheaper.
@@ -25,34 +25,18 @@ _FEW_ROWS = 4
 
 
 @inline
-def count_failing(start, stop, bounds, drift, greatest, labels):
-    """How many rows' bounds do not exceed their cluster's drift; with few, at most so many."""
-    n_suspects = 0
-    whole = start + (stop - start) // LANES * LANES
-    for first in range(start, whole, LANES):
-        below = bits(load(bounds, first, LANES) <= broadcast(greatest, LANES))
-        n_suspects += np.intp(count_bits(below))
-    if n_suspects <= _FULL_SHARE * (stop - start):
-        return n_suspects
-    n_failing = 0
-    for row in range(start, stop):
-        n_failing += bounds[row] <= drift[labels[row]]
-    return n_failing
-
-
-@inline
 def list_failing(start, stop, bounds, drift, greatest, labels, failed):
     """List the rows whose bounds do not exceed their cluster's drift; return their number.
 
-    Vectors of rows are held against the greatest drift first: few need their own.
+    Vectors of rows are held against the greatest drift first. Then every row of the vector is
+    written and counted or not: a branch would often be predicted wrongly.
     """
     n_failed = 0
     whole = start + (stop - start) // LANES * LANES
     for first in range(start, whole, LANES):
-        suspects = bits(load(bounds, first, LANES) <= broadcast(greatest, LANES))
-        while suspects != np.uint64(0):
-            row = first + np.intp(first_bit(suspects))
-            suspects &= suspects - np.uint64(1)
+        if bits(load(bounds, first, LANES) <= broadcast(greatest, LANES)) == np.uint64(0):
+            continue
+        for row in range(first, first + LANES):
             failed[n_failed] = row
             n_failed += bounds[row] <= drift[labels[row]]
     for row in range(whole, stop):
@@ -95,13 +79,12 @@ def hamerly_pass(
             return
         start, stop = chunk * chunk_rows, min((chunk + 1) * chunk_rows, n_rows)
         moved = 0
+        n_failed = stop - start
         full = labels[start] < 0
         if not full:
-            n_failed = count_failing(start, stop, bounds, drift, greatest, labels)
-            full = n_failed > _FULL_SHARE * (stop - start)
-        n_failed = stop - start
-        if not full:
-            n_failed = list_failing(start, stop, bounds, drift, greatest, labels, failed)
+            n_listed = list_failing(start, stop, bounds, drift, greatest, labels, failed)
+            full = n_listed > _FULL_SHARE * (stop - start)
+            n_failed = n_failed if full else n_listed
         for t in range(0, n_failed, TILE):
             n_lanes = min(TILE, n_failed - t)
             loaded = full and load_narrow(X, start + t, scale, shift, tile)
