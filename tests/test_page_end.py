@@ -8,7 +8,7 @@ SCRIPT = """
     import sys
     import numpy as np
     import scipy.sparse as sp
-    from fastem.kernels import manhattan, nearest, squared_euclidean
+    from fastem.kernels import cluster_medians, kmedians, manhattan, nearest, squared_euclidean
     from fastem.kernels.bernoulli import DensePass, Parameters, SparsePass
     from fastem.kernels.kmeans import ALGORITHMS, Frame
     from fastem.kernels.kmeans.sparse import Sparse
@@ -47,6 +47,14 @@ SCRIPT = """
                 function(X, Y)
                 function(Y, X)
             weights = at_page_end(rng.uniform(size=n_rows))
+            labels = at_page_end(rng.integers(3, size=n_rows))
+            cluster_medians(X, labels, 3)
+            cluster_medians(X, labels, 3, weights)
+            for algorithm in kmedians.ALGORITHMS.values():
+                tested = algorithm(X, None, 7, Frame(np.zeros(n_features), 1.0))
+                for _ in range(4):
+                    tested.assign(at_page_end(rng.normal(size=(7, n_features))))
+                    tested.medians()
             for algorithm in (*ALGORITHMS.values(), Sparse):
                 rows = X
                 if algorithm is Sparse:
