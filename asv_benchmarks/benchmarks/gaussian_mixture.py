@@ -6,6 +6,7 @@ start included.
 """
 
 import importlib.metadata
+import math
 import warnings
 from collections.abc import Callable
 from typing import NamedTuple
@@ -241,7 +242,10 @@ class GaussianIterations:
         return self._ratio("sklearn")
 
     def track_ratio_to_onedal(self, name):
-        return self._ratio("oneDAL")
+        try:
+            return self._ratio("oneDAL")
+        except RuntimeError:  # it finds no covariance where there are few rows a feature
+            return math.nan
 
     track_ratio_to_sklearn.unit = "x"
     track_ratio_to_onedal.unit = "x"
