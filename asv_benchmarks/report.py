@@ -153,7 +153,7 @@ def measure_cell(
         runs[peer.name] = lambda fit=peer.fit: fit(X, init, min(counts))
     figures = dict(known)
     load = measure.OthersLoad()
-    timed = measure.in_turns(runs, options.repeats)
+    timed = measure.in_turns(runs, options.repeats, measure.PAUSE)
     others = round(load.share(), 3)
     for name, (times, fit) in timed.items():
         assert isinstance(fit, Fit)

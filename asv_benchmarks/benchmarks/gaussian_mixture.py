@@ -26,8 +26,6 @@ SHAPES = (
 TYPES = ("full", "tied", "diag", "spherical")
 # Where most components are negligible for most rows.
 SEPARATED = ((200_000, 16, 64), (200_000, 16, 256))
-# Other libraries' threads go on spinning for a while after their work.
-PAUSE = 0.1
 
 
 class Cell(NamedTuple):
@@ -180,7 +178,7 @@ def seconds_an_iteration(X, cell, names, repeats=None) -> dict[str, float]:
     }
     for run in runs.values():
         run()  # compiles, loads libraries, starts threads
-    timed = measure.in_turns(runs, repeats, PAUSE)
+    timed = measure.in_turns(runs, repeats, measure.PAUSE)
     least = {key: min(times) for key, (times, _) in timed.items()}
     seconds = {}
     for name in names:
@@ -195,7 +193,7 @@ def seconds_a_fit(X, cell, names, repeats=None) -> dict[str, tuple[float, Fit]]:
     """Return each library's time of a fit with default parameters, and what it came to."""
     runs = {name: lambda fit=LIBRARIES[name].fit: fit(X, cell) for name in names}
     runs["fastem"]()
-    timed = measure.in_turns(runs, repeats, PAUSE)
+    timed = measure.in_turns(runs, repeats, measure.PAUSE)
     return {name: (measure.median(times), fit) for name, (times, fit) in timed.items()}
 
 

@@ -46,7 +46,7 @@ class KMeansFit:
             runs = {**self._peer_fits(), "fastem": lambda: fit_fastem(self.X, self.init)}
             for run in runs.values():
                 run()
-            timed = measure.in_turns(runs, self.repeats)
+            timed = measure.in_turns(runs, self.repeats, measure.PAUSE)
         seconds = {name: measure.median(times) for name, (times, _) in timed.items()}
         ours = seconds.pop("fastem")
         return min(seconds.values()) / ours

@@ -16,6 +16,9 @@ from threadpoolctl import threadpool_limits
 
 N_THREADS = int(os.environ.get("FASTEM_BENCHMARK_THREADS", 0)) or os.cpu_count()
 
+# Other libraries' threads go on spinning for a while after their work, on the next one's CPUs.
+PAUSE = 0.1
+
 
 @contextlib.contextmanager
 def threads(count: int = N_THREADS) -> Iterator[None]:
