@@ -17,18 +17,14 @@ import numpy as np
 
 from fastem.kernels.l1_seeding import GreedyManhattanSeeder
 from fastem.kernels.medians import cluster_medians
-from fastem.sampling import choose_rows
 from fastem.seeding import (
     FEW_ROWS,
-    _accept,
-    _block_seeds,
-    _blocks,
-    _forget,
-    _locate,
-    _sorted_by_value,
-    _spare_rows,
-    _try,
+    block_seeds,
+    draw_greedily,
+    random_labels,
     random_rows,
+    sorted_by_value,
+    spare_rows,
 )
 
 _BLOCK_VALUES = 1 << 16
@@ -37,19 +33,8 @@ _BLOCK_VALUES = 1 << 16
 def greedy_seeds(rows, n_clusters, frame, random_state):
     """``"k-means++"``, as the module describes it; few rows are drawn from sorted."""
     if rows.n_rows <= FEW_ROWS:
-        rows = _sorted_by_value(rows)
-    n_trials = 2 + int(np.log(n_clusters))
-    indices = np.empty(n_clusters, int)
-    indices[:1] = choose_rows(rows, random_state, 1)
-    potentials = rows.map(_start, rows.take(indices[:1])[0])
-    for seed in range(1, n_clusters):
-        current = sum(potential for _, potential in potentials)
-        values = random_state.uniform(size=n_trials) * current
-        candidates = _locate(rows, potentials, values)
-        best = int(np.argmin(rows.reduce(_try, rows.take(candidates))))
-        potentials = rows.map(_accept, best)
-        indices[seed] = candidates[best]
-    rows.map(_forget, "seeder")
+        rows = sorted_by_value(rows)
+    indices = draw_greedily(rows, n_clusters, random_state, None, _start)
     return rows.take(indices) - frame.origin
 
 
@@ -60,18 +45,18 @@ def _start(part, point):
 
 def random_partition(rows, n_clusters, frame, random_state):
     """``"random_partition"``, as the module describes it; a random row where no row fell."""
-    seeds = _block_seeds(rows.n_rows, random_state)
+    seeds = block_seeds(rows.n_rows, random_state)
     (medians,) = rows.map(_partition, n_clusters, seeds)
     empty = np.flatnonzero(np.isnan(medians).any(axis=1))
     if len(empty):
-        medians[empty] = rows.take(_spare_rows(rows, random_state, len(empty)))
+        medians[empty] = rows.take(spare_rows(rows, random_state, len(empty)))
     return medians - frame.origin
 
 
 def _partition(part, n_clusters, seeds):
     labels = np.empty(part.n_rows, np.int32)
-    for block, generator, drawn in _blocks(part, seeds):
-        labels[block] = generator.randint(n_clusters, size=1 << 14)[drawn]
+    for block, drawn in random_labels(part, n_clusters, seeds):
+        labels[block] = drawn
     return cluster_medians(part.X, labels, n_clusters, part.sample_weight)
 
 

@@ -60,11 +60,42 @@ def greedy_kmeans_plusplus(
         Relative to the frame's origin.
     indices : ndarray of shape (n_clusters,), int
     """
+    indices = draw_greedily(rows, n_clusters, random_state, n_local_trials, _start, frame)
+    return rows.take(indices) - frame.origin, indices
+
+
+def draw_greedily(
+    rows: Any,
+    n_clusters: int,
+    random_state: np.random.RandomState,
+    n_local_trials: int | None,
+    start: Callable,
+    *args: Any,
+) -> np.ndarray:
+    """The indices of seeds, each the best of several drawn by their part in the potential.
+
+    Parameters
+    ----------
+    rows : rows as in :mod:`fastem.rows`
+    n_clusters : int
+    random_state : RandomState
+    n_local_trials : int or None
+        Candidates for each seed but the first; None for 2 + log(n_clusters).
+    start : callable
+        A step ``(part, *args, point)`` that puts a seeder into ``part.state["seeder"]``, makes the
+        point its first seed and returns the part's offset and potential.
+    *args
+        Passed to ``start``.
+
+    Returns
+    -------
+    ndarray of shape (n_clusters,), int
+    """
     if n_local_trials is None:
         n_local_trials = 2 + int(np.log(n_clusters))
     indices = np.empty(n_clusters, int)
     indices[:1] = choose_rows(rows, random_state, 1)
-    potentials = rows.map(_start, frame, rows.take(indices[:1])[0])
+    potentials = rows.map(start, *args, rows.take(indices[:1])[0])
     for seed in range(1, n_clusters):
         current = sum(potential for _, potential in potentials)
         values = random_state.uniform(size=n_local_trials) * current
@@ -76,7 +107,7 @@ def greedy_kmeans_plusplus(
         potentials = rows.map(_accept, best)
         indices[seed] = candidates[kept[best]]
     rows.map(_forget, "seeder")
-    return rows.take(indices) - frame.origin, indices
+    return indices
 
 
 def _start(part, frame, point):
@@ -129,7 +160,7 @@ def _forget(part, *names):
         del part.state[name]
 
 
-def _spare_rows(rows, random_state, size):
+def spare_rows(rows, random_state, size):
     """Random rows, different ones as long as there are any of positive weight."""
     n_different = min(size, rows.reduce(count_positive))
     return np.resize(choose_rows(rows, random_state, n_different), size)
@@ -138,11 +169,11 @@ def _spare_rows(rows, random_state, size):
 def kmeans_plusplus(rows, n_clusters, frame, random_state):
     """``"k-means++"``, as the module describes it; few rows are drawn from sorted."""
     if rows.n_rows <= FEW_ROWS:
-        rows = _sorted_by_value(rows)
+        rows = sorted_by_value(rows)
     return greedy_kmeans_plusplus(rows, n_clusters, frame, random_state)[0]
 
 
-def _sorted_by_value(rows):
+def sorted_by_value(rows):
     """Few rows in an order that depends on nothing but the rows themselves.
 
     Drawn from these, the same numbers pick the same seeds however the rows are ordered, and
@@ -172,19 +203,18 @@ def random_rows(rows, n_clusters, frame, random_state):
 def random_partition(rows, n_clusters, frame, random_state):
     """``"random_partition"``, as the module describes it; a random row where no row fell."""
     sums, weights = rows.reduce(
-        _partition, n_clusters, frame.origin, _block_seeds(rows.n_rows, random_state)
+        _partition, n_clusters, frame.origin, block_seeds(rows.n_rows, random_state)
     )
     empty = np.flatnonzero(weights == 0)
     if len(empty):
-        sums[empty] = rows.take(_spare_rows(rows, random_state, len(empty))) - frame.origin
+        sums[empty] = rows.take(spare_rows(rows, random_state, len(empty))) - frame.origin
         weights[empty] = 1.0
     return sums / weights[:, np.newaxis]
 
 
 def _partition(part, n_clusters, origin, seeds):
     sums, weights = np.zeros((n_clusters, part.X.shape[1])), np.zeros(n_clusters)
-    for block, generator, drawn in _blocks(part, seeds):
-        labels = generator.randint(n_clusters, size=_BLOCK_ROWS)[drawn]
+    for block, labels in random_labels(part, n_clusters, seeds):
         weight = _weights(part, block)
         np.add.at(sums, labels, _centered(part, block, origin) * weight[:, np.newaxis])
         np.add.at(weights, labels, weight)
@@ -198,7 +228,7 @@ def scalable_kmeans_plusplus(rows, n_clusters, frame, random_state):
     for _ in range(_ROUNDS):
         if potential <= 0:
             break
-        seeds = _block_seeds(rows.n_rows, random_state)
+        seeds = block_seeds(rows.n_rows, random_state)
         factor = _OVERSAMPLING * n_clusters / potential
         chosen = np.concatenate(rows.map(_sample, factor, seeds))
         if len(chosen) == 0:
@@ -211,7 +241,7 @@ def scalable_kmeans_plusplus(rows, n_clusters, frame, random_state):
     candidates, weights = candidates[weights > 0], weights[weights > 0]
     missing = n_clusters - len(candidates)
     if missing > 0:
-        extra = rows.take(_spare_rows(rows, random_state, missing)) - frame.origin
+        extra = rows.take(spare_rows(rows, random_state, missing)) - frame.origin
         return np.concatenate([candidates, extra])
     return kmeans_plusplus(
         array_rows(candidates, weights),
@@ -264,8 +294,14 @@ def _count(part, n_candidates):
     return weights
 
 
-def _block_seeds(n_rows, random_state):
+def block_seeds(n_rows, random_state):
     return random_state.randint(2**31, size=-(-n_rows // _BLOCK_ROWS))
+
+
+def random_labels(part: Part, n_clusters: int, seeds: Any) -> Iterator[tuple[slice, np.ndarray]]:
+    """A part's rows in blocks, and a random cluster for each row."""
+    for block, generator, drawn in _blocks(part, seeds):
+        yield block, generator.randint(n_clusters, size=_BLOCK_ROWS)[drawn]
 
 
 def _blocks(part: Part, seeds) -> Iterator[tuple[slice, np.random.RandomState, slice]]:

@@ -41,7 +41,8 @@ def test_seeder(n_rows, n_features, dtype, weighted):
             np.testing.assert_array_equal(seeder.locate(values[clear]), clear + 1)
         candidates = X[rng.integers(n_rows, size=n_candidates)]
         tried = np.minimum(closest[:, np.newaxis], l1_distances(X, candidates))
-        potentials = seeder.try_candidates(candidates)
+        seeder.screen(candidates)
+        potentials = seeder.try_candidates(np.arange(len(candidates)))
         np.testing.assert_allclose(potentials, w @ tried, rtol=tolerance, atol=tolerance)
         best = int(potentials.argmin())
         potential = seeder.accept(best)

@@ -78,19 +78,25 @@ class GreedyManhattanSeeder:
         self._ends = np.cumsum(potentials)
         return float(self._ends[-1])
 
-    def try_candidates(self, candidates):
+    def screen(self, candidates):
+        """Bounds on how much the potential would fall if a candidate were the next seed: none."""
+        self._points = candidates
+        return np.array([np.zeros(len(candidates)), np.full(len(candidates), np.inf)])
+
+    def try_candidates(self, kept):
         """The potential that each candidate would leave if it were the next seed.
 
         Parameters
         ----------
-        candidates : ndarray of shape (n_candidates, n_features)
+        kept : ndarray of shape (n_kept,), int
+            Which of those just screened.
 
         Returns
         -------
-        ndarray of shape (n_candidates,), float64
+        ndarray of shape (n_kept,), float64
         """
-        self._candidates = candidates
-        return self._compare(candidates, False).sum(axis=1)
+        self._candidates = self._points[kept]
+        return self._compare(self._candidates, False).sum(axis=1)
 
     def accept(self, index):
         """Make one of the candidates just tried a seed; returns the potential afterwards."""
