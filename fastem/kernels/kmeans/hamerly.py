@@ -45,6 +45,14 @@ def list_failing(start, stop, bounds, drift, greatest, labels, failed):
     return n_failed
 
 
+@inline
+def settle(packed, X, row, origin, scale, distances):
+    """A row's nearest centre by float64, and at most by how much the second is farther away."""
+    label, gap = nearest_exactly(packed, X, row, origin, distances)
+    gap = min(gap * np.float64(scale), 1e30)
+    return label, np.float32(gap) * np.float32(1 - 1e-6)
+
+
 @kernel
 def hamerly_pass(
     tickets,
@@ -103,9 +111,7 @@ def hamerly_pass(
                 lane = np.intp(first_bit(undecided))
                 undecided &= undecided - np.uint64(1)
                 row = min(start + t + lane, stop - 1) if full else np.intp(rows[lane])
-                nearest[lane], gap = nearest_exactly(packed, X, row, origin, distances)
-                gap = min(gap * np.float64(scale), 1e30)
-                gaps[lane] = np.float32(gap) * np.float32(1 - 1e-6)
+                nearest[lane], gaps[lane] = settle(packed, X, row, origin, scale, distances)
             if full:
                 moved = move_tile(
                     start + t,

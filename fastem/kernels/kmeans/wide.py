@@ -7,9 +7,9 @@ no longer than to read them from memory.
 
 import numpy as np
 
-from fastem.kernels.comparison import distance_gaps, nearest_exactly
+from fastem.kernels.comparison import distance_gaps
 from fastem.kernels.compiling import kernel
-from fastem.kernels.kmeans.hamerly import Hamerly, list_failing
+from fastem.kernels.kmeans.hamerly import Hamerly, list_failing, settle
 from fastem.kernels.kmeans.moves import move_row
 from fastem.kernels.kmeans.rounding import ROUNDED_DOWN, chain_error
 from fastem.kernels.parallel import next_chunk, run
@@ -81,9 +81,7 @@ def wide_pass(
             for lane in range(n_lanes):
                 row = failed[t + lane]
                 if (undecided >> np.uint64(lane)) & np.uint64(1):
-                    nearest[lane], gap = nearest_exactly(packed, X, row, origin, distances)
-                    gap = min(gap * np.float64(scale), 1e30)
-                    gaps[lane] = np.float32(gap) * np.float32(1 - 1e-6)
+                    nearest[lane], gaps[lane] = settle(packed, X, row, origin, scale, distances)
                 label = nearest[lane]
                 if labels[row] != label:
                     moved = move_row(
