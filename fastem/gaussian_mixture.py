@@ -3,16 +3,17 @@
 from collections.abc import Collection
 from functools import partial
 from numbers import Real
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 from sklearn.utils import check_array
 from sklearn.utils._param_validation import Interval, StrOptions
 
-from fastem.gaussian.covariances import COVARIANCES, CollapsedError, Covariances
+from fastem.gaussian.covariances import COVARIANCES, CollapsedError
+from fastem.gaussian.distribution import DistributionMixin
+from fastem.gaussian.parameters import Parameters
 from fastem.gaussian.starts import Starts
 from fastem.kernels.gaussian import PASSES
-from fastem.kernels.gaussian import Parameters as KernelParameters
 from fastem.mixture import BaseMixture, MixtureModel, check_mixing_weights
 from fastem.squarem import SquaremMixin
 from fastem.validation import check_shape
@@ -22,27 +23,6 @@ _LEAST_COUNT = 10 * np.finfo(np.float64).eps
 # A pass is repeated about the new means if its scatter is more than this many times what is left of
 # it; in float32 the scatter has fewer digits to lose.
 _MOST_CANCELLATION = {np.dtype(np.float64): 1e3, np.dtype(np.float32): 10.0}
-
-
-class Parameters(NamedTuple):
-    """A Gaussian mixture, in float64; the shapes are those of the fitted attributes."""
-
-    weights: np.ndarray
-    means: np.ndarray
-    covariances: np.ndarray
-    precisions_cholesky: np.ndarray
-
-    @classmethod
-    def from_precisions(cls, weights, means, precisions, covariances: Covariances) -> "Parameters":
-        """Of precisions instead of covariances."""
-        factors = covariances.factor_precisions(precisions)
-        return cls(weights, means, covariances.covariances(factors), factors)
-
-    def for_kernels(self) -> KernelParameters:
-        """As the passes take them."""
-        with np.errstate(divide="ignore"):  # a component without weight has no density
-            log_weights = np.log(self.weights)
-        return KernelParameters(log_weights, self.means, self.precisions_cholesky)
 
 
 class GaussianModel(MixtureModel):
@@ -180,7 +160,7 @@ class AcceleratedGaussianModel(SquaremMixin, GaussianModel):
         return Parameters(weights, base.means + means, covariances, factors)
 
 
-class GaussianMixture(BaseMixture):
+class GaussianMixture(DistributionMixin, BaseMixture):
     """Gaussian mixture, as :class:`sklearn.mixture.GaussianMixture`.
 
     From the same start it takes the same steps up to rounding, scikit-learn's.
@@ -368,53 +348,6 @@ class GaussianMixture(BaseMixture):
         self.fixed = fixed
         self.assignment = assignment
         self.accelerate = accelerate
-
-    @classmethod
-    def from_parameters(
-        cls, weights: Any, means: Any, covariances: Any, covariance_type: str = "full"
-    ) -> "GaussianMixture":
-        """A mixture with known parameters, as good as fitted.
-
-        Parameters
-        ----------
-        weights : array-like of shape (n_components,)
-            Non-negative, with a sum of one.
-
-        means : array-like of shape (n_components, n_features)
-
-        covariances : array-like
-            Shaped as ``covariances_``; positive definite.
-
-        covariance_type : str, default='full'
-
-        Returns
-        -------
-        mixture : GaussianMixture
-            Fitted, with float64 parameters.
-
-        Raises
-        ------
-        ValueError
-            If shapes don't fit or a value is out of range.
-        """
-        if covariance_type not in COVARIANCES:
-            raise ValueError(
-                f"The 'covariance_type' parameter must be one of {list(COVARIANCES)}. "
-                f"Got {covariance_type!r} instead."
-            )
-        means = check_array(means, dtype=np.float64)
-        mixture = cls(len(means), covariance_type=covariance_type)
-        weights = check_mixing_weights(weights, len(means))
-        kind = mixture._covariances
-        covariances = kind.check_covariances(covariances, *means.shape)
-        parameters = Parameters(weights, means, covariances, kind.factor(covariances))
-        vars(mixture).update(mixture._attributes(parameters, means.dtype))
-        mixture.n_features_in_ = means.shape[1]
-        mixture.converged_ = True
-        mixture.n_iter_ = 0
-        mixture.lower_bound_ = -np.inf
-        mixture.lower_bounds_ = []
-        return mixture
 
     @property
     def _covariances(self):

@@ -1,1 +1,1 @@
-"""The parts of GaussianMixture: covariance types and starts."""
+"""The parts of GaussianMixture: covariance types, parameters, starts, what a distribution has."""

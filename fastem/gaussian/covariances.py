@@ -27,6 +27,7 @@ class CollapsedError(ValueError):
             "increase reg_covar, or scale the input data. "
             f"The covariance of {culprit} is not positive definite."
         )
+        self.culprit = culprit
 
 
 class Covariances:
