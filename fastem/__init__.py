@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from fastem.bernoulli_mixture import BernoulliMixture
+    from fastem.divergence import kl_gaussian
     from fastem.gaussian_mixture import GaussianMixture
     from fastem.kmeans import KMeans, kmeans_plusplus
     from fastem.kmedians import KMedians
@@ -18,11 +19,19 @@ _HOMES = {
     "GaussianMixture": "fastem.gaussian_mixture",
     "KMeans": "fastem.kmeans",
     "KMedians": "fastem.kmedians",
+    "kl_gaussian": "fastem.divergence",
     "kmeans_plusplus": "fastem.kmeans",
 }
 _MODULES = ("em", "kernels", "rows")
 
-__all__ = ["BernoulliMixture", "GaussianMixture", "KMeans", "KMedians", "kmeans_plusplus"]
+__all__ = [
+    "BernoulliMixture",
+    "GaussianMixture",
+    "KMeans",
+    "KMedians",
+    "kl_gaussian",
+    "kmeans_plusplus",
+]
 
 
 def __getattr__(name: str) -> Any:
