@@ -1,10 +1,9 @@
 """A Gaussian mixture's EM pass: its share of the matrix-multiply peak, and what skipping saves."""
 
-import time
-
 import numpy as np
 
-from . import measure
+from . import data, measure
+from .machine import least_time, peak
 
 # (rows, features, components)
 SHAPES = {
@@ -33,35 +32,19 @@ def make_problem(shape, dtype, gap):
     return X.astype(dtype), Parameters(log_weights, means, factors)
 
 
-def least_time(run, repeats=5):
-    """Return the shortest time of some runs after a first one."""
-    run()
-    times = []
-    for _ in range(repeats):
-        begin = time.perf_counter()
-        run()
-        times.append(time.perf_counter() - begin)
-    return min(times)
-
-
-def peak(dtype, size=1536):
-    """Return the flops per second of NumPy's matrix product."""
-    A, B = np.random.default_rng(0).standard_normal((2, size, size)).astype(dtype)
-    return 2 * size**3 / least_time(lambda: A @ B)
-
-
 class FullPass:
-    """The multiplications that a triangle needs, in flops per second over those of `A @ B`."""
+    """The multiplications that a triangle needs, in flops per second over the machine's peak."""
 
-    params = (["100k,32,16", "50k,128,16", "200k,16,64"], ["float32", "float64"])
+    params = (measure.some(["100k,32,16", "50k,128,16", "200k,16,64"]), measure.some(data.DTYPES))
     param_names = ("shape", "dtype")
     timeout = 300
 
     def setup(self, shape, dtype):
         from fastem.kernels.gaussian import PASSES
 
-        self.X, self.parameters = make_problem(SHAPES[shape], dtype, 3.0)
         n_rows, n_features, n_components = SHAPES[shape]
+        n_rows = measure.fewer(n_rows)
+        self.X, self.parameters = make_problem((n_rows, n_features, n_components), dtype, 3.0)
         self.flops = n_rows * n_components * n_features * (n_features + 1)
         self.passes = PASSES["full"](self.X, None, n_components)
         self.log_density = np.empty(n_rows, dtype)
@@ -91,7 +74,7 @@ class FullPass:
 class Skipping:
     """How many times faster a pass is that skips; the gap is in standard deviations."""
 
-    params = (["200k,16,64", "200k,16,256"], [3.0, 12.0, 20.0, 40.0])
+    params = (measure.some(["200k,16,64", "200k,16,256"]), measure.some([20.0, 3.0, 12.0, 40.0]))
     param_names = ("shape", "gap")
     timeout = 300
 

@@ -7,7 +7,7 @@ import os
 import platform
 import statistics
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from datetime import date
 
 import numpy as np
@@ -16,8 +16,22 @@ from threadpoolctl import threadpool_limits
 
 N_THREADS = int(os.environ.get("FASTEM_BENCHMARK_THREADS", 0)) or os.cpu_count()
 
+# What CI and a first look run: a few of each benchmark's parameters, on fewer rows.
+QUICK = bool(os.environ.get("FASTEM_BENCHMARK_QUICK"))
+
 # Other libraries' threads go on spinning for a while after their work, on the next one's CPUs.
 PAUSE = 0.1
+
+
+def some(values: Iterable, count: int = 1) -> list:
+    """Return all values of a parameter, in the quick pass the first few."""
+    values = list(values)
+    return values[:count] if QUICK else values
+
+
+def fewer(rows: int) -> int:
+    """Return a number of rows, in the quick pass a tenth of it."""
+    return rows // 10 if QUICK else rows
 
 
 @contextlib.contextmanager
