@@ -1,4 +1,4 @@
-"""Gaussian mixtures beside scikit-learn and oneDAL: single EM iterations, and whole fits.
+"""Gaussian mixtures beside other libraries: single EM iterations, and whole fits.
 
 An iteration's time is the difference of a longer and a shorter fit from the same start, divided by
 the difference of their numbers of iterations. Whole fits have default parameters, K-means for the
@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from . import data, measure
+from . import data, measure, mlpack_peer, pomegranate_peer
 
 # (rows, features, components)
 SHAPES = (
@@ -132,12 +132,17 @@ def fit_onedal(X, cell, max_iter=None, start=None) -> Fit:
 
 
 class Library(NamedTuple):
-    """A library's mixture, and how many iterations are timed."""
+    """A library's mixture, how many iterations are timed, and of how many rows at most.
+
+    The time of fewer rows than a cell has is multiplied: that of an iteration grows with the rows.
+    """
 
     distribution: str
-    fit: Callable[..., Fit]
+    fit: Callable[..., object]
     iterations: int
     types: tuple[str, ...] = TYPES
+    dtypes: tuple[str, ...] = data.DTYPES
+    most_rows: int | None = None
 
     @property
     def installed(self) -> bool:
@@ -153,6 +158,12 @@ LIBRARIES = {
     "fastem": Library("fastem", fit_fastem, 20),
     "sklearn": Library("scikit-learn", fit_sklearn, 2),
     "oneDAL": Library("scikit-learn-intelex", fit_onedal, 4, ("full", "diag")),
+    "mlpack": Library(
+        "mlpack", mlpack_peer.fit_gaussian, 2, ("full", "diag"), ("float64",), most_rows=5_000
+    ),
+    "pomegranate": Library(
+        "pomegranate", pomegranate_peer.fit_gaussian, 2, ("full", "diag"), most_rows=50_000
+    ),
 }
 
 
@@ -161,7 +172,9 @@ def able(cell: Cell, names=tuple(LIBRARIES)) -> list[str]:
     return [
         name
         for name in names
-        if LIBRARIES[name].installed and cell.covariance_type in LIBRARIES[name].types
+        if LIBRARIES[name].installed
+        and cell.covariance_type in LIBRARIES[name].types
+        and cell.dtype in LIBRARIES[name].dtypes
     ]
 
 
@@ -171,8 +184,11 @@ def seconds_an_iteration(X, cell, names, repeats=None) -> dict[str, float]:
     Fits have one iteration, and ``Library.iterations`` more.
     """
     start = cell.start(X)
+    rows = {name: X[: LIBRARIES[name].most_rows] for name in names}
     runs = {
-        (name, extra): lambda fit=LIBRARIES[name].fit, n=1 + extra: fit(X, cell, n, start)
+        (name, extra): lambda name=name, n=1 + extra: LIBRARIES[name].fit(
+            rows[name], cell, n, start
+        )
         for name in names
         for extra in (0, LIBRARIES[name].iterations)
     }
@@ -186,6 +202,7 @@ def seconds_an_iteration(X, cell, names, repeats=None) -> dict[str, float]:
         difference = least[name, more] - least[name, 0]
         # On so few rows, or so busy a machine, that it is lost in noise: an upper bound.
         seconds[name] = difference / more if difference > 0 else least[name, more] / (1 + more)
+        seconds[name] *= len(X) / len(rows[name])
     return seconds
 
 

@@ -38,7 +38,7 @@ class KMeansFit:
         return {
             peer.name: lambda fit=peer.fit: fit(self.X, self.init, n_iter)
             for peer in PEERS.values()
-            if peer.version and self.X.dtype.name in peer.dtypes
+            if peer.takes_part(self.X, len(self.init))
         }
 
     def track_ratio_to_fastest_peer(self, name):

@@ -112,7 +112,10 @@ def median(times: list[float]) -> float:
 
 def machine(n_threads: int) -> dict[str, str]:
     """Describe what a table was measured on."""
-    names = ("fastem", "numpy", "numba", "scikit-learn", "scikit-learn-intelex", "faiss-cpu")
+    names = (
+        *("fastem", "numpy", "numba", "scikit-learn", "scikit-learn-intelex", "faiss-cpu"),
+        *("mlpack", "pomegranate", "pyclustering", "stepmix"),
+    )
     versions = []
     for name in names:
         with contextlib.suppress(importlib.metadata.PackageNotFoundError):

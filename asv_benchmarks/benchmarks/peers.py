@@ -1,6 +1,6 @@
 """The other libraries' K-means, all called in one way; each is optional.
 
-All start from the same centres and run to scikit-learn's convergence. Two have no such criterion:
+All start from the same centres and run to scikit-learn's convergence. Three have no such criterion:
 
 - FAISS runs a fixed number of iterations. It gets the number that scikit-learn's Lloyd needed, or
   fastem if that was fewer (in float32 rounding makes them differ), all rows as training points, and
@@ -8,16 +8,21 @@ All start from the same centres and run to scikit-learn's convergence. Two have 
 - scikit-learn-intelex (oneDAL) stops when the objective changes by less than ``tol`` times the mean
   variance, where scikit-learn compares the movement of the centres. On many rows that is far
   stricter, so it also gets that number of iterations as its maximum.
+- mlpack stops when the centres move by less than 1e-5 altogether, and gets it, too.
 
-FAISS computes in float32 only and therefore takes part in the float32 cells alone.
+FAISS computes in float32 only and therefore takes part in the float32 cells alone; mlpack in
+float64 only, and in cells of little work, as it takes several times as long as the others.
 """
 
 import importlib.metadata
+import math
 import warnings
 from collections.abc import Callable
 from typing import NamedTuple
 
 import numpy as np
+
+from . import mlpack_peer
 
 MAX_ITER = 300
 TOL = 1e-4
@@ -31,13 +36,17 @@ class Fit(NamedTuple):
 
 
 class Peer(NamedTuple):
-    """A library's K-means: `fit(X, init, n_iter)`, where n_iter is what others needed."""
+    """A library's K-means: `fit(X, init, n_iter)`, where n_iter is what others needed.
+
+    ``most_work`` bounds the rows × features × clusters of the fits that it takes part in.
+    """
 
     name: str
     distribution: str
     fit: Callable[[np.ndarray, np.ndarray, int], Fit]
     dtypes: tuple[str, ...] = ("float32", "float64")
     wants_n_iter: bool = False
+    most_work: float = math.inf
 
     @property
     def version(self) -> str | None:
@@ -46,6 +55,11 @@ class Peer(NamedTuple):
             return importlib.metadata.version(self.distribution)
         except importlib.metadata.PackageNotFoundError:
             return None
+
+    def takes_part(self, X: np.ndarray, n_clusters: int) -> bool:
+        """Whether it is installed and compared on such data."""
+        fits = X.dtype.name in self.dtypes and X.size * n_clusters <= self.most_work
+        return self.version is not None and fits
 
 
 def fit_estimator(estimator, X, init, max_iter=MAX_ITER, **params) -> Fit:
@@ -90,6 +104,10 @@ def _faiss(X, init, n_iter):
     return Fit(model.centroids, n_iter)
 
 
+def _mlpack(X, init, n_iter):
+    return Fit(mlpack_peer.fit_kmeans(X, init, n_iter), n_iter)
+
+
 PEERS = {
     peer.name: peer
     for peer in (
@@ -97,6 +115,7 @@ PEERS = {
         Peer("elkan", "scikit-learn", _elkan),
         Peer("sklearnex", "scikit-learn-intelex", _sklearnex, wants_n_iter=True),
         Peer("faiss", "faiss-cpu", _faiss, dtypes=("float32",), wants_n_iter=True),
+        Peer("mlpack", "mlpack", _mlpack, ("float64",), wants_n_iter=True, most_work=2e7),
     )
 }
 
