@@ -2,39 +2,22 @@
 
 import math
 import warnings
-from numbers import Integral, Real
+from numbers import Integral
 from typing import Any
 
 import numpy as np
-from sklearn.base import (
-    BaseEstimator,
-    ClassNamePrefixFeaturesOutMixin,
-    ClusterMixin,
-    TransformerMixin,
-    _fit_context,
-)
-from sklearn.callback import CallbackSupportMixin
 from sklearn.utils import check_array, check_random_state
 from sklearn.utils._param_validation import Interval, StrOptions, validate_params
-from sklearn.utils.validation import _is_arraylike_not_scalar, check_is_fitted
 
-from fastem import em
-from fastem.clustering import (
-    STRICT,
-    Clustering,
-    check_n_init,
-    inertia_of,
-    labels_of,
-    warn_if_indistinct,
-)
+from fastem.clustering import BaseClustering, Clustering, inertia_of
 from fastem.empty_clusters import average, relocate
 from fastem.frame import frame_of_centers, measure, range_factor
 from fastem.kernels.distances import squared_euclidean
-from fastem.kernels.kmeans import ALGORITHMS, choose
+from fastem.kernels.kmeans import ALGORITHMS, Lloyd, Sparse, choose
 from fastem.kernels.kmeans.centers import inertia_change, squared_shift
 from fastem.rows import array_rows
-from fastem.seeding import STRATEGIES, Called, Given, check_centers, greedy_kmeans_plusplus
-from fastem.validation import check_finite, check_rows, check_weights, restored_on_failure
+from fastem.seeding import STRATEGIES, greedy_kmeans_plusplus
+from fastem.validation import check_finite, check_rows, check_weights
 
 # The inertia is also the rows' spread about the origin less the clusters': this difference is
 # precise enough, and spares a pass, unless it is smaller than the spread by more than this.
@@ -79,27 +62,18 @@ class KMeansModel(Clustering):
     def _shift(self, before, after):
         return squared_shift(before, after)
 
-    def finish(self, rows, run):
-        if run.converged != STRICT:
-            # Labels that go with the last centres.
-            run.statistics = self.e_step(rows, run.parameters)
+    def _inertia(self, rows, run):
         centers = self.public(run.parameters) - self.frame.origin
-        run.objective = self.objective(run.statistics, centers)
-        if run.objective * _MOST_CANCELLED < self.squares:
-            run.objective = rows.reduce(inertia_of, centers)
+        inertia = self.objective(run.statistics, centers)
+        if inertia * _MOST_CANCELLED < self.squares:
+            return rows.reduce(inertia_of, centers)
+        return inertia
 
     def public(self, centers):
-        """Centres in the data's coordinates and dtype."""
-        return (centers + self.frame.origin).astype(self.dtype, copy=False)
+        return super().public(centers + self.frame.origin)
 
 
-class KMeans(
-    CallbackSupportMixin,
-    ClassNamePrefixFeaturesOutMixin,
-    TransformerMixin,
-    ClusterMixin,
-    BaseEstimator,
-):
+class KMeans(BaseClustering):
     """K-means clustering, as :class:`sklearn.cluster.KMeans`.
 
     From the same start all algorithms give the same result up to rounding, scikit-learn's.
@@ -192,16 +166,12 @@ class KMeans(
     """
 
     _parameter_constraints: dict = {
-        "n_clusters": [Interval(Integral, 1, None, closed="left")],
+        **BaseClustering._parameter_constraints,
         "init": [StrOptions(set(STRATEGIES)), callable, "array-like"],
-        "n_init": [StrOptions({"auto"}), Interval(Integral, 1, None, closed="left")],
-        "max_iter": [Interval(Integral, 1, None, closed="left")],
-        "tol": [Interval(Real, 0, None, closed="left")],
-        "verbose": ["verbose"],
-        "random_state": ["random_state"],
         "copy_x": ["boolean"],
         "algorithm": [StrOptions({"auto", "elkan", *ALGORITHMS})],
     }
+    _strategies = STRATEGIES
 
     def __init__(
         self,
@@ -216,235 +186,56 @@ class KMeans(
         copy_x: bool = True,
         algorithm: str = "auto",
     ):
-        self.n_clusters = n_clusters
-        self.init = init
-        self.n_init = n_init
-        self.max_iter = max_iter
-        self.tol = tol
-        self.verbose = verbose
-        self.random_state = random_state
+        super().__init__(
+            n_clusters,
+            init=init,
+            n_init=n_init,
+            max_iter=max_iter,
+            tol=tol,
+            verbose=verbose,
+            random_state=random_state,
+        )
         self.copy_x = copy_x
         self.algorithm = algorithm
 
     def __sklearn_tags__(self):
         tags = super().__sklearn_tags__()
         tags.input_tags.sparse = True
-        tags.transformer_tags.preserves_dtype = ["float64", "float32"]
         return tags
 
-    @_fit_context(prefer_skip_nested_validation=True)
-    def fit(self, X: Any, y: Any = None, sample_weight: Any = None) -> "KMeans":
-        """Find the clusters.
+    def _check_input(self, X, *, reset):
+        # Infinity and NaN of new rows are found here, and of rows to fit by the first pass.
+        return check_rows(self, X, reset=reset, finite=not reset)
 
-        Parameters
-        ----------
-        X : array-like or sparse matrix of shape (n_samples, n_features)
-            C-contiguous float32 or float64 rows are used in place; a memory-mapped file is not
-            read into memory as a whole. Sparse input that isn't CSR is converted to it.
-
-        y : Ignored
-            Present by convention.
-
-        sample_weight : array-like of shape (n_samples,), default=None
-            Non-negative weights of the rows; None for ones. Not used for a start from an array or
-            a callable.
-
-        Returns
-        -------
-        self : KMeans
-
-        Raises
-        ------
-        ValueError, TypeError
-            For bad input, before anything is computed.
-
-        Warns
-        -----
-        ConvergenceWarning
-            If there are fewer distinct clusters than asked for.
-        """
-        with restored_on_failure(self):
-            return self._fit(X, y, sample_weight)
-
-    def _fit(self, X, y, sample_weight):
-        X = check_rows(self, X, reset=True, finite=False)
+    def _make_model(self, X, rows, init):
         n_clusters = int(self.n_clusters)
-        if X.shape[0] < n_clusters:
-            raise ValueError(f"n_samples={X.shape[0]} should be >= n_clusters={n_clusters}.")
-        n_init = check_n_init(self)
-        algorithm = self._check_algorithm()
-        sample_weight = check_weights(sample_weight, X)
-        init, random_state = self.init, None
-        if _is_arraylike_not_scalar(init):
-            init = check_centers(init, X, n_clusters)
-        else:
-            random_state = check_random_state(self.random_state)
-
-        rows = array_rows(X, sample_weight)
+        algorithm = choose(self._check_algorithm(), *X.shape, n_clusters, X.dtype, rows.sparse)
         frame, variance, squares, factor = measure(rows)
         if not math.isfinite(variance):
             check_finite(self, X)
-        if isinstance(init, str):
-            start = STRATEGIES[init]
-        elif callable(init):
-            start = Called(init, X, factor)
-        else:
-            start = Given(init * factor)
-        model = KMeansModel(
-            start,
-            n_clusters,
-            choose(algorithm, *X.shape, n_clusters, X.dtype, rows.sparse),
-            frame,
-            X.dtype,
-            self.tol * variance,
-            squares,
-        )
-
-        def fitted(centers):
-            return {
-                "cluster_centers_": model.public(centers) / X.dtype.type(factor),
-                "_origin": frame.origin / factor,
-                "_n_features_out": n_clusters,
-            }
-
-        metadata = None if sample_weight is None else {"sample_weight": sample_weight}
-        task = em.watch(self, n_init, fitted, X=X, y=y, metadata=metadata)
-        best = em.fit(
-            model,
-            rows,
-            max_iter=self.max_iter,
-            n_init=n_init,
-            random_state=random_state,
-            verbose=self.verbose,
-            task=task,
-        )
-        labels = rows.collect(labels_of)
-        warn_if_indistinct(labels, n_clusters)
-        vars(self).update(fitted(best.parameters))
-        self.labels_ = labels
-        self.inertia_ = best.objective / factor / factor
-        self.n_iter_ = best.n_iter
-        self._history = [inertia / factor / factor for inertia in best.history]
-        task.end(best.parameters)
-        return self
+        start = self._start(X, init, factor)
+        tol = self.tol * variance
+        return KMeansModel(start, n_clusters, algorithm, frame, X.dtype, tol, squares), factor
 
     def _check_algorithm(self):
         if self.algorithm == "elkan" and self.n_clusters == 1:
             warnings.warn(
                 "algorithm='elkan' doesn't make sense for a single cluster. Using 'lloyd' instead.",
                 RuntimeWarning,
-                stacklevel=5,
+                stacklevel=6,
             )
             return "lloyd"
         return self.algorithm
 
-    def fit_predict(self, X: Any, y: Any = None, sample_weight: Any = None) -> np.ndarray:
-        """Find the clusters and return each row's.
+    def _attributes(self, model, centers, factor):
+        attributes = super()._attributes(model, centers, factor)
+        return {**attributes, "_origin": model.frame.origin / factor}
 
-        Parameters
-        ----------
-        X, y, sample_weight
-            As for :meth:`fit`.
-
-        Returns
-        -------
-        labels : ndarray of shape (n_samples,), int32
-        """
-        return self.fit(X, sample_weight=sample_weight).labels_
-
-    def fit_transform(self, X: Any, y: Any = None, sample_weight: Any = None) -> np.ndarray:
-        """Find the clusters and return the rows' distances to their centres.
-
-        Parameters
-        ----------
-        X, y, sample_weight
-            As for :meth:`fit`.
-
-        Returns
-        -------
-        X_new : ndarray of shape (n_samples, n_clusters)
-        """
-        self.fit(X, sample_weight=sample_weight)
-        return self._distances(self._check_new(X))
-
-    def predict(self, X: Any) -> np.ndarray:
-        """Return each row's nearest centre.
-
-        Parameters
-        ----------
-        X : array-like or sparse matrix of shape (n_samples, n_features)
-
-        Returns
-        -------
-        labels : ndarray of shape (n_samples,), int32
-
-        Raises
-        ------
-        sklearn.exceptions.NotFittedError
-            Before :meth:`fit`.
-        ValueError, TypeError
-            For bad input.
-        """
-        return self._assigned(self._check_new(X), None)[0].labels
-
-    def score(self, X: Any, y: Any = None, sample_weight: Any = None) -> float:
-        """Return the negative inertia of rows.
-
-        Parameters
-        ----------
-        X : array-like or sparse matrix of shape (n_samples, n_features)
-
-        y : Ignored
-            Present by convention.
-
-        sample_weight : array-like of shape (n_samples,), default=None
-            Non-negative weights of the rows; None for ones.
-
-        Returns
-        -------
-        score : float
-
-        Raises
-        ------
-        sklearn.exceptions.NotFittedError
-            Before :meth:`fit`.
-        ValueError, TypeError
-            For bad input.
-        """
-        X = self._check_new(X)
-        algorithm, centers, factor = self._assigned(X, check_weights(sample_weight, X))
-        return -algorithm.inertia(centers) / factor / factor
-
-    def transform(self, X: Any) -> np.ndarray:
-        """Return the rows' distances to all centres.
-
-        Parameters
-        ----------
-        X : array-like or sparse matrix of shape (n_samples, n_features)
-
-        Returns
-        -------
-        X_new : ndarray of shape (n_samples, n_clusters)
-            Dense, in the rows' dtype.
-
-        Raises
-        ------
-        sklearn.exceptions.NotFittedError
-            Before :meth:`fit`.
-        ValueError, TypeError
-            For bad input.
-        """
-        return self._distances(self._check_new(X))
-
-    def _check_new(self, X):
-        check_is_fitted(self)
-        return check_rows(self, X, reset=False)
+    @staticmethod
+    def _unscaled(inertia, factor):
+        return inertia / factor / factor
 
     def _in_range(self, X):
-        """New rows, the centres and an origin, all multiplied by a factor; and the factor.
-
-        The centres are relative to the origin.
-        """
         centers = self.cluster_centers_.astype(np.float64)
         factor = range_factor(float(np.abs(centers).max()))
         origin = np.zeros(X.shape[1])
@@ -453,17 +244,12 @@ class KMeans(
             origin = self._origin.astype(X.dtype).astype(np.float64) * factor
         if factor != 1.0:
             X = X * factor
-        return X, centers * factor - origin, origin, factor
+        centers = centers * factor - origin
+        return X, centers, frame_of_centers(centers, origin, X.dtype), factor
 
-    def _assigned(self, X, sample_weight):
-        """An algorithm that has assigned new rows, the centres, and the factor on both."""
-        X, centers, origin, factor = self._in_range(X)
-        sparse = not isinstance(X, np.ndarray)
-        algorithm = choose("lloyd", *X.shape, len(centers), X.dtype, sparse)(
-            X, sample_weight, len(centers), frame_of_centers(centers, origin, X.dtype)
-        )
-        algorithm.assign(centers)
-        return algorithm, centers, factor
+    @staticmethod
+    def _plain_algorithm(X):
+        return Lloyd if isinstance(X, np.ndarray) else Sparse
 
     def _distances(self, X):
         centers = self.cluster_centers_.astype(np.float64)

@@ -1,37 +1,15 @@
 """K-medians: the model, and the estimator around it."""
 
-from numbers import Integral, Real
-from typing import Any
-
 import numpy as np
-from sklearn.base import (
-    BaseEstimator,
-    ClassNamePrefixFeaturesOutMixin,
-    ClusterMixin,
-    TransformerMixin,
-    _fit_context,
-)
-from sklearn.callback import CallbackSupportMixin
-from sklearn.utils import check_random_state
-from sklearn.utils._param_validation import Interval, StrOptions
-from sklearn.utils.validation import _is_arraylike_not_scalar, check_is_fitted
+from sklearn.utils._param_validation import StrOptions
 
-from fastem import em
-from fastem.clustering import (
-    STRICT,
-    Clustering,
-    begin,
-    check_n_init,
-    labels_of,
-    warn_if_indistinct,
-)
+from fastem.clustering import STRICT, BaseClustering, Clustering, begin
 from fastem.kernels.distances import manhattan
 from fastem.kernels.kmedians import Plain, choose
 from fastem.l1_frame import measure
 from fastem.l1_seeding import STRATEGIES, farthest_rows
 from fastem.rows import array_rows
-from fastem.seeding import Called, Given, check_centers
-from fastem.validation import check_rows, check_weights, restored_on_failure
+from fastem.validation import check_rows
 
 
 def _medians(part):
@@ -71,20 +49,8 @@ class KMediansModel(Clustering):
             return ""
         return reason
 
-    def finish(self, rows, run):
-        if run.converged != STRICT:
-            # Labels that go with the last centres.
-            run.statistics = self.e_step(rows, run.parameters)
-        run.objective = run.statistics.inertia
 
-
-class KMedians(
-    CallbackSupportMixin,
-    ClassNamePrefixFeaturesOutMixin,
-    TransformerMixin,
-    ClusterMixin,
-    BaseEstimator,
-):
+class KMedians(BaseClustering):
     """K-medians clustering: K-means with the L1 distance, and medians as the clusters' centres.
 
     Outliers pull a mean along, but hardly a median.
@@ -173,242 +139,37 @@ class KMedians(
     """
 
     _parameter_constraints: dict = {
-        "n_clusters": [Interval(Integral, 1, None, closed="left")],
+        **BaseClustering._parameter_constraints,
         "init": [StrOptions(set(STRATEGIES)), callable, "array-like"],
-        "n_init": [StrOptions({"auto"}), Interval(Integral, 1, None, closed="left")],
-        "max_iter": [Interval(Integral, 1, None, closed="left")],
-        "tol": [Interval(Real, 0, None, closed="left")],
-        "verbose": ["verbose"],
-        "random_state": ["random_state"],
     }
+    _strategies = STRATEGIES
 
-    def __init__(
-        self,
-        n_clusters: int = 8,
-        *,
-        init: Any = "k-means++",
-        n_init: Any = "auto",
-        max_iter: int = 300,
-        tol: float = 1e-4,
-        verbose: int = 0,
-        random_state: Any = None,
-    ):
-        self.n_clusters = n_clusters
-        self.init = init
-        self.n_init = n_init
-        self.max_iter = max_iter
-        self.tol = tol
-        self.verbose = verbose
-        self.random_state = random_state
+    def _check_input(self, X, *, reset):
+        return check_rows(self, X, reset=reset, sparse=False)
 
-    def __sklearn_tags__(self):
-        tags = super().__sklearn_tags__()
-        tags.transformer_tags.preserves_dtype = ["float64", "float32"]
-        return tags
-
-    @_fit_context(prefer_skip_nested_validation=True)
-    def fit(self, X: Any, y: Any = None, sample_weight: Any = None) -> "KMedians":
-        """Find the clusters.
-
-        Parameters
-        ----------
-        X : array-like of shape (n_samples, n_features)
-            C-contiguous float32 or float64 rows are used in place; a memory-mapped file is not
-            read into memory as a whole.
-
-        y : Ignored
-            Present by convention.
-
-        sample_weight : array-like of shape (n_samples,), default=None
-            Non-negative weights of the rows; None for ones. Not used for a start from an array or
-            a callable.
-
-        Returns
-        -------
-        self : KMedians
-
-        Raises
-        ------
-        ValueError, TypeError
-            For bad input, before anything is computed.
-
-        Warns
-        -----
-        ConvergenceWarning
-            If there are fewer distinct clusters than asked for.
-        """
-        with restored_on_failure(self):
-            return self._fit(X, y, sample_weight)
-
-    def _fit(self, X, y, sample_weight):
-        X = check_rows(self, X, reset=True, sparse=False)
+    def _make_model(self, X, rows, init):
         n_clusters = int(self.n_clusters)
-        if X.shape[0] < n_clusters:
-            raise ValueError(f"n_samples={X.shape[0]} should be >= n_clusters={n_clusters}.")
-        n_init = check_n_init(self)
-        sample_weight = check_weights(sample_weight, X)
-        init, random_state = self.init, None
-        if _is_arraylike_not_scalar(init):
-            init = check_centers(init, X, n_clusters)
-        else:
-            random_state = check_random_state(self.random_state)
-
-        rows = array_rows(X, sample_weight)
         frame, spread, factor = measure(rows, init if isinstance(init, np.ndarray) else None)
-        if isinstance(init, str):
-            start = STRATEGIES[init]
-        elif callable(init):
-            start = Called(init, X, factor)
-        else:
-            start = Given(init * factor)
+        start = self._start(X, init, factor)
         algorithm = choose(X.shape[1], n_clusters)
-        model = KMediansModel(start, n_clusters, algorithm, frame, X.dtype, self.tol * spread)
+        tol = self.tol * spread
+        return KMediansModel(start, n_clusters, algorithm, frame, X.dtype, tol), factor
 
-        def fitted(centers):
-            return {
-                "cluster_centers_": centers.astype(X.dtype) / X.dtype.type(factor),
-                "_n_features_out": n_clusters,
-            }
-
-        metadata = None if sample_weight is None else {"sample_weight": sample_weight}
-        task = em.watch(self, n_init, fitted, X=X, y=y, metadata=metadata)
-        best = em.fit(
-            model,
-            rows,
-            max_iter=self.max_iter,
-            n_init=n_init,
-            random_state=random_state,
-            verbose=self.verbose,
-            task=task,
-        )
-        labels = rows.collect(labels_of)
-        warn_if_indistinct(labels, n_clusters)
-        vars(self).update(fitted(best.parameters))
-        self.labels_ = labels
-        self.inertia_ = best.objective / factor
-        self.n_iter_ = best.n_iter
-        self._history = [inertia / factor for inertia in best.history]
-        task.end(best.parameters)
-        return self
-
-    def fit_predict(self, X: Any, y: Any = None, sample_weight: Any = None) -> np.ndarray:
-        """Find the clusters and return each row's.
-
-        Parameters
-        ----------
-        X, y, sample_weight
-            As for :meth:`fit`.
-
-        Returns
-        -------
-        labels : ndarray of shape (n_samples,), int32
-        """
-        return self.fit(X, sample_weight=sample_weight).labels_
-
-    def fit_transform(self, X: Any, y: Any = None, sample_weight: Any = None) -> np.ndarray:
-        """Find the clusters and return the rows' L1 distances to their centres.
-
-        Parameters
-        ----------
-        X, y, sample_weight
-            As for :meth:`fit`.
-
-        Returns
-        -------
-        X_new : ndarray of shape (n_samples, n_clusters)
-        """
-        self.fit(X, sample_weight=sample_weight)
-        return self._distances(self._check_new(X))
-
-    def predict(self, X: Any) -> np.ndarray:
-        """Return each row's nearest centre in L1 distance.
-
-        Parameters
-        ----------
-        X : array-like of shape (n_samples, n_features)
-
-        Returns
-        -------
-        labels : ndarray of shape (n_samples,), int32
-
-        Raises
-        ------
-        sklearn.exceptions.NotFittedError
-            Before :meth:`fit`.
-        ValueError, TypeError
-            For bad input.
-        """
-        return self._assigned(self._check_new(X), None)[0].labels
-
-    def score(self, X: Any, y: Any = None, sample_weight: Any = None) -> float:
-        """Return the negative inertia of new rows.
-
-        Parameters
-        ----------
-        X : array-like of shape (n_samples, n_features)
-
-        y : Ignored
-            Present by convention.
-
-        sample_weight : array-like of shape (n_samples,), default=None
-            Non-negative weights of the rows; None for ones.
-
-        Returns
-        -------
-        score : float
-            Minus the weighted sum of the L1 distances to the nearest centres.
-
-        Raises
-        ------
-        sklearn.exceptions.NotFittedError
-            Before :meth:`fit`.
-        ValueError, TypeError
-            For bad input.
-        """
-        X = self._check_new(X)
-        _, inertia = self._assigned(X, check_weights(sample_weight, X))
-        return -inertia
-
-    def transform(self, X: Any) -> np.ndarray:
-        """Return the rows' L1 distances to all centres.
-
-        Parameters
-        ----------
-        X : array-like of shape (n_samples, n_features)
-
-        Returns
-        -------
-        X_new : ndarray of shape (n_samples, n_clusters)
-            In the rows' dtype.
-
-        Raises
-        ------
-        sklearn.exceptions.NotFittedError
-            Before :meth:`fit`.
-        ValueError, TypeError
-            For bad input.
-        """
-        return self._distances(self._check_new(X))
-
-    def _check_new(self, X):
-        check_is_fitted(self)
-        return check_rows(self, X, reset=False, sparse=False)
-
-    def _assigned(self, X, sample_weight):
-        """An algorithm that has assigned new rows, and their inertia."""
-        (part,), frame, factor = self._in_range(X)
-        centers = self.cluster_centers_.astype(np.float64) * factor
-        algorithm = Plain(part.X, sample_weight, len(centers), frame)
-        return algorithm, algorithm.assign(centers).inertia / factor
-
-    def _distances(self, X):
-        (part,), _, factor = self._in_range(X)
-        centers = self.cluster_centers_.astype(np.float64) * factor
-        distances = manhattan(part.X, centers.astype(X.dtype))
-        return distances if factor == 1.0 else distances / X.dtype.type(factor)
+    @staticmethod
+    def _unscaled(inertia, factor):
+        return inertia / factor
 
     def _in_range(self, X):
-        """New rows' parts, multiplied by a factor, the frame to compare them in, the factor."""
         rows = array_rows(X)
         frame, _, factor = measure(rows, self.cluster_centers_)
-        return rows.parts, frame, factor
+        centers = self.cluster_centers_.astype(np.float64) * factor
+        return rows.parts[0].X, centers, frame, factor
+
+    @staticmethod
+    def _plain_algorithm(X):
+        return Plain
+
+    def _distances(self, X):
+        X, centers, _, factor = self._in_range(X)
+        distances = manhattan(X, centers.astype(X.dtype))
+        return distances if factor == 1.0 else distances / X.dtype.type(factor)

@@ -260,7 +260,7 @@ def _approach(part, new, n_before, frame):
     sparse = not isinstance(part.X, np.ndarray)
     algorithm = choose("lloyd", *part.X.shape, len(new), part.X.dtype, sparse)
     algorithm = algorithm(part.X, None, len(new), frame)
-    algorithm.assign(new)
+    algorithm.label_rows(new)
     potential = 0.0
     for start in range(0, part.n_rows, _BLOCK_ROWS):
         block = slice(start, start + _BLOCK_ROWS)

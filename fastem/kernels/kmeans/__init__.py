@@ -10,7 +10,7 @@ from fastem.kernels.kmeans.lloyd import Lloyd
 from fastem.kernels.kmeans.sparse import Sparse
 from fastem.kernels.kmeans.wide import Wide
 
-__all__ = ["ALGORITHMS", "Frame", "Statistics", "choose"]
+__all__ = ["ALGORITHMS", "Frame", "Lloyd", "Sparse", "Statistics", "choose"]
 
 ALGORITHMS = {algorithm.name: algorithm for algorithm in (Lloyd, Hamerly, Active, Wide)}
 

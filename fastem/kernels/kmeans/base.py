@@ -107,9 +107,13 @@ class Algorithm:
         -------
         Statistics
         """
+        self.label_rows(centers)
+        return self._statistics(centers)
+
+    def label_rows(self, centers):
+        """As :meth:`assign`, for a caller who needs the labels only."""
         with np.errstate(over="ignore"):  # centres far beyond the rows are infinite in float32
             self._pass(np.ascontiguousarray(centers, np.float64))
-        return self._statistics(centers)
 
     def _statistics(self, centers):
         """What the M-step needs, once the labels are written and the moves are listed."""
