@@ -5,14 +5,14 @@ closes the gap, the M-step raises the bound. Neal and Hinton, "A view of the EM 
 justifies incremental, sparse, and other variants", in Learning in Graphical Models, 1998.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 from scipy.special import xlogy
 from sklearn.utils import check_array
 
-from fastem.validation import check_shape
+from fastem.validation import check_shape, check_weights
 
 # Numbers in a block of (rows, components) that exists at a time.
 _BLOCK_SIZE = 1 << 18
@@ -21,7 +21,7 @@ _BLOCK_SIZE = 1 << 18
 class BoundMixin:
     """Gives a mixture its bound; nothing of (rows, components) is made but the caller's own."""
 
-    def elbo(self, X: Any, responsibilities: Any = None) -> float:
+    def elbo(self, X: Any, responsibilities: Any = None, sample_weight: Any = None) -> float:
         """The evidence lower bound: ``sum_n sum_k q_nk (log p(x_n, k) - log q_nk)``.
 
         Parameters
@@ -32,21 +32,34 @@ class BoundMixin:
             The distribution q over the components for each row. None for the posterior, for which
             the bound is the log-likelihood.
 
+        sample_weight : array-like of shape (n_samples,), default=None
+            Non-negative weights of the rows; None for ones.
+
         Returns
         -------
         elbo : float
             In nats. ``score_samples(X).sum()`` is ``elbo(X, q) + posterior_kl(X, q)``.
+
+        Raises
+        ------
+        sklearn.exceptions.NotFittedError
+            Before a fit.
+        ValueError, TypeError
+            For bad input; responsibilities are refused unless each row's sum to one.
         """
         X = self._check_new(X)
+        sample_weight = check_weights(sample_weight, X)
         if responsibilities is None:
-            return self._log_likelihood(X)
+            return weighted_sum(self._log_density(X), sample_weight)
         q = self._check_responsibilities(responsibilities, X)
-        return sum(
-            float_sum(_expected(q[block], log_joint) - xlogy(q[block], q[block]))
-            for block, log_joint, _ in self._blocks(X)
-        )
 
-    def posterior_kl(self, X: Any, responsibilities: Any) -> float:
+        def bounds(block, log_joint, log_density):
+            own = _in_float64(q[block])
+            return (_expected(own, log_joint) - xlogy(own, own)).sum(axis=1)
+
+        return self._sum_over_rows(bounds, X, sample_weight)
+
+    def posterior_kl(self, X: Any, responsibilities: Any, sample_weight: Any = None) -> float:
         """The bound's gap: the sum over rows of ``KL(q_n || p(k given x_n))``.
 
         Parameters
@@ -56,6 +69,9 @@ class BoundMixin:
         responsibilities : array-like of shape (n_samples, n_components)
             The distribution q over the components for each row.
 
+        sample_weight : array-like of shape (n_samples,), default=None
+            Non-negative weights of the rows; None for ones.
+
         Returns
         -------
         kl : float
@@ -63,15 +79,18 @@ class BoundMixin:
             count.
         """
         X = self._check_new(X)
+        sample_weight = check_weights(sample_weight, X)
         q = self._check_responsibilities(responsibilities, X)
-        total = 0.0
-        for block, log_joint, log_density in self._blocks(X):
-            given = _log_posterior(log_joint, log_density)
-            terms = xlogy(q[block], q[block]) - _expected(q[block], given)
-            total += float_sum(terms[log_density > -np.inf])
-        return max(total, 0.0)
 
-    def complete_log_likelihood(self, X: Any, labels: Any) -> float:
+        def gaps(block, log_joint, log_density):
+            own = _in_float64(q[block])
+            log_posterior = _log_posterior(log_joint, log_density)
+            gap = (xlogy(own, own) - _expected(own, log_posterior)).sum(axis=1)
+            return np.where(log_density == -np.inf, 0.0, gap)
+
+        return max(self._sum_over_rows(gaps, X, sample_weight), 0.0)
+
+    def complete_log_likelihood(self, X: Any, labels: Any, sample_weight: Any = None) -> float:
         """The log-likelihood of rows whose components are known: ``sum_n log p(x_n, labels_n)``.
 
         Parameters
@@ -81,19 +100,26 @@ class BoundMixin:
         labels : array-like of shape (n_samples,), int
             Each row's component.
 
+        sample_weight : array-like of shape (n_samples,), default=None
+            Non-negative weights of the rows; None for ones.
+
         Returns
         -------
         log_likelihood : float
             In nats.
         """
         X = self._check_new(X)
+        sample_weight = check_weights(sample_weight, X)
         labels = self._check_labels(labels, X)
-        return sum(
-            float_sum(log_joint[np.arange(len(log_joint)), labels[block]])
-            for block, log_joint, _ in self._blocks(X)
-        )
 
-    def expected_complete_log_likelihood(self, X: Any, responsibilities: Any = None) -> float:
+        def of_labels(block, log_joint, log_density):
+            return log_joint[np.arange(len(log_joint)), labels[block]]
+
+        return self._sum_over_rows(of_labels, X, sample_weight)
+
+    def expected_complete_log_likelihood(
+        self, X: Any, responsibilities: Any = None, sample_weight: Any = None
+    ) -> float:
         """What an M-step maximises: ``sum_n sum_k q_nk log p(x_n, k)``.
 
         Parameters
@@ -103,43 +129,61 @@ class BoundMixin:
         responsibilities : array-like of shape (n_samples, n_components), default=None
             The distribution q over the components for each row; None for the posterior.
 
+        sample_weight : array-like of shape (n_samples,), default=None
+            Non-negative weights of the rows; None for ones.
+
         Returns
         -------
         log_likelihood : float
             In nats.
         """
         X = self._check_new(X)
+        sample_weight = check_weights(sample_weight, X)
         q = None
         if responsibilities is not None:
             q = self._check_responsibilities(responsibilities, X)
-        total = 0.0
-        for block, log_joint, log_density in self._blocks(X):
-            given = np.exp(_log_posterior(log_joint, log_density)) if q is None else q[block]
-            total += float_sum(_expected(given, log_joint))
-        return total
 
-    def _blocks(self, X) -> Iterator[tuple[slice, np.ndarray, np.ndarray]]:
-        """Blocks of rows with their joint log-densities (rows, components) and log-densities."""
+        def expectations(block, log_joint, log_density):
+            if q is None:
+                own = np.exp(_log_posterior(log_joint, log_density))
+            else:
+                own = q[block]
+            return _expected(own, log_joint).sum(axis=1)
+
+        return self._sum_over_rows(expectations, X, sample_weight)
+
+    def _sum_over_rows(
+        self,
+        rows_of: Callable[[slice, np.ndarray, np.ndarray], np.ndarray],
+        X: Any,
+        sample_weight: np.ndarray | None = None,
+    ) -> float:
+        """The rows' weighted sum of what is made of their densities.
+
+        ``rows_of(block, log_joint, log_density)`` returns a block's values, one for each row. The
+        joint log-densities are (rows, components); both are float64.
+        """
         size = max(1, _BLOCK_SIZE // self._n_fitted)
+        dtype = self._output_dtype(X)
+        total = 0.0
         for start in range(0, X.shape[0], size):
             block = slice(start, start + size)
             rows = X[block]
-            dtype = self._output_dtype(X)
             log_joint = np.empty((rows.shape[0], self._n_fitted), dtype)
             log_density = np.empty(rows.shape[0], dtype)
             self._evaluate(rows, log_joint=log_joint, log_density=log_density)
-            yield block, log_joint, log_density
+            values = rows_of(block, _in_float64(log_joint), _in_float64(log_density))
+            total += weighted_sum(values, None if sample_weight is None else sample_weight[block])
+        return total
 
     def _check_responsibilities(self, responsibilities, X):
-        responsibilities = check_array(
-            responsibilities, dtype=[np.float64, np.float32], input_name="responsibilities"
-        )
+        responsibilities = check_array(responsibilities, input_name="responsibilities")
         shape = (X.shape[0], self._n_fitted)
         check_shape(responsibilities, shape, "responsibilities")
         if responsibilities.min() < 0:
             raise ValueError("The parameter 'responsibilities' should not be negative")
         error = np.abs(responsibilities.sum(axis=1, dtype=np.float64) - 1.0).max()
-        if error > (1e-6 if responsibilities.dtype == np.float64 else 1e-5):
+        if error > (1e-5 if responsibilities.dtype == np.float32 else 1e-6):
             raise ValueError(
                 "The parameter 'responsibilities' should be normalized: each row's should sum to "
                 f"one, but a sum is off by {error:.5g}"
@@ -156,9 +200,15 @@ class BoundMixin:
         return labels
 
 
-def float_sum(values: np.ndarray) -> float:
-    """The sum of an array, in float64."""
+def weighted_sum(values: np.ndarray, weights: np.ndarray | None) -> float:
+    """The rows' weighted sum, in float64; a row without weight may have any value."""
+    if weights is not None:
+        values = _expected(weights, values)
     return float(values.sum(dtype=np.float64))
+
+
+def _in_float64(values):
+    return values.astype(np.float64, copy=False)
 
 
 def _expected(q, values):

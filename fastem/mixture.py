@@ -15,7 +15,7 @@ from sklearn.utils._param_validation import Interval, InvalidParameterError, Str
 from sklearn.utils.validation import check_is_fitted
 
 from fastem import em
-from fastem.bound import BoundMixin, float_sum
+from fastem.bound import BoundMixin, weighted_sum
 from fastem.rows import array_rows
 from fastem.validation import check_rows, check_shape, check_weights, restored_on_failure
 
@@ -388,8 +388,8 @@ class BaseMixture(CallbackSupportMixin, BoundMixin, DensityMixin, BaseEstimator,
         """
         X = self._check_new(X)
         sample_weight = check_weights(sample_weight, X)
-        log_density = self._log_density(X).astype(np.float64, copy=False)
-        return float(np.average(log_density, weights=sample_weight))
+        total_weight = X.shape[0] if sample_weight is None else sample_weight.sum()
+        return weighted_sum(self._log_density(X), sample_weight) / total_weight
 
     def sample(self, n_samples: int = 1) -> tuple[np.ndarray, np.ndarray]:
         """Draw rows from the mixture.
@@ -472,11 +472,15 @@ class BaseMixture(CallbackSupportMixin, BoundMixin, DensityMixin, BaseEstimator,
         2000.
         """
         X = self._check_new(X)
-        total = sum(float_sum(log_joint.max(axis=1)) for _, log_joint, _ in self._blocks(X))
+
+        def greatest(block, log_joint, log_density):
+            return log_joint.max(axis=1)
+
+        total = self._sum_over_rows(greatest, X)
         return -2 * total + self._n_parameters() * math.log(X.shape[0])
 
     def _log_likelihood(self, X):
-        return float_sum(self._log_density(X))
+        return weighted_sum(self._log_density(X), None)
 
 
 def check_mixing_weights(weights: Any, n_components: int) -> np.ndarray:
