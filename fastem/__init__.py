@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from fastem.bernoulli_mixture import BernoulliMixture
-    from fastem.divergence import kl_gaussian
+    from fastem.divergence import kl_divergence, kl_gaussian
     from fastem.gaussian_mixture import GaussianMixture
     from fastem.kmeans import KMeans, kmeans_plusplus
     from fastem.kmedians import KMedians
@@ -19,6 +19,7 @@ _HOMES = {
     "GaussianMixture": "fastem.gaussian_mixture",
     "KMeans": "fastem.kmeans",
     "KMedians": "fastem.kmedians",
+    "kl_divergence": "fastem.divergence",
     "kl_gaussian": "fastem.divergence",
     "kmeans_plusplus": "fastem.kmeans",
 }
@@ -29,6 +30,7 @@ __all__ = [
     "GaussianMixture",
     "KMeans",
     "KMedians",
+    "kl_divergence",
     "kl_gaussian",
     "kmeans_plusplus",
 ]
