@@ -8,8 +8,9 @@ values; the other rows are not looked at.
 import numpy as np
 
 from fastem.kernels.arrays import read_only
+from fastem.kernels.brackets import empty_brackets, read_median
 from fastem.kernels.compiling import inline, kernel
-from fastem.kernels.medians import empty_brackets, read_median, update_medians
+from fastem.kernels.medians import update_medians
 from fastem.kernels.parallel import next_chunk, run
 
 # The brackets' share of the data's memory, and how many values one holds.
