@@ -50,16 +50,21 @@ def peak(dtype: str) -> float:
     BLAS libraries choose their code by the CPU's name, and may take an old one's for a new CPU (or
     be told to, as by OPENBLAS_CORETYPE): a matrix product is then no limit.
     """
-    return max(_matmul_peak(np.dtype(dtype)), _loop_peak(np.dtype(dtype)))
+    return max(matmul_peak(dtype), loop_peak(dtype))
 
 
-def _matmul_peak(dtype, size=1536):
+@functools.cache
+def matmul_peak(dtype: str, size: int = 1536) -> float:
+    """Return the flops per second of NumPy's matrix product."""
     A, B = np.random.default_rng(0).standard_normal((2, size, size)).astype(dtype)
     with measure.threads():
         return 2 * size**3 / least_time(lambda: A @ B)
 
 
-def _loop_peak(dtype, size=1024, repeats=300):
+@functools.cache
+def loop_peak(dtype: str, size: int = 1024, repeats: int = 300) -> float:
+    """Return the flops per second of a plain loop of multiplications and additions."""
+
     def run(values):
         _multiply_add(values, np.full(size, 0.5, dtype), repeats)
 

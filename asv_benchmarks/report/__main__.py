@@ -1,0 +1,156 @@
+"""The command line: `python -m asv_benchmarks.report`.
+
+Without options it measures a part of every table in about ten minutes. Data are in memory, all
+start alike where the library lets them, what is compiled or loaded at first use is left out, and
+libraries take turns, so that a slow minute of the machine hits all of them. Peers that aren't
+installed are left out.
+"""
+
+import argparse
+import sys
+from pathlib import Path
+
+from ..benchmarks import data, measure
+from . import files, plots, text
+from .bernoulli import Bernoulli
+from .gaussian import Gaussian
+from .kmeans import KMeans
+from .kmedians import KMedians
+from .progress import progress_bar
+from .roofline import Roofline
+from .scaling import Scaling
+from .seeding import Seeding
+from .table import Table
+
+TABLES: dict[str, Table] = {
+    table.name: table
+    for table in (
+        KMeans(),
+        Gaussian(),
+        KMedians(),
+        Bernoulli(),
+        Seeding(),
+        Roofline(),
+        Scaling(),
+    )
+}
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Run the command line."""
+    options = parse(argv)
+    names = list(TABLES) if "all" in options.table else options.table
+    if options.load:
+        reports = {}
+        for path in options.load:
+            reports |= files.load(Path(path), names[0])
+        for name, report in reports.items():
+            print("\n".join(text_table(TABLES[name], report)))
+    else:
+        with measure.threads(options.threads):
+            reports = run([TABLES[name] for name in names], options)
+    if options.save:
+        files.save(Path(options.save), reports)
+    if options.plots:
+        for path in plots.draw(reports, TABLES, Path(options.plots)):
+            print(f"drew {path}")
+    if options.write_readme:
+        for name, report in reports.items():
+            if TABLES[name].in_readme:
+                files.write_readme(files.README, name, readme_table(TABLES[name], report))
+    return 0
+
+
+def parse(argv: list[str] | None) -> argparse.Namespace:
+    """Parse the command line."""
+    parser = argparse.ArgumentParser(
+        prog="python -m asv_benchmarks.report",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    add = parser.add_argument
+    shapes = {
+        name: list(dict.fromkeys(cell.shape_name for cell in table.all_cells()))
+        for name, table in TABLES.items()
+    }
+    peers = list(dict.fromkeys(peer for table in TABLES.values() for peer in table.peers))
+    help = "which to measure (default: all)"
+    add("--table", nargs="+", choices=[*TABLES, "all"], default=["all"], help=help)
+    help = "; ".join(f"{name}: {' '.join(cells)}" for name, cells in shapes.items())
+    choices = list(dict.fromkeys(cell for cells in shapes.values() for cell in cells))
+    add("--cells", nargs="+", metavar="SHAPE", choices=choices, help=help)
+    add("--kind", nargs="+", choices=data.KINDS, help="kinds of data")
+    add("--dtype", nargs="+", choices=data.DTYPES, help="default: both")
+    add("--peers", nargs="*", choices=peers, default=peers, help="default: all")
+    add("--algorithms", nargs="*", default=["auto"], help="of KMeans; ratios use the first")
+    help = "times of each (default: 3; with --full 3 to 50, and 1 of those above 20 s)"
+    add("--repeats", type=int, help=help)
+    add("--threads", type=int, default=measure.N_THREADS, help="default: all CPUs")
+    add("--full", action="store_true", help="all cells: about an hour and a half")
+    add("--quick", action="store_true", help="few cells of few rows, once: shows that all runs")
+    add("--save", metavar="FILE", help="save all figures as JSON")
+    help = "measure nothing, show the figures of saved files"
+    add("--load", nargs="+", metavar="FILE", help=help)
+    add("--write-readme", action="store_true", help="put the tables into README.md")
+    add("--plots", metavar="FOLDER", help="draw the plots there")
+    options = parser.parse_args(argv)
+    if options.quick and options.write_readme:
+        parser.error("--quick makes no figures for the README")
+    if options.repeats is None and not options.full:
+        options.repeats = 1 if options.quick else 3
+    return options
+
+
+def run(tables: list[Table], options: argparse.Namespace) -> dict[str, dict]:
+    """Measure the chosen cells, printing each as it is done."""
+    machine = measure.machine(options.threads)
+    print(text.describe(machine))
+    chosen = {table.name: table.choose(options) for table in tables}
+    tables = [table for table in tables if chosen[table.name]]
+    for table in tables:
+        for message in table.missing([name for name in options.peers if name in table.peers]):
+            print(f"{table.name}: {message}, left out", file=sys.stderr)
+    reports = {}
+    total = sum(table.seconds_a_cell * len(chosen[table.name]) for table in tables)
+    with progress_bar(total) as bar:
+        for table in tables:
+            rows = []
+            print(f"\n{table.header()}")
+            for cell in chosen[table.name]:
+                shown = f"{table.name} {cell.shape_name} {cell.dtype}"
+                bar.update(bar.task_ids[0], description=shown, refresh=True)
+                rows.append(table.measure(cell, options))
+                print(table.line(rows[-1]), flush=True)
+                bar.advance(bar.task_ids[0], table.seconds_a_cell)
+            print(table.summary(rows).replace("; ", "\n"))
+            reports[table.name] = {"machine": machine, "cells": rows}
+    return reports
+
+
+def text_table(table: Table, report: dict) -> list[str]:
+    """Return the lines of a table and its summary."""
+    rows = report["cells"]
+    return ["", table.header(), *map(table.line, rows), *table.summary(rows).split("; ")]
+
+
+def readme_table(table: Table, report: dict) -> str:
+    """Return a table as Markdown, and below it how it was measured, on what, and the ratios."""
+    rows = report["cells"]
+    shown = table.markdown(rows)
+    busy = f"~: other processes took over {text.BUSY:.0%} of the machine meanwhile."
+    parts = [
+        shown,
+        " ".join([table.caption(rows), busy] if "~" in shown else [table.caption(rows)]),
+        f"{sentence(table.summary(rows))}.",
+        f"Measured on {text.describe(report['machine'])}.",
+    ]
+    return "\n\n".join(parts)
+
+
+def sentence(words: str) -> str:
+    """Begin with a capital letter."""
+    return words[:1].upper() + words[1:]
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

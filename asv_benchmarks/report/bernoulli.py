@@ -1,0 +1,137 @@
+"""Bernoulli mixtures: EM iterations, beside NumPy, stepmix and pomegranate."""
+
+import importlib.util
+from argparse import Namespace
+from typing import NamedTuple
+
+import numpy as np
+
+from ..benchmarks import measure, pomegranate_peer
+from ..benchmarks.bernoulli import SHAPES, fit_fastem, fit_numpy, fit_stepmix, make_rows
+from . import text
+from .table import SpeedUp, Table
+
+ITERATIONS = 20
+PEERS = {
+    "numpy": ("NumPy", fit_numpy, ITERATIONS),
+    "stepmix": ("stepmix", fit_stepmix, 4),
+    "pomegranate": ("pomegranate", pomegranate_peer.fit_bernoulli, 4),
+}
+
+
+class Cell(NamedTuple):
+    """A mixture to be timed: of booleans, whose statistics are float64."""
+
+    rows: int
+    features: int
+    components: int
+    shape_name: str
+    kind: str = "mixture"
+    dtype: str = "float64"
+
+
+class Bernoulli(Table):
+    """An iteration's time is the difference of a longer and a shorter fit, over the iterations.
+
+    So stepmix, which takes no start, is compared by its iterations and not by its own start.
+    """
+
+    name = "bernoulli"
+    title = "Bernoulli mixtures, EM iterations"
+    peers = tuple(PEERS)
+    seconds_a_cell = 15.0
+
+    def all_cells(self):
+        return [Cell(*shape, name) for name, shape in SHAPES.items()]
+
+    def is_short(self, cell):
+        return True
+
+    def shrink(self, cell):
+        return cell._replace(rows=cell.rows // 20)
+
+    def missing(self, names):
+        return [f"{name}: {name} is not installed" for name in names if not installed(name)]
+
+    def measure(self, cell: Cell, options: Namespace) -> dict:
+        X, *start = make_rows((cell.rows, cell.features, cell.components))
+        dense = X.astype(np.float64)
+        fits = {"fastem": (fit_fastem, X, ITERATIONS)}
+        for name, (_, fit, iterations) in PEERS.items():
+            if name in options.peers and installed(name):
+                fits[name] = (fit, dense, iterations)
+        runs = {
+            (name, count): lambda fit=fit, rows=rows, count=count: fit(rows, *start, max_iter=count)
+            for name, (fit, rows, iterations) in fits.items()
+            for count in (1, 1 + iterations)
+        }
+        for (_, count), run in runs.items():
+            if count == 1:
+                run()  # compiles, loads libraries, starts threads
+        load = measure.OthersLoad()
+        timed = measure.in_turns(runs, options.repeats, measure.PAUSE)
+        least = {key: min(times) for key, (times, _) in timed.items()}
+        seconds = {}
+        for name, (_, _, iterations) in fits.items():
+            difference = least[name, 1 + iterations] - least[name, 1]
+            # An upper bound where it is lost in noise.
+            whole = least[name, 1 + iterations] / (1 + iterations)
+            seconds[name] = difference / iterations if difference > 0 else whole
+        return {**cell._asdict(), "seconds": seconds, "others_load": round(load.share(), 3)}
+
+    def line(self, row):
+        theirs = [
+            f"{name} {text.seconds(row['seconds'][name])} {ratio(row, name):.1f}x"
+            for name in PEERS
+            if name in row["seconds"]
+        ]
+        own = text.seconds(row["seconds"]["fastem"], row["others_load"] > text.BUSY)
+        return f"{row['shape_name']:>12} fastem {own}, {', '.join(theirs)}"
+
+    def summary(self, rows):
+        notes = []
+        for peer, (title, _, _) in PEERS.items():
+            ratios = {row["shape_name"]: ratio(row, peer) for row in rows if peer in row["seconds"]}
+            if ratios:
+                notes.append(text.of_ratios(f"against {title}", ratios))
+        return "; ".join(notes)
+
+    def markdown(self, rows):
+        present = [peer for peer in PEERS if any(peer in row["seconds"] for row in rows)]
+        columns = [("rows", "right"), ("features", "right"), ("components", "right")]
+        columns += [("fastem", "right")]
+        for peer in present:
+            columns += [(PEERS[peer][0], "right"), ("ratio", "right")]
+        lines = []
+        for row in rows:
+            parts = [f"{row['rows']:,}", str(row["features"]), str(row["components"])]
+            parts += [text.seconds(row["seconds"]["fastem"], row["others_load"] > text.BUSY)]
+            for peer in present:
+                known = peer in row["seconds"]
+                parts += [text.seconds(row["seconds"][peer]) if known else ""]
+                parts += [f"**{text.times(ratio(row, peer))}**" if known else ""]
+            lines.append(parts)
+        return text.markdown(columns, lines)
+
+    def caption(self, rows):
+        return (
+            "The time of an EM iteration; fastem got booleans, the others float64 rows. NumPy's "
+            "takes two matrix products."
+        )
+
+    def speed_ups(self, rows):
+        return [
+            SpeedUp(row["shape_name"], row["dtype"], "NumPy", ratio(row, "numpy"))
+            for row in rows
+            if "numpy" in row["seconds"]
+        ]
+
+
+def installed(name: str) -> bool:
+    """Whether a peer can be used."""
+    return importlib.util.find_spec(name) is not None
+
+
+def ratio(row: dict, peer: str) -> float:
+    """Return how many times faster fastem is."""
+    return row["seconds"][peer] / row["seconds"]["fastem"]

@@ -1,0 +1,131 @@
+"""The roofline: what each public kernel and each pass reaches of the machine's limits.
+
+S. Williams, A. Waterman and D. Patterson, "Roofline: an insightful visual performance model for
+multicore architectures", Communications of the ACM 52 (2009).
+"""
+
+from argparse import Namespace
+from typing import NamedTuple
+
+from ..benchmarks import machine
+from ..benchmarks.kernels import PROBLEMS, SHAPES
+from ..benchmarks.passes import PASSES, Pass
+from . import text
+from .table import Table
+
+SHORT = {
+    *("squared_euclidean", "nearest", "gaussian_log_density", "normalize_responsibilities"),
+    *("KMeans", "KMedians", "Gaussian full", "Gaussian diag", "Bernoulli"),
+}
+
+
+class Cell(NamedTuple):
+    """A public kernel or a model's pass on rows of a shape."""
+
+    name: str
+    rows: int
+    features: int
+    components: int
+    kind: str
+    dtype: str
+
+    @property
+    def shape_name(self) -> str:
+        """The name of the kernel or the pass."""
+        return self.name.replace(" ", "-")
+
+    def make(self) -> Pass:
+        """Return what is to be timed."""
+        shape = self.rows, self.features, self.components
+        if self.name in PASSES:
+            return PASSES[self.name](*shape, self.dtype)
+        from fastem import kernels
+
+        kernel = getattr(kernels, self.name)
+        arguments, work = PROBLEMS[self.name](*shape, self.dtype)
+        # Compared in float32 first, for float64 rows too.
+        unit = "float32" if self.name == "nearest" else self.dtype
+        return Pass(lambda: kernel(*arguments), work, unit)
+
+
+class Roofline(Table):
+    """The machine's limits are taken in the same process."""
+
+    name = "roofline"
+    title = "Kernels and passes: shares of the machine's limits"
+    in_readme = False
+    seconds_a_cell = 1.5
+
+    def all_cells(self):
+        return [
+            Cell(name, *shape, kind, dtype)
+            for dtype in ("float64", "float32")
+            for kind, shape in SHAPES.items()
+            for name in (*PROBLEMS, *PASSES)
+            if not (name == "Bernoulli" and dtype == "float32")
+        ]
+
+    def is_short(self, cell):
+        return True
+
+    def is_quick(self, cell):
+        return cell.name in SHORT and cell.dtype == "float64"
+
+    def shrink(self, cell):
+        return cell._replace(rows=cell.rows // 20)
+
+    def measure(self, cell: Cell, options: Namespace) -> dict:
+        run, work, unit = cell.make()
+        return {
+            **cell._asdict(),
+            "unit": unit,
+            "seconds": machine.least_time(run),
+            "flops": work.flops,
+            "bytes": work.bytes,
+            "matmul_peak": machine.matmul_peak(unit),
+            "loop_peak": machine.loop_peak(unit),
+            "bandwidth": machine.bandwidth(),
+        }
+
+    def line(self, row):
+        rates = f"{row['bytes'] / row['seconds'] / 1e9:6.1f} GB/s"
+        if row["flops"]:
+            rates = f"{row['flops'] / row['seconds'] / 1e9:6.1f} GFLOP/s, {rates}"
+        return (
+            f"{row['name']:>26} {row['kind']:>13} {row['dtype']} "
+            f"{text.seconds(row['seconds']):>8}, {share(row):4.0%} of the limit ({rates})"
+        )
+
+    def summary(self, rows):
+        limits = []
+        for unit in sorted({row["unit"] for row in rows}):
+            row = next(row for row in rows if row["unit"] == unit)
+            limits.append(
+                f"{unit}: NumPy's matrix product {row['matmul_peak'] / 1e9:.0f} GFLOP/s, "
+                f"a plain loop {row['loop_peak'] / 1e9:.0f}"
+            )
+        return "; ".join([*limits, f"memory: {rows[0]['bandwidth'] / 1e9:.0f} GB/s"])
+
+    def markdown(self, rows):
+        columns = [("kernel or pass", "left"), ("rows", "right"), ("features", "right")]
+        columns += [("components", "right"), ("dtype", "left"), ("time", "right")]
+        columns += [("GFLOP/s", "right"), ("GB/s", "right"), ("of the limit", "right")]
+        return text.markdown(
+            columns,
+            [
+                [
+                    *(row["name"], f"{row['rows']:,}", str(row["features"])),
+                    *(str(row["components"]), row["dtype"], text.seconds(row["seconds"])),
+                    f"{row['flops'] / row['seconds'] / 1e9:.0f}" if row["flops"] else "",
+                    f"{row['bytes'] / row['seconds'] / 1e9:.1f}",
+                    f"{share(row):.0%}",
+                ]
+                for row in rows
+            ],
+        )
+
+
+def share(row: dict) -> float:
+    """Return the least time that the limits allow, over the time taken."""
+    peak = max(row["matmul_peak"], row["loop_peak"])
+    return max(row["flops"] / peak, row["bytes"] / row["bandwidth"]) / row["seconds"]

@@ -1,0 +1,105 @@
+"""What all tables have in common: which cells are measured, and what is said of them."""
+
+from argparse import Namespace
+from collections.abc import Iterable
+from typing import Any, NamedTuple
+
+
+class SpeedUp(NamedTuple):
+    """A point of the plot of all speed-ups."""
+
+    label: str
+    dtype: str
+    peer: str
+    ratio: float
+
+
+class Table:
+    """One table: its cells, how one is measured, and how the results are shown.
+
+    A result is a dict of JSON's types. The subclasses' modules measure with the functions that
+    airspeed velocity's benchmarks use.
+
+    Attributes
+    ----------
+    name : str
+        Of the table on the command line and in the README's markers.
+    title : str
+    peers : tuple of str
+        The libraries that take part, each if it is installed.
+    in_readme : bool
+        Whether the README has the table's markers.
+    seconds_a_cell : float
+        What a cell of the short run takes, roughly: for the progress bar.
+    """
+
+    name: str
+    title: str
+    peers: tuple[str, ...] = ()
+    in_readme = True
+    seconds_a_cell = 10.0
+
+    def all_cells(self) -> list[Any]:
+        """Return every cell: NamedTuples with ``shape_name``, ``kind`` and ``dtype``."""
+        raise NotImplementedError
+
+    def is_short(self, cell: Any) -> bool:
+        """Whether a cell belongs to the run of about ten minutes."""
+        raise NotImplementedError
+
+    def is_quick(self, cell: Any) -> bool:
+        """Whether a cell belongs to the pass that only shows that all runs."""
+        return self.is_short(cell)
+
+    def shrink(self, cell: Any) -> Any:
+        """Return a cell with few rows, for the same pass."""
+        return cell
+
+    def missing(self, names: Iterable[str]) -> list[str]:
+        """Say which of the named peers can't take part."""
+        return []
+
+    def measure(self, cell: Any, options: Namespace) -> dict:
+        """Return a cell's result; ``options`` are those of the command line."""
+        raise NotImplementedError
+
+    def header(self) -> str:
+        """Return the head of the text table."""
+        return self.title
+
+    def line(self, row: dict) -> str:
+        """Return a result's line of the text table."""
+        raise NotImplementedError
+
+    def summary(self, rows: list[dict]) -> str:
+        """Return what all results come to."""
+        return ""
+
+    def markdown(self, rows: list[dict]) -> str:
+        """Return the table as Markdown."""
+        raise NotImplementedError
+
+    def caption(self, rows: list[dict]) -> str:
+        """Return the sentences below the table that say how it was measured."""
+        return ""
+
+    def speed_ups(self, rows: list[dict]) -> list[SpeedUp]:
+        """Return what the plot of speed-ups shows."""
+        return []
+
+    def choose(self, options: Namespace) -> list[Any]:
+        """Return the cells that the command line asks for."""
+        cells = self.all_cells()
+        if options.cells or options.kind:
+            cells = [
+                cell
+                for cell in cells
+                if (not options.cells or cell.shape_name in options.cells)
+                and (not options.kind or cell.kind in options.kind)
+            ]
+        elif options.quick:
+            cells = [cell for cell in cells if self.is_quick(cell)]
+        elif not options.full:
+            cells = [cell for cell in cells if self.is_short(cell)]
+        cells = [cell for cell in cells if not options.dtype or cell.dtype in options.dtype]
+        return [self.shrink(cell) for cell in cells] if options.quick else cells
