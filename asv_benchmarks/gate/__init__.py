@@ -1,0 +1,1 @@
+"""Says what a change makes slower: `python -m asv_benchmarks.gate`, see CONTRIBUTING.md."""
