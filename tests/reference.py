@@ -230,6 +230,43 @@ def gaussian_em(
     return parameters, history
 
 
+def moments_of_mixture(weights, means, covariances):
+    """Mean and covariance; covariances are matrices."""
+    mean = sum(weight * m for weight, m in zip(weights, means, strict=True))
+    covariance = sum(
+        weight * (C + np.outer(m - mean, m - mean))
+        for weight, m, C in zip(weights, means, covariances, strict=True)
+    )
+    return mean, covariance
+
+
+def conditional_gaussian(mean, covariance, given, rest, value):
+    """Mean and covariance of the rest, as textbooks have them."""
+    slope = covariance[np.ix_(rest, given)] @ np.linalg.inv(covariance[np.ix_(given, given)])
+    return (
+        mean[rest] + slope @ (value - mean[given]),
+        covariance[np.ix_(rest, rest)] - slope @ covariance[np.ix_(given, rest)],
+    )
+
+
+def gaussian_kl(mean_p, covariance_p, mean_q, covariance_q):
+    """KL(p || q) of two Gaussians, as textbooks have it; covariances are matrices."""
+    inverse, difference = np.linalg.inv(covariance_q), mean_q - mean_p
+    log_ratio = np.linalg.slogdet(covariance_q)[1] - np.linalg.slogdet(covariance_p)[1]
+    trace = np.trace(inverse @ covariance_p)
+    return (trace - len(mean_p) + difference @ inverse @ difference + log_ratio) / 2
+
+
+def variational_kl(weights_p, weights_q, kl_pp, kl_pq):
+    """Equation 20 of Hershey and Olsen, 2007, from components' divergences."""
+    total = 0.0
+    for a in range(len(weights_p)):
+        above = sum(w * np.exp(-kl) for w, kl in zip(weights_p, kl_pp[a], strict=True))
+        below = sum(w * np.exp(-kl) for w, kl in zip(weights_q, kl_pq[a], strict=True))
+        total += weights_p[a] * np.log(above / below)
+    return total
+
+
 def bernoulli_log_density(X, probabilities):
     """Log-density of each row of zeros and ones under each component."""
     with np.errstate(divide="ignore"):
