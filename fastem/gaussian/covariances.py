@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from sklearn.utils import check_array
 
-from fastem.kernels.factors import factor_inverses
+from fastem.kernels.factors import factor_inverses, product
 from fastem.validation import check_shape
 
 # Relative rounding of a mean, with a margin.
@@ -217,7 +217,7 @@ class Matrices(Covariances):
 
     def products(self, left, right):
         if self.tied:
-            products = left.T @ right
+            products = product(left.T, right)
         else:
             products = left[:, :, np.newaxis] * right[:, np.newaxis, :]
         return products + products.swapaxes(-1, -2)
@@ -257,8 +257,8 @@ class Matrices(Covariances):
 
     def whiten(self, delta, precisions_cholesky):
         if self.tied:
-            return delta @ precisions_cholesky
-        return (delta[:, np.newaxis] @ precisions_cholesky)[:, 0]
+            return product(delta, precisions_cholesky)
+        return product(delta[:, np.newaxis], precisions_cholesky)[:, 0]
 
     def unwhiten(self, coordinates, precisions_cholesky):
         transposed = precisions_cholesky.swapaxes(-1, -2)

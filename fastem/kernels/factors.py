@@ -1,7 +1,7 @@
-"""Factors of the inverses of covariance matrices.
+"""What is computed of small matrices between two passes over the rows.
 
-LAPACK would do, but where it uses threads of its own, these still wait for work when the next pass
-over the rows begins, and take a third of the processors' time from it.
+LAPACK and BLAS would do, but where they use threads of their own, these still wait for work when
+the next pass begins, and take a third of the processors' time from it.
 """
 
 import math
@@ -14,6 +14,11 @@ from fastem.kernels.parallel import next_chunk, run
 
 # Multiplications that are worth a thread.
 _WORK = 1 << 21
+
+
+def product(A: np.ndarray, B: np.ndarray) -> np.ndarray:
+    """``A @ B`` of matrices or stacks of them."""
+    return np.einsum("...ij,...jk->...ik", A, B)
 
 
 def factor_inverses(covariances: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

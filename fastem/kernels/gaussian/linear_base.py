@@ -11,6 +11,7 @@ from typing import NamedTuple
 import numpy as np
 
 from fastem.kernels.arrays import read_only
+from fastem.kernels.factors import product
 from fastem.kernels.gaussian.base import GaussianStatistics, Parameters
 from fastem.kernels.gaussian.differences import DifferencesPass, relative
 from fastem.kernels.gaussian.linear import (
@@ -130,7 +131,7 @@ class LinearPass(DifferencesPass):
     def _origin(self, parameters):
         """The mixture's mean, as the rows' dtype holds it."""
         weights = np.exp(parameters.log_weights)
-        origin = weights @ parameters.means / weights.sum()
+        origin = product(weights[np.newaxis], parameters.means)[0] / weights.sum()
         return origin.astype(self._rows.dtype).astype(np.float64)
 
     def _objective(self, parameters, packed, log_density):

@@ -9,6 +9,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from fastem.kernels.factors import factor_inverses, product
 from fastem.kernels.gaussian.diag import DiagPass
 from fastem.kernels.gaussian.full import FullPass
 from fastem.kernels.gaussian.linear import FEATURES, WHITENED
@@ -192,11 +193,12 @@ class TiedPass(_OneCovariance):
     def _linear(self, parameters, origin):
         means = parameters.means - origin
         spread = np.maximum(np.abs(means).max(axis=0), self._total().spread)
-        whitened = means @ parameters.precisions_cholesky
-        coefficients = whitened @ parameters.precisions_cholesky.T
+        factor = parameters.precisions_cholesky
+        whitened = product(means, factor)
+        coefficients = product(whitened, factor.T)
         # Bounds on what is added up for a whitened feature, and for a log-density.
-        reach = (spread @ np.abs(parameters.precisions_cholesky)).max()
-        size = (np.abs(coefficients) @ spread).max()
+        reach = (spread[:, np.newaxis] * np.abs(factor)).sum(axis=0).max()
+        size = (np.abs(coefficients) * spread).sum(axis=1).max()
         norm = self._limits.norm * means.shape[1]
         if reach**2 <= self._limits.square and size <= norm:
             constants = self._tied_constants(parameters, whitened)
@@ -221,9 +223,13 @@ class TiedPass(_OneCovariance):
         factor = parameters.precisions_cholesky
         origin = LinearPass._origin(self, parameters)
         means = parameters.means - origin
-        deviations = np.sqrt((np.linalg.inv(factor) ** 2).sum(axis=0))
-        reach = ((np.abs(means).max(axis=0) + deviations) @ np.abs(factor)).max()
-        return self._whitened(parameters, origin, means @ factor, reach)
+        roots, definite = factor_inverses(product(factor, factor.T)[np.newaxis])
+        if not definite[0]:
+            return None
+        deviations = np.sqrt((roots[0] ** 2).sum(axis=1))
+        spread = np.abs(means).max(axis=0) + deviations
+        reach = (spread[:, np.newaxis] * np.abs(factor)).sum(axis=0).max()
+        return self._whitened(parameters, origin, product(means, factor), reach)
 
     def _tied_constants(self, parameters, whitened):
         factor = parameters.precisions_cholesky
@@ -231,9 +237,9 @@ class TiedPass(_OneCovariance):
         return self._constants(parameters, scales) - 0.5 * (whitened**2).sum(axis=1)
 
     def _between(self, means, sums):
-        products = means.T @ sums
+        products = product(means.T, sums)
         return 0.5 * (products + products.T)
 
     def _sum_of_norms(self, precisions_cholesky):
         total = self._total().scatter
-        return float(np.vdot(precisions_cholesky, total @ precisions_cholesky))
+        return float((precisions_cholesky * product(total, precisions_cholesky)).sum())
