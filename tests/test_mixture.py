@@ -59,28 +59,6 @@ def test_a_hard_bound_is_the_mean_complete_log_likelihood(X):
     assert (np.diff(model.lower_bounds_) >= -1e-12).all()
 
 
-def test_hard_assignments_with_equal_spheres_are_k_means(X):
-    from fastem import KMeans
-
-    model = GaussianMixture(
-        3,
-        covariance_type="tied_spherical",
-        fixed=("weights", "covariances"),
-        weights_init=[1 / 3] * 3,
-        means_init=X[:3],
-        precisions_init=1.0,
-        assignment="hard",
-        tol=0,
-        max_iter=100,
-    )
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", ConvergenceWarning)
-        model.fit(X)
-    kmeans = KMeans(3, init=X[:3], tol=0).fit(X)
-    np.testing.assert_allclose(model.means_, kmeans.cluster_centers_, atol=1e-8)
-    np.testing.assert_array_equal(model.predict(X), kmeans.labels_)
-
-
 # Fits.
 
 
