@@ -8,7 +8,7 @@ from fastem.kernels.arrays import read_only
 from fastem.kernels.chunks import row_chunks
 from fastem.kernels.gaussian.driver import em_pass, evaluate_pass, label_pass
 from fastem.kernels.gaussian.skipping import skipping_pass
-from fastem.kernels.gaussian.visiting import Visitor, wanted_rows
+from fastem.kernels.gaussian.visiting import Visitor
 from fastem.kernels.parallel import run
 
 # The chunks' totals take up to this share of the data's memory, unless they are fewer than that.
@@ -75,8 +75,6 @@ class GaussianPass:
     n_components : int
     """
 
-    skips = False  # whether the type bounds how distances change
-
     def __init__(self, X, sample_weight, n_components):
         n_rows, n_features = X.shape
         self._rows = read_only(X)
@@ -87,9 +85,6 @@ class GaussianPass:
         self._totals_size = self._size_of_totals(n_components, n_features)
         work = n_components * self._work(n_features)
         chunk_rows, n_chunks = row_chunks(n_rows, work)
-        if chunk_rows < wanted_rows(n_rows, n_components):
-            chunk_rows = wanted_rows(n_rows, n_components)
-            n_chunks = -(-n_rows // chunk_rows)
         most = max(_FEWEST_CHUNKS, int(_TOTALS_SHARE * X.nbytes / (8 * self._totals_size)))
         if n_chunks > most:
             chunk_rows = -(-n_rows // (64 * most)) * 64
@@ -98,7 +93,7 @@ class GaussianPass:
         tile_bytes = 64 * X.itemsize * (2 * n_features + n_components)
         self._batch = int(np.clip(_BATCH_BYTES // tile_bytes, 1, _MOST_TILES))
         mean_weight = 1.0 if sample_weight is None else float(np.mean(sample_weight))
-        self._visitor = Visitor(X, n_components, chunk_rows, n_chunks, n_rows * work, mean_weight)
+        self._visitor = Visitor(X, n_components, n_rows * work, mean_weight)
 
     def step(self, parameters, centers=None, hard=False, skip=True):
         """One E-step, and the statistics for the M-step.
@@ -122,7 +117,7 @@ class GaussianPass:
         totals = np.empty((self._n_chunks, self._totals_size))
         objective = np.empty((self._n_chunks, 2))
         counted = np.empty((self._n_chunks, 2), np.int64)
-        skip = skip and self._prepare_to_skip(packed)
+        skip = skip and self._visitor.skips
         if skip:
             visit = self._visitor.plan(parameters, packed, self._movement)
         else:
@@ -151,14 +146,6 @@ class GaussianPass:
         log_density, weight = objective.sum(axis=0)
         statistics = self._unpack(totals.sum(axis=0))
         return GaussianStatistics(log_density + packed.reference * weight, *statistics)
-
-    def _prepare_to_skip(self, packed):
-        """Sort the rows if it promises to pay; whether they are."""
-        if self.skips and self._visitor.promising and not self._visitor.is_sorted:
-            labels = np.empty(len(self._rows), np.int32)
-            self._evaluate(packed, labels=labels)
-            self._visitor.sort(labels)
-        return self._visitor.is_sorted
 
     def from_labels(self, labels, centers):
         """The statistics of rows that belong to one component each.

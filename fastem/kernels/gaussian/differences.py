@@ -200,6 +200,11 @@ class DifferencesPass(GaussianPass):
             reference,
         )
 
+    def _movement(self, old, new):
+        before, scales = (self._scales(p.precisions_cholesky) for p in (old, new))
+        shrink = np.minimum((scales / before).min(axis=1), 1.0)
+        return shrink, np.sqrt((((new.means - old.means) * scales) ** 2).sum(axis=1))
+
     def _unpack(self, totals):
         totals = totals.reshape(self._n_components, -1)
         pairs = totals[:, 1:].reshape(self._n_components, -1, 2)

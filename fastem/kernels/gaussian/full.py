@@ -124,8 +124,6 @@ def movement(old_means, old_factors, means, factors):
 class FullPass(GaussianPass):
     """Passes with "full" covariances."""
 
-    skips = True
-
     def _work(self, n_features):
         return n_features * (n_features + 2) + 16
 

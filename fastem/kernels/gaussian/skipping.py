@@ -1,17 +1,30 @@
 """Which components a tile of rows can do without.
 
 Rows are visited in the order of their most probable component, so that a tile of them has a share
-in few components. For every tile and component a lower bound on the rows' Mahalanobis distances is
-kept and carried from pass to pass as the parameters move. In the coordinates where a component's
-covariance is the identity, a row at distance d before is at distance d' >= shrink * d - drift
-after; cf. the bounds of C. Elkan, "Using the triangle inequality to accelerate k-means", ICML 2003.
+in few components. How much less than a row's most probable component another one has is bounded
+from below, for all rows of a tile at once, and the bounds are carried from pass to pass as the
+parameters move. In the coordinates where a component's covariance is the identity, a row at
+distance d before is at distance d' >= shrink * d - drift after; cf. the bounds of C. Elkan, "Using
+the triangle inequality to accelerate k-means", ICML 2003.
 
-A component is left out of a tile where it provably has less than a share 1e-13 of every row's
-density and of the component's own mass, so that neither the log-likelihood nor any statistic
-changes by more than rounding does. With q >= low^2 the squared distance, T the least log-density of
-the tile's rows and w the component's weight that is where
+Let m be a row's greatest ``log(weight * density)`` and T at most the least m of the tile. The bound
+b >= 0 of a component with log-density c at its mean says of every row, at whatever distance d,
 
-    log(w * density) + log(1 + q) < T + log(1e-13) + log(w),    log(1 + q) <= q / 100 + 3.62.
+    m - log(weight * density) >= T - c + b^2 / 2.                                        (1)
+
+As the left side is at least T - c + d^2 / 2, only rows with d < b need the bound. If no row's m
+falls by more than F, the new T' = T - F and b' = max(shrink * b - drift, 0) hold again: rows with
+d >= b because their distances stay above b', and those with d < b because d^2 - d'^2 grows with d.
+Another T'' > T', still at most the least m, takes 2 (T'' - T') from b'^2.
+
+A component is left out of a tile where it provably has less than a negligible share in every row's
+density, and less than another in the component's own mass and scatter, so that neither the
+log-likelihood nor any statistic changes by more than rounding does. With q the squared distance and
+w the component's weight, the latter is where
+
+    log(density) + log(1 + q) < m + log(negligible),    log(1 + q) <= q / 100 + 3.62.
+
+The left side can be bounded as if all rows were at distance b.
 """
 
 from typing import NamedTuple
@@ -21,10 +34,9 @@ from llvmlite import ir
 from numba import types
 from numba.extending import intrinsic
 
-from fastem.kernels.compiling import inline, kernel
+from fastem.kernels.compiling import inline, kernel, variant
 from fastem.kernels.gaussian.driver import accumulate_tiles, log_joint_tile, prepare_tile
 from fastem.kernels.gaussian.products import sum_tile, weighted_sum
-from fastem.kernels.gaussian.sorting import keep_sorted
 from fastem.kernels.parallel import next_chunk
 from fastem.kernels.responsibilities import normalize_tile
 from fastem.kernels.simd import (
@@ -42,6 +54,7 @@ from fastem.kernels.simd import (
     maximum,
     minimum,
     shuffle,
+    square_root,
     store,
     vector_lanes,
 )
@@ -52,7 +65,12 @@ _SLOPE, OFFSET = np.float32(0.5 - 0.01), 3.62
 ROUNDING = 1e-6  # of bounds, relative; those in float32 take a few operations
 _FARTHEST = 1e18  # as a bound: its square is finite in float32
 _LOWEST = -1e38  # above the padding's level
+_EPSILON = np.float32(2.4e-7)  # of float32, twice
+_LEEWAY = 0.5  # by which T may be lower than it could
 _ZERO = np.float32(0)
+
+# Rows of a component are sorted by how far the second most probable one is behind.
+STEPS, _STEP = 8, 6.0
 
 
 class Visit(NamedTuple):
@@ -60,28 +78,32 @@ class Visit(NamedTuple):
 
     Parameters
     ----------
-    sort : bool
-        Whether to sort chunks anew afterwards where they have become mixed.
-    order : ndarray of shape (n_rows,), uint16
-        Each chunk's rows as they are visited, relative to its first.
-    n_mixed : ndarray of shape (n_chunks,), int64
-        Tiles of the sorted chunk that have rows of several components.
+    block_rows : int
+        Rows are sorted within blocks of so many.
+    order : ndarray of shape (n_rows,), uint32
+        Each block's rows as they are visited, relative to its first.
+    keys : ndarray of shape (n_rows,) or (0,), uint16 or uint32
+        Where the keys to sort the rows by go, if they are wanted.
+    floors : ndarray of shape (n_tiles * TILE,), float32
+        Each row's greatest logarithm of weight times density in the last pass, rounded down; in
+        the order of the visit.
+    least : ndarray of shape (n_tiles,)
+        At most the tiles' least floors: T in (1). -inf where nothing is known.
     bounds : ndarray of shape (n_tiles * width,), float32
-        Lower bounds of Mahalanobis distances, with ``width`` at least ``n_components``.
-    guesses : ndarray of shape (n_tiles,)
-        The tiles' least log-densities in the last pass, relative to no reference.
+        b in (1), with ``width`` at least ``n_components``.
     shrink, drift, levels : ndarray of shape (width,), float32
         How bounds are carried to the present parameters. A component can be left out where its
-        level minus 0.49 times the squared bound is below the tile's least log-density.
+        level minus 0.49 times the squared bound is below T.
     negligible : ndarray of shape (n_components,)
         Weighted responsibilities times (1 + q) that a tile may have without adding to statistics.
     """
 
-    sort: bool
+    block_rows: int
     order: np.ndarray
-    n_mixed: np.ndarray
+    keys: np.ndarray
+    floors: np.ndarray
+    least: np.ndarray
     bounds: np.ndarray
-    guesses: np.ndarray
     shrink: np.ndarray
     drift: np.ndarray
     levels: np.ndarray
@@ -90,17 +112,24 @@ class Visit(NamedTuple):
 
 def _reduction(emit):
     @intrinsic
-    def reduction(typingctx, values, start):
-        """Of the tile's values from ``start`` on."""
+    def reduction(typingctx, values, start, others):
+        """Of a tile's values from ``start`` on, or of what ``others`` exceed these by."""
 
         def codegen(context, builder, signature, args):
             pointer = builder.gep(data_pointer(context, builder, values, args[0]), [args[1]])
             lanes = vector_lanes(values.dtype)
             vector = ir.VectorType(pointer.type.pointee, lanes)
-            parts = [
-                load_at(builder, pointer, constant(lane), vector, VECTOR_BYTES)
-                for lane in range(0, TILE, lanes)
-            ]
+
+            def parts_of(pointer):
+                return [
+                    load_at(builder, pointer, constant(lane), vector, VECTOR_BYTES)
+                    for lane in range(0, TILE, lanes)
+                ]
+
+            parts = parts_of(pointer)
+            if others != types.none:
+                from_parts = parts_of(data_pointer(context, builder, others, args[2]))
+                parts = [builder.fsub(*pair) for pair in zip(from_parts, parts, strict=True)]
             while len(parts) > 1:
                 parts = [emit(builder, *pair) for pair in zip(parts[::2], parts[1::2], strict=True)]
             result = parts[0]
@@ -111,7 +140,7 @@ def _reduction(emit):
                 result = emit(builder, low, high)
             return builder.extract_element(result, ir.Constant(ir.IntType(32), 0))
 
-        return values.dtype(values, types.intp), codegen
+        return values.dtype(values, types.intp, others), codegen
 
     return reduction
 
@@ -150,39 +179,82 @@ def list_possible(bounds, at, levels, above, below, components):
     return n_listed
 
 
+def raise_to_greatest(log_joint, components, n_listed, greatest):
+    """Raise a tile's values to the greatest of the listed components'."""
+    raise NotImplementedError("for kernels only")
+
+
+@variant(raise_to_greatest)
+def _raise_to_greatest(log_joint, components, n_listed, greatest):
+    lanes = vector_lanes(log_joint.dtype)
+
+    def implementation(log_joint, components, n_listed, greatest):
+        for lane in range(0, TILE, lanes):
+            value = load(greatest, lane, lanes)
+            for i in range(n_listed):
+                value = greater(load(log_joint, components[i] * TILE + lane, lanes), value)
+            store(value, greatest, lane)
+
+    return implementation
+
+
 @inline
-def least_distance(square):
-    """A lower bound from an evaluated square."""
+def most_fallen(greatest, reference, floors, at, fallen):
+    """By how much the tile's floors, from ``at`` on, fall at most; ``fallen`` has TILE values."""
+    for lane in range(TILE):
+        floor = round_down(greatest[lane], reference)
+        fallen[lane] = floors[at + lane] - floor
+    most = np.float64(tile_greatest(fallen, 0, None))
+    return most + ROUNDING * abs(most)
+
+
+@inline
+def round_down(value, reference):
+    """Their sum, or less."""
+    value = np.float32(value + reference)
+    return value - abs(value) * _EPSILON
+
+
+@inline
+def rebase(bounds, at, width, fall):
+    """Bring a tile's bounds to a T that is greater by ``fall``."""
+    zero, relative = broadcast(_ZERO, LANES), broadcast(np.float32(1 - ROUNDING), LANES)
+    less = broadcast(np.float32(min(2 * fall, _FARTHEST)), LANES)
+    for j in range(0, width, LANES):
+        low = load(bounds, at + j, LANES)
+        store(square_root(greater(low * low - less, zero)) * relative, bounds, at + j)
+
+
+@inline
+def bound_from(square):
     return np.float32(min(np.sqrt(max(square, 0.0)), _FARTHEST) * (1 - ROUNDING))
 
 
 @inline
-def worst_row(log_joint, components, n_listed, scratch):
-    """The least of the rows' greatest log-densities; ``scratch`` has TILE values."""
-    for lane in range(TILE):
-        scratch[lane] = -np.inf
-    for i in range(n_listed):
-        start = components[i] * TILE
-        for lane in range(TILE):
-            value = log_joint[start + lane]
-            scratch[lane] = value if value > scratch[lane] else scratch[lane]
-    return tile_least(scratch, 0)
+def sort_keys(log_joint, components, n_listed, greatest, second, labels):
+    """Each lane's key, as a floating-point number.
 
-
-@inline
-def most_probable(log_joint, components, n_listed, greatest, labels):
-    """Each lane's most probable component, as a floating-point number; -1 if all are impossible."""
+    First the most probable component, then how far the next one is behind, in steps. ``greatest``,
+    ``second`` and ``labels`` have TILE values; the last receives the keys.
+    """
     for lane in range(TILE):
         greatest[lane] = -np.inf
-        labels[lane] = -1
+        second[lane] = -np.inf
+        labels[lane] = 0
     for i in range(n_listed):
         start = components[i] * TILE
         label = labels.dtype.type(components[i])
         for lane in range(TILE):
             value = log_joint[start + lane]
             closer = value > greatest[lane]
+            other = greatest[lane] if closer else value
+            second[lane] = other if other > second[lane] else second[lane]
             greatest[lane] = value if closer else greatest[lane]
             labels[lane] = label if closer else labels[lane]
+    for lane in range(TILE):
+        gap = min(np.float64(greatest[lane]) - np.float64(second[lane]), 1e9)
+        step = min(max(np.intp(gap / _STEP), 0), STEPS - 1)
+        labels[lane] = labels[lane] * STEPS + (STEPS - 1 - step)
 
 
 @kernel
@@ -213,20 +285,19 @@ def skipping_pass(
     shift = np.zeros(n_features + LANES, X.dtype)
     stride = n_components * TILE
     width = len(visit.shrink)
-    order, bounds, guesses, levels = visit.order, visit.bounds, visit.guesses, visit.levels
+    bounds, floors, least, levels = visit.bounds, visit.floors, visit.least, visit.levels
     tiles = aligned_empty_like(batch * n_features * TILE, X)
     shares = aligned_empty_like(batch * stride, X)
     scratch = aligned_empty_like(scratch_size, X)
     weights = aligned_empty_like(TILE, X)
     density = aligned_empty_like(TILE, X)
-    tile_labels = aligned_empty_like(TILE, X)
+    second, keys = aligned_empty_like(TILE, X), aligned_empty_like(TILE, X)
+    fallen = aligned_empty_like(TILE, floors)
     rows = np.empty(TILE, np.int64)
     fresh, components = np.empty(width, np.int64), np.empty(width, np.int64)
     squares = np.empty(n_components)
     chosen = np.empty((n_components, batch), np.int64)
     n_chosen = np.zeros(n_components, np.int64)
-    labels = np.empty(chunk_rows, np.uint16)
-    counts = np.empty(n_components + 1, np.int64)
     while True:
         chunk = next_chunk(tickets)
         if chunk >= n_chunks:
@@ -242,40 +313,55 @@ def skipping_pass(
                 tile = tiles[n_tiles * n_features * TILE :]
                 log_joint = shares[n_tiles * stride :]
                 number, n_lanes = first // TILE, min(TILE, stop - first)
+                block = first // visit.block_rows * visit.block_rows
                 for lane in range(TILE):
-                    row = start + np.intp(order[first + min(lane, n_lanes - 1)])
+                    row = block + np.intp(visit.order[first + min(lane, n_lanes - 1)])
                     rows[lane] = row
                     weight = sample_weight[row] if len(sample_weight) else 1.0
                     weights[lane] = weight if lane < n_lanes else 0.0
+                    density[lane] = -np.inf
                 gather_tile(X, rows, one, shift, tile)
                 prepare_tile(packed, tile, n_features, scratch)
                 at = number * width
                 carry_bounds(bounds, at, visit.shrink, visit.drift)
-                above, below, n_listed = guesses[number] - packed.reference, 1e38, 0
+                above, below, n_listed = least[number], 1e38, 0
                 while True:
-                    n_fresh = list_possible(bounds, at, levels, above, below, fresh)
+                    n_fresh = list_possible(
+                        bounds, at, levels, above - packed.reference, below, fresh
+                    )
                     log_joint_tile(packed, tile, n_features, scratch, fresh, n_fresh, log_joint)
                     for i in range(n_fresh):
                         components[n_listed + i] = fresh[i]
                     n_listed += n_fresh
-                    worst = np.float64(worst_row(log_joint, components, n_listed, density))
-                    if worst >= above:
+                    raise_to_greatest(log_joint, fresh, n_fresh, density)
+                    carried = least[number]
+                    if carried > -np.inf:
+                        carried -= most_fallen(density, packed.reference, floors, first, fallen)
+                    if carried >= above:
                         break
                     # Rows turned out less probable than expected: more components may matter.
-                    above, below = worst, above
-                guesses[number] = worst + packed.reference
+                    above, below = carried, above - packed.reference
+                for lane in range(TILE):
+                    floors[first + lane] = round_down(density[lane], packed.reference)
+                    fallen[lane] = floors[first + lane]
+                worst = np.float64(tile_least(fallen, 0, None))
+                if not worst - carried < _LEEWAY:
+                    rebase(bounds, at, width, worst - carried)
+                    carried = worst
+                least[number] = carried
+                rounding = ROUNDING * (abs(worst) + abs(packed.reference))
                 for i in range(n_listed):
                     component = components[i]
                     peak = np.float64(packed.constants[component])
-                    greatest = np.float64(tile_greatest(log_joint, component * TILE))
-                    least = np.float64(tile_least(log_joint, component * TILE))
-                    bounds[at + component] = least_distance(2.0 * (peak - greatest))
-                    squares[component] = 2.0 * (peak - least)
-                if visit.sort:
-                    most_probable(log_joint, components, n_listed, density, tile_labels)
+                    gap = np.float64(tile_least(log_joint, component * TILE, density)) - rounding
+                    lowest = np.float64(tile_least(log_joint, component * TILE, None))
+                    square = 2.0 * (gap + peak - (carried - packed.reference))
+                    bounds[at + component] = bound_from(square)
+                    squares[component] = 2.0 * (peak - lowest)
+                if len(visit.keys):
+                    sort_keys(log_joint, components, n_listed, density, second, keys)
                     for lane in range(n_lanes):
-                        label = np.intp(tile_labels[lane])
-                        labels[rows[lane] - start] = label if label >= 0 else n_components
+                        visit.keys[rows[lane]] = np.intp(keys[lane])
                 normalize_tile(log_joint, n_listed, weights, hard, density, components)
                 total_density += weighted_sum(weights, density)
                 total_weight += sum_tile(weights, 0)
@@ -308,11 +394,3 @@ def skipping_pass(
         objective[chunk, 1] = total_weight
         counted[chunk, 0] = n_evaluated
         counted[chunk, 1] = n_added
-        if visit.sort and keep_sorted(
-            labels, order, start, stop - start, counts, visit.n_mixed, chunk
-        ):
-            # Other tiles than before: nothing is known of them.
-            for number in range(start // TILE, (stop + TILE - 1) // TILE):
-                guesses[number] = -np.inf
-                for j in range(width):
-                    bounds[number * width + j] = _ZERO

@@ -1,4 +1,4 @@
-"""The order in which a chunk's rows are visited: component by component."""
+"""The order in which a block's rows are visited: component by component."""
 
 import numpy as np
 
@@ -6,19 +6,19 @@ from fastem.kernels.compiling import inline, kernel
 from fastem.kernels.parallel import next_chunk
 from fastem.kernels.simd import TILE
 
-# A sorted chunk is sorted anew when it has so many more mixed tiles than it had.
+# A sorted block is sorted anew when it has so many more mixed tiles than it had.
 _UNSORTED = 1.25
 
 
 @inline
-def count_mixed(labels, order, start, n_rows):
-    """Tiles whose rows differ in their labels; ``labels`` and ``order`` are in the chunk."""
+def count_mixed(keys, order, start, n_rows, steps):
+    """Tiles whose rows differ in ``keys // steps``; ``keys`` are the block's own."""
     n_mixed = 0
     for first in range(0, n_rows, TILE):
         mixed = False
-        label = labels[order[start + first]]
+        label = np.intp(keys[order[start + first]]) // steps
         for i in range(first + 1, min(first + TILE, n_rows)):
-            mixed |= label != labels[order[start + i]]
+            mixed |= label != np.intp(keys[order[start + i]]) // steps
         n_mixed += mixed
     return n_mixed
 
@@ -40,27 +40,23 @@ def sort_chunk(labels, order, start, n_rows, counts):
         counts[label] += 1
 
 
-@inline
-def keep_sorted(labels, order, start, n_rows, counts, n_mixed, chunk):
-    """Sort a chunk anew if it has become much more mixed; whether it was."""
-    allowed = np.intp(_UNSORTED * n_mixed[chunk]) + n_rows // (8 * TILE)
-    if count_mixed(labels, order, start, n_rows) <= allowed:
-        return False
-    sort_chunk(labels, order, start, n_rows, counts)
-    n_mixed[chunk] = count_mixed(labels, order, start, n_rows)
-    return True
-
-
 @kernel
-def sort_pass(tickets, n_chunks, chunk_rows, labels, n_labels, order, n_mixed):
-    """Sort every chunk by its rows' labels, from 0 to ``n_labels`` excluded."""
-    counts = np.empty(n_labels, np.int64)
+def sort_pass(tickets, n_blocks, block_rows, keys, n_keys, steps, order, n_mixed, is_new):
+    """Sort those blocks by their rows' keys that have become much more mixed.
+
+    Keys are from 0 to ``n_keys`` excluded, ``steps`` for each component. ``n_mixed`` are the tiles
+    with rows of several components, after the last sort; ``is_new`` receives whether there was one.
+    """
+    counts = np.empty(n_keys, np.int64)
     while True:
-        chunk = next_chunk(tickets)
-        if chunk >= n_chunks:
+        block = next_chunk(tickets)
+        if block >= n_blocks:
             return
-        start = chunk * chunk_rows
-        n_rows = min(chunk_rows, len(labels) - start)
-        own = labels[start : start + n_rows]
-        sort_chunk(own, order, start, n_rows, counts)
-        n_mixed[chunk] = count_mixed(own, order, start, n_rows)
+        start = block * block_rows
+        n_rows = min(block_rows, len(keys) - start)
+        own = keys[start : start + n_rows]
+        allowed = np.intp(_UNSORTED * n_mixed[block]) + n_rows // (8 * TILE)
+        is_new[block] = count_mixed(own, order, start, n_rows, steps) > allowed
+        if is_new[block]:
+            sort_chunk(own, order, start, n_rows, counts)
+            n_mixed[block] = count_mixed(own, order, start, n_rows, steps)

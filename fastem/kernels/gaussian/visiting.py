@@ -2,19 +2,21 @@
 
 import numpy as np
 
-from fastem.kernels.gaussian.skipping import OFFSET, ROUNDING, Visit
+from fastem.kernels.gaussian.skipping import OFFSET, ROUNDING, STEPS, Visit
 from fastem.kernels.gaussian.sorting import sort_pass
 from fastem.kernels.parallel import run
 from fastem.kernels.simd import LANES, TILE
 
-# The share of the rows' densities and of a component's statistics that is as good as none.
-_NEGLIGIBLE = {np.dtype(np.float32): 1e-9, np.dtype(np.float64): 1e-13}
+# The shares that are as good as none: in a row's density, and in a component's statistics.
+_IN_DENSITY = {np.dtype(np.float32): 1e-9, np.dtype(np.float64): 1e-13}
+_IN_STATISTICS = {np.dtype(np.float32): 1e-8, np.dtype(np.float64): 1e-11}
 
-# For sorting, a chunk should have two tiles' rows of a component; the order's dtype limits it.
-_ROWS_PER_COMPONENT, _MOST_ROWS, _FEWEST_CHUNKS = 2 * TILE, 1 << 16, 16
+# Rows are sorted in blocks of at most so many, and so many bytes: a pass stays near some place of a
+# memory-mapped file.
+_MOST_ROWS, _MOST_BYTES = 1 << 18, 1 << 26
 
-# Order and bounds take up to this share of the data's memory.
-_MEMORY = 1 / 4
+# What is kept takes up to this share of the data's memory, or so many bytes a row.
+_MEMORY, _BYTES_A_ROW = 3 / 8, 16
 
 # Skipping is tried where rows have a share in at most this part of the components, and given up
 # where more than that part of the work remains.
@@ -24,19 +26,13 @@ _PROMISING, _UNPROFITABLE = 1 / 4, 3 / 4
 _FEWEST_COMPONENTS, _LEAST_WORK = 4, 1 << 26
 
 
-def wanted_rows(n_rows, n_components):
-    """Rows of a chunk from which on sorting it makes tiles of one component."""
-    rows = min(_ROWS_PER_COMPONENT * n_components, n_rows // _FEWEST_CHUNKS, _MOST_ROWS)
-    return rows // TILE * TILE
-
-
 class Visitor:
     """How the passes visit the rows of a part.
 
     Parameters
     ----------
     X : ndarray of shape (n_rows, n_features)
-    n_components, chunk_rows, n_chunks : int
+    n_components : int
     work : int
         Multiplications of a pass.
     mean_weight : float
@@ -44,57 +40,69 @@ class Visitor:
 
     Attributes
     ----------
-    promising : bool
-        Whether the next pass may skip, once the rows are sorted.
+    skips : bool
+        Whether the next pass may skip.
     """
 
-    def __init__(self, X, n_components, chunk_rows, n_chunks, work, mean_weight):
+    def __init__(self, X, n_components, work, mean_weight):
         self._n_rows, self._n_components = len(X), n_components
-        self._chunk_rows, self._n_chunks = chunk_rows, n_chunks
+        rows = min(_MOST_ROWS, _MOST_BYTES // (X.itemsize * X.shape[1]), len(X))
+        self._block_rows = -(-rows // TILE) * TILE
+        self._n_blocks = -(-len(X) // self._block_rows)
         self._width = -(-n_components // LANES) * LANES
         self._n_tiles = -(-len(X) // TILE)
-        self._negligible = _NEGLIGIBLE[X.dtype]
+        self._key_dtype = np.uint16 if n_components * STEPS <= 1 << 16 else np.uint32
+        self._in_density, self._in_statistics = _IN_DENSITY[X.dtype], _IN_STATISTICS[X.dtype]
         self._tile_weight = mean_weight * TILE
-        memory = 2 * len(X) + self._n_tiles * (4 * self._width + 8)
+        memory = (8 + np.dtype(self._key_dtype).itemsize) * len(X)
+        memory += self._n_tiles * (4 * self._width + 8)
         self._possible = (
             n_components >= _FEWEST_COMPONENTS
-            and chunk_rows <= _MOST_ROWS
             and work >= _LEAST_WORK
-            and memory <= _MEMORY * X.nbytes
+            and memory <= max(_MEMORY * X.nbytes, _BYTES_A_ROW * len(X))
         )
         self._passes, self._next_look = 0, 1
-        self._give_up()
+        self._stop()
 
-    def _give_up(self):
-        self.promising = self.is_sorted = False
-        self._order = self._n_mixed = self._bounds = self._guesses = self._last = None
-
-    def sort(self, labels):
-        """Have the rows visited label by label.
-
-        Parameters
-        ----------
-        labels : ndarray of shape (n_rows,), int32
-        """
-        self._order = np.empty(self._n_rows, np.uint16)
-        self._n_mixed = np.zeros(self._n_chunks, np.int64)
-        run(
-            sort_pass,
-            self._n_chunks,
-            self._n_chunks,
-            self._chunk_rows,
-            labels,
-            self._n_components,
-            self._order,
-            self._n_mixed,
-        )
+    def _start(self):
+        self.skips = True
+        within = np.arange(self._block_rows, dtype=np.uint32)
+        self._order = np.resize(within, self._n_rows)
+        self._n_mixed = np.zeros(self._n_blocks, np.int64)
+        self._floors = np.empty(self._n_tiles * TILE, np.float32)
+        self._least = np.full(self._n_tiles, -np.inf)
         self._bounds = np.zeros(self._n_tiles * self._width, np.float32)
-        self._guesses = np.full(self._n_tiles, -np.inf)
-        self.is_sorted = True
         self._since = self._failures = 0
 
+    def _stop(self):
+        self.skips = False
+        self._order = self._n_mixed = self._floors = self._least = self._bounds = self._last = None
+
+    def _sort(self, keys):
+        """Have the rows of blocks where it matters visited in the order of their keys."""
+        is_new = np.empty(self._n_blocks, bool)
+        run(
+            sort_pass,
+            self._n_blocks,
+            self._n_blocks,
+            self._block_rows,
+            keys,
+            self._n_components * STEPS,
+            STEPS,
+            self._order,
+            self._n_mixed,
+            is_new,
+        )
+        if is_new.all():
+            self._since = 1
+        # Other tiles than before: nothing is known of them.
+        tiles = self._block_rows // TILE
+        for block in np.flatnonzero(is_new):
+            self._least[block * tiles : (block + 1) * tiles] = -np.inf
+            self._bounds[block * tiles * self._width : (block + 1) * tiles * self._width] = 0.0
+
     def plan(self, parameters, packed, movement):
-        """The next pass's visit of the sorted rows.
+        """The next pass's visit of the rows.
 
         Parameters
         ----------
@@ -113,37 +121,44 @@ class Visitor:
             known = np.isfinite(carried[0]) & np.isfinite(carried[1]) & (carried[1] < 1e30)
             shrink[:k] = np.where(known, carried[0] * (1 - ROUNDING), 0.0)
             drift[:k] = np.where(known, carried[1] * (1 + ROUNDING), 0.0)
-            level = packed.constants - parameters.log_weights
-            level += OFFSET - np.log(self._negligible)
+            in_statistics = OFFSET - np.log(self._in_statistics) - parameters.log_weights
+            level = packed.constants + np.maximum(in_statistics, -np.log(self._in_density))
             levels[:k] = np.where(np.isfinite(level), level, -np.inf)
         self._last = parameters
+        looks = self._since != 1 and self._since & (self._since - 1) == 0
+        self._keys = np.empty(self._n_rows if looks else 0, self._key_dtype)
         return Visit(
-            self._since & (self._since - 1) == 0,  # powers of two
+            self._block_rows,
             self._order,
-            self._n_mixed,
+            self._keys,
+            self._floors,
+            self._least,
             self._bounds,
-            self._guesses,
             shrink,
             drift,
             levels,
-            self._negligible * self._tile_weight * np.exp(parameters.log_weights),
+            self._in_statistics * self._tile_weight * np.exp(parameters.log_weights),
         )
 
     def learn_from_all(self, counted):
         """Take note of what ``em_pass`` counted."""
         self._passes += 1
-        if self._possible and self._passes >= self._next_look:
+        if self._possible and not self.skips and self._passes >= self._next_look:
             self._next_look = 2 * self._passes
             n_sampled, n_shares = counted.tolist()
-            self.promising = n_shares <= _PROMISING * n_sampled
+            if n_shares <= _PROMISING * n_sampled:
+                self._start()
 
     def learn(self, counted):
         """Take note of what ``skipping_pass`` counted."""
         self._passes += 1
         self._since += 1
-        if self._since > 1:  # all was evaluated in the first pass
+        if len(self._keys):
+            self._sort(self._keys)
+            self._keys = None
+        if self._since > 2:  # all was evaluated in the first passes
             unprofitable = counted.sum() > 2 * _UNPROFITABLE * self._n_tiles * self._n_components
             self._failures = self._failures + 1 if unprofitable else 0
             if self._failures == 2:
                 self._next_look = 4 * self._passes
-                self._give_up()
+                self._stop()
