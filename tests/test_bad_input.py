@@ -123,7 +123,7 @@ def test_new_sparse_rows(name, method, monkeypatch):
     assert error_of_new_rows(ours, method, BAD_SPARSE_ROWS[name], monkeypatch) == expected
 
 
-@pytest.mark.parametrize("rows", [sp.csr_array(X), sp.coo_array(X), *BAD_SPARSE_ROWS.values()])
+@pytest.mark.parametrize("rows", [sp.csr_matrix(X), sp.coo_array(X), *BAD_SPARSE_ROWS.values()])
 @pytest.mark.parametrize("method", ["fit", "predict", "transform", "score"])
 def test_sparse_rows_are_kmeans_alone(rows, method, monkeypatch):
     monkeypatch.undo()

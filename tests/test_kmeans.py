@@ -1,35 +1,17 @@
-import pickle
 import warnings
 
 import numpy as np
-import pandas as pd
 import pytest
 import reference
 import scipy.sparse as sp
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from sklearn.base import clone
 from sklearn.cluster import KMeans as SklearnKMeans
 from sklearn.datasets import load_digits, load_iris
 from sklearn.exceptions import ConvergenceWarning
-from sklearn.metrics.pairwise import euclidean_distances
-from sklearn.model_selection import GridSearchCV
-from sklearn.pipeline import make_pipeline
-from sklearn.preprocessing import StandardScaler
-from sklearn.utils.estimator_checks import check_estimator
 
 from fastem import KMeans
 from fastem.kernels.kmeans import ALGORITHMS
-
-
-@pytest.mark.parametrize(
-    "estimator", [KMeans(), KMeans(n_clusters=2), KMeans(n_clusters=1)], ids=["8", "2", "1"]
-)
-def test_scikit_learns_estimator_checks(estimator):
-    results = check_estimator(estimator, on_skip=None)
-    assert {result["status"] for result in results} <= {"passed", "skipped"}
-    # Its array API checks skip themselves unless SCIPY_ARRAY_API is set.
-    assert all("array_api" in r["check_name"] for r in results if r["status"] == "skipped")
 
 
 def test_parameters_are_scikit_learns():
@@ -258,86 +240,7 @@ def test_more_clusters_than_different_rows_warn():
     assert_same_fit(ours, theirs)
 
 
-@pytest.mark.parametrize("value", [0.0, 3.7, -1e5])
-def test_constant_rows(value):
-    X = np.full((20, 3), value)
-    with pytest.warns(ConvergenceWarning, match=r"distinct clusters \(1\)"):
-        model = KMeans(3, random_state=0).fit(X)
-    assert model.inertia_ == 0
-    np.testing.assert_allclose(model.transform(X)[:, 0], 0, atol=1e-10)
-    assert np.isfinite(model.cluster_centers_).all()
-
-
-# Extreme numbers.
-
-
-@pytest.mark.parametrize("exponent", [-990, -520, 500, 1000])
-def test_extreme_magnitudes_scale_exactly(exponent):
-    """Neither squares that overflow nor squares that vanish change the clusters."""
-    rng = np.random.default_rng(0)
-    X = rng.normal(size=(200, 3)) + 4 * rng.integers(3, size=(200, 1))
-    expected = KMeans(5, random_state=0).fit(X)
-    far = np.ldexp(X, exponent)
-    before = far.copy()
-    model = KMeans(5, random_state=0).fit(far)
-    np.testing.assert_array_equal(far, before)
-    np.testing.assert_array_equal(model.labels_, expected.labels_)
-    np.testing.assert_array_equal(
-        model.cluster_centers_, np.ldexp(expected.cluster_centers_, exponent)
-    )
-    assert model.n_iter_ == expected.n_iter_
-    np.testing.assert_array_equal(model.predict(far), expected.labels_)
-    np.testing.assert_allclose(
-        model.transform(far), np.ldexp(expected.transform(X), exponent), rtol=1e-12
-    )
-    given = KMeans(5, init=far[:5]).fit(far)
-    np.testing.assert_array_equal(given.labels_, KMeans(5, init=X[:5]).fit(X).labels_)
-
-
-@pytest.mark.parametrize("exponent", [-120, 120])
-def test_extreme_magnitudes_in_float32(exponent):
-    rng = np.random.default_rng(0)
-    X = (rng.normal(size=(200, 3)) + 4 * rng.integers(3, size=(200, 1))).astype(np.float32)
-    expected = KMeans(5, random_state=0).fit(X)
-    far = np.ldexp(X, exponent)
-    model = KMeans(5, random_state=0).fit(far)
-    np.testing.assert_array_equal(model.labels_, expected.labels_)
-    np.testing.assert_array_equal(model.predict(far), expected.labels_)
-
-
-# Starts.
-
-
-def test_callable_start_sees_the_data_as_they_are():
-    X = np.random.default_rng(0).normal(size=(50, 3)) + 7
-
-    def first_rows(data, n_clusters, random_state):
-        np.testing.assert_array_equal(data, X)
-        assert isinstance(random_state, np.random.RandomState)
-        return data[:n_clusters]
-
-    called = KMeans(4, init=first_rows, n_init=1).fit(X)
-    given = KMeans(4, init=X[:4]).fit(X)
-    np.testing.assert_array_equal(called.cluster_centers_, given.cluster_centers_)
-    sparse = KMeans(4, init=lambda data, k, random_state: data[:k], n_init=1).fit(sp.csr_array(X))
-    np.testing.assert_allclose(sparse.cluster_centers_, given.cluster_centers_)
-
-
-@pytest.mark.parametrize(
-    ("init", "n_runs"),
-    [
-        ("k-means++", 1),
-        ("k-means||", 1),
-        ("random", 10),
-        ("random_partition", 10),
-        (lambda X, k, random_state: X[:k], 10),
-        (np.eye(2), 1),
-    ],
-)
-def test_number_of_runs(init, n_runs, capsys):
-    X = np.random.default_rng(0).normal(size=(30, 2))
-    KMeans(2, init=init, random_state=0, verbose=1).fit(X)
-    assert capsys.readouterr().out.count("Initialization complete") == n_runs
+# Reports.
 
 
 def test_verbose_prints_as_scikit_learn(capsys):
@@ -353,137 +256,6 @@ def test_verbose_prints_as_scikit_learn(capsys):
                 np.testing.assert_allclose(float(ours.strip(".,")), float(theirs.strip(".,")))
             except ValueError:
                 assert ours == theirs
-
-
-# Input of all kinds.
-
-
-@pytest.mark.parametrize(
-    "convert",
-    [
-        np.asfortranarray,
-        lambda X: np.repeat(X, 2, axis=1)[:, ::2],
-        lambda X: X[::-1][::-1],
-        lambda X: X.tolist(),
-        pd.DataFrame,
-        lambda X: X.astype(np.float16),
-        lambda X: X.astype(np.int64),
-        lambda X: X.astype(np.uint8),
-        lambda X: X.astype(">f8"),
-        lambda X: X.astype(np.longdouble),
-        sp.csc_matrix,
-        sp.coo_array,
-    ],
-)
-def test_input_of_all_kinds(convert):
-    X = np.random.default_rng(0).integers(0, 200, size=(60, 3)).astype(float)
-    expected = KMeans(4, random_state=0).fit(X)
-    converted = convert(X)
-    model = KMeans(4, random_state=0).fit(converted)
-    np.testing.assert_array_equal(model.labels_, expected.labels_)
-    np.testing.assert_allclose(model.cluster_centers_, expected.cluster_centers_)
-    assert model.cluster_centers_.dtype == np.float64
-    np.testing.assert_array_equal(model.predict(converted), expected.labels_)
-
-
-def test_booleans():
-    X = np.random.default_rng(0).uniform(size=(40, 5)) < 0.4
-    model = KMeans(3, random_state=0).fit(X)
-    expected = KMeans(3, random_state=0).fit(X.astype(float))
-    np.testing.assert_array_equal(model.labels_, expected.labels_)
-    assert model.inertia_ == expected.inertia_
-
-
-@pytest.mark.parametrize("copy_x", [True, False])
-@pytest.mark.parametrize("container", [np.asarray, sp.csr_matrix])
-def test_the_callers_arrays_dont_change(copy_x, container):
-    rng = np.random.default_rng(0)
-    X, sample_weight, init = container(rng.normal(size=(60, 3))), rng.uniform(size=60), np.eye(3)
-    arrays = [X if isinstance(X, np.ndarray) else X.data, sample_weight, init]
-    copies = [array.copy() for array in arrays]
-    for array in arrays:
-        array.flags.writeable = False
-    model = KMeans(3, init=init, copy_x=copy_x).fit(X, sample_weight=sample_weight)
-    model.predict(X), model.transform(X), model.score(X, sample_weight=sample_weight)
-    KMeans(3, random_state=0, copy_x=copy_x).fit(X)
-    for array, copy in zip(arrays, copies, strict=True):
-        np.testing.assert_array_equal(array, copy)
-
-
-def test_single_weight_is_for_all_rows():
-    X = np.random.default_rng(0).normal(size=(60, 3))
-    model = KMeans(3, random_state=0).fit(X, sample_weight=2)
-    plain = KMeans(3, random_state=0).fit(X)
-    np.testing.assert_array_equal(model.labels_, plain.labels_)
-    np.testing.assert_allclose(model.inertia_, 2 * plain.inertia_)
-
-
-def test_predicting_the_other_dtype():
-    X = np.random.default_rng(0).normal(size=(60, 3)) + 2
-    model = KMeans(3, random_state=0).fit(X)
-    np.testing.assert_array_equal(model.predict(X.astype(np.float32)), model.labels_)
-    assert model.transform(X.astype(np.float32)).dtype == np.float32
-    single = KMeans(3, random_state=0).fit(X.astype(np.float32))
-    np.testing.assert_array_equal(single.predict(X), single.labels_)
-    np.testing.assert_array_equal(single.predict(sp.csr_array(X)), single.labels_)
-
-
-# As a scikit-learn estimator.
-
-
-def test_frames_in_and_out():
-    frame = pd.DataFrame(np.random.default_rng(0).normal(size=(30, 2)), columns=["a", "b"])
-    model = KMeans(3, random_state=0).set_output(transform="pandas")
-    distances = model.fit_transform(frame)
-    assert list(distances.columns) == ["kmeans0", "kmeans1", "kmeans2"]
-    assert list(model.feature_names_in_) == ["a", "b"]
-    assert list(model.get_feature_names_out()) == list(distances.columns)
-    np.testing.assert_allclose(
-        distances, euclidean_distances(frame, model.cluster_centers_), rtol=1e-7
-    )
-    with pytest.raises(ValueError, match="feature names"):
-        model.predict(frame.rename(columns={"a": "c"}))
-
-
-def test_pickle_and_clone():
-    X = np.random.default_rng(0).normal(size=(30, 2))
-    model = KMeans(3, init="k-means||", random_state=0, algorithm="elkan").fit(X)
-    assert clone(model).get_params() == model.get_params()
-    again = pickle.loads(pickle.dumps(model))
-    np.testing.assert_array_equal(again.predict(X), model.labels_)
-    np.testing.assert_array_equal(again.transform(X), model.transform(X))
-
-
-def test_grid_search_over_a_pipeline():
-    X = np.random.default_rng(0).normal(size=(90, 2)) + 9 * np.arange(3).repeat(30)[:, None]
-    search = GridSearchCV(
-        make_pipeline(StandardScaler(), KMeans(random_state=0)),
-        {"kmeans__n_clusters": [2, 3], "kmeans__algorithm": ["auto", "elkan"]},
-        cv=3,
-    ).fit(np.random.default_rng(1).permutation(X))
-    assert search.best_params_["kmeans__n_clusters"] == 3
-    assert np.isfinite(search.cv_results_["mean_test_score"]).all()
-
-
-def test_fit_predict_and_fit_transform():
-    X = np.random.default_rng(0).normal(size=(60, 3))
-    sample_weight = np.arange(60.0)
-    model = KMeans(3, random_state=0).fit(X, sample_weight=sample_weight)
-    other = KMeans(3, random_state=0)
-    np.testing.assert_array_equal(other.fit_predict(X, sample_weight=sample_weight), model.labels_)
-    np.testing.assert_array_equal(
-        other.fit_transform(X, sample_weight=sample_weight), model.transform(X)
-    )
-
-
-@pytest.mark.parametrize("init", ["k-means++", "k-means||", "random", "random_partition"])
-@pytest.mark.parametrize("container", [np.asarray, sp.csr_array])
-def test_runs_repeat(init, container):
-    X = container(np.random.default_rng(0).normal(size=(200, 3)))
-    first, second = (KMeans(5, init=init, random_state=3).fit(X) for _ in range(2))
-    np.testing.assert_array_equal(first.labels_, second.labels_)
-    np.testing.assert_array_equal(first.cluster_centers_, second.cluster_centers_)
-    assert first.inertia_ == second.inertia_
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])

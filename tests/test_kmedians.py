@@ -1,36 +1,18 @@
-import pickle
 import warnings
 
 import numpy as np
-import pandas as pd
 import pytest
 import reference
-import scipy.sparse as sp
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from processes import run_script
 from scipy.spatial.distance import cdist
-from sklearn.base import clone
 from sklearn.callback import ScoringMonitor
 from sklearn.datasets import load_digits, load_iris
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.metrics import v_measure_score
-from sklearn.model_selection import GridSearchCV
-from sklearn.pipeline import make_pipeline
-from sklearn.preprocessing import StandardScaler
-from sklearn.utils.estimator_checks import check_estimator
 
 from fastem import KMeans, KMedians
-
-
-@pytest.mark.parametrize(
-    "estimator", [KMedians(), KMedians(n_clusters=2), KMedians(n_clusters=1)], ids=["8", "2", "1"]
-)
-def test_scikit_learns_estimator_checks(estimator):
-    results = check_estimator(estimator, on_skip=None)
-    assert {result["status"] for result in results} <= {"passed", "skipped"}
-    # Its array API checks skip themselves unless SCIPY_ARRAY_API is set.
-    assert all("array_api" in r["check_name"] for r in results if r["status"] == "skipped")
 
 
 def test_parameters_are_those_of_kmeans():
@@ -211,15 +193,6 @@ def test_more_clusters_than_different_rows_warn():
     assert model.inertia_ == 0
 
 
-@pytest.mark.parametrize("value", [0.0, 3.7, -1e5])
-def test_constant_rows(value):
-    X = np.full((20, 3), value)
-    with pytest.warns(ConvergenceWarning, match=r"distinct clusters \(1\)"):
-        model = KMedians(3, random_state=0).fit(X)
-    assert model.inertia_ == 0
-    np.testing.assert_array_equal(model.transform(X), 0)
-
-
 def test_empty_clusters_get_the_farthest_rows():
     X = np.array([[0.0], [1], [2], [50], [100]])
     model = KMedians(3, init=[[1.0], [1e3], [2e3]], tol=0).fit(X)
@@ -231,39 +204,6 @@ def test_empty_clusters_get_the_farthest_rows():
 
 
 # Extreme numbers.
-
-
-@pytest.mark.parametrize("exponent", [-1000, -520, 500, 1015])
-def test_extreme_magnitudes_scale_exactly(exponent):
-    rng = np.random.default_rng(0)
-    X = rng.normal(size=(200, 3)) + 4 * rng.integers(3, size=(200, 1))
-    expected = KMedians(5, random_state=0).fit(X)
-    far = np.ldexp(X, exponent)
-    before = far.copy()
-    model = KMedians(5, random_state=0).fit(far)
-    np.testing.assert_array_equal(far, before)
-    np.testing.assert_array_equal(model.labels_, expected.labels_)
-    np.testing.assert_array_equal(
-        model.cluster_centers_, np.ldexp(expected.cluster_centers_, exponent)
-    )
-    assert model.n_iter_ == expected.n_iter_
-    np.testing.assert_array_equal(model.predict(far), expected.labels_)
-    np.testing.assert_allclose(
-        model.transform(far), np.ldexp(expected.transform(X), exponent), rtol=1e-12
-    )
-    given = KMedians(5, init=far[:5]).fit(far)
-    np.testing.assert_array_equal(given.labels_, KMedians(5, init=X[:5]).fit(X).labels_)
-
-
-@pytest.mark.parametrize("exponent", [-120, 120])
-def test_extreme_magnitudes_in_float32(exponent):
-    rng = np.random.default_rng(0)
-    X = (rng.normal(size=(200, 3)) + 4 * rng.integers(3, size=(200, 1))).astype(np.float32)
-    expected = KMedians(5, random_state=0).fit(X)
-    far = np.ldexp(X, exponent)
-    model = KMedians(5, random_state=0).fit(far)
-    np.testing.assert_array_equal(model.labels_, expected.labels_)
-    np.testing.assert_array_equal(model.predict(far), expected.labels_)
 
 
 @pytest.mark.parametrize("factor", [1e8, 1e30, 1e300])
@@ -286,7 +226,7 @@ def test_new_rows_far_from_the_centers():
         np.testing.assert_allclose(model.transform(far) / 2**10, expected, rtol=1e-12)
 
 
-# Starts.
+# Starts and ends.
 
 
 def test_greedy_seeds_are_far_apart():
@@ -299,64 +239,12 @@ def test_greedy_seeds_are_far_apart():
         assert len(set(zip(truth.tolist(), model.labels_.tolist(), strict=True))) == 12
 
 
-def test_callable_start_sees_the_data_as_they_are():
-    X = np.random.default_rng(0).normal(size=(50, 3)) + 7
-
-    def first_rows(data, n_clusters, random_state):
-        np.testing.assert_array_equal(data, X)
-        assert isinstance(random_state, np.random.RandomState)
-        return data[:n_clusters]
-
-    called = KMedians(4, init=first_rows, n_init=1).fit(X)
-    given = KMedians(4, init=X[:4]).fit(X)
-    np.testing.assert_array_equal(called.cluster_centers_, given.cluster_centers_)
-
-
-@pytest.mark.parametrize(
-    ("init", "n_runs"),
-    [
-        ("k-means++", 1),
-        ("random", 10),
-        ("random_partition", 10),
-        (lambda X, k, random_state: X[:k], 10),
-        (np.eye(2), 1),
-    ],
-)
-def test_number_of_runs(init, n_runs, capsys):
-    X = np.random.default_rng(0).normal(size=(30, 2))
-    KMedians(2, init=init, random_state=0, verbose=1).fit(X)
-    assert capsys.readouterr().out.count("Initialization complete") == n_runs
-
-
-def test_the_best_of_several_runs_is_kept():
-    X = np.random.default_rng(0).normal(size=(300, 2))
-    model = KMedians(9, init="random", n_init=6, random_state=0).fit(X)
-    random_state = np.random.RandomState(0)
-    runs = [KMedians(9, init="random", n_init=1, random_state=random_state) for _ in range(6)]
-    inertias = [run.fit(X).inertia_ for run in runs]
-    assert len(set(inertias)) > 1
-    best = runs[int(np.argmin(inertias))]
-    np.testing.assert_array_equal(model.labels_, best.labels_)
-    np.testing.assert_array_equal(model.cluster_centers_, best.cluster_centers_)
-    assert model.inertia_ == best.inertia_
-    assert model.n_iter_ == best.n_iter_
-
-
 def test_random_partition_of_few_rows():
     """Clusters that get no row start from random ones."""
     X = np.arange(12.0).reshape(6, 2)
     for seed in range(9):
         model = KMedians(6, init="random_partition", n_init=1, random_state=seed).fit(X)
         assert np.isfinite(model.cluster_centers_).all()
-
-
-@pytest.mark.parametrize("init", ["k-means++", "random", "random_partition"])
-def test_runs_repeat(init):
-    X = np.random.default_rng(0).normal(size=(200, 3))
-    first, second = (KMedians(5, init=init, random_state=3).fit(X) for _ in range(2))
-    np.testing.assert_array_equal(first.labels_, second.labels_)
-    np.testing.assert_array_equal(first.cluster_centers_, second.cluster_centers_)
-    assert first.inertia_ == second.inertia_
 
 
 def test_tolerance_ends_a_run():
@@ -382,43 +270,6 @@ def test_verbose(capsys):
     assert lines[-1] == f"Converged at iteration {model.n_iter_ - 1}: strict convergence."
 
 
-# Input of all kinds.
-
-
-@pytest.mark.parametrize(
-    "convert",
-    [
-        np.asfortranarray,
-        lambda X: np.repeat(X, 2, axis=1)[:, ::2],
-        lambda X: X[::-1][::-1],
-        lambda X: X.tolist(),
-        pd.DataFrame,
-        lambda X: X.astype(np.float16),
-        lambda X: X.astype(np.int64),
-        lambda X: X.astype(np.uint8),
-        lambda X: X.astype(">f8"),
-    ],
-)
-def test_input_of_all_kinds(convert):
-    X = np.random.default_rng(0).integers(0, 200, size=(60, 3)).astype(float)
-    expected = KMedians(4, random_state=0).fit(X)
-    converted = convert(X)
-    model = KMedians(4, random_state=0).fit(converted)
-    np.testing.assert_array_equal(model.labels_, expected.labels_)
-    np.testing.assert_array_equal(model.cluster_centers_, expected.cluster_centers_)
-    assert model.cluster_centers_.dtype == np.float64
-    np.testing.assert_array_equal(model.predict(converted), expected.labels_)
-
-
-@pytest.mark.parametrize("container", [sp.csr_matrix, sp.csr_array, sp.coo_array])
-def test_sparse_rows_are_refused(container):
-    X = container(np.eye(9))
-    with pytest.raises(TypeError, match="Sparse data was passed"):
-        KMedians(3).fit(X)
-    with pytest.raises(TypeError, match="Sparse data was passed"):
-        KMedians(3, random_state=0).fit(np.eye(9)).predict(X)
-
-
 def test_a_memory_map_is_read_in_place(tmp_path):
     X = np.random.default_rng(0).normal(size=(3000, 5))
     np.save(tmp_path / "rows.npy", X)
@@ -428,74 +279,6 @@ def test_a_memory_map_is_read_in_place(tmp_path):
     np.testing.assert_array_equal(model.labels_, expected.labels_)
     np.testing.assert_array_equal(model.cluster_centers_, expected.cluster_centers_)
     np.testing.assert_array_equal(model.predict(mapped), expected.labels_)
-
-
-def test_the_callers_arrays_dont_change():
-    rng = np.random.default_rng(0)
-    arrays = rng.normal(size=(60, 3)), rng.uniform(size=60), np.eye(3)
-    copies = [array.copy() for array in arrays]
-    for array in arrays:
-        array.flags.writeable = False
-    X, sample_weight, init = arrays
-    model = KMedians(3, init=init).fit(X, sample_weight=sample_weight)
-    model.predict(X), model.transform(X), model.score(X, sample_weight=sample_weight)
-    KMedians(3, random_state=0).fit(X)
-    for array, copy in zip(arrays, copies, strict=True):
-        np.testing.assert_array_equal(array, copy)
-
-
-def test_predicting_the_other_dtype():
-    X = np.random.default_rng(0).normal(size=(60, 3)) + 2
-    model = KMedians(3, random_state=0).fit(X)
-    np.testing.assert_array_equal(model.predict(X.astype(np.float32)), model.labels_)
-    assert model.transform(X.astype(np.float32)).dtype == np.float32
-    single = KMedians(3, random_state=0).fit(X.astype(np.float32))
-    np.testing.assert_array_equal(single.predict(X), single.labels_)
-
-
-# As a scikit-learn estimator.
-
-
-def test_frames_in_and_out():
-    frame = pd.DataFrame(np.random.default_rng(0).normal(size=(30, 2)), columns=["a", "b"])
-    model = KMedians(3, random_state=0).set_output(transform="pandas")
-    distances = model.fit_transform(frame)
-    assert list(distances.columns) == ["kmedians0", "kmedians1", "kmedians2"]
-    assert list(model.feature_names_in_) == ["a", "b"]
-    assert list(model.get_feature_names_out()) == list(distances.columns)
-    with pytest.raises(ValueError, match="feature names"):
-        model.predict(frame.rename(columns={"a": "c"}))
-
-
-def test_pickle_and_clone():
-    X = np.random.default_rng(0).normal(size=(30, 2))
-    model = KMedians(3, init="random", random_state=0).fit(X)
-    assert clone(model).get_params() == model.get_params()
-    again = pickle.loads(pickle.dumps(model))
-    np.testing.assert_array_equal(again.predict(X), model.labels_)
-    np.testing.assert_array_equal(again.transform(X), model.transform(X))
-
-
-def test_grid_search_over_a_pipeline():
-    X = np.random.default_rng(0).normal(size=(90, 2)) + 9 * np.arange(3).repeat(30)[:, None]
-    search = GridSearchCV(
-        make_pipeline(StandardScaler(), KMedians(random_state=0)),
-        {"kmedians__n_clusters": [2, 3]},
-        cv=3,
-    ).fit(np.random.default_rng(1).permutation(X))
-    assert search.best_params_["kmedians__n_clusters"] == 3
-    assert np.isfinite(search.cv_results_["mean_test_score"]).all()
-
-
-def test_fit_predict_and_fit_transform():
-    X = np.random.default_rng(0).normal(size=(60, 3))
-    sample_weight = np.arange(60.0)
-    model = KMedians(3, random_state=0).fit(X, sample_weight=sample_weight)
-    other = KMedians(3, random_state=0)
-    np.testing.assert_array_equal(other.fit_predict(X, sample_weight=sample_weight), model.labels_)
-    np.testing.assert_array_equal(
-        other.fit_transform(X, sample_weight=sample_weight), model.transform(X)
-    )
 
 
 def test_callbacks_see_every_iteration():
