@@ -32,7 +32,7 @@ def make_problem(shape, dtype, gap):
     return X.astype(dtype), Parameters(log_weights, means, factors)
 
 
-class FullPass:
+class GaussianPass:
     """The multiplications that a triangle needs, in flops per second over the machine's peak."""
 
     params = (measure.some(["100k,32,16", "50k,128,16", "200k,16,64"]), measure.some(data.DTYPES))

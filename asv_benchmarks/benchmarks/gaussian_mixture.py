@@ -49,7 +49,7 @@ class Cell(NamedTuple):
         return data.make_rows(cell)
 
     def start(self, X: np.ndarray) -> dict:
-        """Return scikit-learn's parameters of a start: distinct rows, and all rows' variance."""
+        """Return the parameters of a start: distinct rows, and all rows' variance."""
         k, d = self.components, self.features
         precisions = 1 / X.var(axis=0, dtype=np.float64)
         shapes = {
@@ -57,6 +57,8 @@ class Cell(NamedTuple):
             "tied": np.diag(precisions),
             "diag": np.tile(precisions, (k, 1)),
             "spherical": np.full(k, precisions.mean()),
+            "tied_diag": precisions,
+            "tied_spherical": precisions.mean(),
         }
         return {
             "weights_init": np.full(k, 1 / k),
@@ -233,19 +235,19 @@ class GaussianIterations:
 
     shrink = 10
     repeats = 3
-    params = [
+    params = measure.some(
         f"{cell.shape_name} {cell.covariance_type}"
         for cell in all_cells()
         if cell.shape_name in ("500k,2,8", "50k,128,16", "200k,16,64")
         and cell.kind == "overlapping"
         and cell.dtype == "float64"
-    ]
+    )
     param_names = ("cell",)
     timeout = 600
 
     def setup(self, name):
         self.cell = find_cell(name)
-        self.cell = self.cell._replace(rows=self.cell.rows // self.shrink)
+        self.cell = self.cell._replace(rows=measure.fewer(self.cell.rows // self.shrink))
         self.X = self.cell.make_rows()
 
     def _ratio(self, peer):
@@ -271,7 +273,7 @@ class GaussianFits:
     """Default fits of few rows."""
 
     shrink = 40
-    params = list(TYPES)
+    params = measure.some(TYPES)
     param_names = ("covariance_type",)
     timeout = 600
 

@@ -12,17 +12,17 @@ class KMeansFit:
 
     shrink = 20
     repeats = 3
-    params = [
+    params = measure.some(
         name
         for name, cell in CELLS.items()
         if cell.shape_name in SHAPES and cell.kind in ("overlapping", "image")
-    ]
+    )
     param_names = ("cell",)
     timeout = 600
 
     def setup(self, name):
         cell = CELLS[name]
-        cell = cell._replace(rows=max(cell.rows // self.shrink, 2 * cell.clusters))
+        cell = cell._replace(rows=max(measure.fewer(cell.rows // self.shrink), 2 * cell.clusters))
         self.X = data.make_rows(cell)[: cell.rows]
         self.init = data.starting_centers(self.X, cell.clusters)
         self.time_fit(name)  # compiles what this fit needs

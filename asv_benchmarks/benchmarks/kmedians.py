@@ -1,4 +1,4 @@
-"""K-medians: whole fits from given centres beside NumPy's, and the medians of clusters.
+"""K-medians: whole fits from given centres beside NumPy's.
 
 scikit-learn has no K-medians. NumPy's takes SciPy's ``cdist`` and ``numpy.median``, in the fastest
 way found; pyclustering's is timed on few rows, as it is slower still.
@@ -92,13 +92,13 @@ class KMediansFit:
 
     shrink = 10
     repeats = 3
-    params = list(CELLS)
+    params = measure.some(CELLS)
     param_names = ("cell",)
     timeout = 600
 
     def setup(self, name):
         cell = CELLS[name]
-        cell = cell._replace(rows=cell.rows // self.shrink)
+        cell = cell._replace(rows=measure.fewer(cell.rows // self.shrink))
         self.X = data.make_rows(cell)
         self.init = data.starting_centers(self.X, cell.clusters)
         self.time_fit(name)  # compiles what this fit needs
@@ -157,25 +157,3 @@ class KMediansPeer:
         return measure.median(timed["pyclustering"][0]) / measure.median(timed["fastem"][0])
 
     track_ratio_to_pyclustering.unit = "x"
-
-
-class ClusterMedians:
-    """All medians from nothing but the labels."""
-
-    params = list(CELLS)
-    param_names = ("cell",)
-
-    def setup(self, name):
-        from fastem.kernels import cluster_medians
-
-        cell = CELLS[name]
-        cell = cell._replace(rows=cell.rows // 10)
-        self.X = data.make_rows(cell)
-        self.n_clusters = cell.clusters
-        self.labels = numpy_labels(self.X, data.starting_centers(self.X, cell.clusters))
-        self.medians = cluster_medians
-        self.time_medians(name)
-
-    def time_medians(self, name):
-        with measure.threads():
-            return self.medians(self.X, self.labels, self.n_clusters)

@@ -6,7 +6,7 @@ from . import measure
 class SmallKMeans:
     """The iris (150 x 4) and the digits (1797 x 64) with seeding, once and with restarts."""
 
-    params = (["iris", "digits"], [1, 10])
+    params = (measure.some(["iris", "digits"]), measure.some([1, 10]))
     param_names = ("data", "n_init")
 
     def setup(self, name, n_init):

@@ -38,9 +38,13 @@ def find_cells() -> dict[str, Cell]:
     for info in pkgutil.iter_modules(benchmarks.__path__):
         module = importlib.import_module(f"{benchmarks.__name__}.{info.name}")
         for name, benchmark in inspect.getmembers(module, inspect.isclass):
-            if benchmark.__module__ == module.__name__ and not name.endswith("Full"):
+            if benchmark.__module__ == module.__name__ and _is_tracked(name):
                 cells += _cells_of(benchmark)
     return {cell.name: cell for cell in cells}
+
+
+def _is_tracked(name):
+    return not name.startswith("_") and not name.endswith("Full")
 
 
 def _cells_of(benchmark):
