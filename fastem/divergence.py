@@ -51,7 +51,7 @@ def kl_gaussian(mean_p: Any, cov_p: Any, mean_q: Any, cov_q: Any) -> float:
     Returns
     -------
     kl : float
-        In nats, never negative; zero for equal Gaussians.
+        In nats, never negative; zero for equal Gaussians, up to rounding.
 
     Raises
     ------
