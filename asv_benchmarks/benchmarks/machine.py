@@ -15,7 +15,9 @@ import numpy as np
 
 from . import measure
 
-_CHAIN = 32  # multiplications and additions from a load to a store
+# Multiplications and additions from a load to a store: so few that several chains are under way at
+# once, as each waits for its own results, and so many that loads and stores don't count.
+_CHAIN = 10
 
 
 class Work(NamedTuple):
@@ -62,26 +64,23 @@ def matmul_peak(dtype: str, size: int = 1536) -> float:
 
 
 @functools.cache
-def loop_peak(dtype: str, size: int = 1024, repeats: int = 300) -> float:
+def loop_peak(dtype: str, size: int = 1024, repeats: int = 10_000) -> float:
     """Return the flops per second of a plain loop of multiplications and additions."""
-
-    def run(values):
-        _multiply_add(values, np.full(size, 0.5, dtype), repeats)
-
+    factor = np.dtype(dtype).type(0.5)
     values = np.ones((measure.N_THREADS, size), dtype)
-    seconds = _least_time_in_threads(run, values)
+    seconds = _least_time_in_threads(lambda part: _multiply_add(part, factor, repeats), values)
     return 2 * _CHAIN * repeats * values.size / seconds
 
 
 @numba.njit(fastmath={"contract"}, nogil=True, cache=True)
-def _multiply_add(values, factors, repeats):
+def _multiply_add(values, factor, repeats):
     """Polynomials of many values, which stay in the first-level cache."""
     addend = values.dtype.type(0.001)
     for _ in range(repeats):
         for i in range(values.size):
             value = values[i]
             for _ in range(_CHAIN):
-                value = value * factors[i] + addend
+                value = value * factor + addend
             values[i] = value
 
 
