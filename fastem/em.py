@@ -1,5 +1,7 @@
 """The EM loop: restarts, convergence, history, progress. It knows no model.
 
+For a model of your own, derive from :class:`Mixture` if it is a mixture, else from :class:`Model`.
+
 Dempster, Laird and Rubin, "Maximum likelihood from incomplete data via the EM algorithm", Journal
 of the Royal Statistical Society B 39, 1977.
 """
@@ -9,9 +11,24 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from math import inf
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from sklearn.exceptions import ConvergenceWarning
+
+if TYPE_CHECKING:
+    from fastem.own_mixture import Mixture
+
+__all__ = ["Mixture", "Model", "Run", "Step", "Task", "fit", "watch"]
+
+
+def __getattr__(name: str) -> Any:
+    # Resolved on first use: it is built on this loop.
+    if name == "Mixture":
+        from fastem.own_mixture import Mixture
+
+        globals()[name] = Mixture
+        return Mixture
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 
 class Step(NamedTuple):

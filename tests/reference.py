@@ -2,7 +2,7 @@
 
 import numpy as np
 from scipy.special import logsumexp
-from scipy.stats import multivariate_normal
+from scipy.stats import multivariate_normal, poisson
 
 
 def squared_distances(X, centers):
@@ -313,3 +313,21 @@ def bernoulli_em(X, weights, probabilities, n_iter, sample_weight=None, alpha=0.
         probabilities = (responsibilities.T @ X + alpha) / (counts[:, np.newaxis] + 2 * alpha)
         probabilities = np.minimum(probabilities, 1.0)  # but for rounding
     return weights, probabilities, history
+
+
+def poisson_log_joint(X, weights, rates):
+    """Log of weight times density of every row of counts under every component."""
+    return np.log(weights) + poisson.logpmf(X[:, None], rates).sum(axis=2)
+
+
+def poisson_em(X, weights, rates, n_iter, sample_weight=None, hard=False):
+    """EM for a mixture of Poissons: weights, rates, and the objective before each iteration."""
+    w = np.ones(len(X)) if sample_weight is None else sample_weight
+    history = []
+    for _ in range(n_iter):
+        log_joint = poisson_log_joint(X, weights, rates)
+        log_density = log_joint.max(axis=1) if hard else logsumexp(log_joint, axis=1)
+        history.append(w @ log_density / w.sum())
+        r = responsibilities_of(log_joint, hard)[1] * w[:, None]
+        weights, rates = r.sum(axis=0) / w.sum(), r.T @ X / r.sum(axis=0)[:, None]
+    return weights, rates, history

@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
+from sklearn.datasets import load_digits
 
 EXAMPLES = Path(__file__).parent.parent / "examples"
 
@@ -180,3 +181,13 @@ def test_kmedians_outliers(tmp_path):
     assert max(misses["KMedians"]) < 0.5 < max(misses["KMeans"])
     with Image.open(path) as picture:
         assert picture.width > 2 * picture.height
+
+
+def test_poisson_mixture():
+    done = run_example("poisson_mixture.py")
+    assert done.returncode == 0, done.stderr
+    assert done.stderr == ""
+    table = np.array(re.findall(r"\d+", done.stdout.split("column):")[1]), int).reshape(10, 10)
+    np.testing.assert_array_equal(table.sum(axis=0), np.bincount(load_digits().target))
+    # Most components are mostly one digit's.
+    assert table.max(axis=1).sum() > 0.65 * table.sum()

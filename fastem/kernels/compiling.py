@@ -73,3 +73,33 @@ def variant(function):
         implementation for them, or None. Implementations are inlined and must not allocate.
     """
     return overload(function, jit_options={**_OPTIONS, **_INLINED})
+
+
+def foreign(function):
+    """Compile a user's function, to become part of its callers. It isn't kept on disk.
+
+    Parameters
+    ----------
+    function : function
+        May allocate, unlike what :func:`inline` takes.
+
+    Returns
+    -------
+    dispatcher
+    """
+    return numba.njit(**_OPTIONS, forceinline=True, no_cfunc_wrapper=True)(function)
+
+
+def body(function):
+    """Compile a function that kernels call by its address; it isn't kept on disk.
+
+    Parameters
+    ----------
+    function : function
+        As for :func:`inline`, it must not allocate; what it calls may.
+
+    Returns
+    -------
+    dispatcher
+    """
+    return numba.njit(**_OPTIONS, _nrt=False, no_cfunc_wrapper=True)(function)

@@ -1,0 +1,217 @@
+"""Passes over the rows for a user's own mixture."""
+
+from typing import NamedTuple
+
+import numpy as np
+
+from fastem.kernels.arrays import read_only
+from fastem.kernels.chunks import row_chunks
+from fastem.kernels.gaussian.products import size_of_sums, unpack_sums
+from fastem.kernels.own.driver import own_pass
+from fastem.kernels.own.functions import Arguments, compile_body
+from fastem.kernels.parallel import run
+
+# The chunks' sums take up to this share of the data's memory, unless they are fewer than that.
+_SUMS_SHARE, _FEWEST_CHUNKS = 1 / 16, 8
+
+
+class Functions(NamedTuple):
+    """What a user wrote, under ``@njit`` or not.
+
+    Parameters
+    ----------
+    log_density : function
+        ``log_density(x, *arguments)``, a float: of the row ``x`` under one component.
+    log_base : function or None
+        ``log_base(x)``: what is to be added to the row's log-density under every component.
+    statistics : function or None
+        ``statistics(x, out)`` or ``statistics(x, out, *arguments)`` fills ``out`` with the row's
+        statistics; None if these are the row itself.
+    own_statistics : bool
+        Whether ``statistics`` takes the component's arguments.
+    """
+
+    log_density: object
+    log_base: object = None
+    statistics: object = None
+    own_statistics: bool = False
+
+
+class OwnParameters(NamedTuple):
+    """A mixture's parameters.
+
+    Parameters
+    ----------
+    log_weights : ndarray of shape (n_components,), float64
+    arguments : tuple of ndarray, float64
+        What the functions take; the first axes run over the components.
+    """
+
+    log_weights: np.ndarray
+    arguments: tuple[np.ndarray, ...]
+
+
+class OwnStatistics(NamedTuple):
+    """What the M-step needs of the rows; the statistics of two parts of the data add up.
+
+    Parameters
+    ----------
+    objective : float
+        Sum of ``w * log p(x)``, or of the greatest ``w * log(weight * density)`` for hard
+        assignments; 0 for given labels.
+    counts : ndarray of shape (n_components,)
+        Sums of ``w * gamma``, where ``gamma`` are the responsibilities.
+    sums : ndarray of shape (n_components, n_statistics)
+        Sums of ``w * gamma * statistics(x)``.
+    """
+
+    objective: float
+    counts: np.ndarray
+    sums: np.ndarray
+
+
+class OwnPass:
+    """Passes over the rows of one part.
+
+    Parameters
+    ----------
+    X : ndarray of shape (n_rows, n_features), float32 or float64, C-contiguous
+    sample_weight : None or ndarray of shape (n_rows,), float64
+    n_components : int
+    functions : Functions
+    n_statistics : int
+    """
+
+    def __init__(self, X, sample_weight, n_components, functions, n_statistics):
+        n_rows, n_features = X.shape
+        self._rows = read_only(X)
+        self._weight = read_only(
+            np.empty(0) if sample_weight is None else np.asarray(sample_weight, np.float64)
+        )
+        self._n_components = n_components
+        self._functions = functions
+        self._n_statistics = n_statistics
+        self._base_sum = None
+        self._groups = n_components if functions.own_statistics else 1
+        self._size = self._groups * size_of_sums(
+            n_components // self._groups, n_statistics, squares=False
+        )
+        work = n_components * (n_features + n_statistics)
+        self._chunk_rows, self._n_chunks = row_chunks(n_rows, work)
+        most = max(_FEWEST_CHUNKS, int(_SUMS_SHARE * X.nbytes / (8 * self._size)))
+        if self._n_chunks > most:
+            self._chunk_rows = -(-n_rows // (64 * most)) * 64
+            self._n_chunks = -(-n_rows // self._chunk_rows)
+
+    def step(self, parameters, hard=False):
+        """One E-step, and the statistics for the M-step.
+
+        Parameters
+        ----------
+        parameters : OwnParameters
+        hard : bool
+            Whether every row belongs to its most probable component alone.
+
+        Returns
+        -------
+        OwnStatistics
+        """
+        with_base = self._base_sum is None
+        log_density, log_base, statistics = self._reduce(parameters, hard=hard, base=with_base)
+        if with_base:  # the same in every pass
+            self._base_sum = log_base
+        return OwnStatistics(log_density + self._base_sum, *statistics)
+
+    def from_labels(self, labels, centers=None):
+        """The statistics of rows that belong to one component each.
+
+        Not for statistics that depend on the parameters.
+
+        Parameters
+        ----------
+        labels : ndarray of shape (n_rows,), int32
+            Each row's component; -1 for none.
+        centers : ignored
+            Other mixtures' statistics are about centres.
+
+        Returns
+        -------
+        OwnStatistics
+            With an objective of 0.
+        """
+        parameters = OwnParameters(np.zeros(self._n_components), ())
+        labels = np.ascontiguousarray(labels, np.int32)
+        return OwnStatistics(0.0, *self._reduce(parameters, labels=labels)[2])
+
+    def evaluate(
+        self, parameters, *, log_density=None, labels=None, responsibilities=None, log_joint=None
+    ):
+        """Fill the given arrays, one value or one row of values for every row of the data.
+
+        Parameters
+        ----------
+        parameters : OwnParameters
+        log_density : ndarray of shape (n_rows,), float64
+        labels : ndarray of shape (n_rows,), int64
+            The most probable component.
+        responsibilities : ndarray of shape (n_rows, n_components), float64
+        log_joint : ndarray of shape (n_rows, n_components), float64
+            The logarithms of weight times density.
+        """
+        none = np.empty((0, 0))
+        outputs = (
+            np.empty(0) if log_density is None else log_density,
+            np.empty(0, np.int64) if labels is None else labels,
+            none if responsibilities is None else responsibilities,
+            none if log_joint is None else log_joint,
+        )
+        self._run(parameters, False, True, np.empty(0, np.int32), none, none, none, outputs)
+
+    def _reduce(self, parameters, labels=None, hard=False, base=False):
+        counts = np.empty((self._n_chunks, self._n_components))
+        sums, objective = np.empty((self._n_chunks, self._size)), np.empty((self._n_chunks, 2))
+        labels = np.empty(0, np.int32) if labels is None else labels
+        none = np.empty((0, 0))
+        outputs = np.empty(0), np.empty(0, np.int64), none, none
+        self._run(parameters, hard, base, labels, counts, sums, objective, outputs)
+        shape = self._n_components // self._groups, self._n_statistics
+        groups = sums.sum(axis=0).reshape(self._groups, -1)
+        sums = np.vstack([unpack_sums(group, *shape, squares=False)[0] for group in groups])
+        return *map(float, objective.sum(axis=0)), (counts.sum(axis=0), sums)
+
+    def _run(self, parameters, hard, base, given, counts, sums, objective, outputs):
+        values, layout = Arguments.of(*parameters)
+        n_axes = tuple(array.ndim - 1 for array in parameters.arguments)
+        # The bodies' machine code lives as long as these do.
+        bodies = []
+
+        def address(kind, n_axes):
+            function = getattr(self._functions, kind)
+            if function is None:
+                return 0
+            bodies.append(compile_body(kind, function, n_axes))
+            return bodies[-1].address
+
+        own = self._functions.own_statistics
+        run(
+            own_pass,
+            self._n_chunks,
+            self._n_chunks,
+            self._chunk_rows,
+            self._rows,
+            self._weight,
+            0 if len(given) else address("log_density", n_axes),
+            address("log_base", ()) if base else 0,
+            address("statistics", n_axes if own else ()) if len(sums) else 0,
+            values,
+            layout,
+            self._n_components,
+            self._n_statistics,
+            own,
+            given,
+            hard,
+            counts,
+            sums,
+            objective,
+            *outputs,
+        )

@@ -1,0 +1,178 @@
+"""One pass of a user's own mixture over the rows.
+
+As the built-in mixtures' passes: a tile of rows is read, its log-densities are normalised to
+responsibilities, and its contributions to the statistics are added while it is in the cache. What
+the user wrote is called by its address (``functions.py``), once for a tile.
+"""
+
+import numpy as np
+
+from fastem.kernels.compiling import inline, kernel
+from fastem.kernels.gaussian.products import add_terms, sum_tile, weighted_sum
+from fastem.kernels.own.functions import call
+from fastem.kernels.parallel import next_chunk
+from fastem.kernels.responsibilities import normalize_tile
+from fastem.kernels.simd import LANES, TILE
+from fastem.kernels.tiles import aligned_empty_like, load_tile
+
+
+@inline
+def _write_labels(tile, n_components, first, n_lanes, labels):
+    for lane in range(n_lanes):
+        label = 0
+        for j in range(1, n_components):
+            if tile[j * TILE + lane] > tile[label * TILE + lane]:
+                label = j
+        labels[first + lane] = label
+
+
+@inline
+def _write_rows(tile, n_components, base, first, n_lanes, output):
+    for lane in range(n_lanes):
+        for j in range(n_components):
+            output[first + lane, j] = tile[j * TILE + lane] + base[lane]
+
+
+@inline
+def _assign(given, first, n_lanes, weights, n_components, shares):
+    """Give all of each row's weight to its label's component."""
+    for i in range(n_components * TILE):
+        shares[i] = 0.0
+    for lane in range(n_lanes):
+        if given[first + lane] >= 0:
+            shares[given[first + lane] * TILE + lane] = weights[lane]
+
+
+@kernel
+def own_pass(
+    tickets,
+    n_chunks,
+    chunk_rows,
+    X,
+    sample_weight,
+    log_density_at,
+    log_base_at,
+    statistics_at,
+    values,
+    layout,
+    n_components,
+    n_statistics,
+    own_statistics,
+    given,
+    hard,
+    counts,
+    sums,
+    objective,
+    log_density,
+    labels,
+    responsibilities,
+    log_joint,
+):
+    """Statistics of each chunk, unless ``sums`` is empty, and the outputs that aren't.
+
+    The functions' addresses are 0 where there is none: rows without ``log_base`` have one of 0,
+    and the features are the statistics. With ``own_statistics`` every component has its own.
+    ``given`` are the rows' labels where these are known. ``objective[c]`` receives the weighted
+    sums of the chunk's log-densities and of ``log_base``.
+    """
+    n_rows, n_features = X.shape
+    one = X.dtype.type(1)
+    shift = np.zeros(n_features + LANES, X.dtype)
+    numbers = np.empty(TILE, np.int32)
+    tile = aligned_empty_like(n_features * TILE, values)
+    terms = tile
+    if statistics_at != 0:
+        terms = aligned_empty_like(n_statistics * TILE, values)
+    shares = aligned_empty_like(n_components * TILE, values)
+    scratch = aligned_empty_like(n_features + n_statistics, values)
+    weights = aligned_empty_like(TILE, values)
+    density = aligned_empty_like(TILE, values)
+    base = aligned_empty_like(TILE, values)
+    nothing = aligned_empty_like(TILE, values)
+    base[:] = 0.0
+    nothing[:] = 0.0
+    while True:
+        chunk = next_chunk(tickets)
+        if chunk >= n_chunks:
+            return
+        start, stop = chunk * chunk_rows, min((chunk + 1) * chunk_rows, n_rows)
+        if len(sums) > 0:
+            counts[chunk, :] = 0.0
+            sums[chunk, :] = 0.0
+        total_density = total_base = 0.0
+        for first in range(start, stop, TILE):
+            n_lanes = min(TILE, stop - first)
+            load_tile(X, first, one, shift, numbers, tile)
+            for lane in range(TILE):
+                weight = 0.0
+                if lane < n_lanes:
+                    weight = sample_weight[first + lane] if len(sample_weight) else 1.0
+                weights[lane] = weight
+            if log_base_at != 0:
+                call(log_base_at, tile, n_features, values, layout, 0, 1, scratch, base)
+                total_base += weighted_sum(weights, base)
+            if len(given) > 0:
+                _assign(given, first, n_lanes, weights, n_components, shares)
+            else:
+                call(
+                    log_density_at,
+                    tile,
+                    n_features,
+                    values,
+                    layout,
+                    0,
+                    n_components,
+                    scratch,
+                    shares,
+                )
+                if len(labels) > 0:
+                    _write_labels(shares, n_components, first, n_lanes, labels)
+                if len(log_joint) > 0:
+                    _write_rows(shares, n_components, base, first, n_lanes, log_joint)
+                if hard:  # which passes NaN over
+                    for i in range(n_components * TILE):
+                        if np.isnan(shares[i]):
+                            total_density = np.nan
+                normalize_tile(shares, n_components, weights, hard, density)
+                total_density += weighted_sum(weights, density)
+                for lane in range(min(n_lanes, len(log_density) - first)):
+                    log_density[first + lane] = density[lane] + base[lane]
+                if len(responsibilities) > 0:
+                    _write_rows(shares, n_components, nothing, first, n_lanes, responsibilities)
+            if len(sums) == 0:
+                continue
+            for j in range(n_components):
+                counts[chunk, j] += sum_tile(shares, j * TILE)
+            if own_statistics:
+                size = sums.shape[1] // n_components
+                for j in range(n_components):
+                    call(
+                        statistics_at,
+                        tile,
+                        n_features,
+                        values,
+                        layout,
+                        j,
+                        n_components,
+                        scratch,
+                        terms,
+                    )
+                    share = shares[j * TILE : (j + 1) * TILE]
+                    add_terms(share, 1, terms, n_statistics, sums[chunk, j * size : (j + 1) * size])
+            else:
+                if statistics_at != 0:
+                    call(
+                        statistics_at,
+                        tile,
+                        n_features,
+                        values,
+                        layout,
+                        0,
+                        n_components,
+                        scratch,
+                        terms,
+                    )
+                add_terms(shares, n_components, terms, n_statistics, sums[chunk])
+        if len(objective) > 0:
+            objective[chunk, 0] = total_density
+            objective[chunk, 1] = total_base
