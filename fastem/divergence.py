@@ -106,7 +106,8 @@ def _check_root(covariance, n_features, name):
 
 
 def _is_symmetric(matrix):
-    return np.abs(matrix - matrix.T).max() <= 1e-5 * np.abs(matrix).max()
+    deviations = np.sqrt(np.diag(matrix))
+    return (np.abs(matrix - matrix.T) <= 1e-5 * np.outer(deviations, deviations)).all()
 
 
 @np.errstate(over="ignore", divide="ignore", invalid="ignore")

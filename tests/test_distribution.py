@@ -498,6 +498,21 @@ def test_bad_summands(mixture, no_kernels):
             mixture.convolve(other)
 
 
+def test_too_large_a_sum():
+    wide = GaussianMixture.from_parameters([0.5, 0.5], [[0.0], [1.0]], [1.0, 1.7e308], "spherical")
+    message = "The covariance of component 3 is not positive definite"
+    with np.errstate(over="ignore"), pytest.raises(ValueError, match=message):
+        wide.convolve(wide)
+
+
+@pytest.mark.parametrize("scale", [1.0, 1e-12])
+def test_covariances_are_symmetric_in_small_units_too(scale, no_kernels):
+    skewed = scale * np.array([[1.0, 0.5], [0.0, 1.0]])
+    for covariances, covariance_type in ((skewed[np.newaxis], "full"), (skewed, "tied")):
+        with pytest.raises(ValueError, match="should be symmetric, positive-definite"):
+            GaussianMixture.from_parameters([1.0], [[0.0, 0.0]], covariances, covariance_type)
+
+
 def test_not_fitted(mixture):
     unfitted = GaussianMixture()
     for call in (

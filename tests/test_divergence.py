@@ -135,6 +135,7 @@ SKEWED = [[1.0, 0.5], [0.0, 1.0]]
         (([0, 0], 1, [0, 0], np.ones((2, 2))), "'cov_q' should be symmetric, positive-definite"),
         (([0, 0], SKEWED, [0, 0], 1), "'cov_p' should be symmetric, positive-definite"),
         (([0, 0], 1e-12 * np.array(SKEWED), [0, 0], 1), "'cov_p' should be symmetric"),
+        (([0, 0], [[1e8, 10.0], [0.0, 1.0]], [0, 0], 1), "'cov_p' should be symmetric"),
         ((np.nan, 1, 0, 1), "mean_p contains NaN"),
         ((0, 1, 0, np.inf), "cov_q contains infinity"),
         (("a", 1, 0, 1), "could not convert string"),

@@ -229,7 +229,9 @@ class Matrices(Covariances):
 
     def _check_positive(self, values, name):
         for matrix in values.reshape(-1, *values.shape[-2:]):
-            if not (np.allclose(matrix, matrix.T) and (np.linalg.eigvalsh(matrix) > 0.0).all()):
+            atol = 1e-8 * min(1.0, np.abs(matrix).max())  # scikit-learn's, but for small units
+            symmetric = np.allclose(matrix, matrix.T, atol=atol)
+            if not (symmetric and (np.linalg.eigvalsh(matrix) > 0.0).all()):
                 raise ValueError(f"'{name}' should be symmetric, positive-definite")
 
     def regularized(self, covariances, reg_covar):
