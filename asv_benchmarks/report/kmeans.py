@@ -16,7 +16,7 @@ class KMeans(Table):
     """The fastest of the peers counts."""
 
     name = "kmeans"
-    title = "K-means, whole fits in seconds"
+    title = "K-means, whole fits"
     peers = tuple(PEERS)
     seconds_a_cell = 20.0
 
@@ -70,9 +70,8 @@ class KMeans(Table):
         return {**cell._asdict(), "shape_name": cell.shape_name, "fits": figures}
 
     def header(self):
-        return COLUMNS.format(
-            "shape", "kind", "dtype", *PEERS, "fastem", "ratio", "iterations", "check"
-        )
+        columns = ("shape", "kind", "dtype", *PEERS, "fastem", "ratio", "iterations", "check")
+        return f"{self.title}, seconds\n{COLUMNS.format(*columns)}"
 
     def line(self, row):
         fits = row["fits"]

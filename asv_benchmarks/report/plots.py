@@ -1,6 +1,7 @@
 """The plots: speed-up of every cell, roofline, scaling."""
 
 import statistics
+import textwrap
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -10,10 +11,11 @@ matplotlib.use("Agg")
 
 import matplotlib.pyplot as plt
 import numpy as np
+from matplotlib.ticker import LogLocator
 
 from . import text
 from .roofline import share
-from .scaling import AXES
+from .scaling import AXES, BASE
 from .table import SpeedUp, Table
 
 INK, GREY, LIGHT = "#1b1f24", "#6b7280", "#d9dde3"
@@ -25,10 +27,13 @@ STYLE = {
     "axes.labelcolor": INK,
     "axes.spines.right": False,
     "axes.spines.top": False,
-    "axes.titlesize": 10,
+    "axes.titlesize": 8,
     "axes.titleweight": "bold",
     "font.size": 9,
     "text.color": INK,
+    "axes.labelsize": 8,
+    "xtick.labelsize": 7,
+    "ytick.labelsize": 7,
     "xtick.color": GREY,
     "ytick.color": GREY,
     "savefig.dpi": 150,
@@ -37,154 +42,184 @@ STYLE = {
 
 def draw(reports: Mapping[str, dict], tables: Mapping[str, Table], folder: Path) -> list[Path]:
     """Draw what the reports have the figures for, and return the files."""
-    drawn = []
     groups = {
         tables[name].title: points
         for name, report in reports.items()
         if (points := tables[name].speed_ups(report["cells"]))
     }
+    drawn = []
     with plt.rc_context(STYLE):
-        for name, figure, report in (
-            ("speed-ups", groups and speed_ups(groups), next(iter(reports.values()))),
-            ("roofline", "roofline" in reports and roofline(reports["roofline"]["cells"]), None),
-            ("scaling", "scaling" in reports and scaling(reports["scaling"]["cells"]), None),
-        ):
-            if figure:
-                machine = (report or reports[name])["machine"]
-                drawn.append(finish(figure, machine, folder / f"{name}.png"))
+        if groups:
+            machine = next(iter(reports.values()))["machine"]
+            drawn.append(finish(speed_ups(groups), machine, folder / "speed-ups.png"))
+        for name, plot in (("roofline", roofline), ("scaling", scaling)):
+            if name in reports:
+                figure = plot(reports[name]["cells"])
+                drawn.append(finish(figure, reports[name]["machine"], folder / f"{name}.png"))
     return drawn
 
 
 def finish(figure, machine: dict, path: Path) -> Path:
     """Name the machine below a figure and write it."""
-    words = text.describe(machine)
-    figure.text(0.01, 0.004, wrap(words, figure.get_figwidth() * 20), fontsize=6, color=GREY)
+    words = textwrap.fill(text.describe(machine), int(figure.get_figwidth() * 22))
+    figure.supxlabel(words, x=0.01, ha="left", fontsize=6.5, color=GREY)
     figure.savefig(path)
     plt.close(figure)
     return path
 
 
-def wrap(words: str, width: float) -> str:
-    """Break lines at semicolons and commas."""
-    lines = [""]
-    for word in words.split(" "):
-        if len(lines[-1]) + len(word) > width:
-            lines.append("")
-        lines[-1] += word + " "
-    return "\n".join(lines)
-
-
 def speed_ups(groups: Mapping[str, list[SpeedUp]]):
-    """Every cell's ratio on one logarithmic axis, a panel for each table."""
-    names = {
-        title: list(dict.fromkeys(p.label for p in points)) for title, points in groups.items()
-    }
-    counts = [len(labels) for labels in names.values()]
-    height = 0.17 * sum(counts) + 0.55 * len(counts) + 0.9
-    figure, panels = plt.subplots(
-        len(groups),
-        sharex=True,
-        squeeze=False,
-        figsize=(8, height),
-        height_ratios=[count + 1 for count in counts],
-        layout="constrained",
-    )
-    figure.get_layout_engine().set(rect=(0, 0.35 / height, 1, 1 - 0.35 / height))
-    for axes, (title, points) in zip(panels[:, 0], groups.items(), strict=True):
-        labels = names[title]
-        for point in points:
-            colour, marker = DTYPES[point.dtype]
-            y = labels.index(point.label) + (0.16 if point.dtype == "float32" else -0.16)
-            axes.plot([1, point.ratio], [y, y], color=colour, alpha=0.25, linewidth=2)
-            axes.plot(point.ratio, y, marker, color=colour, markersize=4)
-            axes.annotate(
-                point.peer,
-                (point.ratio, y),
-                (5, 0),
-                textcoords="offset points",
-                va="center",
-                fontsize=5,
-                color=GREY,
-            )
-        mean = statistics.geometric_mean(point.ratio for point in points)
-        axes.axvline(mean, color=GREY, linewidth=0.8, linestyle=":")
-        axes.axvline(1, color=INK, linewidth=0.8)
-        axes.set_yticks(range(len(labels)), labels, fontsize=6.5, color=INK)
-        axes.set_ylim(len(labels) - 0.4, -0.6)
-        axes.set_xscale("log")
-        axes.set_title(f"{title}: geometric mean {text.times(mean)}×", loc="left")
-        axes.grid(axis="x", color=LIGHT, linewidth=0.6)
-        axes.tick_params(axis="y", length=0)
-    panels[-1, 0].xaxis.set_major_formatter(lambda value, _: f"{value:g}×")
-    panels[-1, 0].set_xlabel("times as fast as the peer named beside the mark")
-    handles = [
+    """Every cell's ratio on a logarithmic axis, a panel for each table, in two columns."""
+    heights = {title: len({p.label for p in points}) + 3 for title, points in groups.items()}
+    columns: list[list[str]] = [[], []]
+    for title in sorted(groups, key=heights.__getitem__, reverse=True):
+        min(columns, key=lambda titles: sum(heights[t] for t in titles)).append(title)
+    columns = [titles for titles in columns if titles]
+    tallest = max(sum(heights[title] for title in titles) for titles in columns)
+    figure = plt.figure(figsize=(6 * len(columns), 0.19 * tallest + 0.7), layout="constrained")
+    most = max(point.ratio for points in groups.values() for point in points)
+    parts = figure.subfigures(1, len(columns), squeeze=False)[0]
+    for part, titles in zip(parts, columns, strict=True):
+        ratios = [heights[title] for title in titles]
+        # the shorter column ends with empty space
+        ratios += [tallest - sum(ratios)] * (sum(ratios) < tallest)
+        panels = part.subplots(len(ratios), squeeze=False, height_ratios=ratios)[:, 0]
+        for axes in panels[len(titles) :]:
+            axes.set_axis_off()
+        for axes, title in zip(panels, titles, strict=False):
+            _speed_ups_of(axes, title, groups[title])
+            axes.set_xlim(0.8, 2 * most)
+    panels[0].legend(handles=_dtype_marks(), loc="lower right", frameon=False, fontsize=7)
+    return figure
+
+
+def _speed_ups_of(axes, title, points):
+    labels = list(dict.fromkeys(point.label for point in points))
+    for point in points:
+        colour, marker = DTYPES[point.dtype]
+        y = labels.index(point.label)
+        axes.plot(point.ratio, y, marker, color=colour, markersize=4, alpha=0.9)
+    for y, label in enumerate(labels):
+        mine = [point for point in points if point.label == label]
+        axes.plot([1, max(p.ratio for p in mine)], [y, y], color=LIGHT, linewidth=2, zorder=0)
+        peers = "/".join(dict.fromkeys(point.peer for point in mine))
+        at = (max(p.ratio for p in mine), y)
+        shift = {"textcoords": "offset points", "xytext": (6, 0), "va": "center"}
+        axes.annotate(peers, at, fontsize=5.5, color=GREY, **shift)
+    mean = statistics.geometric_mean(point.ratio for point in points)
+    axes.axvline(mean, color=GREY, linewidth=0.8, linestyle=":")
+    axes.axvline(1, color=INK, linewidth=0.8)
+    axes.set_yticks(range(len(labels)), labels, fontsize=6.5, color=INK)
+    axes.set_ylim(len(labels) - 0.4, -0.6)
+    axes.set_xscale("log")
+    axes.xaxis.set_major_formatter(lambda value, _: f"{value:g}×")
+    axes.xaxis.set_minor_formatter("")
+    axes.tick_params(axis="x", labelsize=6.5)
+    axes.tick_params(axis="y", length=0)
+    axes.set_title(f"{title}: geometric mean {text.times(mean)}×", loc="left")
+    axes.grid(axis="x", color=LIGHT, linewidth=0.6)
+
+
+def _dtype_marks():
+    return [
         plt.Line2D([], [], color=colour, marker=marker, linestyle="", label=dtype)
         for dtype, (colour, marker) in DTYPES.items()
     ]
-    panels[0, 0].legend(handles=handles, loc="lower right", frameon=False, fontsize=7)
-    return figure
 
 
 def roofline(rows: list[dict]):
     """Every kernel and pass below the machine's roofs, a panel for each shape and dtype."""
     kinds = list(dict.fromkeys(row["kind"] for row in rows))
     dtypes = [dtype for dtype in DTYPES if any(row["dtype"] == dtype for row in rows)]
+    size = (6 * len(dtypes), 3.6 * len(kinds) + 0.4)
     figure, panels = plt.subplots(
-        len(kinds), len(dtypes), squeeze=False, figsize=(5.2 * len(dtypes), 4 * len(kinds) + 0.4)
+        len(kinds), len(dtypes), squeeze=False, figsize=size, layout="constrained"
     )
     for line, kind in zip(panels, kinds, strict=True):
         for axes, dtype in zip(line, dtypes, strict=True):
-            chosen = [r for r in rows if r["kind"] == kind and r["dtype"] == dtype]
+            chosen = [row for row in rows if row["kind"] == kind and row["dtype"] == dtype]
+            first = chosen[0]
             _roofs(axes, chosen)
-            sizes = {(r["rows"], r["features"], r["components"]) for r in chosen}
-            size = "; ".join(f"{n:,} × {d}, {k} components" for n, d, k in sizes)
-            axes.set_title(f"{dtype}, {size}", loc="left")
-    figure.tight_layout(rect=(0, 0.03, 1, 1))
+            _marks(axes, chosen)
+            axes.set_title(
+                f"{dtype}: {first['rows']:,} × {first['features']}, "
+                f"{first['components']} components",
+                loc="left",
+            )
     return figure
 
 
 def _roofs(axes, rows):
-    counted = [row for row in rows if row["flops"]]
-    intensities = [row["flops"] / row["bytes"] for row in counted]
-    least, most = min(intensities) / 4, max(intensities) * 16
-    for unit in sorted({row["unit"] for row in counted}):
-        row = next(row for row in counted if row["unit"] == unit)
-        x = np.geomspace(least, most, 200)
+    intensities = [row["flops"] / row["bytes"] for row in rows if row["flops"]]
+    x = np.geomspace(min(intensities) / 2, max(intensities) * 2, 200)
+    for unit in sorted({row["unit"] for row in rows if row["flops"]}):
+        row = next(row for row in rows if row["unit"] == unit)
         colour = DTYPES[unit][0]
-        for name, style in (("matmul_peak", "--"), ("loop_peak", "-")):
+        for name, style in (("loop_peak", "-"), ("matmul_peak", "--")):
             y = np.minimum(row[name], x * row["bandwidth"]) / 1e9
-            axes.plot(x, y, style, color=colour, linewidth=1, alpha=0.8)
-    numbered = list(enumerate(counted, 1))
-    for number, row in numbered:
-        x, y = row["flops"] / row["bytes"], row["flops"] / row["seconds"] / 1e9
-        axes.plot(x, y, DTYPES[row["unit"]][1], color=DTYPES[row["unit"]][0], markersize=4)
-        axes.annotate(str(number), (x, y), (3, 3), textcoords="offset points", fontsize=6)
-    listed = [f"{number} {row['name']} {share(row):.0%}" for number, row in numbered]
-    listed += [f"– {row['name']} {share(row):.0%}" for row in rows if not row["flops"]]
-    axes.text(1.0, 0.02, "\n".join(listed), transform=axes.transAxes, fontsize=5.5, ha="right")
-    axes.set_xscale("log")
-    axes.set_yscale("log")
+            axes.plot(x, y, style, color=colour, linewidth=1, zorder=0)
+        names = f"{unit}: fused multiply-adds —, matrix product - -"
+        axes.annotate(
+            names, (x[-1], row["loop_peak"] / 1e9), (0, 3), textcoords="offset points", ha="right",
+            fontsize=6, color=colour,
+        )  # fmt: skip
+    axes.loglog()
+    for axis in (axes.xaxis, axes.yaxis):
+        axis.set_major_locator(LogLocator(subs=(1, 2, 5) if axis is axes.yaxis else (1,)))
+        axis.set_major_formatter(lambda value, _: f"{value:g}")
+        axis.set_minor_formatter("")
     axes.set_xlabel("flops per byte of memory traffic")
     axes.set_ylabel("GFLOP/s")
     axes.grid(color=LIGHT, linewidth=0.5)
 
 
+def _marks(axes, rows):
+    """Numbered points, and beside the panel what they are and their share of the limit."""
+    counted = [row for row in rows if row["flops"]]
+    listed = []
+    for number, row in enumerate(counted, 1):
+        x, y = row["flops"] / row["bytes"], row["flops"] / row["seconds"] / 1e9
+        colour = DTYPES[row["unit"]][0]
+        axes.plot(x, y, "o", color=colour, markersize=9, alpha=0.75, markeredgewidth=0)
+        axes.annotate(str(number), (x, y), fontsize=5.5, color="white", ha="center", va="center")
+        listed.append(f"{number:>2}  {row['name']}  {share(row):.0%}")
+    listed += [f" –  {row['name']}  {share(row):.0%}" for row in rows if not row["flops"]]
+    words = "\n".join(["share of the limit:", *listed])
+    axes.annotate(
+        words, (1, 1), (6, 0), xycoords="axes fraction", textcoords="offset points", va="top",
+        fontsize=6,
+    )  # fmt: skip
+
+
 def scaling(rows: list[dict]):
     """A curve for each model, a panel for each thing that changes."""
-    figure, panels = plt.subplots(2, 2, figsize=(9, 7))
+    axes_names = [axis for axis in AXES if any(row["axis"] == axis for row in rows)]
     models = list(dict.fromkeys(row["model"] for row in rows))
-    for axes, axis in zip(panels.flat, AXES, strict=True):
+    size = (3.3 * len(axes_names), 3.6)
+    figure, panels = plt.subplots(
+        1, len(axes_names), squeeze=False, figsize=size, layout="constrained"
+    )
+    for axes, axis in zip(panels[0], axes_names, strict=True):
         for model, colour in zip(models, COLOURS, strict=False):
-            chosen = [r for r in rows if r["axis"] == axis and r["model"] == model]
+            chosen = [row for row in rows if row["axis"] == axis and row["model"] == model]
             x = [row[axis] for row in chosen]
             seconds = [row["seconds"] for row in chosen]
             y = [seconds[0] / s for s in seconds] if axis == "threads" else seconds
             axes.plot(x, y, "o-", color=colour, markersize=3, linewidth=1.2, label=model)
-        axes.set_xscale("log", base=2 if axis != "rows" else 10)
-        axes.set_yscale("log", base=2 if axis == "threads" else 10)
+        first = next(row for row in rows if row["axis"] == axis)
+        kept = [name for name in BASE if name != axis]
+        axes.set_title(", ".join(f"{first[name]:,} {name}" for name in kept), loc="left")
         axes.set_xlabel(axis)
-        axes.set_ylabel("times as fast as one thread" if axis == "threads" else "seconds a pass")
         axes.grid(color=LIGHT, linewidth=0.5)
+        if axis == "threads":
+            axes.plot(x, x, color=GREY, linewidth=0.8, linestyle=":")
+            axes.set_xticks(x)
+            axes.set_ylabel("times as fast as one thread")
+        else:
+            axes.set_xscale("log", base=10 if axis == "rows" else 2)
+            axes.xaxis.set_major_formatter(lambda value, _: f"{value:,.0f}")
+            axes.set_yscale("log")
+            axes.set_ylabel("seconds a pass")
+            axes.minorticks_off()
     panels[0, 0].legend(frameon=False, fontsize=7)
-    figure.tight_layout(rect=(0, 0.03, 1, 1))
     return figure

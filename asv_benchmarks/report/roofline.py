@@ -7,7 +7,7 @@ multicore architectures", Communications of the ACM 52 (2009).
 from argparse import Namespace
 from typing import NamedTuple
 
-from ..benchmarks import machine
+from ..benchmarks import machine, measure
 from ..benchmarks.kernels import PROBLEMS, SHAPES
 from ..benchmarks.passes import PASSES, Pass
 from . import text
@@ -76,10 +76,12 @@ class Roofline(Table):
 
     def measure(self, cell: Cell, options: Namespace) -> dict:
         run, work, unit = cell.make()
+        with measure.threads(options.threads):
+            seconds = machine.least_time(run)
         return {
             **cell._asdict(),
             "unit": unit,
-            "seconds": machine.least_time(run),
+            "seconds": seconds,
             "flops": work.flops,
             "bytes": work.bytes,
             "matmul_peak": machine.matmul_peak(unit),
