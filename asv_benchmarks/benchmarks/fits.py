@@ -16,6 +16,7 @@ class _OnRows:
     timeout = 600
 
     def setup(self, model, name, dtype):
+        measure.pin_threads()
         size = SIZES[name]
         self.size = size._replace(rows=measure.fewer(size.rows))
         self.X, self.start = models.make_problem(model, self.size, dtype)
@@ -29,8 +30,7 @@ class Fits(_OnRows):
         self.time_fit(model, name, dtype)  # compiles
 
     def time_fit(self, model, name, dtype):
-        with measure.threads():
-            models.fit(model, self.X, self.size.components, random_state=0)
+        models.fit(model, self.X, self.size.components, random_state=0)
 
 
 class Iterations(_OnRows):
@@ -41,9 +41,8 @@ class Iterations(_OnRows):
         self.time_iterations(model, name, dtype)  # compiles
 
     def time_iterations(self, model, name, dtype):
-        with measure.threads():
-            options = {"max_iter": ITERATIONS, "tol": 0.0, **self.start}
-            models.fit(model, self.X, self.size.components, **options)
+        options = {"max_iter": ITERATIONS, "tol": 0.0, **self.start}
+        models.fit(model, self.X, self.size.components, **options)
 
 
 class Passes:
@@ -54,13 +53,13 @@ class Passes:
     timeout = 600
 
     def setup(self, model, name, dtype):
+        measure.pin_threads()
         n, d, k = SIZES[name]
         self.one = PASSES[model](measure.fewer(n), d, k, dtype)
         self.time_pass(model, name, dtype)  # compiles
 
     def time_pass(self, model, name, dtype):
-        with measure.threads():
-            self.one.run()
+        self.one.run()
 
     def track_share_of_limit(self, model, name, dtype):
         with measure.threads():

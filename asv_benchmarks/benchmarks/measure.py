@@ -34,9 +34,8 @@ def fewer(rows: int) -> int:
     return rows // 10 if QUICK else rows
 
 
-@contextlib.contextmanager
-def threads(count: int = N_THREADS) -> Iterator[None]:
-    """Hold every library to `count` threads."""
+def pin_threads(count: int = N_THREADS) -> threadpool_limits:
+    """Hold every library to `count` threads from now on: for set-ups, as it takes milliseconds."""
     import numba
 
     numba.set_num_threads(count)
@@ -48,7 +47,13 @@ def threads(count: int = N_THREADS) -> Iterator[None]:
         import faiss
 
         faiss.omp_set_num_threads(count)
-    with threadpool_limits(count):
+    return threadpool_limits(count)
+
+
+@contextlib.contextmanager
+def threads(count: int = N_THREADS) -> Iterator[None]:
+    """Hold every library to `count` threads."""
+    with pin_threads(count):
         yield
 
 

@@ -8,6 +8,7 @@ SIZE = Size(50_000, 16, 32)
 
 def fitted(model, dtype):
     """Return a barely fitted estimator, and rows."""
+    measure.pin_threads()
     size = SIZE._replace(rows=measure.fewer(SIZE.rows))
     X, start = models.make_problem(model, size, dtype)
     return models.fit(model, X, size.components, max_iter=2, **start), X
@@ -23,8 +24,7 @@ class Predict:
         self.time_predict(model, dtype)  # compiles
 
     def time_predict(self, model, dtype):
-        with measure.threads():
-            self.estimator.predict(self.X)
+        self.estimator.predict(self.X)
 
 
 class PredictDensities:
@@ -38,9 +38,7 @@ class PredictDensities:
         self.time_score_samples(model, dtype)
 
     def time_predict_proba(self, model, dtype):
-        with measure.threads():
-            self.estimator.predict_proba(self.X)
+        self.estimator.predict_proba(self.X)
 
     def time_score_samples(self, model, dtype):
-        with measure.threads():
-            self.estimator.score_samples(self.X)
+        self.estimator.score_samples(self.X)

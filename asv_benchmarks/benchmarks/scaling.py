@@ -9,14 +9,14 @@ BASE = Size(measure.fewer(100_000), 16, 16)
 
 
 class _Growing:
-    def prepare(self, model, size):
+    def prepare(self, model, size, n_threads=measure.N_THREADS):
+        measure.pin_threads(n_threads)
         self.components = size.components
         self.X, self.start = models.make_problem(model, size, "float64")
         self.run(model)  # compiles
 
-    def run(self, model, n_threads=measure.N_THREADS):
-        with measure.threads(n_threads):
-            models.fit(model, self.X, self.components, max_iter=10, tol=0.0, **self.start)
+    def run(self, model):
+        models.fit(model, self.X, self.components, max_iter=10, tol=0.0, **self.start)
 
 
 class Threads(_Growing):
@@ -27,10 +27,10 @@ class Threads(_Growing):
     def setup(self, model, n_threads):
         if n_threads > os.cpu_count():
             raise NotImplementedError("more threads than CPUs")
-        self.prepare(model, BASE)
+        self.prepare(model, BASE, n_threads)
 
     def time_iterations(self, model, n_threads):
-        self.run(model, n_threads)
+        self.run(model)
 
 
 class _GrowingSize(_Growing):

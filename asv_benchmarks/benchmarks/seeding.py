@@ -24,14 +24,14 @@ class KMeansPlusPlus:
     timeout = 600
 
     def setup(self, shape, dtype):
+        measure.pin_threads()
         self.X = data.make_rows(data.Cell(*shape, "overlapping", dtype))
         self.time_fastem(shape, dtype)
 
     def time_fastem(self, shape, dtype):
         from fastem import kmeans_plusplus
 
-        with measure.threads():
-            return kmeans_plusplus(self.X, shape[2], random_state=0)
+        return kmeans_plusplus(self.X, shape[2], random_state=0)
 
     def track_ratio_to_sklearn(self, shape, dtype):
         from sklearn.cluster import kmeans_plusplus
@@ -64,6 +64,7 @@ class Starts:
     timeout = 600
 
     def setup(self, name):
+        measure.pin_threads()
         model, self.options = STARTS[name]
         size = SIZE._replace(rows=measure.fewer(SIZE.rows))
         self.X, _ = models.make_problem(model, size, "float64")
@@ -71,5 +72,4 @@ class Starts:
 
     def time_start(self, name):
         options = {"max_iter": 1, "n_init": 1, "random_state": 0, **self.options}
-        with measure.threads():
-            models.fit(STARTS[name][0], self.X, SIZE.components, **options)
+        models.fit(STARTS[name][0], self.X, SIZE.components, **options)

@@ -12,6 +12,7 @@ class SmallKMeans:
     def setup(self, name, n_init):
         import sklearn.datasets
 
+        measure.pin_threads()
         self.X = getattr(sklearn.datasets, f"load_{name}")().data
         self.options = {
             "n_clusters": {"iris": 3, "digits": 10}[name],
