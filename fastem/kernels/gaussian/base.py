@@ -6,7 +6,7 @@ import numpy as np
 
 from fastem.kernels.arrays import read_only
 from fastem.kernels.chunks import row_chunks
-from fastem.kernels.gaussian.driver import em_pass, evaluate_pass, label_pass
+from fastem.kernels.gaussian.driver import em_pass, evaluate_pass
 from fastem.kernels.gaussian.skipping import skipping_pass
 from fastem.kernels.gaussian.visiting import Visitor
 from fastem.kernels.parallel import run
@@ -114,16 +114,28 @@ class GaussianPass:
         """
         packed = self._pack(parameters)
         centers = parameters.means if centers is None else centers
-        totals = np.empty((self._n_chunks, self._totals_size))
-        objective = np.empty((self._n_chunks, 2))
-        counted = np.empty((self._n_chunks, 2), np.int64)
-        skip = skip and self._visitor.skips
-        if skip:
+        if skip and self._visitor.skips:
             visit = self._visitor.plan(parameters, packed, self._movement)
+            totals, objective, counted = self._pass(skipping_pass, packed, centers, hard, visit)
+            self._visitor.learn(counted)
         else:
-            visit = np.arange(max(self._n_components, self._batch))
+            totals, objective, counted = self._pass_over_all(packed, centers, hard=hard)
+            self._visitor.learn_from_all(counted)
+        log_density, weight = objective
+        return GaussianStatistics(log_density + packed.reference * weight, *self._unpack(totals))
+
+    def _pass_over_all(self, packed, centers, labels=(), hard=False):
+        labels = read_only(np.ascontiguousarray(labels, np.int32))
+        numbers = np.arange(max(self._n_components, self._batch))
+        return self._pass(em_pass, packed, centers, labels, hard, numbers)
+
+    def _pass(self, body, packed, centers, *options):
+        """The sums of a pass' totals, and of what else it finds."""
+        totals = np.empty((self._n_chunks, self._totals_size))
+        objective = np.zeros((self._n_chunks, 2))
+        counted = np.zeros((self._n_chunks, 2), np.int64)
         run(
-            skipping_pass if skip else em_pass,
+            body,
             self._n_chunks,
             self._n_chunks,
             self._chunk_rows,
@@ -133,19 +145,12 @@ class GaussianPass:
             self._weight,
             packed,
             self._split(centers),
-            hard,
-            visit,
+            *options,
             totals,
             objective,
             counted,
         )
-        if skip:
-            self._visitor.learn(counted.sum(axis=0))
-        else:
-            self._visitor.learn_from_all(counted.sum(axis=0))
-        log_density, weight = objective.sum(axis=0)
-        statistics = self._unpack(totals.sum(axis=0))
-        return GaussianStatistics(log_density + packed.reference * weight, *statistics)
+        return totals.sum(axis=0), objective.sum(axis=0), counted.sum(axis=0)
 
     def from_labels(self, labels, centers):
         """The statistics of rows that belong to one component each.
@@ -161,22 +166,9 @@ class GaussianPass:
         GaussianStatistics
             With an objective of 0.
         """
-        totals = np.empty((self._n_chunks, self._totals_size))
-        run(
-            label_pass,
-            self._n_chunks,
-            self._n_chunks,
-            self._chunk_rows,
-            self._batch,
-            self._scratch_size(self._batch),
-            self._rows,
-            self._weight,
-            self._pack(self._standard_parameters(centers)),
-            self._split(centers),
-            np.ascontiguousarray(labels, np.int32),
-            totals,
-        )
-        return GaussianStatistics(0.0, *self._unpack(totals.sum(axis=0)))
+        packed = self._pack(self._standard_parameters(centers))
+        totals, _, _ = self._pass_over_all(packed, centers, labels)
+        return GaussianStatistics(0.0, *self._unpack(totals))
 
     def evaluate(
         self, parameters, *, log_density=None, labels=None, responsibilities=None, log_joint=None

@@ -16,11 +16,10 @@ import numpy as np
 
 from fastem.kernels.compiling import inline, kernel
 from fastem.kernels.gaussian.products import sum_tile, weighted_sum
-from fastem.kernels.gaussian.sorting import sort_chunk
 from fastem.kernels.parallel import next_chunk
 from fastem.kernels.responsibilities import normalize_tile
 from fastem.kernels.simd import LANES, TILE
-from fastem.kernels.tiles import aligned_empty_like, gather_tile, load_tile
+from fastem.kernels.tiles import aligned_empty_like, load_tile
 
 _SAMPLED = 8  # every so many tiles' shares are counted
 _SHARE = 1e-16  # in a row's density, of which nothing remains when it is added to the rest
@@ -72,6 +71,16 @@ def load_weights(sample_weight, first, stop, weights):
         weights[lane] = weight
 
 
+@inline
+def assign(labels, first, stop, weights, n_components, shares):
+    """Give all of each row's weight to its label's component, or to none if that is negative."""
+    for i in range(n_components * TILE):
+        shares[i] = 0.0
+    for lane in range(min(TILE, stop - first)):
+        if labels[first + lane] >= 0:
+            shares[labels[first + lane] * TILE + lane] = weights[lane]
+
+
 @kernel
 def em_pass(
     tickets,
@@ -83,6 +92,7 @@ def em_pass(
     sample_weight,
     packed,
     centers,
+    labels,
     hard,
     numbers,
     totals,
@@ -95,6 +105,9 @@ def em_pass(
     the weighted sum of the log-densities, relative to the reference, and that of the weights;
     ``counted[c]``, for a sample of tiles, the pairs of a row and a component, and those among them
     where the component has a share in the row.
+
+    With ``labels``, every row belongs to its label alone, or to none if negative, and only the
+    totals are found. A kernel for that could do less, but would have to be compiled, too.
     """
     n_rows, n_features = X.shape
     n_components = centers.shape[1]
@@ -122,11 +135,15 @@ def em_pass(
             for first in range(batch_start, min(batch_start + batch * TILE, stop), TILE):
                 tile = tiles[n_tiles * n_features * TILE :]
                 log_joint = shares[n_tiles * stride :]
+                n_tiles += 1
                 load_tile(X, first, one, shift, rows, tile)
-                prepare_tile(packed, tile, n_features, scratch)
-                log_joint_tile(packed, tile, n_features, scratch, numbers, n_components, log_joint)
                 if len(sample_weight) or first + TILE > stop:
                     load_weights(sample_weight, first, stop, weights)
+                if len(labels):
+                    assign(labels, first, stop, weights, n_components, log_joint)
+                    continue
+                prepare_tile(packed, tile, n_features, scratch)
+                log_joint_tile(packed, tile, n_features, scratch, numbers, n_components, log_joint)
                 normalize_tile(log_joint, n_components, weights, hard, density)
                 total_density += weighted_sum(weights, density)
                 total_weight += sum_tile(weights, 0)
@@ -134,7 +151,6 @@ def em_pass(
                     n_sampled += stride
                     for i in range(stride):
                         n_shares += log_joint[i] > _SHARE
-                n_tiles += 1
             for component in range(n_components):
                 accumulate_tiles(
                     packed,
@@ -153,90 +169,6 @@ def em_pass(
         objective[chunk, 1] = total_weight
         counted[chunk, 0] = n_sampled
         counted[chunk, 1] = n_shares
-
-
-@kernel
-def label_pass(
-    tickets,
-    n_chunks,
-    chunk_rows,
-    batch,
-    scratch_size,
-    X,
-    sample_weight,
-    packed,
-    centers,
-    labels,
-    totals,
-):
-    """Each chunk's totals where every row belongs to its label alone, or to none if negative.
-
-    Rows are visited label by label.
-    """
-    n_rows, n_features = X.shape
-    n_components = centers.shape[1]
-    one = X.dtype.type(1)
-    shift = np.zeros(n_features + LANES, X.dtype)
-    stride = n_components * TILE
-    tiles = aligned_empty_like(batch * n_features * TILE, X)
-    shares = aligned_empty_like(batch * stride, X)
-    scratch = aligned_empty_like(scratch_size, X)
-    shares[:] = 0.0
-    numbers = np.empty(TILE, np.int32)
-    chosen = np.empty(batch, np.int64)
-    counts = np.empty(n_components + 1, np.int64)
-    chunk_labels, order = np.empty(chunk_rows, np.int32), np.empty(chunk_rows, np.int32)
-    while True:
-        chunk = next_chunk(tickets)
-        if chunk >= n_chunks:
-            return
-        start, stop = chunk * chunk_rows, min((chunk + 1) * chunk_rows, n_rows)
-        chunk_totals = totals[chunk]
-        chunk_totals[:] = 0.0
-        for row in range(start, stop):
-            label = labels[row]
-            chunk_labels[row - start] = label if label >= 0 else n_components
-        sort_chunk(chunk_labels, order, 0, stop - start, counts)
-        # Those without a label come last.
-        stop -= counts[n_components] - counts[n_components - 1]
-        for batch_start in range(start, stop, batch * TILE):
-            batch_stop = min(batch_start + batch * TILE, stop)
-            for first in range(batch_start, batch_stop, TILE):
-                tile = tiles[(first - batch_start) * n_features :]
-                for lane in range(TILE):
-                    numbers[lane] = start + order[min(first + lane, stop - 1) - start]
-                gather_tile(X, numbers, one, shift, tile)
-            position = batch_start
-            while position < batch_stop:
-                component = np.intp(chunk_labels[order[position - start]])
-                begin, n_chosen = position, 0
-                while position < batch_stop:
-                    local = np.intp(order[position - start])
-                    if chunk_labels[local] != component:
-                        break
-                    t, lane = (position - batch_start) // TILE, (position - batch_start) % TILE
-                    if n_chosen == 0 or chosen[n_chosen - 1] != t:
-                        chosen[n_chosen] = t
-                        n_chosen += 1
-                    weight = sample_weight[start + local] if len(sample_weight) else 1.0
-                    shares[t * stride + component * TILE + lane] = weight
-                    position += 1
-                accumulate_tiles(
-                    packed,
-                    centers,
-                    component,
-                    tiles,
-                    n_features,
-                    chosen,
-                    n_chosen,
-                    shares,
-                    stride,
-                    scratch,
-                    chunk_totals,
-                )
-                for i in range(begin, position):
-                    t, lane = (i - batch_start) // TILE, (i - batch_start) % TILE
-                    shares[t * stride + component * TILE + lane] = 0.0
 
 
 @kernel

@@ -14,7 +14,7 @@ import numpy as np
 from numba import types
 
 from fastem.kernels.compiling import inline, kernel, variant
-from fastem.kernels.gaussian.driver import log_joint_tile, prepare_tile
+from fastem.kernels.gaussian.driver import assign, log_joint_tile, prepare_tile
 from fastem.kernels.gaussian.products import (
     add_terms,
     add_terms_and_squares,
@@ -122,16 +122,6 @@ def _log_joint(packed, terms, n_features, n_components, log_joint):
         )
 
 
-@inline
-def _assign(labels, first, stop, weights, n_components, shares):
-    """Give all of each row's weight to its label's component."""
-    for i in range(n_components * TILE):
-        shares[i] = 0.0
-    for lane in range(min(TILE, stop - first)):
-        if labels[first + lane] >= 0:
-            shares[labels[first + lane] * TILE + lane] = weights[lane]
-
-
 @kernel
 def linear_pass(
     tickets,
@@ -149,7 +139,7 @@ def linear_pass(
 ):
     """Each chunk's statistics: responsibilities, their products with the terms, log-densities.
 
-    As ``driver.em_pass``, or with labels as ``driver.label_pass``. ``counts`` is (n_chunks,
+    As ``driver.em_pass``, or with labels. ``counts`` is (n_chunks,
     n_components), ``sums`` (n_chunks, size_of_sums): of the terms, or of the features if they are
     whitened, or of products with all features for ``PRODUCTS``, where ``counts`` are not counted.
     """
@@ -189,7 +179,7 @@ def linear_pass(
             if packed.form == FEATURES_AND_NORM:
                 _add_norms(terms, n_features)
             if len(labels):
-                _assign(labels, first, stop, weights, n_components, shares)
+                assign(labels, first, stop, weights, n_components, shares)
             else:
                 if packed.form == WHITENED:
                     _whiten(packed, terms, n_features, others)

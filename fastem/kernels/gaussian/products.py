@@ -35,7 +35,9 @@ _BLOCK = COMPONENTS * _TERMS  # sums of a block
 def pad_components(values):
     """Values of the components, (n_components, ...), and zeros up to whole blocks."""
     padding = -len(values) % COMPONENTS
-    return np.pad(values, [(0, padding)] + [(0, 0)] * (values.ndim - 1))
+    padded = np.zeros((len(values) + padding, *values.shape[1:]), values.dtype)
+    padded[: len(values)] = values
+    return padded
 
 
 def _range(builder, stop, step):
