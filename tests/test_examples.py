@@ -191,3 +191,43 @@ def test_poisson_mixture():
     np.testing.assert_array_equal(table.sum(axis=0), np.bincount(load_digits().target))
     # Most components are mostly one digit's.
     assert table.max(axis=1).sum() > 0.65 * table.sum()
+
+
+def test_em_by_the_book(tmp_path):
+    output = tmp_path / "new" / "folder"
+    done = run_example("em_by_the_book.py", "--runs", 40, "--output", output)
+    assert done.returncode == 0, done.stderr
+    assert done.stderr == ""
+    assert "best cost 1 W^2, a local minimum 4 W^2 for H = 2 W" in done.stdout
+    exact = re.findall(r"^ +exact +(.*)$", done.stdout, re.MULTILINE)
+    heights = np.array([1.5, 2, 3, 4, 6])
+    random_points, kmeans_plusplus = (np.array(line.split(), float) for line in exact)
+    np.testing.assert_allclose(random_points, (2 + heights**2) / 3, atol=1e-3)
+    np.testing.assert_allclose(
+        kmeans_plusplus, (3 * heights**2 + 1) / (2 * heights**2 + 2), atol=1e-3
+    )
+    divergences = re.findall(r"^KL\(.*\) = (\S+) nats$", done.stdout, re.MULTILINE)
+    assert divergences == ["0.5", "0.005"]
+    listed = re.findall(r"^ *(\d+|truth)(?: +\S+){6} +(-\S+)$", done.stdout, re.MULTILINE)
+    assert [name for name, _ in listed[:5]] == ["0", "1", "2", "5", "20"]
+    assert listed[-1][0] == "truth"
+    likelihoods = np.array([likelihood for _, likelihood in listed], float)
+    assert (np.diff(likelihoods[:-1]) > 0).all()
+    assert likelihoods[-2] > likelihoods[-1]
+    local, best = (
+        float(number) for number in re.findall(r"log-likelihood (-\d+\.\d+)$", done.stdout, re.M)
+    )
+    assert best > local + 5
+    for name in ("mean", "variance"):
+        ours, drawn = re.search(rf"^{name} +(\S+), of .* (\S+)$", done.stdout, re.M).groups()
+        assert float(drawn) == pytest.approx(float(ours), rel=0.02)
+    for case in ("rectangle", "divergence", "rounds", "restarts", "sums"):
+        with Image.open(output / f"book-{case}.png") as picture:
+            assert picture.width > 2 * picture.height
+        assert (output / f"book-{case}.png").stat().st_size < 150_000
+
+
+def test_em_by_the_book_complains():
+    done = run_example("em_by_the_book.py", "--runs", 0)
+    assert done.returncode == 2
+    assert "at least 1 run, not 0" in done.stderr
