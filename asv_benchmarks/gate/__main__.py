@@ -17,13 +17,13 @@ from .sides import ROOT, CellFails, Worker, package_at
 
 # Every model and every public kernel, in a few minutes.
 TRACKED = (
-    r"kernels\.Kernels\..*float64",
-    r"KMeansFit\..*(16,64|784,10)",
-    r"KMediansFit\..*100k,16,40",
-    r"SmallKMeans",
-    r"GaussianFits",
-    r"BernoulliIterations",
-    r"KMeansPlusPlus\..*float64",
+    r"kernels\.Kernels\..*many features, float64",
+    r"fits\.Fits\..*20k,16,32",
+    r"fits\.Iterations\..*5k,128,16, float64",
+    r"predict\.Predict\..*float64",
+    r"kmeans_fit\.KMeansFit\..*(16,64|784,10)",
+    r"seeding\.Starts",
+    r"small\.SmallKMeans",
 )
 
 
@@ -83,7 +83,7 @@ def workers(base_folder) -> Iterator[list[Worker]]:
         ]
 
 
-def measure(names, sides, options, repeats, budget=3.0) -> tuple[list[str], list[str]]:
+def measure(names, sides, options, repeats, budget=2.0) -> tuple[list[str], list[str]]:
     """Compare cells, printing each; return the names of those that are slower, and that fail."""
     slower, failed = [], []
     for name in names:

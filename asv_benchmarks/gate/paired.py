@@ -57,7 +57,7 @@ def median_interval(values, confidence: float = CONFIDENCE) -> Interval:
     return Interval(float(values[first]), float(np.median(values)), float(values[n - 1 - first]))
 
 
-def compare(name: str, base, change, base_again, repeats=None, budget=3.0) -> Comparison:
+def compare(name: str, base, change, base_again, repeats=None, budget=2.0) -> Comparison:
     """Time a cell in alternation.
 
     Parameters
