@@ -64,7 +64,7 @@ def matmul_peak(dtype: str, size: int = 1536) -> float:
 
 
 @functools.cache
-def loop_peak(dtype: str, size: int = 1024, repeats: int = 10_000) -> float:
+def loop_peak(dtype: str, size: int = 1024, repeats: int = 50_000) -> float:
     """Return the flops per second of a plain loop of multiplications and additions."""
     factor = np.dtype(dtype).type(0.5)
     values = np.ones((measure.N_THREADS, size), dtype)

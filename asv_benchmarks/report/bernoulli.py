@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from ..benchmarks import measure, pomegranate_peer
+from ..benchmarks import data, measure, pomegranate_peer
 from ..benchmarks.bernoulli import SHAPES, fit_fastem, fit_numpy, fit_stepmix, make_rows
 from . import text
 from .table import SpeedUp, Table
@@ -25,9 +25,13 @@ class Cell(NamedTuple):
     rows: int
     features: int
     components: int
-    shape_name: str
     kind: str = "mixture"
     dtype: str = "float64"
+
+    @property
+    def shape_name(self) -> str:
+        """Short name of rows, features and components, such as ``60k,784,10``."""
+        return f"{data.short(self.rows)},{self.features},{self.components}"
 
 
 class Bernoulli(Table):
@@ -42,7 +46,7 @@ class Bernoulli(Table):
     seconds_a_cell = 15.0
 
     def all_cells(self):
-        return [Cell(*shape, name) for name, shape in SHAPES.items()]
+        return [Cell(*shape) for shape in SHAPES.values()]
 
     def is_short(self, cell):
         return True
@@ -77,7 +81,12 @@ class Bernoulli(Table):
             # An upper bound where it is lost in noise.
             whole = least[name, 1 + iterations] / (1 + iterations)
             seconds[name] = difference / iterations if difference > 0 else whole
-        return {**cell._asdict(), "seconds": seconds, "others_load": round(load.share(), 3)}
+        return {
+            **cell._asdict(),
+            "shape_name": cell.shape_name,
+            "seconds": seconds,
+            "others_load": round(load.share(), 3),
+        }
 
     def line(self, row):
         theirs = [

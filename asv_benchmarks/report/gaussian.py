@@ -36,7 +36,8 @@ class Gaussian(Table):
         return cell.shape_name in SHORT and cell.dtype == "float64"
 
     def is_quick(self, cell):
-        return self.is_short(cell) and cell.covariance_type in ("full", "diag")
+        types = ("full", "diag")
+        return cell.shape_name == SHORT[0] and self.is_short(cell) and cell.covariance_type in types
 
     def shrink(self, cell):
         return cell._replace(rows=max(cell.rows // 20, 2 * cell.components))

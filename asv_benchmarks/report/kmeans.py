@@ -8,7 +8,7 @@ from . import text
 from .table import SpeedUp, Table
 
 SHORT = ("1M,2,8", "500k,16,64", "50k,784,10", "image,3,64")
-QUICK = ("1M,2,8", "50k,784,10", "image,3,64")
+QUICK = ("1M,2,8", "image,3,64")
 COLUMNS = "{:>12} {:>11} {:>7} " + "{:>9} " * len(PEERS) + "{:>9} {:>7} {:>11} {}"
 
 

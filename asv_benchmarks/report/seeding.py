@@ -29,6 +29,9 @@ class Seeding(Table):
     def is_short(self, cell):
         return cell.shape_name in SHORT
 
+    def is_quick(self, cell):
+        return self.is_short(cell) and cell.dtype == "float64"
+
     def shrink(self, cell):
         return cell._replace(rows=max(cell.rows // 20, 2 * cell.clusters))
 
