@@ -254,7 +254,8 @@ def _variational(p, q, component_kl):
     weights = np.asarray(p.weights_, np.float64)
     own = logsumexp(-component_kl(p, p), axis=1, b=weights)
     others = logsumexp(-component_kl(p, q), axis=1, b=np.asarray(q.weights_, np.float64))
-    return float(weights[weights > 0] @ (own - others)[weights > 0])
+    present = weights > 0.0
+    return float(weights[present] @ (own[present] - others[present]))
 
 
 def _kl_of_gaussian_components(p, q):

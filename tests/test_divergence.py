@@ -87,7 +87,7 @@ def test_small_divergences_keep_their_digits(step):
         mean, cov = random_gaussian(n_features, 0)
         for p in (cov, np.diag(cov)):
             found = kl_gaussian(mean, p, mean, p * (1 + step))
-            assert found == pytest.approx(n_features * series, rel=1e-5)
+            assert found == pytest.approx(n_features * series, rel=1e-5, abs=0)
 
 
 finite = st.floats(-1e3, 1e3)
@@ -240,7 +240,7 @@ def test_components_without_weight(method):
     def padded(mixture):
         return GaussianMixture.from_parameters(
             [*mixture.weights_, 0.0],
-            [*mixture.means_, [50.0, 50.0]],
+            [*mixture.means_, [1e200, 0.0]],
             [*mixture.covariances_, mixture.covariances_[0]],
             mixture.covariance_type,
         )
