@@ -310,9 +310,9 @@ class Mixture(BaseMixture):
     #: iteration. None for 0.
     log_base: Callable | None = None
 
-    #: ``statistics(x, out)`` writes the row's sufficient statistics to ``out`` (n_statistics,). A
-    #: function ``statistics(x, out, *arguments)`` has other ones for each component, as for
-    #: Student's t. None for the row itself.
+    #: ``statistics(x, out)`` writes the row's sufficient statistics to ``out`` (n_statistics,),
+    #: which holds zeros. A function ``statistics(x, out, *arguments)`` has other ones for each
+    #: component, as for Student's t. None for the row itself.
     statistics: Callable | None = None
 
     def m_step(self, counts: np.ndarray, sums: np.ndarray) -> Any:

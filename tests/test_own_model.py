@@ -361,7 +361,6 @@ class StudentMixture(em.Mixture):
             square += (x[f] - mean[f]) ** 2
         weight = (3.0 + len(x)) / (3.0 + square * precision)
         out[len(x)] = weight
-        out[len(x) + 1] = 0.0
         for f in range(len(x)):
             out[f] = weight * x[f]
             out[len(x) + 1] += weight * x[f] ** 2
@@ -577,6 +576,18 @@ def test_incomplete_models(X):
         def statistics(x, out, center):
             out[0] = x[0]
 
+    class Shorter(FullGaussianMixture):
+        n_statistics = em.Mixture.n_statistics
+
+    class Further(Odd):
+        @njit
+        def log_density(x, center):
+            return x[0] - center[len(x)]
+
+    with pytest.raises(IndexError, match=r"statistics, for arguments of shapes \(7,\), \(7,\)"):
+        Shorter(2).fit(X)
+    with pytest.raises(IndexError, match=r"log_density, for arguments of shapes \(7,\), \(7,\)"):
+        Further(2, parameters_init=X[:2]).fit(X)
     with pytest.raises(NotImplementedError, match="Empty has no log_density"):
         Empty().fit(X)
     with pytest.raises(TypeError, match="log_density can't be compiled"):

@@ -8,7 +8,7 @@ from fastem.kernels.arrays import read_only
 from fastem.kernels.chunks import row_chunks
 from fastem.kernels.gaussian.products import size_of_sums, unpack_sums
 from fastem.kernels.own.driver import own_pass
-from fastem.kernels.own.functions import Arguments, compile_body
+from fastem.kernels.own.functions import Arguments, check_indices, compile_body
 from fastem.kernels.parallel import run
 
 # The chunks' sums take up to this share of the data's memory, unless they are fewer than that.
@@ -92,9 +92,10 @@ class OwnPass:
         self._functions = functions
         self._n_statistics = n_statistics
         self._base_sum = None
-        self._groups = n_components if functions.own_statistics else 1
-        self._size = self._groups * size_of_sums(
-            n_components // self._groups, n_statistics, squares=False
+        self._checked = set()
+        self._n_groups = n_components if functions.own_statistics else 1
+        self._size = self._n_groups * size_of_sums(
+            n_components // self._n_groups, n_statistics, squares=False
         )
         work = n_components * (n_features + n_statistics)
         self._chunk_rows, self._n_chunks = row_chunks(n_rows, work)
@@ -174,25 +175,25 @@ class OwnPass:
         none = np.empty((0, 0))
         outputs = np.empty(0), np.empty(0, np.int64), none, none
         self._run(parameters, hard, base, labels, counts, sums, objective, outputs)
-        shape = self._n_components // self._groups, self._n_statistics
-        groups = sums.sum(axis=0).reshape(self._groups, -1)
+        shape = self._n_components // self._n_groups, self._n_statistics
+        groups = sums.sum(axis=0).reshape(self._n_groups, -1)
         sums = np.vstack([unpack_sums(group, *shape, squares=False)[0] for group in groups])
         return *map(float, objective.sum(axis=0)), (counts.sum(axis=0), sums)
 
     def _run(self, parameters, hard, base, given, counts, sums, objective, outputs):
         values, layout = Arguments.of(*parameters)
-        n_axes = tuple(array.ndim - 1 for array in parameters.arguments)
-        # The bodies' machine code lives as long as these do.
+        own = self._functions.own_statistics
+        # Machine code lives as long as these do.
         bodies = []
 
-        def address(kind, n_axes):
+        def address(kind, arrays=()):
             function = getattr(self._functions, kind)
             if function is None:
                 return 0
-            bodies.append(compile_body(kind, function, n_axes))
+            bodies.append(compile_body(kind, function, tuple(array.ndim - 1 for array in arrays)))
+            self._check_once(kind, function, arrays)
             return bodies[-1].address
 
-        own = self._functions.own_statistics
         run(
             own_pass,
             self._n_chunks,
@@ -200,14 +201,14 @@ class OwnPass:
             self._chunk_rows,
             self._rows,
             self._weight,
-            0 if len(given) else address("log_density", n_axes),
-            address("log_base", ()) if base else 0,
-            address("statistics", n_axes if own else ()) if len(sums) else 0,
+            0 if len(given) else address("log_density", parameters.arguments),
+            address("log_base") if base else 0,
+            address("statistics", parameters.arguments if own else ()) if len(sums) else 0,
             values,
             layout,
             self._n_components,
             self._n_statistics,
-            own,
+            self._n_groups,
             given,
             hard,
             counts,
@@ -215,3 +216,10 @@ class OwnPass:
             objective,
             *outputs,
         )
+
+    def _check_once(self, kind, function, arrays):
+        if kind not in self._checked and len(self._rows):
+            out = [np.zeros(self._n_statistics)] if kind == "statistics" else []
+            row = self._rows[0].astype(np.float64)
+            check_indices(kind, function, row, *out, *(array[0] for array in arrays))
+            self._checked.add(kind)

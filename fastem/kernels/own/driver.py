@@ -57,7 +57,7 @@ def own_pass(
     layout,
     n_components,
     n_statistics,
-    own_statistics,
+    n_groups,
     given,
     hard,
     counts,
@@ -71,8 +71,8 @@ def own_pass(
     """Statistics of each chunk, unless ``sums`` is empty, and the outputs that aren't.
 
     The functions' addresses are 0 where there is none: rows without ``log_base`` have one of 0,
-    and the features are the statistics. With ``own_statistics`` every component has its own.
-    ``given`` are the rows' labels where these are known. ``objective[c]`` receives the weighted
+    and the features are the statistics. The components of each of ``n_groups`` have their statistics
+    in common: all of them, or each is a group. ``given`` are the rows' labels where these are known. ``objective[c]`` receives the weighted
     sums of the chunk's log-densities and of ``log_base``.
     """
     n_rows, n_features = X.shape
@@ -80,6 +80,8 @@ def own_pass(
     shift = np.zeros(n_features + LANES, X.dtype)
     numbers = np.empty(TILE, np.int32)
     tile = aligned_empty_like(n_features * TILE, values)
+    together = n_components // n_groups
+    size = sums.shape[1] // n_groups
     terms = tile
     if statistics_at != 0:
         terms = aligned_empty_like(n_statistics * TILE, values)
@@ -143,23 +145,7 @@ def own_pass(
                 continue
             for j in range(n_components):
                 counts[chunk, j] += sum_tile(shares, j * TILE)
-            if own_statistics:
-                size = sums.shape[1] // n_components
-                for j in range(n_components):
-                    call(
-                        statistics_at,
-                        tile,
-                        n_features,
-                        values,
-                        layout,
-                        j,
-                        n_components,
-                        scratch,
-                        terms,
-                    )
-                    share = shares[j * TILE : (j + 1) * TILE]
-                    add_terms(share, 1, terms, n_statistics, sums[chunk, j * size : (j + 1) * size])
-            else:
+            for group in range(n_groups):
                 if statistics_at != 0:
                     call(
                         statistics_at,
@@ -167,12 +153,14 @@ def own_pass(
                         n_features,
                         values,
                         layout,
-                        0,
+                        group,
                         n_components,
                         scratch,
                         terms,
                     )
-                add_terms(shares, n_components, terms, n_statistics, sums[chunk])
+                group_shares = shares[group * together * TILE : (group + 1) * together * TILE]
+                group_sums = sums[chunk, group * size : (group + 1) * size]
+                add_terms(group_shares, together, terms, n_statistics, group_sums)
         if len(objective) > 0:
             objective[chunk, 0] = total_density
             objective[chunk, 1] = total_base

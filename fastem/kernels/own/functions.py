@@ -13,7 +13,7 @@ import contextlib
 import functools
 import inspect
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from numba import types
@@ -147,6 +147,8 @@ def _statistics_bodies(function, read):
     """``out[t * TILE + lane]`` are the values that ``statistics(row, out, *arguments)`` writes."""
 
     def many(tile, n_features, values, layout, component, n_components, scratch, out):
+        for i in range(len(out)):
+            out[i] = 0.0
         arguments = read(values, component * layout[0] + 1, layout, 1)
         for lane in range(0, TILE, WIDTH):
             x = lanes_at(tile, lane, n_features)
@@ -159,6 +161,8 @@ def _statistics_bodies(function, read):
         statistics = scratch[n_features : n_features + n_statistics]
         for lane in range(TILE):
             _load_row(tile, lane, n_features, x)
+            for t in range(n_statistics):
+                statistics[t] = 0.0
             function(x, statistics, *arguments)
             for t in range(n_statistics):
                 out[t * TILE + lane] = statistics[t]
@@ -225,8 +229,32 @@ def compile_body(kind: str, function: Callable, n_axes: tuple[int, ...] = ()) ->
         raise TypeError(f"{kind} can't be compiled by Numba: {error}") from error
 
 
+_FIRST = {"log_density": ("x",), "log_base": ("x",), "statistics": ("x", "out")}
+
+
+def check_indices(kind: str, function: Callable, *arguments: Any) -> None:
+    """Try a function on one row in Python, where an index out of range is an error.
+
+    In compiled code it would read or overwrite memory.
+
+    Raises
+    ------
+    IndexError
+        If an index is out of range, with the arguments' shapes.
+    """
+    plain = getattr(function, "py_func", function)
+    try:
+        with np.errstate(all="ignore"):
+            plain(*arguments)
+    except IndexError as error:
+        shapes = ", ".join(str(np.shape(argument)) for argument in arguments)
+        raise IndexError(f"{kind}, for arguments of shapes {shapes}: {error}") from error
+    except Exception:  # what else may be wrong, or needs compiled code, shows when it runs
+        return
+
+
 def _check_signature(kind, function, n_axes):
-    first = {"log_density": ("x",), "log_base": ("x",), "statistics": ("x", "out")}[kind]
+    first = _FIRST[kind]
     names = [*first, *(f"argument_{i}" for i in range(len(n_axes)))]
     try:
         inspect.signature(function).bind(*names)
