@@ -1,0 +1,262 @@
+"""The report's tables, files and plots, from made-up figures."""
+
+import importlib.metadata
+import importlib.util
+import json
+
+import matplotlib.pyplot as plt
+import numpy as np
+import pytest
+
+from asv_benchmarks.benchmarks import data, peers
+from asv_benchmarks.report import __main__ as report
+from asv_benchmarks.report import files, text
+from asv_benchmarks.report.__main__ import TABLES, parse, readme_table
+from asv_benchmarks.report.kmeans import fastest_peer
+
+MACHINE = {
+    "cpu": "Some CPU",
+    "cpus": "4",
+    "threads": "3",
+    "system": "Linux",
+    "versions": "numpy 2.0",
+    "date": "2000-01-01",
+}
+
+
+def figures(table, cell, factor):
+    """What a table's measurement returns, had fastem taken 0.01 s and each peer ``factor`` that."""
+    own, theirs = 0.01, 0.01 * factor
+    row = {**cell._asdict(), "shape_name": cell.shape_name, "others_load": 0.0}
+    if table == "kmeans":
+        fit = {"times": [1.0] * 3, "others_load": 0.0, "n_iter": 7, "inertia": 2.0}
+        row["fits"] = {
+            "fastem": {**fit, "seconds": own},
+            "lloyd": {**fit, "seconds": theirs},
+            "elkan": {**fit, "seconds": 2 * theirs},
+        }
+    elif table == "gaussian":
+        row["iterations"] = {"fastem": own, "sklearn": theirs, "mlpack": 3 * theirs}
+        row["fits"] = {"fastem": own, "sklearn": 2 * theirs}
+    elif table == "kmedians":
+        row["seconds"] = {"fastem": own, "numpy": theirs, "pyclustering": 5 * theirs}
+        row["seconds"] |= {"fastem, first": own, "numpy, first": theirs / 2}
+        row |= {"n_iter": 9, "timed_iterations": 6, "repeats": 3}
+        row |= {"relative_inertia": 1.0, "same_centers": True}
+    elif table == "bernoulli":
+        row["seconds"] = {"fastem": own, "numpy": theirs, "stepmix": 4 * theirs}
+    elif table == "seeding":
+        row |= {"seconds": {"fastem": own, "sklearn": theirs}, "repeats": 3, "same_picks": 8}
+    elif table == "roofline":
+        row |= {"unit": cell.dtype, "seconds": own, "flops": 1e7, "bytes": 1e6}
+        row |= {"matmul_peak": 3e9, "loop_peak": 4e9, "bandwidth": 1e9}
+    else:
+        row["seconds"] = own
+    return row
+
+
+def made_up(table, cells=None, factors=(4.0, 9.0)):
+    """A report with the factors in turn."""
+    cells = TABLES[table].all_cells() if cells is None else cells
+    rows = [figures(table, cell, factors[i % len(factors)]) for i, cell in enumerate(cells)]
+    return {"machine": MACHINE, "cells": rows}
+
+
+def kmeans_cells(*names):
+    return [cell for cell in data.all_cells() if cell.shape_name in names]
+
+
+# Figures in words
+
+
+@pytest.mark.parametrize(
+    "value, expected",
+    [
+        (12345.6, "12,346"),
+        (123.4, "123"),
+        (12.34, "12.3"),
+        (0.01234, "0.0123"),
+        (1.0, "1.00"),
+        (0.0, "0"),
+    ],
+)
+def test_digits(value, expected):
+    assert text.digits(value) == expected
+
+
+def test_seconds_name_their_unit_and_mark_a_busy_machine():
+    assert text.seconds(1.5) == "1.50 s"
+    assert text.seconds(0.0123) == "12.3 ms"
+    assert text.seconds(0.0123, busy=True) == "12.3 ms~"
+
+
+def test_ratios_are_summed_up_by_geometric_mean_and_worst():
+    ratios = {"one": 2.0, "two": 8.0}
+    assert text.of_ratios("all", ratios) == (
+        "all: geometric mean 4.00× over 2 cells, worst 2.00× (one)"
+    )
+
+
+def test_markdown_has_a_line_for_each_row():
+    table = text.markdown([("name", "left"), ("size", "right")], [["a", "1"], ["b", "2"]])
+    assert table.splitlines() == ["| name | size |", "| --- | ---: |", "| a | 1 |", "| b | 2 |"]
+
+
+def test_span():
+    assert text.span([3, 3]) == "3"
+    assert text.span(iter([3, 50, 7])) == "3 to 50"
+
+
+# Tables
+
+
+@pytest.mark.parametrize("name", TABLES)
+def test_every_table_is_shown(name):
+    table, rows = TABLES[name], made_up(name)["cells"]
+    head, _, *lines = table.markdown(rows).splitlines()
+    assert lines and {line.count("|") for line in lines} == {head.count("|")}
+    for row in rows:
+        assert row["shape_name"].replace("-", " ") in table.line(row).replace("-", " ")
+
+
+@pytest.mark.parametrize("name", [name for name, table in TABLES.items() if table.in_readme])
+def test_readme_tables_tell_ratios_and_the_machine(name):
+    shown = readme_table(TABLES[name], made_up(name, factors=(4.0,)))
+    assert "**4.0**" in shown
+    assert "geometric mean 4.00×" in shown
+    assert "Some CPU, Linux, 3 threads of 4 CPUs; numpy 2.0; 2000-01-01." in shown
+    assert f"<!-- table:{name} -->" in files.README.read_text()
+
+
+def test_kmeans_takes_the_fastest_peer_and_leaves_unmeasured_cells_empty():
+    cells = [cell for cell in kmeans_cells("1M,2,8") if cell.kind == "uniform"][:1]
+    made = made_up("kmeans", cells)
+    made["cells"][0]["fits"]["elkan"]["seconds"] = 0.02
+    assert fastest_peer(made["cells"][0]) == "elkan"
+    line = TABLES["kmeans"].markdown(made["cells"]).splitlines()[-1]
+    assert line == ("| 1,000,000 | 2 | 8 | uniform | 10.0 ms | 20.0 ms elkan | **2.0** |  |  |  |")
+
+
+def test_a_busy_machine_is_said():
+    made = made_up("seeding")
+    assert "~" not in readme_table(TABLES["seeding"], made)
+    made["cells"][0]["others_load"] = 0.5
+    shown = readme_table(TABLES["seeding"], made)
+    assert "10.0 ms~" in shown and "~: other processes" in shown
+
+
+@pytest.mark.parametrize("name", TABLES)
+def test_cells_are_chosen(name):
+    table = TABLES[name]
+    full, short, quick = (table.choose(parse(argv)) for argv in (["--full"], [], ["--quick"]))
+    assert full == table.all_cells()
+    assert set(short) <= set(full)
+    assert 0 < len(quick) <= len(short)
+    assert sum(cell.rows for cell in quick) < sum(cell.rows for cell in short)
+
+
+def test_cells_are_chosen_by_name():
+    options = parse(["--cells", "1M,2,8", "image,3,16", "--dtype", "float32"])
+    chosen = [(cell.shape_name, cell.kind) for cell in TABLES["kmeans"].choose(options)]
+    assert chosen == [
+        ("1M,2,8", "separated"),
+        ("1M,2,8", "overlapping"),
+        ("1M,2,8", "uniform"),
+        ("image,3,16", "image"),
+    ]
+    assert TABLES["bernoulli"].choose(options) == []
+
+
+# Peers
+
+
+def test_missing_peers_are_named_and_left_out(monkeypatch, capsys):
+    class Small(type(TABLES["kmeans"])):
+        def choose(self, options):
+            return [data.Cell(300, 2, 3, "overlapping", "float64")]
+
+    monkeypatch.setitem(
+        peers.PEERS, "mlpack", peers.PEERS["mlpack"]._replace(distribution="not-there")
+    )
+    options = parse(["--peers", "lloyd", "mlpack", "--repeats", "1"])
+    (row,) = report.run([Small()], options)["kmeans"]["cells"]
+    assert set(row["fits"]) == {"fastem", "lloyd"}
+    assert row["fits"]["fastem"]["n_iter"] == row["fits"]["lloyd"]["n_iter"]
+    printed = capsys.readouterr()
+    assert "kmeans: mlpack: not-there is not installed, left out" in printed.err
+    assert "300,2,3" in printed.out and "same" in printed.out
+
+
+@pytest.mark.parametrize("name", ["gaussian", "kmedians", "bernoulli"])
+def test_every_table_names_its_missing_peers(name, monkeypatch):
+    def absent(distribution):
+        raise importlib.metadata.PackageNotFoundError
+
+    monkeypatch.setattr(importlib.metadata, "version", absent)
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
+    table = TABLES[name]
+    missing = table.missing([peer for peer in table.peers if peer != "numpy"])
+    assert len(missing) == len(table.peers) - ("numpy" in table.peers)
+    assert all("is not installed" in message for message in missing)
+
+
+# Files
+
+
+def test_the_readme_changes_between_the_markers_only(tmp_path):
+    readme = tmp_path / "README.md"
+    readme.write_text("a\n<!-- table:x -->\nold\n<!-- /table:x -->\nb\n")
+    files.write_readme(readme, "x", "new")
+    assert readme.read_text() == "a\n<!-- table:x -->\nnew\n<!-- /table:x -->\nb\n"
+    with pytest.raises(SystemExit, match="no markers <!-- table:y -->"):
+        files.write_readme(readme, "y", "new")
+
+
+def test_saved_reports_are_loaded(tmp_path):
+    reports = {name: made_up(name) for name in ("kmeans", "scaling")}
+    for names in (["kmeans"], ["kmeans", "scaling"]):
+        chosen = {name: reports[name] for name in names}
+        files.save(tmp_path / "saved.json", chosen)
+        loaded = files.load(tmp_path / "saved.json", "gaussian")
+        assert {name: found["cells"] for name, found in loaded.items()} == {
+            name: json.loads(json.dumps(found["cells"])) for name, found in chosen.items()
+        }
+
+
+def test_a_saved_table_without_a_name_goes_to_the_readme(tmp_path, monkeypatch, capsys):
+    readme, saved = tmp_path / "README.md", tmp_path / "kmeans.json"
+    readme.write_text("<!-- table:kmeans --><!-- /table:kmeans -->\n")
+    monkeypatch.setattr(files, "README", readme)
+    saved.write_text(json.dumps(made_up("kmeans", kmeans_cells("50k,784,10"))))
+    assert report.main(["--table", "kmeans", "--load", str(saved), "--write-readme"]) == 0
+    assert "| 50,000 | 784 | 10 | separated | 10.0 ms | 40.0 ms lloyd |" in readme.read_text()
+    assert "geometric mean" in capsys.readouterr().out
+
+
+def test_quick_figures_never_reach_the_readme(capsys):
+    with pytest.raises(SystemExit):
+        parse(["--quick", "--write-readme"])
+    assert "--quick makes no figures" in capsys.readouterr().err
+
+
+# Plots
+
+
+def test_plots_are_drawn(tmp_path, capsys):
+    saved = tmp_path / "all.json"
+    cells = {"kmeans": kmeans_cells("1M,2,8"), "bernoulli": None, "roofline": None, "scaling": None}
+    files.save(saved, {name: made_up(name, chosen) for name, chosen in cells.items()})
+    assert report.main(["--load", str(saved), "--plots", str(tmp_path)]) == 0
+    for name in ("speed-ups", "roofline", "scaling"):
+        picture = plt.imread(tmp_path / f"{name}.png")
+        assert min(picture.shape[:2]) > 200
+        assert np.ptp(picture) > 0.5
+
+
+def test_only_what_was_measured_is_drawn(tmp_path):
+    drawn = report.plots.draw({"seeding": made_up("seeding")}, TABLES, tmp_path)
+    assert drawn == [tmp_path / "speed-ups.png"]
+
+
+def test_repeats_depend_on_the_run():
+    assert [parse(argv).repeats for argv in ([], ["--full"], ["--quick"])] == [3, None, 1]
