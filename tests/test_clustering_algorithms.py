@@ -23,6 +23,7 @@ from processes import run_script
 
 from fastem.kernels.brackets import Brackets
 from fastem.kernels.kmeans import Frame, Sparse
+from fastem.kernels.kmeans.moves import Moves
 
 
 @pytest.mark.parametrize("weighting", ["none", "some zero"])
@@ -168,8 +169,10 @@ def test_guard_padding(algorithm, shape, dtype, weighted):
     X = rng.normal(size=(n_rows, n_features)).astype(dtype)
     guards = []
 
-    def guard(array):
-        guards.append(Guarded(array))
+    def guard(value):
+        if not isinstance(value, np.ndarray):
+            return value
+        guards.append(Guarded(value))
         return guards[-1].array
 
     weights = guard(rng.uniform(size=n_rows)) if weighted else None
@@ -185,8 +188,8 @@ def test_guard_padding(algorithm, shape, dtype, weighted):
         for name, value in vars(owner).items():
             if isinstance(value, np.ndarray) and value.flags.writeable:
                 setattr(owner, name, guard(value))
-            elif isinstance(value, Brackets):
-                setattr(owner, name, Brackets(*map(guard, value)))
+            elif isinstance(value, Brackets | Moves):
+                setattr(owner, name, type(value)(*map(guard, value)))
     if algorithm in KMEDIANS:
         tested._medians._labels = tested.labels
     assert len(guards) > 5

@@ -7,13 +7,11 @@ import numpy as np
 from fastem.kernels.arrays import read_only
 from fastem.kernels.assignment import pack_centers, pad_order
 from fastem.kernels.chunks import row_chunks
+from fastem.kernels.kmeans.moves import no_moves
 from fastem.kernels.kmeans.rounding import exact_layout, rounding_error
 from fastem.kernels.kmeans.sums import chunk_inertia, update_sums
 from fastem.kernels.parallel import run
 from fastem.kernels.simd import LANES
-
-# A chunk lists up to this share of its rows as moved; beyond it, sums are made anew.
-_MOVED_SHARE = 1 / 8
 
 # Partial sums take up to this share of the data's memory, and there are at most so many.
 _SUMS_SHARE, _MOST_GROUPS = 1 / 32, 16
@@ -79,10 +77,7 @@ class Algorithm:
         self._frame = frame
         self._origin = np.ascontiguousarray(frame.origin, np.float64)
         self._chunk_rows, self._n_chunks = row_chunks(n_rows, n_features * n_clusters)
-        self._capacity = int(self._chunk_rows * _MOVED_SHARE)
-        self._moved_rows = np.empty(self._n_chunks * self._capacity, np.int32)
-        self._moved_from = np.empty(self._n_chunks * self._capacity, np.int32)
-        self._n_moved = np.zeros(self._n_chunks, np.int64)
+        self._moves = no_moves(self._chunk_rows, self._n_chunks)
         self._set_up_statistics(X, n_clusters)
 
     def _set_up_statistics(self, X, n_clusters):
@@ -127,19 +122,15 @@ class Algorithm:
             self._weight,
             self.labels,
             self._chunk_rows,
-            self._moved_rows,
-            self._moved_from,
-            self._n_moved,
-            self._capacity,
+            self._moves,
             self._sums,
             self._weights,
             self._counts,
         )
+        n_moved = self._moves.counts
         if self._n_chunks == 1:  # small data, where NumPy's sums would take as long as the rest
-            return Statistics(self._sums[0].copy(), self._weights[0].copy(), int(self._n_moved[0]))
-        return Statistics(
-            self._sums.sum(axis=0), self._weights.sum(axis=0), int(self._n_moved.sum())
-        )
+            return Statistics(self._sums[0].copy(), self._weights[0].copy(), int(n_moved[0]))
+        return Statistics(self._sums.sum(axis=0), self._weights.sum(axis=0), int(n_moved.sum()))
 
     def inertia(self, centers):
         """Weighted sum of squared distances of the rows to their own centres, in float64."""

@@ -53,6 +53,15 @@ def settle(packed, X, row, origin, scale, distances):
     return label, np.float32(gap) * np.float32(1 - 1e-6)
 
 
+@inline
+def renew_row(row, label, gap, drift, bounds, labels, moves, chunk, n_moved):
+    """Write a row's bound and, if it has moved, its label; return how many have."""
+    if labels[row] != label:
+        n_moved = move_row(row, label, labels, moves, chunk, n_moved)
+    bounds[row] = (gap + drift[label]) * ROUNDED_DOWN
+    return n_moved
+
+
 @kernel
 def hamerly_pass(
     tickets,
@@ -68,10 +77,7 @@ def hamerly_pass(
     greatest,
     bounds,
     labels,
-    moved_rows,
-    moved_from,
-    n_moved,
-    capacity,
+    moves,
 ):
     n_rows, n_features = X.shape
     tile = aligned_empty(n_features * TILE)
@@ -86,7 +92,7 @@ def hamerly_pass(
         if chunk >= n_chunks:
             return
         start, stop = chunk * chunk_rows, min((chunk + 1) * chunk_rows, n_rows)
-        moved = 0
+        n_moved = 0
         n_failed = stop - start
         full = labels[start] < 0
         if not full:
@@ -113,35 +119,23 @@ def hamerly_pass(
                 row = min(start + t + lane, stop - 1) if full else np.intp(rows[lane])
                 nearest[lane], gaps[lane] = settle(packed, X, row, origin, scale, distances)
             if full:
-                moved = move_tile(
-                    start + t,
-                    nearest,
-                    labels,
-                    moved_rows,
-                    moved_from,
-                    moved,
-                    chunk * capacity,
-                    capacity,
-                )
+                n_moved = move_tile(start + t, nearest, labels, moves, chunk, n_moved)
                 for lane in range(n_lanes):
                     bounds[start + t + lane] = (gaps[lane] + drift[nearest[lane]]) * ROUNDED_DOWN
             else:
                 for lane in range(n_lanes):
-                    row = rows[lane]
-                    label = nearest[lane]
-                    if labels[row] != label:
-                        moved = move_row(
-                            row,
-                            label,
-                            labels,
-                            moved_rows,
-                            moved_from,
-                            moved,
-                            chunk * capacity,
-                            capacity,
-                        )
-                    bounds[row] = (gaps[lane] + drift[label]) * ROUNDED_DOWN
-        n_moved[chunk] = moved
+                    n_moved = renew_row(
+                        rows[lane],
+                        nearest[lane],
+                        gaps[lane],
+                        drift,
+                        bounds,
+                        labels,
+                        moves,
+                        chunk,
+                        n_moved,
+                    )
+        moves.counts[chunk] = n_moved
 
 
 class Hamerly(DenseAlgorithm):
@@ -190,8 +184,5 @@ class Hamerly(DenseAlgorithm):
             drift.max(),
             self._bounds,
             self.labels,
-            self._moved_rows,
-            self._moved_from,
-            self._n_moved,
-            self._capacity,
+            self._moves,
         )

@@ -27,10 +27,7 @@ def lloyd_pass(
     order,
     packed,
     labels,
-    moved_rows,
-    moved_from,
-    n_moved,
-    capacity,
+    moves,
 ):
     n_rows, n_features = X.shape
     tile = aligned_empty(n_features * TILE)
@@ -42,7 +39,7 @@ def lloyd_pass(
         chunk = next_chunk(tickets)
         if chunk >= n_chunks:
             return
-        moved = 0
+        n_moved = 0
         for first in range(chunk * chunk_rows, min((chunk + 1) * chunk_rows, n_rows), TILE):
             load_tile(X, first, scale, shift, rows, tile)
             compare_tile(packed, tile, n_features, order, norms, best, second, nearest)
@@ -52,17 +49,8 @@ def lloyd_pass(
                 undecided &= undecided - np.uint64(1)
                 row = min(first + lane, n_rows - 1)
                 nearest[lane], _ = nearest_exactly(packed, X, row, origin, distances)
-            moved = move_tile(
-                first,
-                nearest,
-                labels,
-                moved_rows,
-                moved_from,
-                moved,
-                chunk * capacity,
-                capacity,
-            )
-        n_moved[chunk] = moved
+            n_moved = move_tile(first, nearest, labels, moves, chunk, n_moved)
+        moves.counts[chunk] = n_moved
 
 
 class Lloyd(DenseAlgorithm):
@@ -83,8 +71,5 @@ class Lloyd(DenseAlgorithm):
             self._order,
             self._pack(centers),
             self.labels,
-            self._moved_rows,
-            self._moved_from,
-            self._n_moved,
-            self._capacity,
+            self._moves,
         )

@@ -21,10 +21,7 @@ def sparse_pass(
     transposed,
     half_norms,
     labels,
-    moved_rows,
-    moved_from,
-    n_moved,
-    capacity,
+    moves,
 ):
     data, indices, indptr = rows
     n_rows, n_clusters = len(labels), len(half_norms)
@@ -33,7 +30,7 @@ def sparse_pass(
         chunk = next_chunk(tickets)
         if chunk >= n_chunks:
             return
-        moved = 0
+        n_moved = 0
         for row in range(chunk * chunk_rows, min((chunk + 1) * chunk_rows, n_rows)):
             for j in range(n_clusters):
                 scores[j] = half_norms[j]
@@ -46,10 +43,8 @@ def sparse_pass(
                 if scores[j] < scores[label]:
                     label = np.int32(j)
             if labels[row] != label:
-                moved = move_row(
-                    row, label, labels, moved_rows, moved_from, moved, chunk * capacity, capacity
-                )
-        n_moved[chunk] = moved
+                n_moved = move_row(row, label, labels, moves, chunk, n_moved)
+        moves.counts[chunk] = n_moved
 
 
 class Sparse(Algorithm):
@@ -77,8 +72,5 @@ class Sparse(Algorithm):
             np.ascontiguousarray(centers.T),
             0.5 * np.einsum("ij,ij->i", centers, centers),
             self.labels,
-            self._moved_rows,
-            self._moved_from,
-            self._n_moved,
-            self._capacity,
+            self._moves,
         )

@@ -75,10 +75,7 @@ def update_sums(
     sample_weight,
     labels,
     chunk_rows,
-    moved_rows,
-    moved_from,
-    n_moved,
-    capacity,
+    moves,
     sums,
     weights,
     counts,
@@ -89,7 +86,7 @@ def update_sums(
     more of them than its list holds, its whole group is summed anew.
     """
     n_rows = len(labels)
-    n_chunks = len(n_moved)
+    n_chunks, capacity = len(moves.counts), moves.capacity
     while True:
         group = next_chunk(tickets)
         if group >= n_groups:
@@ -99,7 +96,7 @@ def update_sums(
         group_sums, group_weights, group_counts = sums[group], weights[group], counts[group]
         anew = False
         for chunk in range(first, last):
-            anew |= n_moved[chunk] > capacity
+            anew |= moves.counts[chunk] > capacity
         if anew:
             group_sums[:] = 0.0
             group_weights[:] = 0.0
@@ -111,8 +108,8 @@ def update_sums(
                 group_counts[labels[row]] += weight != 0.0
             continue
         for chunk in range(first, last):
-            for i in range(chunk * capacity, chunk * capacity + n_moved[chunk]):
-                row, old = moved_rows[i], moved_from[i]
+            for i in range(chunk * capacity, chunk * capacity + moves.counts[chunk]):
+                row, old = moves.rows[i], moves.origins[i]
                 weight = sample_weight[row] if len(sample_weight) else 1.0
                 if old >= 0:
                     add_row(rows, origin, row, -weight, group_sums, old)

@@ -9,9 +9,8 @@ import numpy as np
 
 from fastem.kernels.comparison import distance_gaps
 from fastem.kernels.compiling import kernel
-from fastem.kernels.kmeans.hamerly import Hamerly, list_failing, settle
-from fastem.kernels.kmeans.moves import move_row
-from fastem.kernels.kmeans.rounding import ROUNDED_DOWN, chain_error
+from fastem.kernels.kmeans.hamerly import Hamerly, list_failing, renew_row, settle
+from fastem.kernels.kmeans.rounding import chain_error
 from fastem.kernels.parallel import next_chunk, run
 from fastem.kernels.simd import TILE
 from fastem.kernels.tiles import aligned_empty, aligned_empty_like
@@ -40,10 +39,7 @@ def wide_pass(
     greatest,
     bounds,
     labels,
-    moved_rows,
-    moved_from,
-    n_moved,
-    capacity,
+    moves,
 ):
     blocks, half_norms = packed.negated, packed.half_norms
     n_rows = len(X)
@@ -57,7 +53,7 @@ def wide_pass(
         if chunk >= n_chunks:
             return
         start, stop = chunk * chunk_rows, min((chunk + 1) * chunk_rows, n_rows)
-        moved = 0
+        n_moved = 0
         # At first all rows fail: bounds and drifts are 0.
         n_failed = list_failing(start, stop, bounds, drift, greatest, labels, failed)
         end_list(failed, n_failed, n_rows)
@@ -82,20 +78,10 @@ def wide_pass(
                 row = failed[t + lane]
                 if (undecided >> np.uint64(lane)) & np.uint64(1):
                     nearest[lane], gaps[lane] = settle(packed, X, row, origin, scale, distances)
-                label = nearest[lane]
-                if labels[row] != label:
-                    moved = move_row(
-                        row,
-                        label,
-                        labels,
-                        moved_rows,
-                        moved_from,
-                        moved,
-                        chunk * capacity,
-                        capacity,
-                    )
-                bounds[row] = (gaps[lane] + drift[label]) * ROUNDED_DOWN
-        n_moved[chunk] = moved
+                n_moved = renew_row(
+                    row, nearest[lane], gaps[lane], drift, bounds, labels, moves, chunk, n_moved
+                )
+        moves.counts[chunk] = n_moved
 
 
 class Wide(Hamerly):
@@ -127,8 +113,5 @@ class Wide(Hamerly):
             drift.max(),
             self._bounds,
             self.labels,
-            self._moved_rows,
-            self._moved_from,
-            self._n_moved,
-            self._capacity,
+            self._moves,
         )

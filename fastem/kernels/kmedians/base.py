@@ -73,7 +73,7 @@ class MedianAlgorithm(DenseAlgorithm):
             self._medians.forget()
         self._followed = False
         inertia, weights = self._sum_up(centers)
-        return Statistics(inertia, weights, int(self._n_moved.sum()))
+        return Statistics(inertia, weights, int(self._moves.counts.sum()))
 
     def _sum_up(self, centers):
         inertia = np.empty(self._n_chunks)
@@ -104,8 +104,7 @@ class MedianAlgorithm(DenseAlgorithm):
         Fastest if called after every pass: rows that have moved in one pass can be followed.
         """
         if not self._followed:
-            moves = self._moved_rows, self._moved_from, self._n_moved, self._capacity
-            self._medians.update(self._chunk_rows, moves, self._counts)
+            self._medians.update(self._chunk_rows, self._moves, self._counts)
             self._followed = True
         return self._medians.medians.copy()
 

@@ -70,10 +70,7 @@ def follow_moves(
     block,
     X,
     labels,
-    moved_rows,
-    moved_from,
-    n_moved,
-    capacity,
+    moves,
     counts,
     brackets,
     medians,
@@ -90,9 +87,10 @@ def follow_moves(
         if task >= n_tasks:
             return
         features = range(task * block, min((task + 1) * block, n_features))
-        for chunk in range(len(n_moved)):
-            for i in range(chunk * capacity, chunk * capacity + n_moved[chunk]):
-                row, old = moved_rows[i], moved_from[i]
+        for chunk in range(len(moves.counts)):
+            first = chunk * moves.capacity
+            for i in range(first, first + moves.counts[chunk]):
+                row, old = moves.rows[i], moves.origins[i]
                 new = labels[row]
                 changed[new] = True
                 if old >= 0:
@@ -149,21 +147,19 @@ class MovingMedians:
         Parameters
         ----------
         chunk_rows : int
-        moves : tuple
-            ``moved_rows``, ``moved_from``, ``n_moved`` and ``capacity`` as ``update_sums`` takes
-            them, for all that has changed since the last call.
+        moves : Moves
+            All that has changed since the last call.
         counts : ndarray of shape (n_chunks, n_clusters), int64
             Each chunk's number of rows of positive weight in each cluster.
         """
-        moved_rows, moved_from, n_moved, capacity = moves
         wanted = np.zeros(self.medians.shape, bool)
-        if not self._known or (n_moved > capacity).any():
+        if not self._known or (moves.counts > moves.capacity).any():
             wanted[:] = True
         elif self._brackets is None:
-            listed = np.arange(capacity) < n_moved[:, np.newaxis]
-            wanted[self._labels[moved_rows.reshape(listed.shape)[listed]]] = True
-            wanted[moved_from.reshape(listed.shape)[listed]] = True
-        elif n_moved.any():
+            listed = np.arange(moves.capacity) < moves.counts[:, np.newaxis]
+            wanted[self._labels[moves.rows.reshape(listed.shape)[listed]]] = True
+            wanted[moves.origins.reshape(listed.shape)[listed]] = True
+        elif moves.counts.any():
             n_features = wanted.shape[1]
             block = max(1, min(_BLOCK, n_features // 4))
             n_tasks = -(-n_features // block)
@@ -174,7 +170,7 @@ class MovingMedians:
                 block,
                 self._rows,
                 self._labels,
-                *moves,
+                moves,
                 counts.sum(axis=0),
                 self._brackets,
                 self.medians,
