@@ -9,6 +9,7 @@ import importlib.metadata
 import math
 import warnings
 from collections.abc import Callable
+from functools import partial
 from typing import NamedTuple
 
 import numpy as np
@@ -181,31 +182,16 @@ def able(cell: Cell, names=tuple(LIBRARIES)) -> list[str]:
 
 
 def seconds_an_iteration(X, cell, names, repeats=None) -> dict[str, float]:
-    """Return each library's time of an EM iteration, from its fastest fits.
-
-    Fits have one iteration, and ``Library.iterations`` more.
-    """
+    """Return each library's time of an EM iteration, from its fastest fits."""
     start = cell.start(X)
-    rows = {name: X[: LIBRARIES[name].most_rows] for name in names}
-    runs = {
-        (name, extra): lambda name=name, n=1 + extra: LIBRARIES[name].fit(
-            rows[name], cell, n, start
-        )
-        for name in names
-        for extra in (0, LIBRARIES[name].iterations)
-    }
-    for run in runs.values():
-        run()  # compiles, loads libraries, starts threads
-    timed = measure.in_turns(runs, repeats, measure.PAUSE)
-    least = {key: min(times) for key, (times, _) in timed.items()}
-    seconds = {}
+    fits, shares = {}, {}
     for name in names:
-        more = LIBRARIES[name].iterations
-        difference = least[name, more] - least[name, 0]
-        # On so few rows, or so busy a machine, that it is lost in noise: an upper bound.
-        seconds[name] = difference / more if difference > 0 else least[name, more] / (1 + more)
-        seconds[name] *= len(X) / len(rows[name])
-    return seconds
+        library = LIBRARIES[name]
+        rows = X[: library.most_rows]
+        fits[name] = (partial(library.fit, rows, cell, start=start), library.iterations)
+        shares[name] = len(rows) / len(X)
+    seconds = measure.seconds_an_iteration(fits, repeats)
+    return {name: value / shares[name] for name, value in seconds.items()}
 
 
 def seconds_a_fit(X, cell, names, repeats=None) -> dict[str, tuple[float, Fit]]:

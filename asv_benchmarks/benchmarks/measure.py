@@ -9,6 +9,7 @@ import statistics
 import time
 from collections.abc import Callable, Iterable, Iterator
 from datetime import date
+from functools import partial
 
 import numpy as np
 import psutil
@@ -83,6 +84,31 @@ def in_turns(
             if len(times[name]) == 1:
                 wanted[name] = repeats or wanted_repeats(times[name][0])
     return {name: (times[name], results[name]) for name in runs}
+
+
+def seconds_an_iteration(
+    fits: dict[str, tuple[Callable[..., object], int]], repeats: int | None = None
+) -> dict[str, float]:
+    """Return how long an iteration of each takes, from its fastest fits.
+
+    A fit is a function of ``max_iter``. That of one iteration is subtracted from a fit of as many
+    more as are given with it: what a fit begins and ends with doesn't count.
+    """
+    runs = {
+        (name, extra): partial(fit, max_iter=1 + extra)
+        for name, (fit, more) in fits.items()
+        for extra in (0, more)
+    }
+    for run in runs.values():
+        run()  # compiles, loads libraries, starts threads
+    timed = in_turns(runs, repeats, PAUSE)
+    least = {key: min(times) for key, (times, _) in timed.items()}
+    seconds = {}
+    for name, (_, more) in fits.items():
+        difference = least[name, more] - least[name, 0]
+        # On so few rows, or so busy a machine, that it is lost in noise: an upper bound.
+        seconds[name] = difference / more if difference > 0 else least[name, more] / (1 + more)
+    return seconds
 
 
 class OthersLoad:

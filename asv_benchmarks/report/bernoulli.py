@@ -2,6 +2,7 @@
 
 import importlib.util
 from argparse import Namespace
+from functools import partial
 from typing import NamedTuple
 
 import numpy as np
@@ -60,27 +61,12 @@ class Bernoulli(Table):
     def measure(self, cell: Cell, options: Namespace) -> dict:
         X, *start = make_rows((cell.rows, cell.features, cell.components))
         dense = X.astype(np.float64)
-        fits = {"fastem": (fit_fastem, X, ITERATIONS)}
+        fits = {"fastem": (partial(fit_fastem, X, *start), ITERATIONS)}
         for name, (_, fit, iterations) in PEERS.items():
             if name in options.peers and installed(name):
-                fits[name] = (fit, dense, iterations)
-        runs = {
-            (name, count): lambda fit=fit, rows=rows, count=count: fit(rows, *start, max_iter=count)
-            for name, (fit, rows, iterations) in fits.items()
-            for count in (1, 1 + iterations)
-        }
-        for (_, count), run in runs.items():
-            if count == 1:
-                run()  # compiles, loads libraries, starts threads
+                fits[name] = (partial(fit, dense, *start), iterations)
         load = measure.OthersLoad()
-        timed = measure.in_turns(runs, options.repeats, measure.PAUSE)
-        least = {key: min(times) for key, (times, _) in timed.items()}
-        seconds = {}
-        for name, (_, _, iterations) in fits.items():
-            difference = least[name, 1 + iterations] - least[name, 1]
-            # An upper bound where it is lost in noise.
-            whole = least[name, 1 + iterations] / (1 + iterations)
-            seconds[name] = difference / iterations if difference > 0 else whole
+        seconds = measure.seconds_an_iteration(fits, options.repeats)
         return {
             **cell._asdict(),
             "shape_name": cell.shape_name,
