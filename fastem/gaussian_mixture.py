@@ -136,7 +136,10 @@ class AcceleratedGaussianModel(SquaremMixin, GaussianModel):
         log_weights = np.zeros(len(weighted))
         log_weights[weighted] = np.log(parameters.weights[weighted] / base.weights[weighted])
         means = self.covariances.whiten(parameters.means - base.means, base.precisions_cholesky)
-        spreads = self.covariances.relative(parameters.covariances, base.precisions_cholesky)
+        try:
+            spreads = self.covariances.relative(parameters.covariances, base.precisions_cholesky)
+        except np.linalg.LinAlgError:  # all but singular
+            return None
         return np.concatenate([log_weights, means.ravel(), np.ravel(spreads)])
 
     def at(self, coordinates, base):

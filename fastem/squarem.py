@@ -16,8 +16,8 @@ class SquaremMixin:
     goes on from x2 instead and leaps less far for a while, so the history never shows a fall.
 
     The model has two further methods: ``coordinates(parameters, base)``, a vector in which ``base``
-    itself is zero, and its inverse ``at(coordinates, base)``, which returns None where there are no
-    such parameters.
+    itself is zero, and its inverse ``at(coordinates, base)``. Each returns None where there are no
+    such coordinates or parameters.
 
     Varadhan and Roland, "Simple and globally convergent methods for accelerating the convergence of
     any EM algorithm", Scandinavian Journal of Statistics 35, 2008: their third step length.
@@ -62,8 +62,10 @@ class SquaremMixin:
         super().finish(rows, run)
 
     def _leap(self, first, second, third):
-        step = self.coordinates(second, first)
-        change = self.coordinates(third, first) - 2.0 * step
+        step, both = (self.coordinates(parameters, first) for parameters in (second, third))
+        if step is None or both is None:
+            return None
+        change = both - 2.0 * step
         bend = np.linalg.norm(change)
         length = np.linalg.norm(step) / bend if bend > 0.0 else 1.0
         length = self._length = min(length, self._longest)

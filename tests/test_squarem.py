@@ -71,6 +71,9 @@ def test_coordinates_lead_there_and_back(covariance_type, X):
     assert model.at(np.full_like(model.coordinates(there, base), 1e4), base) is None
     narrow = base._replace(covariances=base.covariances * 1e-9)  # below reg_covar
     assert model.at(model.coordinates(narrow, base), base) is None
+    if covariance_type in ("full", "tied"):
+        flat = there._replace(covariances=np.ones_like(there.covariances))
+        assert model.coordinates(flat, base) is None
 
 
 class Linear(em.Model):
