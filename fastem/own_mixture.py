@@ -17,6 +17,7 @@ from fastem.kernels import nearest
 from fastem.kernels.own import Functions, OwnParameters, OwnPass
 from fastem.mixture import BaseMixture, MixtureModel, check_mixing_weights
 from fastem.sampling import choose_rows
+from fastem.validation import check_shape
 
 # Axes that an argument of a component may have: a number, an array or a matrix.
 _MOST_AXES = 2
@@ -421,15 +422,17 @@ class Mixture(BaseMixture):
         own = _check_arrays(own, len(counts), "What 'm_step' returns")
         if previous is None:
             return own
+        new, old = _as_tuple(own), _as_tuple(previous)
+        shapes, expected = ([array.shape for array in arrays] for arrays in (new, old))
+        if shapes != expected:
+            raise ValueError(
+                f"What 'm_step' returns should have the shapes {expected} of the parameters that "
+                f"the fit started from, but got {shapes}"
+            )
         arrays = []
-        for array, old in zip(_as_tuple(own), _as_tuple(previous), strict=True):
-            if array.shape != old.shape:
-                raise ValueError(
-                    f"What 'm_step' returns should have the shape of {old.shape}, as it started, "
-                    f"but got {array.shape}"
-                )
+        for array, before in zip(new, old, strict=True):
             empty = (counts == 0).reshape(-1, *[1] * (array.ndim - 1))
-            arrays.append(np.where(empty, old, array))
+            arrays.append(np.where(empty, before, array))
         return _like(own, arrays)
 
     def _start(self, rows, make_pass, random_state):
@@ -480,6 +483,7 @@ class Mixture(BaseMixture):
 
     def _make_model(self, X, **options):
         if options["resumed"]:
+            check_shape(self.weights_, (self.n_components,), "weights")
             options["resumed"] = Parameters(self.weights_, self.parameters_), self.lower_bound_
         return OwnModel(self, self._pass_maker(self.n_components, X.shape[1]), **options)
 

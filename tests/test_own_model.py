@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from numba import njit
 from reference import poisson_em, poisson_log_joint
-from scipy.special import logsumexp
+from scipy.special import gammaln, logsumexp
 from scipy.stats import multivariate_normal, multivariate_t
 from sklearn.base import clone
 from sklearn.exceptions import ConvergenceWarning, NotFittedError
@@ -135,6 +135,8 @@ def test_warm_start_goes_on(X, start):
     twice = quiet(PoissonMixture(3, **start, tol=0, max_iter=4, warm_start=True), X)
     quiet(twice, X)
     np.testing.assert_allclose(twice.parameters_, once.parameters_, rtol=1e-12)
+    with pytest.raises(ValueError, match="'weights' should have the shape of"):
+        twice.set_params(n_components=2, weights_init=None, parameters_init=None).fit(X)
 
 
 # What the loop gives.
@@ -425,6 +427,24 @@ def test_what_can_be_done_with_many_rows():
     np.testing.assert_allclose(log_joint[:, 0], [everything(x, 0.3) for x in X], rtol=1e-12)
 
 
+def test_lgamma_of_many_rows():
+    @njit
+    def density(x):
+        return math.lgamma(x[0])
+
+    assert compile_body("log_density", density).many
+    rng = np.random.default_rng(8)
+    for values in (
+        np.concatenate([np.arange(1.0, 200.0), 10 ** rng.uniform(-300, 300, 300), [np.inf]]),
+        np.concatenate([rng.uniform(-10, 10, 200), [0.0, -3.0, np.nan]]),
+        rng.uniform(0.5, 12.0, 500),
+    ):
+        log_joint = np.empty((len(values), 1))
+        rows = OwnPass(values[:, np.newaxis], None, 1, Functions(density), 1)
+        rows.evaluate(OwnParameters(np.zeros(1), ()), log_joint=log_joint)
+        np.testing.assert_allclose(log_joint[:, 0], gammaln(values), rtol=1e-13, atol=4e-15)
+
+
 def test_a_function_defined_anew_is_compiled_anew(X):
     scores = []
     for scale in (1.0, 2.0):
@@ -548,7 +568,7 @@ def test_wrong_shapes(X):
     model.prepared = lambda arrays: arrays[:1]
     with pytest.raises(TypeError, match=r"called with x and 1 further argument.*x, log_rates, tot"):
         model.fit(X)
-    with pytest.raises(ValueError, match="should have the shape of"):
+    with pytest.raises(ValueError, match="should have the shapes"):
         Shaped(3, parameters_init=np.ones((3, 8))).fit(X)
 
 
@@ -584,6 +604,21 @@ def test_incomplete_models(X):
         def log_density(x, center):
             return x[0] - center[len(x)]
 
+    class Categorical(em.Mixture):
+        @njit
+        def log_density(x, log_probabilities):
+            return log_probabilities[int(x[0])]
+
+        def m_step(self, counts, sums):
+            return self.parameters_init
+
+    tables = np.log(np.full((2, 5), 0.2))
+    categories = (X % 5)[:, :1]
+    model = quiet(Categorical(2, parameters_init=tables), categories)
+    np.testing.assert_allclose(model.score_samples(categories), math.log(0.2))
+    categories[7] = 5
+    with pytest.raises(IndexError, match="out of bounds"):
+        Categorical(2, parameters_init=tables).fit(categories)
     with pytest.raises(IndexError, match=r"statistics, for arguments of shapes \(7,\), \(7,\)"):
         Shorter(2).fit(X)
     with pytest.raises(IndexError, match=r"log_density, for arguments of shapes \(7,\), \(7,\)"):

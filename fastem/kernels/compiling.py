@@ -75,19 +75,22 @@ def variant(function):
     return overload(function, jit_options={**_OPTIONS, **_INLINED})
 
 
-def foreign(function):
+def foreign(function, checked=False):
     """Compile a user's function, to become part of its callers. It isn't kept on disk.
 
     Parameters
     ----------
     function : function
         May allocate, unlike what :func:`inline` takes.
+    checked : bool
+        Whether an index out of range raises IndexError.
 
     Returns
     -------
     dispatcher
     """
-    return numba.njit(**_OPTIONS, forceinline=True, no_cfunc_wrapper=True)(function)
+    options = {"forceinline": True, "no_cfunc_wrapper": True, "boundscheck": checked}
+    return numba.njit(**_OPTIONS, **options)(function)
 
 
 def body(function):

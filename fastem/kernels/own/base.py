@@ -92,7 +92,6 @@ class OwnPass:
         self._functions = functions
         self._n_statistics = n_statistics
         self._base_sum = None
-        self._checked = set()
         self._n_groups = n_components if functions.own_statistics else 1
         self._size = self._n_groups * size_of_sums(
             n_components // self._n_groups, n_statistics, squares=False
@@ -190,8 +189,10 @@ class OwnPass:
             function = getattr(self._functions, kind)
             if function is None:
                 return 0
-            bodies.append(compile_body(kind, function, tuple(array.ndim - 1 for array in arrays)))
-            self._check_once(kind, function, arrays)
+            shapes = [array.shape[1:] for array in arrays]
+            bodies.append(compile_body(kind, function, tuple(map(len, shapes))))
+            out = [(self._n_statistics,)] if kind == "statistics" else []
+            check_indices(kind, function, self._rows.shape[1:], *out, *shapes)
             return bodies[-1].address
 
         run(
@@ -216,10 +217,3 @@ class OwnPass:
             objective,
             *outputs,
         )
-
-    def _check_once(self, kind, function, arrays):
-        if kind not in self._checked and len(self._rows):
-            out = [np.zeros(self._n_statistics)] if kind == "statistics" else []
-            row = self._rows[0].astype(np.float64)
-            check_indices(kind, function, row, *out, *(array[0] for array in arrays))
-            self._checked.add(kind)

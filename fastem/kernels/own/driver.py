@@ -70,10 +70,10 @@ def own_pass(
 ):
     """Statistics of each chunk, unless ``sums`` is empty, and the outputs that aren't.
 
-    The functions' addresses are 0 where there is none: rows without ``log_base`` have one of 0,
-    and the features are the statistics. The components of each of ``n_groups`` have their statistics
-    in common: all of them, or each is a group. ``given`` are the rows' labels where these are known. ``objective[c]`` receives the weighted
-    sums of the chunk's log-densities and of ``log_base``.
+    The functions' addresses are 0 where there is none: rows without ``log_base`` have one of 0, and
+    the features are the statistics. The components of each of ``n_groups`` have their statistics in
+    common: all of them, or each is a group. ``given`` are the rows' labels where these are known.
+    ``objective[c]`` receives the weighted sums of the chunk's log-densities and of ``log_base``.
     """
     n_rows, n_features = X.shape
     one = X.dtype.type(1)

