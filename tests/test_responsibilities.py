@@ -11,7 +11,7 @@ from scipy.special import log_softmax, logsumexp, softmax
 
 from fastem.kernels import normalize_responsibilities
 from fastem.kernels.compiling import kernel
-from fastem.kernels.responsibilities import normalize_tile
+from fastem.kernels.responsibilities import choose_tile, normalize_tile
 from fastem.kernels.simd import TILE
 
 DTYPES = [np.float32, np.float64]
@@ -169,3 +169,19 @@ def test_tile(dtype, hard, listed):
     np.testing.assert_allclose(log_density.array, density, rtol=rtol, atol=rtol)
     others = np.setdiff1d(np.arange(5), listed)
     np.testing.assert_array_equal(log_joint.array[others], values[others])
+
+
+@kernel
+def choose(log_joint, n_components, chosen):
+    choose_tile(log_joint, n_components, chosen)
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("n_components", [1, 2, 7, 300])
+def test_the_first_of_the_most_probable_components_is_chosen(n_components, dtype):
+    rng = np.random.default_rng(n_components)
+    log_joint = rng.integers(-3, 3, size=(n_components, TILE)).astype(dtype)
+    log_joint[:, :9] = -np.inf
+    chosen = np.full(TILE, -1, dtype)
+    choose(log_joint.ravel(), n_components, chosen)
+    np.testing.assert_array_equal(chosen, log_joint.argmax(axis=0))

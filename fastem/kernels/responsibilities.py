@@ -54,6 +54,38 @@ def _listed_component(components, i):
     return lambda components, i: i
 
 
+def choose_tile(log_joint, n_components, chosen):
+    """Each lane's component of the greatest value, the first of equals, as a number of that type.
+
+    Parameters
+    ----------
+    log_joint : array, float32 or float64
+        As for :func:`normalize_tile`.
+    n_components : int
+    chosen : array of TILE values
+        Where the components' numbers go.
+    """
+    raise NotImplementedError("for kernels only")
+
+
+@variant(choose_tile)
+def _choose_tile(log_joint, n_components, chosen):
+    lanes = vector_lanes(log_joint.dtype)
+    dtype = np.float32 if log_joint.dtype == types.float32 else np.float64
+
+    def implementation(log_joint, n_components, chosen):
+        for lane in range(0, TILE, lanes):
+            greatest = load(log_joint, lane, lanes)
+            number = broadcast(dtype(0), lanes)
+            for j in range(1, n_components):
+                value = load(log_joint, j * TILE + lane, lanes)
+                number = where(greatest < value, broadcast(dtype(j), lanes), number)
+                greatest = greater(value, greatest)
+            store(number, chosen, lane)
+
+    return implementation
+
+
 @inline
 def _divide(weights, total, none):
     """Their quotient, or the total where that is zero or NaN."""

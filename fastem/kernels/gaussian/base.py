@@ -10,6 +10,7 @@ from fastem.kernels.gaussian.driver import em_pass, evaluate_pass
 from fastem.kernels.gaussian.skipping import skipping_pass
 from fastem.kernels.gaussian.visiting import Visitor
 from fastem.kernels.parallel import run
+from fastem.kernels.simd import LANES
 
 # The chunks' totals take up to this share of the data's memory, unless they are fewer than that.
 _TOTALS_SHARE, _FEWEST_CHUNKS = 1 / 16, 8
@@ -200,12 +201,17 @@ class GaussianPass:
             self._scratch_size(1),
             k,
             self._rows,
+            self._shift(packed),
             packed,
             np.empty(0, dtype) if log_density is None else log_density,
             np.empty(0, np.int32) if labels is None else labels,
             np.empty((0, k), dtype) if responsibilities is None else responsibilities,
             np.empty((0, k), dtype) if log_joint is None else log_joint,
         )
+
+    def _shift(self, packed):
+        """What rows to be evaluated are shifted by, and as many zeros as a vector has lanes."""
+        return read_only(np.zeros(self._rows.shape[1] + LANES, self._rows.dtype))
 
     def _work_of_rows(self):
         n_rows, n_features = self._rows.shape

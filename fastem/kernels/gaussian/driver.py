@@ -17,8 +17,8 @@ import numpy as np
 from fastem.kernels.compiling import inline, kernel
 from fastem.kernels.gaussian.products import sum_tile, weighted_sum
 from fastem.kernels.parallel import next_chunk
-from fastem.kernels.responsibilities import normalize_tile
-from fastem.kernels.simd import LANES, TILE
+from fastem.kernels.responsibilities import choose_tile, normalize_tile
+from fastem.kernels.simd import LANES, TILE, fetch
 from fastem.kernels.tiles import aligned_empty_like, load_tile
 
 _SAMPLED = 8  # every so many tiles' shares are counted
@@ -69,6 +69,13 @@ def load_weights(sample_weight, first, stop, weights):
         if first + lane < stop:
             weight = sample_weight[first + lane] if len(sample_weight) else 1.0
         weights[lane] = weight
+
+
+@inline
+def fetch_tile(X, first):
+    """Have the next tile's rows come while this one's are worked on."""
+    for i in range(0, TILE * X.shape[1], 64 // X.itemsize):
+        fetch(X, first * X.shape[1] + i)
 
 
 @inline
@@ -179,17 +186,20 @@ def evaluate_pass(
     scratch_size,
     n_components,
     X,
+    shift,
     packed,
     log_density,
     labels,
     responsibilities,
     log_joint,
 ):
-    """Write what is asked for, for every row; outputs without rows are not."""
+    """Write what is asked for, for every row plus ``shift``; outputs without rows are not.
+
+    Tiles have room for one more feature.
+    """
     n_rows, n_features = X.shape
     one = X.dtype.type(1)
-    shift = np.zeros(n_features + LANES, X.dtype)
-    tile = aligned_empty_like(n_features * TILE, X)
+    tile = aligned_empty_like((n_features + 1) * TILE, X)
     shares = aligned_empty_like(n_components * TILE, X)
     scratch = aligned_empty_like(scratch_size, X)
     weights = aligned_empty_like(TILE, X)
@@ -204,6 +214,7 @@ def evaluate_pass(
         for first in range(chunk * chunk_rows, min((chunk + 1) * chunk_rows, n_rows), TILE):
             n_lanes = min(TILE, n_rows - first)
             load_tile(X, first, one, shift, numbers, tile)
+            fetch_tile(X, first + TILE)
             prepare_tile(packed, tile, n_features, scratch)
             log_joint_tile(packed, tile, n_features, scratch, components, n_components, shares)
             if len(log_joint):
@@ -211,12 +222,9 @@ def evaluate_pass(
                     for j in range(n_components):
                         log_joint[first + lane, j] = shares[j * TILE + lane] + packed.reference
             if len(labels):
+                choose_tile(shares, n_components, density)
                 for lane in range(n_lanes):
-                    label = 0
-                    for j in range(1, n_components):
-                        if shares[j * TILE + lane] > shares[label * TILE + lane]:
-                            label = j
-                    labels[first + lane] = label
+                    labels[first + lane] = np.intp(density[lane])
             if len(log_density) or len(responsibilities):
                 normalize_tile(shares, n_components, weights, False, density)
                 if len(log_density):

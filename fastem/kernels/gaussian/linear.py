@@ -14,7 +14,7 @@ import numpy as np
 from numba import types
 
 from fastem.kernels.compiling import inline, kernel, variant
-from fastem.kernels.gaussian.driver import assign, log_joint_tile, prepare_tile
+from fastem.kernels.gaussian.driver import assign, fetch_tile, log_joint_tile, prepare_tile
 from fastem.kernels.gaussian.products import (
     add_terms,
     add_terms_and_squares,
@@ -162,6 +162,7 @@ def linear_pass(
         total_density = total_weight = 0.0
         for first in range(start, stop, TILE):
             load_tile(X, first, one, packed.shift, numbers, terms)
+            fetch_tile(X, first + TILE)
             weights[:] = one
             if len(sample_weight) or first + TILE > stop:
                 for lane in range(TILE):
@@ -211,15 +212,10 @@ def _prepare(packed, tile, n_features, scratch):
         return None
 
     def implementation(packed, tile, n_features, scratch):
-        for f in range(n_features):
-            for lane in range(TILE):
-                tile[f * TILE + lane] += packed.shift[f]
         if packed.form == WHITENED:
             _whiten(packed, tile, n_features, scratch)
-        else:
-            for i in range(n_features * TILE):
-                scratch[i] = tile[i]
-            _add_norms(scratch, n_features)
+        elif packed.form == FEATURES_AND_NORM:
+            _add_norms(tile, n_features)
 
     return implementation
 
@@ -230,6 +226,7 @@ def _linear_log_joint(packed, tile, n_features, scratch, components, n_listed, l
         return None
 
     def implementation(packed, tile, n_features, scratch, components, n_listed, log_joint):
-        _log_joint(packed, scratch, n_features, len(components), log_joint)
+        terms = scratch if packed.form == WHITENED else tile
+        _log_joint(packed, terms, n_features, len(components), log_joint)
 
     return implementation

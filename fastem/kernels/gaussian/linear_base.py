@@ -148,6 +148,9 @@ class LinearPass(DifferencesPass):
 
     # The passes
 
+    def _shift(self, packed):
+        return packed.shift if isinstance(packed, LinearPacked) else super()._shift(packed)
+
     def _linear_step(self, parameters, hard):
         origin = self._origin(parameters)
         packed = self._linear(parameters, origin)
