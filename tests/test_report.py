@@ -59,7 +59,7 @@ def made_up(table, cells=None, factors=(4.0, 9.0)):
     """A report with the factors in turn."""
     cells = TABLES[table].all_cells() if cells is None else cells
     rows = [figures(table, cell, factors[i % len(factors)]) for i, cell in enumerate(cells)]
-    return {"machine": MACHINE, "cells": rows}
+    return {"machines": [MACHINE], "cells": rows}
 
 
 def kmeans_cells(*names):
@@ -179,7 +179,9 @@ def test_missing_peers_are_named_and_left_out(monkeypatch, capsys):
         peers.PEERS, "mlpack", peers.PEERS["mlpack"]._replace(distribution="not-there")
     )
     options = parse(["--peers", "lloyd", "mlpack", "--repeats", "1"])
-    (row,) = report.run([Small()], options)["kmeans"]["cells"]
+    reports, failed = report.run([Small()], options)
+    assert failed == 0
+    (row,) = reports["kmeans"]["cells"]
     assert set(row["fits"]) == {"fastem", "lloyd"}
     assert row["fits"]["fastem"]["n_iter"] == row["fits"]["lloyd"]["n_iter"]
     printed = capsys.readouterr()
@@ -214,20 +216,55 @@ def test_the_readme_changes_between_the_markers_only(tmp_path):
 
 def test_saved_reports_are_loaded(tmp_path):
     reports = {name: made_up(name) for name in ("kmeans", "scaling")}
-    for names in (["kmeans"], ["kmeans", "scaling"]):
-        chosen = {name: reports[name] for name in names}
-        files.save(tmp_path / "saved.json", chosen)
-        loaded = files.load(tmp_path / "saved.json", "gaussian")
-        assert {name: found["cells"] for name, found in loaded.items()} == {
-            name: json.loads(json.dumps(found["cells"])) for name, found in chosen.items()
-        }
+    files.save(tmp_path / "saved.json", reports)
+    assert [path.name for path in tmp_path.iterdir()] == ["saved.json"]
+    assert files.load([tmp_path / "saved.json"], TABLES, "gaussian") == reports
+
+
+def test_saved_parts_of_a_table_are_joined(tmp_path):
+    """In the table's order, with the last figures of a cell measured twice."""
+    whole = made_up("kmeans", kmeans_cells("1M,2,8"), factors=(5.0,))
+    later = made_up("kmeans", kmeans_cells("1M,2,8")[1:2], factors=(3.0,))
+    later["machines"] = [{**MACHINE, "date": "2000-01-02"}]
+    parts = [
+        {**whole, "cells": whole["cells"][3:]},
+        {**whole, "cells": whole["cells"][:3]},
+        later,
+    ]
+    paths = [tmp_path / f"{number}.json" for number in range(3)]
+    for path, part in zip(paths, parts, strict=True):
+        files.save(path, {"kmeans": part})
+    joined = files.load(paths, TABLES, "kmeans")["kmeans"]
+    expected = [whole["cells"][0], later["cells"][0], *whole["cells"][2:]]
+    assert joined["cells"] == expected
+    shown = readme_table(TABLES["kmeans"], joined)
+    assert "2000-01-01; and on Some CPU" in shown and shown.endswith("2000-01-02.")
+
+
+def test_a_cell_that_fails_costs_no_other(tmp_path, capsys):
+    class Fragile(type(TABLES["seeding"])):
+        def choose(self, options):
+            return self.all_cells()[:3]
+
+        def measure(self, cell, options):
+            if cell.dtype == "float64":
+                raise ValueError("not this one")
+            return figures("seeding", cell, 4.0)
+
+    options = parse(["--save", str(tmp_path / "saved.json")])
+    reports, failed = report.run([Fragile()], options)
+    assert failed == 1
+    assert [row["dtype"] for row in reports["seeding"]["cells"]] == ["float32", "float32"]
+    assert "seeding 1M,2,8 float64: ValueError: not this one" in capsys.readouterr().err
+    assert files.load([tmp_path / "saved.json"], TABLES, "") == reports
 
 
 def test_a_saved_table_without_a_name_goes_to_the_readme(tmp_path, monkeypatch, capsys):
     readme, saved = tmp_path / "README.md", tmp_path / "kmeans.json"
     readme.write_text("<!-- table:kmeans --><!-- /table:kmeans -->\n")
     monkeypatch.setattr(files, "README", readme)
-    saved.write_text(json.dumps(made_up("kmeans", kmeans_cells("50k,784,10"))))
+    made = made_up("kmeans", kmeans_cells("50k,784,10"))
+    saved.write_text(json.dumps({"machine": MACHINE, "cells": made["cells"]}))
     assert report.main(["--table", "kmeans", "--load", str(saved), "--write-readme"]) == 0
     assert "| 50,000 | 784 | 10 | separated | 10.0 ms | 40.0 ms lloyd |" in readme.read_text()
     assert "geometric mean" in capsys.readouterr().out

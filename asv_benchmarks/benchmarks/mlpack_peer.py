@@ -37,7 +37,6 @@ def fit_gaussian(X, cell, max_iter, start):
         diagonal_covariance=cell.covariance_type == "diag",
         max_iterations=max_iter,
         kmeans_max_iterations=1,
-        no_force_positive=True,
         tolerance=np.finfo(float).tiny,
         seed=1,
     )["output_model"]

@@ -39,18 +39,15 @@ TABLES: dict[str, Table] = {
 def main(argv: list[str] | None = None) -> int:
     """Run the command line."""
     options = parse(argv)
+    failed = 0
     names = list(TABLES) if "all" in options.table else options.table
     if options.load:
-        reports = {}
-        for path in options.load:
-            reports |= files.load(Path(path), names[0])
+        reports = files.load(map(Path, options.load), TABLES, names[0])
         for name, report in reports.items():
             print("\n".join(text_table(TABLES[name], report)))
     else:
         with measure.threads(options.threads):
-            reports = run([TABLES[name] for name in names], options)
-    if options.save:
-        files.save(Path(options.save), reports)
+            reports, failed = run([TABLES[name] for name in names], options)
     if options.plots:
         for path in plots.draw(reports, TABLES, Path(options.plots)):
             print(f"drew {path}")
@@ -58,7 +55,7 @@ def main(argv: list[str] | None = None) -> int:
         for name, report in reports.items():
             if TABLES[name].in_readme:
                 files.write_readme(files.README, name, readme_table(TABLES[name], report))
-    return 0
+    return 1 if failed else 0
 
 
 def parse(argv: list[str] | None) -> argparse.Namespace:
@@ -88,8 +85,8 @@ def parse(argv: list[str] | None) -> argparse.Namespace:
     add("--threads", type=int, default=measure.N_THREADS, help="default: all CPUs")
     add("--full", action="store_true", help="all cells: about an hour and a half")
     add("--quick", action="store_true", help="few cells of few rows, once: shows that all runs")
-    add("--save", metavar="FILE", help="save all figures as JSON")
-    help = "measure nothing, show the figures of saved files"
+    add("--save", metavar="FILE", help="save the figures as JSON, after every cell")
+    help = "measure nothing, join and show the figures of saved files"
     add("--load", nargs="+", metavar="FILE", help=help)
     add("--write-readme", action="store_true", help="put the tables into README.md")
     add("--plots", metavar="FOLDER", help="draw the plots there")
@@ -101,8 +98,11 @@ def parse(argv: list[str] | None) -> argparse.Namespace:
     return options
 
 
-def run(tables: list[Table], options: argparse.Namespace) -> dict[str, dict]:
-    """Measure the chosen cells, printing each as it is done."""
+def run(tables: list[Table], options: argparse.Namespace) -> tuple[dict[str, dict], int]:
+    """Measure the chosen cells, printing and saving each as it is done.
+
+    Returns the reports by their tables' names, and how many cells raised an error.
+    """
     machine = measure.machine(options.threads)
     print(text.describe(machine))
     chosen = {table.name: table.choose(options) for table in tables}
@@ -110,21 +110,28 @@ def run(tables: list[Table], options: argparse.Namespace) -> dict[str, dict]:
     for table in tables:
         for message in table.missing([name for name in options.peers if name in table.peers]):
             print(f"{table.name}: {message}, left out", file=sys.stderr)
-    reports = {}
+    reports, failed = {}, 0
     total = sum(table.seconds_a_cell * len(chosen[table.name]) for table in tables)
     with progress_bar(total) as bar:
         for table in tables:
-            rows = []
+            rows: list[dict] = []
+            reports[table.name] = {"machines": [machine], "cells": rows}
             print(f"\n{table.header()}")
             for cell in chosen[table.name]:
                 shown = f"{table.name} {cell.shape_name} {cell.dtype}"
                 bar.update(bar.task_ids[0], description=shown, refresh=True)
-                rows.append(table.measure(cell, options))
-                print(table.line(rows[-1]), flush=True)
+                try:
+                    rows.append(table.measure(cell, options))
+                    print(table.line(rows[-1]), flush=True)
+                except Exception as error:  # an hour's other cells shall not be lost
+                    failed += 1
+                    print(f"{shown}: {type(error).__name__}: {error}", file=sys.stderr)
+                if options.save:
+                    files.save(Path(options.save), reports)
                 bar.advance(bar.task_ids[0], table.seconds_a_cell)
-            print(table.summary(rows).replace("; ", "\n"))
-            reports[table.name] = {"machine": machine, "cells": rows}
-    return reports
+            if rows:
+                print(table.summary(rows).replace("; ", "\n"))
+    return {name: report for name, report in reports.items() if report["cells"]}, failed
 
 
 def text_table(table: Table, report: dict) -> list[str]:
@@ -142,7 +149,7 @@ def readme_table(table: Table, report: dict) -> str:
         shown,
         " ".join([table.caption(rows), busy] if "~" in shown else [table.caption(rows)]),
         f"{sentence(table.summary(rows))}.",
-        f"Measured on {text.describe(report['machine'])}.",
+        f"Measured on {text.describe_all(report['machines'])}.",
     ]
     return "\n\n".join(parts)
 

@@ -1,26 +1,41 @@
 """Saved results, and the README's tables."""
 
 import json
+from collections.abc import Iterable, Mapping
 from pathlib import Path
+
+from .table import Table
 
 README = Path(__file__).parents[2] / "README.md"
 
 
 def save(path: Path, reports: dict[str, dict]) -> None:
-    """Write reports by the names of their tables; a single one as it is, with its name."""
-    whole = [{"table": name, **report} for name, report in reports.items()]
-    content = whole[0] if len(whole) == 1 else {"reports": whole}
-    path.write_text(json.dumps(content, indent=1) + "\n")
+    """Write reports by the names of their tables."""
+    content = {"reports": [{"table": name, **report} for name, report in reports.items()]}
+    # whole or not at all, since a run of an hour saves after every cell
+    new = path.with_name(f"{path.name}.new")
+    new.write_text(json.dumps(content, indent=1) + "\n")
+    new.replace(path)
 
 
-def load(path: Path, default: str) -> dict[str, dict]:
-    """Return saved reports by the names of their tables.
+def load(paths: Iterable[Path], tables: Mapping[str, Table], default: str) -> dict[str, dict]:
+    """Return saved reports by the names of their tables, those of a table joined.
 
-    ``default`` is the name of a report that doesn't tell its own.
+    Of a cell that was measured several times, the last file's figures are taken. ``default`` is the
+    name of a single report that doesn't tell its own.
     """
-    content = json.loads(path.read_text())
-    reports = content.get("reports", [content])
-    return {report.get("table", default): report for report in reports}
+    joined: dict[str, dict] = {}
+    for path in paths:
+        content = json.loads(path.read_text())
+        for report in content.get("reports", [content]):
+            known = joined.setdefault(report.get("table", default), {"machines": [], "cells": []})
+            for machine in report.get("machines") or [report["machine"]]:
+                if machine not in known["machines"]:
+                    known["machines"].append(machine)
+            known["cells"] += report["cells"]
+    for name, report in joined.items():
+        report["cells"] = tables[name].in_order(report["cells"])
+    return joined
 
 
 def write_readme(path: Path, name: str, table: str) -> None:

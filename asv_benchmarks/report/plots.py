@@ -2,7 +2,7 @@
 
 import statistics
 import textwrap
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 import matplotlib
@@ -42,26 +42,26 @@ STYLE = {
 
 def draw(reports: Mapping[str, dict], tables: Mapping[str, Table], folder: Path) -> list[Path]:
     """Draw what the reports have the figures for, and return the files."""
-    groups = {
-        tables[name].title: points
-        for name, report in reports.items()
-        if (points := tables[name].speed_ups(report["cells"]))
-    }
+    groups, compared = {}, []
+    for name, report in reports.items():
+        if points := tables[name].speed_ups(report["cells"]):
+            groups[tables[name].title] = points
+            compared += report["machines"]
     drawn = []
     with plt.rc_context(STYLE):
         if groups:
-            machine = next(iter(reports.values()))["machine"]
-            drawn.append(finish(speed_ups(groups), machine, folder / "speed-ups.png"))
+            drawn.append(finish(speed_ups(groups), compared, folder / "speed-ups.png"))
         for name, plot in (("roofline", roofline), ("scaling", scaling)):
             if name in reports:
                 figure = plot(reports[name]["cells"])
-                drawn.append(finish(figure, reports[name]["machine"], folder / f"{name}.png"))
+                drawn.append(finish(figure, reports[name]["machines"], folder / f"{name}.png"))
     return drawn
 
 
-def finish(figure, machine: dict, path: Path) -> Path:
-    """Name the machine below a figure and write it."""
-    words = textwrap.fill(text.describe(machine), int(figure.get_figwidth() * 22))
+def finish(figure, machines: Iterable[dict], path: Path) -> Path:
+    """Name the machines below a figure and write it."""
+    width = int(figure.get_figwidth() * 22)
+    words = textwrap.fill(text.describe_all(machines), width)
     figure.supxlabel(words, x=0.01, ha="left", fontsize=6.5, color=GREY)
     figure.savefig(path)
     plt.close(figure)

@@ -87,6 +87,13 @@ class Table:
         """Return what the plot of speed-ups shows."""
         return []
 
+    def in_order(self, rows: list[dict]) -> list[dict]:
+        """Return the last result of every cell, in the order of all cells."""
+        cells = self.all_cells()
+        last = {tuple(row[field] for field in cells[0]._fields): row for row in rows}
+        order = {tuple(cell): i for i, cell in enumerate(cells)}
+        return [last[key] for key in sorted(last, key=lambda key: order.get(key, len(order)))]
+
     def choose(self, options: Namespace) -> list[Any]:
         """Return the cells that the command line asks for."""
         cells = self.all_cells()

@@ -49,6 +49,11 @@ def describe(machine: dict[str, str]) -> str:
     )
 
 
+def describe_all(machines: Iterable[dict[str, str]]) -> str:
+    """Return what names each machine, once."""
+    return "; and on ".join(dict.fromkeys(map(describe, machines)))
+
+
 def span(counts: Iterable[int]) -> str:
     """Return the least and the greatest count: "3", or "3 to 50"."""
     counts = list(counts)
