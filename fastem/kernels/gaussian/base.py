@@ -1,5 +1,6 @@
 """What the passes of all covariance types share; one short file for each type has the rest."""
 
+import math
 from typing import NamedTuple
 
 import numpy as np
@@ -76,6 +77,8 @@ class GaussianPass:
     n_components : int
     """
 
+    _profitable = 3 / 4  # as for Visitor
+
     def __init__(self, X, sample_weight, n_components):
         n_rows, n_features = X.shape
         self._rows = read_only(X)
@@ -94,7 +97,7 @@ class GaussianPass:
         tile_bytes = 64 * X.itemsize * (2 * n_features + n_components)
         self._batch = int(np.clip(_BATCH_BYTES // tile_bytes, 1, _MOST_TILES))
         mean_weight = 1.0 if sample_weight is None else float(np.mean(sample_weight))
-        self._visitor = Visitor(X, n_components, n_rows * work, mean_weight)
+        self._visitor = Visitor(X, n_components, n_rows * work, mean_weight, self._profitable)
 
     def step(self, parameters, centers=None, hard=False, skip=True):
         """One E-step, and the statistics for the M-step.
@@ -116,12 +119,19 @@ class GaussianPass:
         packed = self._pack(parameters)
         centers = parameters.means if centers is None else centers
         if skip and self._visitor.skips:
-            visit = self._visitor.plan(parameters, packed, self._movement)
-            totals, objective, counted = self._pass(skipping_pass, packed, centers, hard, visit)
-            self._visitor.learn(counted)
-        else:
-            totals, objective, counted = self._pass_over_all(packed, centers, hard=hard)
-            self._visitor.learn_from_all(counted)
+            return self._skipping_step(parameters, packed, centers, hard)
+        totals, objective, counted = self._pass_over_all(packed, centers, hard=hard)
+        self._visitor.learn_from_all(counted)
+        return self._statistics(totals, objective, packed)
+
+    def _skipping_step(self, parameters, packed, centers, hard):
+        visit = self._visitor.plan(parameters, self._peaks(parameters), self._movement)
+        shift = self._shift(packed)
+        totals, objective, counted = self._pass(skipping_pass, packed, centers, shift, hard, visit)
+        self._visitor.learn(counted)
+        return self._statistics(totals, objective, packed)
+
+    def _statistics(self, totals, objective, packed):
         log_density, weight = objective
         return GaussianStatistics(log_density + packed.reference * weight, *self._unpack(totals))
 
@@ -252,14 +262,25 @@ class GaussianPass:
         """Values that the kernels of this type need beside a batch of tiles."""
         raise NotImplementedError
 
+    def _peaks(self, parameters):
+        """The log-densities at the means, weights included."""
+        raise NotImplementedError
+
     def _pack(self, parameters):
         """The parameters as the kernels take them, a NamedTuple of the type's own.
 
-        It has a float ``reference`` and, relative to it, the log-densities at the means,
-        ``constants``.
+        It has a float ``reference``, relative to which log-densities are.
         """
         raise NotImplementedError
 
     def _unpack(self, totals):
         """Counts, sums and scatter from the layout of the totals."""
         raise NotImplementedError
+
+
+def relative(constants, dtype):
+    """Constants relative to the greatest, in the rows' dtype, and the greatest."""
+    reference = float(constants.max())
+    if not math.isfinite(reference):
+        reference = 0.0
+    return (constants - reference).astype(dtype), reference

@@ -10,12 +10,13 @@ from typing import NamedTuple
 import numpy as np
 from llvmlite import ir
 from numba import types
+from numba.core import cgutils
 from numba.extending import intrinsic
 
 from fastem.kernels.compiling import variant
-from fastem.kernels.gaussian.base import GaussianPass, Parameters
+from fastem.kernels.gaussian.base import GaussianPass, Parameters, relative
 from fastem.kernels.gaussian.driver import accumulate_tiles, log_joint_tile, prepare_tile
-from fastem.kernels.gaussian.products import sum_tile
+from fastem.kernels.gaussian.whitening import centered, slots_of_zero
 from fastem.kernels.simd import (
     TILE,
     VECTOR_BYTES,
@@ -83,37 +84,83 @@ def _log_joint(packed, tile, n_features, scratch, components, n_listed, log_join
 
 
 @intrinsic
-def _add_differences(typingctx, tile, start, shares, shares_start, high, low, totals, place):
-    """Add one feature's weighted differences from one centre, and their squares.
+def add_differences(
+    typingctx, tiles, n_features, chosen, n_chosen, centers, component, shares, stride, totals
+):
+    """Add a component's weighted differences from its centre, and their squares, over some tiles.
 
-    Those go to ``totals[place]`` and ``totals[place + 1]``. Products and sums are float64.
+    Parameters are those of ``driver.accumulate_tiles``. A component's totals are its weight and,
+    for every feature, these two sums. Products and sums are float64.
     """
     integer = types.intp
-    sig = types.void(tile, integer, shares, integer, tile.dtype, tile.dtype, totals, integer)
-    lanes = vector_lanes(tile.dtype)
+    sig = types.void(tiles, integer, chosen, integer, centers, integer, shares, integer, totals)
+    dtype = tiles.dtype
+    lanes = vector_lanes(dtype)
 
     def codegen(context, builder, signature, args):
-        def pointer(i):
-            data = data_pointer(context, builder, signature.args[i], args[i])
-            return builder.gep(data, [args[i + 1]])
-
-        x, g, out = pointer(0), pointer(2), pointer(6)
+        x, numbers, c, g, out = (
+            data_pointer(context, builder, signature.args[i], args[i]) for i in (0, 2, 4, 6, 8)
+        )
+        _, n_features, _, n_chosen, centers_value, component, _, stride, _ = args
+        shape = context.make_array(signature.args[4])(context, builder, centers_value).shape
+        c = builder.gep(c, [builder.mul(component, n_features)])
+        low = builder.gep(c, [builder.mul(builder.extract_value(shape, 1), n_features)])
+        g = builder.gep(g, [builder.mul(component, constant(TILE))])
+        size = builder.add(builder.mul(constant(2), n_features), constant(1))
+        out = builder.gep(out, [builder.mul(component, size)])
         vector = ir.VectorType(x.type.pointee, lanes)
         double = ir.VectorType(ir.DoubleType(), lanes)
-        high, low = (splat(builder, value, lanes) for value in args[4:6])
-        sums = squares = ir.Constant(double, [0.0] * lanes)
-        for lane in range(0, TILE, lanes):
-            value = load_at(builder, x, constant(lane), vector, VECTOR_BYTES)
-            share = load_at(builder, g, constant(lane), vector, VECTOR_BYTES)
-            difference = builder.fsub(builder.fsub(value, high), low)
-            if vector != double:
-                difference, share = (builder.fpext(v, double) for v in (difference, share))
-            product = builder.fmul(share, difference)
-            sums = builder.fadd(sums, product)
-            squares = fma(builder, product, difference, squares)
-        for i, total in enumerate((sums, squares)):
-            address = builder.gep(out, [constant(i)])
-            builder.store(builder.fadd(builder.load(address), sum_lanes(builder, total)), address)
+
+        def widen(value):
+            return value if vector == double else builder.fpext(value, double)
+
+        def add_to(slot, value):
+            builder.store(builder.fadd(builder.load(slot), value), slot)
+
+        def over_tiles(body):
+            """Call ``body(first row, shares)`` for every vector of the chosen tiles."""
+            with cgutils.for_range(builder, n_chosen) as loop:
+                t = builder.load(builder.gep(numbers, [loop.index]))
+                row = builder.mul(t, builder.mul(n_features, constant(TILE)))
+                own = builder.gep(g, [builder.mul(t, stride)])
+                for lane in range(0, TILE, lanes):
+                    share = load_at(builder, own, constant(lane), vector, VECTOR_BYTES)
+                    body(builder.add(row, constant(lane)), lane, widen(share))
+
+        def finish(slots, place):
+            total = builder.load(slots[0])
+            for slot in slots[1:]:
+                total = builder.fadd(total, builder.load(slot))
+            address = builder.gep(out, [place])
+            total = builder.fadd(builder.load(address), sum_lanes(builder, total))
+            builder.store(total, address)
+
+        weight = slots_of_zero(builder, double, 2)
+        over_tiles(lambda row, lane, share: add_to(weight[lane // lanes % 2], share))
+        finish(weight, constant(0))
+        with cgutils.for_range(builder, n_features) as loop:
+            f = loop.index
+            high, rest = (
+                splat(builder, builder.load(builder.gep(p, [f])), lanes) for p in (c, low)
+            )
+            rest = None if vector == double else rest  # none in float64
+            # Two of each, so that an addition needn't wait for that before.
+            sums, squares = (slots_of_zero(builder, double, 2) for _ in range(2))
+
+            def add_vector(row, lane, share):
+                at = builder.add(row, builder.mul(f, constant(TILE)))
+                value = load_at(builder, x, at, vector, VECTOR_BYTES)
+                value = widen(centered(builder, value, high, rest))
+                product = builder.fmul(share, value)
+                which = lane // lanes % 2
+                add_to(sums[which], product)
+                slot = squares[which]
+                builder.store(fma(builder, product, value, builder.load(slot)), slot)
+
+            over_tiles(add_vector)
+            place = builder.add(builder.mul(constant(2), f), constant(1))
+            finish(sums, place)
+            finish(squares, builder.add(place, constant(1)))
         return context.get_dummy_value()
 
     return sig, codegen
@@ -139,21 +186,9 @@ def _accumulate(
         scratch,
         totals,
     ):
-        start = component * (2 * n_features + 1)
-        for i in range(n_chosen):
-            shares_start = chosen[i] * stride + component * TILE
-            totals[start] += sum_tile(shares, shares_start)
-            for f in range(n_features):
-                _add_differences(
-                    tiles,
-                    (chosen[i] * n_features + f) * TILE,
-                    shares,
-                    shares_start,
-                    centers[0, component, f],
-                    centers[1, component, f],
-                    totals,
-                    start + 1 + 2 * f,
-                )
+        add_differences(
+            tiles, n_features, chosen, n_chosen, centers, component, shares, stride, totals
+        )
 
     return implementation
 
@@ -189,10 +224,13 @@ class DifferencesPass(GaussianPass):
         d = scales.shape[1]
         return parameters.log_weights + log_determinants - 0.5 * d * math.log(2 * math.pi)
 
+    def _peaks(self, parameters):
+        return self._constants(parameters, self._scales(parameters.precisions_cholesky))
+
     def _pack(self, parameters):
         dtype = self._rows.dtype
         scales = self._scales(parameters.precisions_cholesky)
-        constants, reference = relative(self._constants(parameters, scales), dtype)
+        constants, reference = relative(self._peaks(parameters), dtype)
         return DifferencesPacked(
             self._split(parameters.means),
             np.ascontiguousarray(scales * math.sqrt(0.5), dtype),
@@ -209,11 +247,3 @@ class DifferencesPass(GaussianPass):
         totals = totals.reshape(self._n_components, -1)
         pairs = totals[:, 1:].reshape(self._n_components, -1, 2)
         return totals[:, 0].copy(), pairs[:, :, 0].copy(), self._sum_up(pairs[:, :, 1])
-
-
-def relative(constants, dtype):
-    """Constants relative to the greatest, in the rows' dtype, and the greatest."""
-    reference = float(constants.max())
-    if not math.isfinite(reference):
-        reference = 0.0
-    return (constants - reference).astype(dtype), reference

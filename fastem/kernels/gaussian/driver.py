@@ -72,6 +72,15 @@ def load_weights(sample_weight, first, stop, weights):
 
 
 @inline
+def count_shares(shares, n):
+    """How many of the first ``n`` are more than nothing."""
+    count = 0
+    for i in range(n):
+        count += shares[i] > _SHARE
+    return count
+
+
+@inline
 def fetch_tile(X, first):
     """Have the next tile's rows come while this one's are worked on."""
     for i in range(0, TILE * X.shape[1], 64 // X.itemsize):
@@ -156,8 +165,7 @@ def em_pass(
                 total_weight += sum_tile(weights, 0)
                 if first // TILE % _SAMPLED == 0:
                     n_sampled += stride
-                    for i in range(stride):
-                        n_shares += log_joint[i] > _SHARE
+                    n_shares += count_shares(log_joint, stride)
             for component in range(n_components):
                 accumulate_tiles(
                     packed,

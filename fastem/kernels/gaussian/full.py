@@ -7,7 +7,7 @@ import numpy as np
 from numba import types
 
 from fastem.kernels.compiling import kernel, variant
-from fastem.kernels.gaussian.base import GaussianPass, Parameters
+from fastem.kernels.gaussian.base import GaussianPass, Parameters, relative
 from fastem.kernels.gaussian.driver import accumulate_tiles, log_joint_tile, prepare_tile
 from fastem.kernels.gaussian.scatter import add_products, scratch_size, totals_size, unpack_totals
 from fastem.kernels.gaussian.whitening import pack_triangles, whitened_norms
@@ -137,24 +137,16 @@ class FullPass(GaussianPass):
         k, d = means.shape
         return Parameters(np.zeros(k), means, np.broadcast_to(np.eye(d), (k, d, d)))
 
+    def _peaks(self, parameters):
+        log_weights, means, factors = parameters
+        log_determinants = np.log(np.diagonal(factors, axis1=1, axis2=2)).sum(axis=1)
+        return log_weights + log_determinants - 0.5 * means.shape[1] * math.log(2 * math.pi)
+
     def _pack(self, parameters):
         dtype = self._rows.dtype
-        factors = parameters.precisions_cholesky
-        n_features = factors.shape[1]
-        constants = (
-            parameters.log_weights
-            + np.log(np.diagonal(factors, axis1=1, axis2=2)).sum(axis=1)
-            - 0.5 * n_features * math.log(2 * math.pi)
-        )
-        reference = float(constants.max())
-        if not math.isfinite(reference):
-            reference = 0.0
-        return FullPacked(
-            self._split(parameters.means),
-            pack_triangles(factors, dtype),
-            (constants - reference).astype(dtype),
-            reference,
-        )
+        constants, reference = relative(self._peaks(parameters), dtype)
+        factors = pack_triangles(parameters.precisions_cholesky, dtype)
+        return FullPacked(self._split(parameters.means), factors, constants, reference)
 
     def _movement(self, old, new):
         return movement(old.means, old.precisions_cholesky, new.means, new.precisions_cholesky)

@@ -14,12 +14,22 @@ import numpy as np
 from numba import types
 
 from fastem.kernels.compiling import inline, kernel, variant
-from fastem.kernels.gaussian.driver import assign, fetch_tile, log_joint_tile, prepare_tile
+from fastem.kernels.gaussian.differences import add_differences
+from fastem.kernels.gaussian.driver import (
+    accumulate_tiles,
+    assign,
+    count_shares,
+    fetch_tile,
+    log_joint_tile,
+    prepare_tile,
+)
 from fastem.kernels.gaussian.products import (
     add_terms,
     add_terms_and_squares,
     linear_terms,
+    linear_terms_of,
     squared_terms,
+    squared_terms_of,
     sum_tile,
     weighted_sum,
 )
@@ -27,6 +37,8 @@ from fastem.kernels.parallel import next_chunk
 from fastem.kernels.responsibilities import normalize_tile
 from fastem.kernels.simd import TILE, broadcast, load, multiply_add, store, vector_lanes
 from fastem.kernels.tiles import aligned_empty_like, load_tile
+
+_SAMPLED = 32  # every so many tiles' shares are counted
 
 # What the log-densities are linear in; or for the sums of products of features, without any.
 FEATURES, FEATURES_AND_NORM, SQUARES, WHITENED, PRODUCTS = range(5)
@@ -136,6 +148,7 @@ def linear_pass(
     counts,
     sums,
     objective,
+    counted,
 ):
     """Each chunk's statistics: responsibilities, their products with the terms, log-densities.
 
@@ -160,6 +173,7 @@ def linear_pass(
         chunk_counts[:] = 0.0
         chunk_sums[:] = 0.0
         total_density = total_weight = 0.0
+        n_sampled = n_shares = 0
         for first in range(start, stop, TILE):
             load_tile(X, first, one, packed.shift, numbers, terms)
             fetch_tile(X, first + TILE)
@@ -188,6 +202,9 @@ def linear_pass(
                 _log_joint(packed, evaluated, n_features, n_components, shares)
                 normalize_tile(shares, n_components, weights, hard, density)
                 total_density += weighted_sum(weights, density)
+                if first // TILE % _SAMPLED == 0:
+                    n_sampled += n_components * TILE
+                    n_shares += count_shares(shares, n_components * TILE)
             for component in range(n_components):
                 chunk_counts[component] += sum_tile(shares, component * TILE)
             if packed.form == SQUARES:
@@ -197,9 +214,11 @@ def linear_pass(
                 add_terms(shares, n_components, terms, n_terms, chunk_sums)
         objective[chunk, 0] = total_density
         objective[chunk, 1] = total_weight
+        counted[chunk, 0] = n_sampled
+        counted[chunk, 1] = n_shares
 
 
-# The driver's placeholders, for rows to be evaluated
+# The driver's placeholders, for rows to be evaluated, and for passes that skip
 
 
 def _is_linear(packed):
@@ -227,6 +246,54 @@ def _linear_log_joint(packed, tile, n_features, scratch, components, n_listed, l
 
     def implementation(packed, tile, n_features, scratch, components, n_listed, log_joint):
         terms = scratch if packed.form == WHITENED else tile
-        _log_joint(packed, terms, n_features, len(components), log_joint)
+        if packed.form == SQUARES:
+            squared_terms_of(
+                terms,
+                n_features,
+                packed.coefficients,
+                packed.offsets,
+                packed.constants,
+                n_listed,
+                log_joint,
+                components,
+            )
+        else:
+            linear_terms_of(
+                terms,
+                packed.coefficients.shape[1],
+                packed.coefficients,
+                packed.offsets,
+                packed.constants,
+                n_listed,
+                log_joint,
+                components,
+            )
+
+    return implementation
+
+
+@variant(accumulate_tiles)
+def _accumulate(
+    packed, centers, component, tiles, n_features, chosen, n_chosen, shares, stride, scratch, totals
+):
+    if not _is_linear(packed):
+        return None
+
+    def implementation(
+        packed,
+        centers,
+        component,
+        tiles,
+        n_features,
+        chosen,
+        n_chosen,
+        shares,
+        stride,
+        scratch,
+        totals,
+    ):
+        add_differences(
+            tiles, n_features, chosen, n_chosen, centers, component, shares, stride, totals
+        )
 
     return implementation

@@ -12,8 +12,8 @@ import numpy as np
 
 from fastem.kernels.arrays import read_only
 from fastem.kernels.factors import product
-from fastem.kernels.gaussian.base import GaussianStatistics, Parameters
-from fastem.kernels.gaussian.differences import DifferencesPass, relative
+from fastem.kernels.gaussian.base import GaussianStatistics, Parameters, relative
+from fastem.kernels.gaussian.differences import DifferencesPass
 from fastem.kernels.gaussian.linear import (
     FEATURES_AND_NORM,
     PRODUCTS,
@@ -57,6 +57,8 @@ class LinearPass(DifferencesPass):
     #: The terms.
     _form: int
 
+    _profitable = 1 / 4
+
     def __init__(self, X, sample_weight, n_components):
         super().__init__(X, sample_weight, n_components)
         self._limits = _LIMITS[X.dtype]
@@ -66,7 +68,9 @@ class LinearPass(DifferencesPass):
         if centers is not None:
             return self._exact_step(parameters, centers, hard, skip)
         with np.errstate(all="ignore"):  # whatever comes of extremes is not finite
-            statistics = self._linear_step(parameters, hard)
+            skip = skip and self._visitor.skips
+            step = self._skipping_linear_step if skip else self._linear_step
+            statistics = step(parameters, hard)
             if statistics is None or not math.isfinite(statistics.objective):
                 statistics = self._exact_step(parameters, None, hard, skip)
             self._variances = self._variances_of(statistics)
@@ -142,6 +146,10 @@ class LinearPass(DifferencesPass):
         """Whether enough rows take part for the statistics to be right."""
         return True
 
+    def _from_differences(self, statistics, parameters):
+        """Complete those of a skipping pass, or None."""
+        return statistics
+
     def _pack_to_evaluate(self, parameters):
         """The parameters packed for log-densities, or None."""
         return self._linear(parameters, self._origin(parameters))
@@ -160,14 +168,26 @@ class LinearPass(DifferencesPass):
         means = parameters.means - origin
         objective = self._objective(parameters, packed, log_density)
         differences, scatter = self._about_means(counts, sums, means)
-        statistics = GaussianStatistics(objective, counts, differences, scatter)
+        return self._with_digits(GaussianStatistics(objective, counts, differences, scatter), means)
+
+    def _with_digits(self, statistics, means):
+        """The statistics if they have digits enough, else None; means are from the origin."""
         # The parameters' variances have digits enough, hence so have new ones of their size.
         if self._variances is None:
             shrunk = np.True_
         else:
             shrunk = self._variances_of(statistics) < _SHRUNK * self._variances
+        _, counts, _, scatter = statistics
         lost = shrunk & ~self._resolved(counts, means, scatter)
         return statistics if self._complete(counts) and not lost.any() else None
+
+    def _skipping_linear_step(self, parameters, hard):
+        packed = self._pack_to_evaluate(parameters)
+        if packed is None:
+            return None
+        origin = -packed.shift[: self._rows.shape[1]].astype(np.float64)
+        statistics = self._skipping_step(parameters, packed, parameters.means - origin, hard)
+        return self._from_differences(statistics, parameters)
 
     def _linear_from_labels(self, labels, centers):
         k = self._n_components
@@ -187,6 +207,7 @@ class LinearPass(DifferencesPass):
         counts = np.empty((n_chunks, n_components))
         sums = np.empty((n_chunks, size_of_sums(n_components, n_terms, squares)))
         objective = np.empty((n_chunks, 2))
+        counted = np.zeros((n_chunks, 2), np.int64)
         run(
             linear_pass,
             n_chunks,
@@ -201,7 +222,10 @@ class LinearPass(DifferencesPass):
             counts,
             sums,
             objective,
+            counted,
         )
+        if counted.any():
+            self._visitor.learn_from_all(counted.sum(axis=0))
         log_density, weight = objective.sum(axis=0)
         return (
             log_density + packed.reference * weight,

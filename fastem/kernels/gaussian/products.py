@@ -5,6 +5,8 @@ The first product makes log-densities of terms and coefficients, the second sums
 responsibilities and terms. Both keep a block of sums in registers.
 """
 
+from contextlib import nullcontext
+
 import numpy as np
 from llvmlite import ir
 from numba import types
@@ -50,8 +52,19 @@ def _at(builder, number, lane):
     return builder.add(builder.mul(number, constant(TILE)), lane)
 
 
-def _log_densities(squares):
-    """The intrinsic for terms times coefficients, or for squares of scaled differences."""
+def up_to(builder, numbers, n):
+    """The numbers where they are below ``n``, and ``n - 1`` for the others."""
+    last = builder.sub(n, constant(1))
+    return [
+        builder.select(builder.icmp_signed("<", number, last), number, last) for number in numbers
+    ]
+
+
+def _log_densities(squares, listed=False):
+    """The intrinsic for terms times coefficients, or for squares of scaled differences.
+
+    Of the first components, or of those that are listed.
+    """
 
     def emit(context, builder, signature, args):
         # as in assignment.py
@@ -60,6 +73,8 @@ def _log_densities(squares):
             data_pointer(context, builder, signature.args[i], args[i]) for i in (0, 2, 3, 4, 6)
         )
         n_terms, n_components = args[1], args[5]
+        if listed:
+            numbers_of = data_pointer(context, builder, signature.args[7], args[7])
         lanes = vector_lanes(signature.args[0].dtype)
         size = signature.args[0].dtype.bitwidth // 8
         vector = ir.VectorType(x.type.pointee, lanes)
@@ -70,6 +85,12 @@ def _log_densities(squares):
             _range(builder, n_components, COMPONENTS) as (k, _),
         ):
             numbers = [builder.add(k, constant(i)) for i in range(COMPONENTS)]
+            if listed:
+                # The padding of a block repeats the last one.
+                numbers = [
+                    builder.load(builder.gep(numbers_of, [number]))
+                    for number in up_to(builder, numbers, n_components)
+                ]
             sums = []
             for number in numbers:
                 start = splat(builder, builder.load(builder.gep(a, [number])), lanes)
@@ -96,7 +117,8 @@ def _log_densities(squares):
                             total = fma(builder, row, scale, total)
                         builder.store(total, slot)
             for number, slots in zip(numbers, sums, strict=True):
-                with builder.if_then(builder.icmp_signed("<", number, n_components)):
+                guard = builder.icmp_signed("<", number, n_components)
+                with nullcontext() if listed else builder.if_then(guard):
                     at = _at(builder, number, lane)
                     for v, slot in enumerate(slots):
                         place = builder.add(at, constant(v * lanes))
@@ -111,7 +133,14 @@ def _log_densities(squares):
         sig = types.void(terms, integer, coefficients, offsets, constants, integer, log_joint)
         return sig, emit
 
-    return function
+    @intrinsic
+    def of_listed(
+        typingctx, terms, n_terms, coefficients, offsets, constants, n_listed, log_joint, components
+    ):
+        first = (terms, types.intp, coefficients, offsets, constants, types.intp, log_joint)
+        return types.void(*first, components), emit
+
+    return of_listed if listed else function
 
 
 #: ``log_joint[k] = constants[k] + sum_t coefficients[k, t] * terms[t]``; ``offsets`` are not used.
@@ -120,6 +149,10 @@ linear_terms = _log_densities(squares=False)
 
 #: ``log_joint[k] = constants[k] - sum_t (coefficients[k, t] * terms[t] + offsets[k, t])**2``.
 squared_terms = _log_densities(squares=True)
+
+#: The same for the first of the components that a further argument lists.
+linear_terms_of = _log_densities(squares=False, listed=True)
+squared_terms_of = _log_densities(squares=True, listed=True)
 
 
 def size_of_sums(n_components, n_terms, squares):
@@ -153,12 +186,7 @@ def _add_terms(squares):
 
         def rows_from(first, count, n):
             # The padding of a block repeats the last one.
-            numbers = [builder.add(first, constant(i)) for i in range(count)]
-            last = builder.sub(n, constant(1))
-            return [
-                builder.select(builder.icmp_signed("<", number, last), number, last)
-                for number in numbers
-            ]
+            return up_to(builder, [builder.add(first, constant(i)) for i in range(count)], n)
 
         with (
             _range(builder, n_terms, wanted) as (t, _),

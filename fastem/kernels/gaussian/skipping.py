@@ -94,6 +94,8 @@ class Visit(NamedTuple):
     shrink, drift, levels : ndarray of shape (width,), float32
         How bounds are carried to the present parameters. A component can be left out where its
         level minus 0.49 times the squared bound is below T.
+    peaks : ndarray of shape (n_components,)
+        The log-densities at the means, weights included: c in (1).
     negligible : ndarray of shape (n_components,)
         Weighted responsibilities times (1 + q) that a tile may have without adding to statistics.
     """
@@ -107,6 +109,7 @@ class Visit(NamedTuple):
     shrink: np.ndarray
     drift: np.ndarray
     levels: np.ndarray
+    peaks: np.ndarray
     negligible: np.ndarray
 
 
@@ -268,6 +271,7 @@ def skipping_pass(
     sample_weight,
     packed,
     centers,
+    shift,
     hard,
     visit,
     totals,
@@ -282,11 +286,10 @@ def skipping_pass(
     n_rows, n_features = X.shape
     n_components = centers.shape[1]
     one = X.dtype.type(1)
-    shift = np.zeros(n_features + LANES, X.dtype)
     stride = n_components * TILE
     width = len(visit.shrink)
     bounds, floors, least, levels = visit.bounds, visit.floors, visit.least, visit.levels
-    tiles = aligned_empty_like(batch * n_features * TILE, X)
+    tiles = aligned_empty_like((batch * n_features + 1) * TILE, X)
     shares = aligned_empty_like(batch * stride, X)
     scratch = aligned_empty_like(scratch_size, X)
     weights = aligned_empty_like(TILE, X)
@@ -326,9 +329,7 @@ def skipping_pass(
                 carry_bounds(bounds, at, visit.shrink, visit.drift)
                 above, below, n_listed = least[number], 1e38, 0
                 while True:
-                    n_fresh = list_possible(
-                        bounds, at, levels, above - packed.reference, below, fresh
-                    )
+                    n_fresh = list_possible(bounds, at, levels, above, below, fresh)
                     log_joint_tile(packed, tile, n_features, scratch, fresh, n_fresh, log_joint)
                     for i in range(n_fresh):
                         components[n_listed + i] = fresh[i]
@@ -340,7 +341,7 @@ def skipping_pass(
                     if carried >= above:
                         break
                     # Rows turned out less probable than expected: more components may matter.
-                    above, below = carried, above - packed.reference
+                    above, below = carried, above
                 for lane in range(TILE):
                     floors[first + lane] = round_down(density[lane], packed.reference)
                     fallen[lane] = floors[first + lane]
@@ -352,12 +353,11 @@ def skipping_pass(
                 rounding = ROUNDING * (abs(worst) + abs(packed.reference))
                 for i in range(n_listed):
                     component = components[i]
-                    peak = np.float64(packed.constants[component])
+                    peak = visit.peaks[component]
                     gap = np.float64(tile_least(log_joint, component * TILE, density)) - rounding
                     lowest = np.float64(tile_least(log_joint, component * TILE, None))
-                    square = 2.0 * (gap + peak - (carried - packed.reference))
-                    bounds[at + component] = bound_from(square)
-                    squares[component] = 2.0 * (peak - lowest)
+                    bounds[at + component] = bound_from(2.0 * (gap + peak - carried))
+                    squares[component] = 2.0 * (peak - packed.reference - lowest)
                 if len(visit.keys):
                     sort_keys(log_joint, components, n_listed, density, second, keys)
                     for lane in range(n_lanes):

@@ -71,6 +71,13 @@ class _OneCovariance(LinearPass):
         differences = sums - counts[:, np.newaxis] * means
         return differences, self._total().scatter - self._between(means, sums + differences)
 
+    def _from_differences(self, statistics, parameters):
+        _, counts, differences, _ = statistics
+        means = parameters.means - self._total().origin
+        sums = 2.0 * differences + counts[:, np.newaxis] * means
+        scatter = self._total().scatter - self._between(means, sums)
+        return self._with_digits(statistics._replace(scatter=scatter), means)
+
     def _complete(self, counts):
         # The total is that of all rows, even if some belong to no component.
         weight = self._total().weight
@@ -165,6 +172,17 @@ class TiedPass(_OneCovariance):
 
     def _sum_up(self, scatter):
         return scatter.sum(axis=0)
+
+    def _peaks(self, parameters):
+        scales = np.diagonal(parameters.precisions_cholesky)
+        return self._constants(parameters, np.broadcast_to(scales, parameters.means.shape))
+
+    def _movement(self, old, new):
+        factor = new.precisions_cholesky
+        change = np.linalg.solve(old.precisions_cholesky, factor)
+        shrink = min(np.linalg.svd(change, compute_uv=False)[-1], 1.0)
+        drift = np.sqrt((((new.means - old.means) @ factor) ** 2).sum(axis=1))
+        return np.full(len(drift), shrink), drift
 
     def _full(self):
         if self._known_full is None:

@@ -18,12 +18,12 @@ _MOST_ROWS, _MOST_BYTES = 1 << 18, 1 << 26
 # What is kept takes up to this share of the data's memory, or so many bytes a row.
 _MEMORY, _BYTES_A_ROW = 3 / 8, 16
 
-# Skipping is tried where rows have a share in at most this part of the components, and given up
-# where more than that part of the work remains.
-_PROMISING, _UNPROFITABLE = 1 / 4, 3 / 4
+# Skipping is tried where rows have a share in at most this part of the components with which it is
+# profitable: tiles have more.
+_PROMISING = 1 / 3
 
-# It pays from so many components on, and where a pass is some milliseconds' work.
-_FEWEST_COMPONENTS, _LEAST_WORK = 4, 1 << 26
+# It pays from so many components on, and where a pass is some ten milliseconds' work.
+_FEWEST_COMPONENTS, _LEAST_WORK = 4, 1 << 28
 
 
 class Visitor:
@@ -37,6 +37,8 @@ class Visitor:
         Multiplications of a pass.
     mean_weight : float
         The rows' mean weight.
+    profitable : float
+        The share of its work that a skipping pass may do to be faster.
 
     Attributes
     ----------
@@ -44,7 +46,7 @@ class Visitor:
         Whether the next pass may skip.
     """
 
-    def __init__(self, X, n_components, work, mean_weight):
+    def __init__(self, X, n_components, work, mean_weight, profitable):
         self._n_rows, self._n_components = len(X), n_components
         rows = min(_MOST_ROWS, _MOST_BYTES // (X.itemsize * X.shape[1]), len(X))
         self._block_rows = -(-rows // TILE) * TILE
@@ -53,7 +55,7 @@ class Visitor:
         self._n_tiles = -(-len(X) // TILE)
         self._key_dtype = np.uint16 if n_components * STEPS <= 1 << 16 else np.uint32
         self._in_density, self._in_statistics = _IN_DENSITY[X.dtype], _IN_STATISTICS[X.dtype]
-        self._tile_weight = mean_weight * TILE
+        self._tile_weight, self._profitable = mean_weight * TILE, profitable
         memory = (8 + np.dtype(self._key_dtype).itemsize) * len(X)
         memory += self._n_tiles * (4 * self._width + 8)
         self._possible = (
@@ -101,14 +103,14 @@ class Visitor:
             self._least[block * tiles : (block + 1) * tiles] = -np.inf
             self._bounds[block * tiles * self._width : (block + 1) * tiles * self._width] = 0.0
 
-    def plan(self, parameters, packed, movement):
+    def plan(self, parameters, peaks, movement):
         """The next pass's visit of the rows.
 
         Parameters
         ----------
         parameters : Parameters
-        packed : NamedTuple
-            The same, as the kernels take them.
+        peaks : ndarray of shape (n_components,)
+            Log-densities at the means, weights included.
         movement : callable
             ``GaussianPass._movement``.
         """
@@ -122,7 +124,7 @@ class Visitor:
             shrink[:k] = np.where(known, carried[0] * (1 - ROUNDING), 0.0)
             drift[:k] = np.where(known, carried[1] * (1 + ROUNDING), 0.0)
             in_statistics = OFFSET - np.log(self._in_statistics) - parameters.log_weights
-            level = packed.constants + np.maximum(in_statistics, -np.log(self._in_density))
+            level = peaks + np.maximum(in_statistics, -np.log(self._in_density))
             levels[:k] = np.where(np.isfinite(level), level, -np.inf)
         self._last = parameters
         looks = self._since != 1 and self._since & (self._since - 1) == 0
@@ -137,6 +139,7 @@ class Visitor:
             shrink,
             drift,
             levels,
+            peaks,
             self._in_statistics * self._tile_weight * np.exp(parameters.log_weights),
         )
 
@@ -146,7 +149,7 @@ class Visitor:
         if self._possible and not self.skips and self._passes >= self._next_look:
             self._next_look = 2 * self._passes
             n_sampled, n_shares = counted.tolist()
-            if n_shares <= _PROMISING * n_sampled:
+            if n_shares <= _PROMISING * self._profitable * n_sampled:
                 self._start()
 
     def learn(self, counted):
@@ -157,7 +160,7 @@ class Visitor:
             self._sort(self._keys)
             self._keys = None
         if self._since > 2:  # all was evaluated in the first passes
-            unprofitable = counted.sum() > 2 * _UNPROFITABLE * self._n_tiles * self._n_components
+            unprofitable = counted.sum() > 2 * self._profitable * self._n_tiles * self._n_components
             self._failures = self._failures + 1 if unprofitable else 0
             if self._failures == 2:
                 self._next_look = 4 * self._passes
