@@ -6,7 +6,7 @@ from sklearn.utils._param_validation import StrOptions
 from fastem.clustering import STRICT, BaseClustering, Clustering, begin
 from fastem.kernels.distances import manhattan
 from fastem.kernels.kmedians import Plain, choose
-from fastem.l1_frame import measure
+from fastem.l1_frame import bring_in_range, measure, scaled
 from fastem.l1_seeding import STRATEGIES, farthest_rows
 from fastem.rows import array_rows
 from fastem.validation import check_rows
@@ -155,15 +155,19 @@ class KMedians(BaseClustering):
         tol = self.tol * spread
         return KMediansModel(start, n_clusters, algorithm, frame, X.dtype, tol), factor
 
+    def _attributes(self, model, centers, factor):
+        frame = scaled(model.frame, 1 / factor, np.float64)
+        return {**super()._attributes(model, centers, factor), "_frame": frame}
+
     @staticmethod
     def _unscaled(inertia, factor):
         return inertia / factor
 
     def _in_range(self, X):
         rows = array_rows(X)
-        frame, _, factor = measure(rows, self.cluster_centers_)
+        factor = bring_in_range(rows, self.cluster_centers_)
         centers = self.cluster_centers_.astype(np.float64) * factor
-        return rows.parts[0].X, centers, frame, factor
+        return rows.parts[0].X, centers, scaled(self._frame, factor, X.dtype), factor
 
     @staticmethod
     def _plain_algorithm(X):

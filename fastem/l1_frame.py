@@ -48,13 +48,7 @@ def measure(rows: Any, others: np.ndarray | None = None) -> Spread:
     -------
     Spread
     """
-    factor = 1.0
-    magnitude = max(rows.map(_magnitude))
-    if others is not None:
-        magnitude = max(magnitude, float(np.abs(others).max()))
-    if magnitude > min(float(np.finfo(rows.dtype).max) / (8 * rows.n_features), _LARGEST):
-        factor = inverse_power(magnitude, rows.dtype)
-        rows.map(_rescale, factor)
+    factor = bring_in_range(rows, others)
     indices = np.unique(np.linspace(0, rows.n_rows - 1, _SAMPLE).astype(np.intp))
     sample = rows.take(indices)
     origin = np.median(sample, axis=0).astype(np.float64)
@@ -62,6 +56,30 @@ def measure(rows: Any, others: np.ndarray | None = None) -> Spread:
     distance = float(np.median(distances))
     frame = Frame(origin, inverse_power(distance, rows.dtype))
     return Spread(frame, distance / rows.n_features, factor)
+
+
+def bring_in_range(rows: Any, others: np.ndarray | None) -> float:
+    """Rescale rows, in a copy, if sums could overflow; parameters as for :func:`measure`.
+
+    Returns
+    -------
+    float
+        What the rows were multiplied by.
+    """
+    magnitude = max(rows.map(_magnitude))
+    if others is not None:
+        magnitude = max(magnitude, float(np.abs(others).max()))
+    if magnitude <= min(float(np.finfo(rows.dtype).max) / (8 * rows.n_features), _LARGEST):
+        return 1.0
+    factor = inverse_power(magnitude, rows.dtype)
+    rows.map(_rescale, factor)
+    return factor
+
+
+def scaled(frame: Frame, factor: float, dtype: Any) -> Frame:
+    """The frame for rows of a dtype that were multiplied by a factor."""
+    limit = 2.0 ** (np.finfo(dtype).maxexp - 2)
+    return Frame(frame.origin * factor, min(max(frame.scale / factor, 1 / limit), limit))
 
 
 def _magnitude(part):

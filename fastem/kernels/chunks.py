@@ -5,6 +5,9 @@
 _LEAST_WORK = 1 << 21
 _FEWEST_ROWS, _MOST_ROWS = 512, 16384
 
+# Likewise for values that are fetched from anywhere and compared with one or two.
+_LEAST_VALUES = 1 << 14
+
 
 def row_chunks(n_rows, work):
     """Split a pass over rows.
@@ -25,3 +28,8 @@ def row_chunks(n_rows, work):
     fewest = min(max(_LEAST_WORK // max(work, 1), _FEWEST_ROWS), _MOST_ROWS)
     rows = min(max(n_rows // 64, fewest), _MOST_ROWS) // 64 * 64
     return rows, -(-n_rows // rows)
+
+
+def most_threads(n_tasks, n_values):
+    """How many threads are worth their while for tasks that look at so many values together."""
+    return min(n_tasks, 1 + n_values // _LEAST_VALUES)

@@ -7,7 +7,7 @@ from numba.extending import overload
 
 from fastem.kernels.arrays import read_only
 from fastem.kernels.brackets import BLOCK, Brackets, empty_brackets, find_medians
-from fastem.kernels.chunks import row_chunks
+from fastem.kernels.chunks import most_threads, row_chunks
 from fastem.kernels.compiling import kernel
 from fastem.kernels.members import count_members, list_members, members_of
 from fastem.kernels.pairs import convert, real_rows
@@ -59,17 +59,18 @@ def update_medians(X, labels, sample_weight, chunk_rows, counts, wanted, bracket
     members, starts = members_of(wanted.any(axis=1), labels, sample_weight, chunk_rows, counts)
     largest = int(np.diff(starts).max())
     n_clusters, n_features = wanted.shape
+    n_values = int(starts[-1]) * n_features
     if len(sample_weight):
         arguments = X, sample_weight, members, starts, largest, wanted, medians
         n_tasks = n_clusters * n_features
-        run(find_weighted_medians, n_tasks, n_tasks, *arguments)
+        run(find_weighted_medians, most_threads(n_tasks, n_values), n_tasks, *arguments)
         return
     keep = brackets is not None
     if not keep:
         brackets = empty_brackets(n_clusters, n_features, 0, X.dtype)
     n_tasks = n_clusters * -(-n_features // BLOCK)
     arguments = X, members, starts, largest, wanted, brackets, keep, medians
-    run(find_medians, n_tasks, n_tasks, *arguments)
+    run(find_medians, most_threads(n_tasks, n_values), n_tasks, *arguments)
 
 
 @kernel

@@ -9,6 +9,7 @@ import numpy as np
 
 from fastem.kernels.arrays import read_only
 from fastem.kernels.brackets import empty_brackets, read_median
+from fastem.kernels.chunks import most_threads
 from fastem.kernels.compiling import inline, kernel
 from fastem.kernels.medians import update_medians
 from fastem.kernels.parallel import next_chunk, run
@@ -163,9 +164,10 @@ class MovingMedians:
             n_features = wanted.shape[1]
             block = max(1, min(_BLOCK, n_features // 4))
             n_tasks = -(-n_features // block)
+            n_values = self._brackets.values.size + int(moves.counts.sum()) * n_features
             run(
                 follow_moves,
-                n_tasks,
+                most_threads(n_tasks, n_values),
                 n_tasks,
                 block,
                 self._rows,
