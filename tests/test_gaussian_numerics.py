@@ -152,6 +152,56 @@ def test_an_outlier_is_fitted_as_scikit_learn_fits_it(outlier):
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 @pytest.mark.parametrize("covariance_type", COVARIANCE_TYPES)
+def test_an_outlier_takes_no_digits_from_the_others(covariance_type, dtype):
+    """At 1e8 it has a component of its own; the other one is that of the rows without it."""
+    group = two_groups(600, 0.0).astype(dtype)
+    X = np.vstack([group, np.full((1, 3), 1e8, dtype)])
+    model = GaussianMixture(2, covariance_type=covariance_type, random_state=0, reg_covar=0.01)
+    order = np.argsort(model.fit(X).means_[:, 0])
+    np.testing.assert_array_equal(model.predict(X), np.append(np.full(600, order[0]), order[1]))
+    np.testing.assert_allclose(model.weights_[order], [600 / 601, 1 / 601], rtol=1e-6)
+    rtol = 1e-10 if dtype == np.float64 else 1e-5
+    mean = group.mean(axis=0, dtype=float)
+    np.testing.assert_allclose(model.means_[order], [mean, [1e8] * 3], rtol=rtol, atol=rtol)
+    expected = np.zeros((2, 3, 3))
+    expected[0] = np.cov(group.T.astype(float), bias=True)
+    if covariance_type.startswith("tied"):
+        expected[:] = expected[0] * 600 / 601
+    if covariance_type.endswith(("diag", "spherical")):
+        expected *= np.eye(3)
+    if covariance_type.endswith("spherical"):
+        expected = np.trace(expected, axis1=1, axis2=2)[:, None, None] * np.eye(3) / 3
+    expected += 0.01 * np.eye(3)
+    found = covariance_matrices(model.covariances_, covariance_type, 2, 3)[order]
+    np.testing.assert_allclose(found, expected, rtol=10 * rtol, atol=rtol)
+
+
+@pytest.mark.parametrize("covariance_type", COVARIANCE_TYPES)
+def test_a_component_without_weight_has_no_rows(covariance_type):
+    X = two_groups()
+    start = GaussianMixture(2, covariance_type=covariance_type, random_state=0, tol=0.1).fit(X)
+
+    def fit(weights, means, precisions):
+        model = GaussianMixture(len(weights), covariance_type=covariance_type, max_iter=3, tol=0.0)
+        model.set_params(weights_init=weights, means_init=means, precisions_init=precisions)
+        return model.fit(X)
+
+    expected = fit(start.weights_, start.means_, start.precisions_)
+    precisions = start.precisions_
+    if not covariance_type.startswith("tied"):
+        precisions = np.concatenate([precisions, precisions[:1]])
+    means = np.vstack([start.means_, [[3.0, 0.0, 0.0]]])
+    model = fit(np.append(start.weights_, 0.0), means, precisions)
+    np.testing.assert_allclose(model.lower_bounds_, expected.lower_bounds_, rtol=1e-12)
+    np.testing.assert_allclose(model.means_[:2], expected.means_, rtol=1e-10, atol=1e-10)
+    assert model.weights_[2] < 1e-15
+    assert np.isfinite(model.means_).all()
+    assert np.isfinite(model.covariances_).all()
+    assert (model.predict(X) < 2).all()
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("covariance_type", COVARIANCE_TYPES)
 def test_a_mean_that_comes_from_afar(covariance_type, dtype):
     """One pass about the old mean would leave nothing of the covariance."""
     X = two_groups().astype(dtype)
