@@ -91,6 +91,7 @@ def screen_rows(
     tile_codes = row_codes.reshape(len(row_codes), n_pairs * 2 * TILE)
     codes = np.zeros((n_points + n_points % 2, 2 * n_pairs), np.int16)
     steps, norms = np.empty(n_points), np.empty(n_points)
+    lows, highs = np.empty(n_points), np.empty(n_points)
     coded = len(row_steps) > 0 and n_points > 0
     error = 0.0
     if coded:
@@ -100,9 +101,8 @@ def screen_rows(
         chunk = next_chunk(tickets)
         if chunk >= n_chunks:
             return
-        for i in range(n_points):
-            bounds[chunk, 0, i] = 0.0
-            bounds[chunk, 1, i] = 0.0 if coded else np.inf
+        lows[:] = 0.0
+        highs[:] = 0.0 if coded else np.inf
         begin, end = chunk * chunk_tiles, min((chunk + 1) * chunk_tiles, len(tiles))
         for number in range(begin, end + ahead):
             if number < end:
@@ -139,8 +139,9 @@ def screen_rows(
                     products, i * TILE, terms, tile_weight, factor, norms[i]
                 )
                 nearer[i, tile] = real & lanes
-                bounds[chunk, 0, i] += low
-                bounds[chunk, 1, i] += high
+                lows[i] += low
+                highs[i] += high
+        bounds[chunk, 0], bounds[chunk, 1] = lows, highs
 
 
 @kernel

@@ -9,7 +9,7 @@ from fastem.kernels.arrays import read_only
 from fastem.kernels.brackets import BLOCK, Brackets, empty_brackets, find_medians
 from fastem.kernels.chunks import most_threads, row_chunks
 from fastem.kernels.compiling import kernel
-from fastem.kernels.members import count_members, list_members, members_of
+from fastem.kernels.members import SPACING, count_members, list_members, members_of
 from fastem.kernels.pairs import convert, real_rows
 from fastem.kernels.parallel import next_chunk, run
 from fastem.kernels.selection import weighted_median
@@ -162,7 +162,7 @@ def _cluster_medians_serial(X, labels, n_clusters, weights, weighted):
     for j in range(n_clusters):
         starts[j + 1] = starts[j] + counts[0, j]
         largest = max(largest, counts[0, j])
-    members = np.empty(starts[-1] + 1, np.int32)
+    members = np.empty(starts[-1] + SPACING, np.int32)
     everything = np.ones(n_clusters, np.bool_)
     places = starts[:-1].copy().reshape((1, n_clusters))
     list_members(np.zeros(1, np.int64), 1, n_rows, labels, weights, everything, places, members)

@@ -5,6 +5,9 @@ import numpy as np
 from fastem.kernels.compiling import kernel
 from fastem.kernels.parallel import next_chunk, run
 
+# Places that two threads write all the time lie so far apart, two cache lines.
+SPACING = 32
+
 
 @kernel
 def count_members(tickets, n_chunks, chunk_rows, labels, sample_weight, counts):
@@ -13,16 +16,18 @@ def count_members(tickets, n_chunks, chunk_rows, labels, sample_weight, counts):
         chunk = next_chunk(tickets)
         if chunk >= n_chunks:
             return
+        own_counts = np.zeros(counts.shape[1], np.int64)  # whose cache lines no other thread writes
         for row in range(chunk * chunk_rows, min((chunk + 1) * chunk_rows, len(labels))):
             if len(sample_weight) == 0 or sample_weight[row] > 0.0:
-                counts[chunk, labels[row]] += 1
+                own_counts[labels[row]] += 1
+        counts[chunk] = own_counts
 
 
 @kernel
 def list_members(tickets, n_chunks, chunk_rows, labels, sample_weight, wanted, places, members):
     """Write the rows of positive weight of the wanted clusters to where their chunk's begin.
 
-    Behind the ``members`` are ``n_chunks`` more places.
+    Behind the ``members`` are ``SPACING`` more places for each chunk.
     """
     while True:
         chunk = next_chunk(tickets)
@@ -31,7 +36,7 @@ def list_members(tickets, n_chunks, chunk_rows, labels, sample_weight, wanted, p
         next_place = places[chunk].copy()
         # Unwanted rows are written, too, to a place of the chunk's own: a branch would often be
         # predicted wrongly. Unsigned indices need no test for being negative.
-        nowhere = len(members) - n_chunks + chunk
+        nowhere = len(members) - (n_chunks - chunk) * SPACING
         for row in range(chunk * chunk_rows, min((chunk + 1) * chunk_rows, len(labels))):
             label = np.uint32(labels[row])
             listed = wanted[label]
@@ -67,7 +72,7 @@ def members_of(wanted, labels, sample_weight, chunk_rows, counts):
     np.cumsum(counts.sum(axis=0), out=starts[1:])
     places = starts[:-1] + np.cumsum(counts, axis=0) - counts
     n_chunks = len(counts)
-    members = np.empty(starts[-1] + n_chunks, np.int32)
+    members = np.empty(starts[-1] + n_chunks * SPACING, np.int32)
     run(
         list_members,
         n_chunks,

@@ -41,6 +41,8 @@ def chunk_statistics(
         if chunk >= n_chunks:
             return
         total = 0.0
+        # Own arrays: neighbours' counts share cache lines, for which two threads would contend.
+        own_weights, own_counts = np.zeros(len(centers)), np.zeros(len(centers), np.int64)
         for row in range(chunk * chunk_rows, min((chunk + 1) * chunk_rows, n_rows)):
             label = labels[row]
             if n_features < FEW_FEATURES:
@@ -51,9 +53,9 @@ def chunk_statistics(
                 distance = direct_manhattan(X, row, centers, label)
             weight = sample_weight[row] if len(sample_weight) else 1.0
             total += weight * distance
-            weights[chunk, label] += weight
-            counts[chunk, label] += weight > 0.0
-        inertia[chunk] = total
+            own_weights[label] += weight
+            own_counts[label] += weight > 0.0
+        inertia[chunk], weights[chunk], counts[chunk] = total, own_weights, own_counts
 
 
 class MedianAlgorithm(DenseAlgorithm):
@@ -77,8 +79,8 @@ class MedianAlgorithm(DenseAlgorithm):
 
     def _sum_up(self, centers):
         inertia = np.empty(self._n_chunks)
-        weights = np.zeros((self._n_chunks, self._n_clusters))
-        self._counts = np.zeros((self._n_chunks, self._n_clusters), np.int64)
+        weights = np.empty((self._n_chunks, self._n_clusters))
+        self._counts = np.empty((self._n_chunks, self._n_clusters), np.int64)
         run(
             chunk_statistics,
             self._n_chunks,
