@@ -8,12 +8,13 @@ import joblib
 import numba
 import numpy as np
 import pytest
-from numba import njit
+from numba import cloudpickle, njit
 from reference import poisson_em, poisson_log_joint
 from scipy.special import gammaln, logsumexp
 from scipy.stats import multivariate_normal, multivariate_t
 from sklearn.base import clone
 from sklearn.exceptions import ConvergenceWarning, NotFittedError
+from sklearn.utils.estimator_checks import check_estimator
 
 from fastem import GaussianMixture, em
 from fastem.kernels.own import Functions, OwnParameters, OwnPass
@@ -229,6 +230,7 @@ def test_memory_mapped_rows(X, start, tmp_path):
     np.testing.assert_array_equal(fits[0].parameters_, fits[1].parameters_)
 
 
+@pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
 def test_clones_pickles_and_joblib(X, start):
     model = quiet(PoissonMixture(3, **start, max_iter=2), X)
     loaded = pickle.loads(pickle.dumps(model))
@@ -236,6 +238,13 @@ def test_clones_pickles_and_joblib(X, start):
     copy = clone(model)
     with pytest.raises(NotFittedError):
         copy.predict(X)
+
+    class Local(PoissonMixture):
+        """As if of __main__: processes of joblib get it by value."""
+
+    local = quiet(Local(3, **start, max_iter=2), X)
+    loaded = cloudpickle.loads(cloudpickle.dumps(local))
+    np.testing.assert_array_equal(loaded.predict_proba(X), model.predict_proba(X))
     fits = joblib.Parallel(2, prefer="threads")(joblib.delayed(quiet)(copy, X) for _ in range(3))
     np.testing.assert_array_equal(fits[2].parameters_, model.parameters_)
 
@@ -267,6 +276,12 @@ class SmoothLaplaceMixture(LaplaceMixture):
         for f in range(len(x)):
             value -= abs(x[f] - center[f])
         return value - len(x) * math.log(2.0)
+
+
+@pytest.mark.parametrize("kind", [LaplaceMixture, SmoothLaplaceMixture])
+def test_scikit_learns_estimator_checks(kind):
+    results = check_estimator(kind(2), on_skip=None)
+    assert {result["status"] for result in results} <= {"passed", "skipped"}
 
 
 def test_a_density_with_branches_is_compiled_row_by_row(X):
@@ -427,22 +442,35 @@ def test_what_can_be_done_with_many_rows():
     np.testing.assert_allclose(log_joint[:, 0], [everything(x, 0.3) for x in X], rtol=1e-12)
 
 
-def test_lgamma_of_many_rows():
-    @njit
-    def density(x):
-        return math.lgamma(x[0])
+def evaluated(function, values):
+    """A function of one number for each of many rows."""
+    assert compile_body("log_density", function).many
+    log_joint = np.empty((len(values), 1))
+    rows = OwnPass(values[:, np.newaxis], None, 1, Functions(function), 1)
+    rows.evaluate(OwnParameters(np.zeros(1), ()), log_joint=log_joint)
+    return log_joint[:, 0]
 
-    assert compile_body("log_density", density).many
+
+def test_log1p_of_many_rows():
+    rng = np.random.default_rng(9)
+    powers = 10 ** rng.uniform(-300, 300, 300)
+    values = np.concatenate([powers, -powers[powers < 1], rng.uniform(-1, 1, 300)])
+    values = np.append(values, [0.0, -1.0, np.inf, np.nan, -2.0])
+    with np.errstate(all="ignore"):
+        expected = np.log1p(values)
+    for density in (lambda x: math.log1p(x[0]), lambda x: np.log1p(x[0])):
+        np.testing.assert_allclose(evaluated(density, values), expected, rtol=1e-15)
+
+
+def test_lgamma_of_many_rows():
     rng = np.random.default_rng(8)
     for values in (
         np.concatenate([np.arange(1.0, 200.0), 10 ** rng.uniform(-300, 300, 300), [np.inf]]),
         np.concatenate([rng.uniform(-10, 10, 200), [0.0, -3.0, np.nan]]),
         rng.uniform(0.5, 12.0, 500),
     ):
-        log_joint = np.empty((len(values), 1))
-        rows = OwnPass(values[:, np.newaxis], None, 1, Functions(density), 1)
-        rows.evaluate(OwnParameters(np.zeros(1), ()), log_joint=log_joint)
-        np.testing.assert_allclose(log_joint[:, 0], gammaln(values), rtol=1e-13, atol=4e-15)
+        result = evaluated(lambda x: math.lgamma(x[0]), values)
+        np.testing.assert_allclose(result, gammaln(values), rtol=1e-13, atol=4e-15)
 
 
 def test_a_function_defined_anew_is_compiled_anew(X):

@@ -8,6 +8,7 @@ the user wrote is called by its address (``functions.py``), once for a tile.
 import numpy as np
 
 from fastem.kernels.compiling import inline, kernel
+from fastem.kernels.gaussian.driver import load_weights
 from fastem.kernels.gaussian.products import add_terms, sum_tile, weighted_sum
 from fastem.kernels.own.functions import call
 from fastem.kernels.parallel import next_chunk
@@ -102,14 +103,12 @@ def own_pass(
             counts[chunk, :] = 0.0
             sums[chunk, :] = 0.0
         total_density = total_base = 0.0
+        weights[:] = 1.0
         for first in range(start, stop, TILE):
             n_lanes = min(TILE, stop - first)
             load_tile(X, first, one, shift, numbers, tile)
-            for lane in range(TILE):
-                weight = 0.0
-                if lane < n_lanes:
-                    weight = sample_weight[first + lane] if len(sample_weight) else 1.0
-                weights[lane] = weight
+            if len(sample_weight) or first + TILE > stop:
+                load_weights(sample_weight, first, stop, weights)
             if log_base_at != 0:
                 call(log_base_at, tile, n_features, values, layout, 0, 1, scratch, base)
                 total_base += weighted_sum(weights, base)

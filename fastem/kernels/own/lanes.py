@@ -177,8 +177,8 @@ _UNARY = {
     **{
         name: _each(getattr(math, name))
         for name in (
-            "acos acosh asin asinh atan atanh cos cosh erf erfc exp2 expm1 gamma log10 log1p "
-            "log2 sin sinh tan tanh"
+            "acos acosh asin asinh atan atanh cos cosh erf erfc exp2 expm1 gamma log10 log2 "
+            "sin sinh tan tanh"
         ).split()
     },
 }
@@ -278,6 +278,26 @@ def _lgamma(x):
         return value - np.where(small, math.log(product), 0.0)
 
     return implementation
+
+
+@variant(math.log1p)
+def _log1p(x):
+    if x != VALUES:
+        return None
+
+    def implementation(x):
+        total = 1.0 + x
+        value = math.log(total)
+        # What rounding the sum lost, to first order.
+        exact = value + (x - (total - 1.0)) / total
+        return np.where(total > 0.0, np.where(total < 1e300, exact, value), value)
+
+    return implementation
+
+
+@variant(np.log1p)
+def _numpy_log1p(x):
+    return None if x != VALUES else lambda x: math.log1p(x)
 
 
 # How the values get into and out of a tile.
