@@ -45,8 +45,10 @@ from fastem.kernels.simd import (
     VECTOR_BYTES,
     bits,
     broadcast,
+    call_llvm,
     constant,
     data_pointer,
+    fetch,
     first_bit,
     greater,
     load,
@@ -54,8 +56,10 @@ from fastem.kernels.simd import (
     maximum,
     minimum,
     shuffle,
+    splat,
     square_root,
     store,
+    store_at,
     vector_lanes,
 )
 from fastem.kernels.tiles import aligned_empty_like, gather_tile
@@ -65,9 +69,10 @@ _SLOPE, OFFSET = np.float32(0.5 - 0.01), 3.62
 ROUNDING = 1e-6  # of bounds, relative; those in float32 take a few operations
 _FARTHEST = 1e18  # as a bound: its square is finite in float32
 _LOWEST = -1e38  # above the padding's level
-_EPSILON = np.float32(2.4e-7)  # of float32, twice
+_EPSILON = 5e-7  # of float32, four times
 _LEEWAY = 0.5  # by which T may be lower than it could
 _ZERO = np.float32(0)
+_LINE, _MOST_LINES = 64, 4  # of the cache, in bytes, and how many are fetched of a row
 
 # Rows of a component are sorted by how far the second most probable one is behind.
 STEPS, _STEP = 8, 6.0
@@ -201,21 +206,39 @@ def _raise_to_greatest(log_joint, components, n_listed, greatest):
     return implementation
 
 
+@intrinsic
+def lower(typingctx, greatest, reference, floors):
+    """Write a tile's new floors: its greatest values plus the reference, rounded down."""
+    if greatest.dtype != reference:
+        return None
+
+    def codegen(context, builder, signature, args):
+        source = data_pointer(context, builder, greatest, args[0])
+        target = data_pointer(context, builder, floors, args[2])
+        lanes = vector_lanes(greatest.dtype)
+        vector = ir.VectorType(source.type.pointee, lanes)
+        single = ir.VectorType(ir.FloatType(), lanes)
+        shift = splat(builder, args[1], lanes)
+        epsilon = ir.Constant(single, [_EPSILON] * lanes)
+        for lane in range(0, TILE, lanes):
+            value = load_at(builder, source, constant(lane), vector, VECTOR_BYTES)
+            value = builder.fadd(value, shift)
+            value = value if vector == single else builder.fptrunc(value, single)
+            size = call_llvm(builder, "fabs", [value])
+            value = builder.fsub(value, builder.fmul(size, epsilon))
+            store_at(builder, value, target, constant(lane), 4)
+        return context.get_dummy_value()
+
+    return types.void(greatest, reference, floors), codegen
+
+
 @inline
-def most_fallen(greatest, reference, floors, at, fallen):
-    """By how much the tile's floors, from ``at`` on, fall at most; ``fallen`` has TILE values."""
-    for lane in range(TILE):
-        floor = round_down(greatest[lane], reference)
-        fallen[lane] = floors[at + lane] - floor
+def most_fallen(floors, at, lowered, fallen):
+    """By how much a tile's floors, from ``at`` on, fall at most; ``fallen`` has TILE values."""
+    for lane in range(0, TILE, LANES):
+        store(load(floors, at + lane, LANES) - load(lowered, lane, LANES), fallen, lane)
     most = np.float64(tile_greatest(fallen, 0, None))
     return most + ROUNDING * abs(most)
-
-
-@inline
-def round_down(value, reference):
-    """Their sum, or less."""
-    value = np.float32(value + reference)
-    return value - abs(value) * _EPSILON
 
 
 @inline
@@ -260,6 +283,24 @@ def sort_keys(log_joint, components, n_listed, greatest, second, labels):
         labels[lane] = labels[lane] * STEPS + (STEPS - 1 - step)
 
 
+@inline
+def find_rows(X, visit, first, stop, rows):
+    """The numbers of a tile's rows, and ask for their first features.
+
+    Lanes behind ``stop`` repeat the last row.
+    """
+    n_features = X.shape[1]
+    block = first // visit.block_rows * visit.block_rows
+    line = _LINE // X.itemsize
+    order = visit.order[first:stop]
+    for lane in range(TILE):
+        row = block + np.intp(order[min(lane, len(order) - 1)])
+        rows[lane] = row
+        fetch(X, row * n_features)
+        for f in range(line, min(n_features, _MOST_LINES * line), line):
+            fetch(X, row * n_features + f)
+
+
 @kernel
 def skipping_pass(
     tickets,
@@ -295,8 +336,9 @@ def skipping_pass(
     weights = aligned_empty_like(TILE, X)
     density = aligned_empty_like(TILE, X)
     second, keys = aligned_empty_like(TILE, X), aligned_empty_like(TILE, X)
-    fallen = aligned_empty_like(TILE, floors)
-    rows = np.empty(TILE, np.int64)
+    lowered, fallen = aligned_empty_like(TILE, floors), aligned_empty_like(TILE, floors)
+    reference = X.dtype.type(packed.reference)
+    rows, next_rows = np.empty(TILE, np.int64), np.empty(TILE, np.int64)
     fresh, components = np.empty(width, np.int64), np.empty(width, np.int64)
     squares = np.empty(n_components)
     chosen = np.empty((n_components, batch), np.int64)
@@ -310,20 +352,24 @@ def skipping_pass(
         chunk_totals[:] = 0.0
         total_density = total_weight = 0.0
         n_evaluated = n_added = 0
+        weights[:] = one
+        find_rows(X, visit, start, stop, next_rows)
         for batch_start in range(start, stop, batch * TILE):
             n_tiles = 0
             for first in range(batch_start, min(batch_start + batch * TILE, stop), TILE):
                 tile = tiles[n_tiles * n_features * TILE :]
                 log_joint = shares[n_tiles * stride :]
                 number, n_lanes = first // TILE, min(TILE, stop - first)
-                block = first // visit.block_rows * visit.block_rows
                 for lane in range(TILE):
-                    row = block + np.intp(visit.order[first + min(lane, n_lanes - 1)])
-                    rows[lane] = row
-                    weight = sample_weight[row] if len(sample_weight) else 1.0
-                    weights[lane] = weight if lane < n_lanes else 0.0
+                    rows[lane] = next_rows[lane]
                     density[lane] = -np.inf
                 gather_tile(X, rows, one, shift, tile)
+                if first + TILE < stop:
+                    find_rows(X, visit, first + TILE, stop, next_rows)
+                if len(sample_weight) or n_lanes < TILE:
+                    for lane in range(TILE):
+                        weight = sample_weight[rows[lane]] if len(sample_weight) else 1.0
+                        weights[lane] = weight if lane < n_lanes else 0.0
                 prepare_tile(packed, tile, n_features, scratch)
                 at = number * width
                 carry_bounds(bounds, at, visit.shrink, visit.drift)
@@ -335,17 +381,17 @@ def skipping_pass(
                         components[n_listed + i] = fresh[i]
                     n_listed += n_fresh
                     raise_to_greatest(log_joint, fresh, n_fresh, density)
+                    lower(density, reference, lowered)
                     carried = least[number]
                     if carried > -np.inf:
-                        carried -= most_fallen(density, packed.reference, floors, first, fallen)
+                        carried -= most_fallen(floors, first, lowered, fallen)
                     if carried >= above:
                         break
                     # Rows turned out less probable than expected: more components may matter.
                     above, below = carried, above
-                for lane in range(TILE):
-                    floors[first + lane] = round_down(density[lane], packed.reference)
-                    fallen[lane] = floors[first + lane]
-                worst = np.float64(tile_least(fallen, 0, None))
+                for lane in range(0, TILE, LANES):
+                    store(load(lowered, lane, LANES), floors, first + lane)
+                worst = np.float64(tile_least(lowered, 0, None))
                 if not worst - carried < _LEEWAY:
                     rebase(bounds, at, width, worst - carried)
                     carried = worst

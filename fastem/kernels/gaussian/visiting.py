@@ -9,7 +9,7 @@ from fastem.kernels.simd import LANES, TILE
 
 # The shares that are as good as none: in a row's density, and in a component's statistics.
 _IN_DENSITY = {np.dtype(np.float32): 1e-9, np.dtype(np.float64): 1e-13}
-_IN_STATISTICS = {np.dtype(np.float32): 1e-8, np.dtype(np.float64): 1e-11}
+_IN_STATISTICS = {np.dtype(np.float32): 1e-8, np.dtype(np.float64): 1e-10}
 
 # Rows are sorted in blocks of at most so many, and so many bytes: a pass stays near some place of a
 # memory-mapped file.
