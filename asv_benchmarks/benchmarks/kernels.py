@@ -3,9 +3,10 @@
 The limit is the longer of two times: what the work would take at the machine's peak of
 multiplications and additions, and what reading the input and writing the output once would take at
 its memory bandwidth. The work is counted in instructions for the units that multiply and add; each
-could do one of both, hence two flops. A squared distance takes two a feature (a subtraction, and a
-multiplication with an addition), a log-density of a full covariance one for each element of a
-triangle, and exponentials none: those are not in the limit, and neither is centring.
+could do one of both, hence two flops. A squared distance takes one a feature (the subtraction can
+run on other units, as on AMD's), an L1 distance two, a log-density of a full covariance one for
+each element of a triangle, and exponentials none: those are not in the limit, and neither is
+centring.
 """
 
 import numpy as np
@@ -83,7 +84,7 @@ def _normalize_responsibilities(n, d, k, dtype):
 
 
 PROBLEMS = {
-    "squared_euclidean": _distances(2),
+    "squared_euclidean": _distances(1),
     "manhattan": _distances(2),
     "nearest": _nearest,
     "cluster_medians": _cluster_medians,

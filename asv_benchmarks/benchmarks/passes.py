@@ -1,9 +1,8 @@
 """Every model's pass over the rows, from fixed parameters, and the work that it needs.
 
-Counted as for the public kernels, in ``kernels.py``: a squared distance takes two instructions a
-feature, or one where its expansion ``c² / 2 - x·c`` is compared; a full covariance one for each
-element of a triangle, for the densities and again for the scatter. Of bytes, the rows are read once
-and the labels are read and written.
+Counted as for the public kernels, in ``kernels.py``: a squared distance takes one instruction a
+feature, an L1 distance two; a full covariance one for each element of a triangle, for the densities
+and again for the scatter. Of bytes, the rows are read once and the labels are read and written.
 """
 
 from collections.abc import Callable
@@ -49,14 +48,16 @@ def _kmedians(n, d, k, dtype):
 
 
 # A type's unit precisions, and the instructions that a pass needs for a row and for a row and a
-# component. One total scatter, of which the tied types need no more, is taken once a fit.
+# component: densities and sums are linear in the features, for "diag" also in their squares, and
+# beyond that in what is the same for all components. The tied types' total scatter is taken once a
+# fit.
 _GAUSSIAN = {
     "full": (lambda d, k: np.tile(np.eye(d), (k, 1, 1)), lambda d: 0, lambda d: d * (d + 1)),
-    "tied": (lambda d, k: np.eye(d), lambda d: d * (d + 1) / 2, lambda d: 3 * d),
+    "tied": (lambda d, k: np.eye(d), lambda d: d * (d + 1) / 2, lambda d: 2 * d),
     "diag": (lambda d, k: np.ones((k, d)), lambda d: 0, lambda d: 4 * d),
-    "spherical": (lambda d, k: np.ones(k), lambda d: 0, lambda d: 3 * d),
-    "tied_diag": (lambda d, k: np.ones(d), lambda d: 0, lambda d: 3 * d),
-    "tied_spherical": (lambda d, k: np.ones(()), lambda d: 0, lambda d: 3 * d),
+    "spherical": (lambda d, k: np.ones(k), lambda d: 0, lambda d: 2 * d),
+    "tied_diag": (lambda d, k: np.ones(d), lambda d: 0, lambda d: 2 * d),
+    "tied_spherical": (lambda d, k: np.ones(()), lambda d: 0, lambda d: 2 * d),
 }
 
 

@@ -130,14 +130,14 @@ def run(tables: list[Table], options: argparse.Namespace) -> tuple[dict[str, dic
                     files.save(Path(options.save), reports)
                 bar.advance(bar.task_ids[0], table.seconds_a_cell)
             if rows:
-                print(table.summary(rows).replace("; ", "\n"))
+                print("\n".join(table.summary(rows)))
     return {name: report for name, report in reports.items() if report["cells"]}, failed
 
 
 def text_table(table: Table, report: dict) -> list[str]:
     """Return the lines of a table and its summary."""
     rows = report["cells"]
-    return ["", table.header(), *map(table.line, rows), *table.summary(rows).split("; ")]
+    return ["", table.header(), *map(table.line, rows), *table.summary(rows)]
 
 
 def readme_table(table: Table, report: dict) -> str:
@@ -148,15 +148,10 @@ def readme_table(table: Table, report: dict) -> str:
     parts = [
         shown,
         " ".join([table.caption(rows), busy] if "~" in shown else [table.caption(rows)]),
-        f"{sentence(table.summary(rows))}.",
+        "\n".join(f"- {note}" for note in table.summary(rows)),
         f"Measured on {text.describe_all(report['machines'])}.",
     ]
     return "\n\n".join(parts)
-
-
-def sentence(words: str) -> str:
-    """Begin with a capital letter."""
-    return words[:1].upper() + words[1:]
 
 
 if __name__ == "__main__":

@@ -89,7 +89,7 @@ class Bernoulli(Table):
             ratios = {row["shape_name"]: ratio(row, peer) for row in rows if peer in row["seconds"]}
             if ratios:
                 notes.append(text.of_ratios(f"against {title}", ratios))
-        return "; ".join(notes)
+        return notes
 
     def markdown(self, rows):
         present = [peer for peer in PEERS if any(peer in row["seconds"] for row in rows)]

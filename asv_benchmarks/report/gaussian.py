@@ -22,6 +22,7 @@ from .table import SpeedUp, Table
 FIT_SHARE = 10
 SHORT = ("500k,2,8", "100k,32,16")
 PEERS = tuple(name for name in LIBRARIES if name != "fastem")
+NAMES = {"sklearn": "scikit-learn"}
 
 
 class Gaussian(Table):
@@ -100,9 +101,9 @@ class Gaussian(Table):
                         and peer in row[what]
                     }
                     if ratios:
-                        title = f"{name}, {dtype}, against {peer}"
+                        title = f"{name}, {dtype}, against {NAMES.get(peer, peer)}"
                         notes.append(text.of_ratios(title, ratios))
-        return "; ".join(notes)
+        return notes
 
     def markdown(self, rows):
         columns = [("rows", "right"), ("features", "right"), ("components", "right")]
@@ -149,7 +150,7 @@ class Gaussian(Table):
                 f"{row['shape_name']} {row['covariance_type']}"
                 + " separated" * (row["kind"] == "separated"),
                 row["dtype"],
-                "sklearn",
+                NAMES["sklearn"],
                 ratio(row, "iterations"),
             )
             for row in rows

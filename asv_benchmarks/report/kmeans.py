@@ -99,7 +99,7 @@ class KMeans(Table):
             }
             if ratios:
                 lines.append(text.of_ratios(dtype, ratios))
-        return "; ".join(lines)
+        return lines
 
     def markdown(self, rows):
         columns = [("rows", "right"), ("features", "right"), ("clusters", "right")]

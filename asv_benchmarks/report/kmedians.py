@@ -98,7 +98,7 @@ class KMedians(Table):
             }
             if ratios:
                 notes.append(text.of_ratios(f"against {NAMES[peer]}", ratios))
-        return "; ".join(notes)
+        return notes
 
     def markdown(self, rows):
         columns = [("rows", "right"), ("features", "right"), ("clusters", "right")]

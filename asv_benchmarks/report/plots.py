@@ -155,14 +155,12 @@ def _roofs(axes, rows):
     for unit in sorted({row["unit"] for row in rows if row["flops"]}):
         row = next(row for row in rows if row["unit"] == unit)
         colour = DTYPES[unit][0]
-        for name, style in (("loop_peak", "-"), ("matmul_peak", "--")):
+        roofs = (("loop_peak", "-", "multiply-adds"), ("matmul_peak", "--", "matrix product"))
+        for name, style, words in roofs:
             y = np.minimum(row[name], x * row["bandwidth"]) / 1e9
-            axes.plot(x, y, style, color=colour, linewidth=1, zorder=0)
-        names = f"{unit}: fused multiply-adds —, matrix product - -"
-        axes.annotate(
-            names, (x[-1], row["loop_peak"] / 1e9), (0, 3), textcoords="offset points", ha="right",
-            fontsize=6, color=colour,
-        )  # fmt: skip
+            label = f"{unit} {words}"
+            axes.plot(x, y, style, color=colour, linewidth=1, zorder=0, label=label)
+    axes.legend(loc="lower right", frameon=False, fontsize=6)
     axes.loglog()
     for axis in (axes.xaxis, axes.yaxis):
         axis.set_major_locator(LogLocator(subs=(1, 2, 5) if axis is axes.yaxis else (1,)))

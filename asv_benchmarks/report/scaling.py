@@ -46,7 +46,7 @@ class Scaling(Table):
     name = "scaling"
     title = "Scaling of a pass"
     in_readme = False
-    seconds_a_cell = 0.6
+    seconds_a_cell = 0.3
 
     def all_cells(self):
         most = measure.N_THREADS

@@ -76,7 +76,7 @@ class Seeding(Table):
             ratios = {row["shape_name"]: ratio(row) for row in rows if row["dtype"] == dtype}
             if ratios:
                 notes.append(text.of_ratios(dtype, ratios))
-        return "; ".join(notes)
+        return notes
 
     def markdown(self, rows):
         columns = [("rows", "right"), ("features", "right"), ("clusters", "right")]

@@ -71,9 +71,9 @@ class Table:
         """Return a result's line of the text table."""
         raise NotImplementedError
 
-    def summary(self, rows: list[dict]) -> str:
-        """Return what all results come to."""
-        return ""
+    def summary(self, rows: list[dict]) -> list[str]:
+        """Return what all results come to, each in a line."""
+        return []
 
     def markdown(self, rows: list[dict]) -> str:
         """Return the table as Markdown."""
