@@ -107,8 +107,7 @@ class Algorithm:
 
     def label_rows(self, centers):
         """As :meth:`assign`, for a caller who needs the labels only."""
-        with np.errstate(over="ignore"):  # centres far beyond the rows are infinite in float32
-            self._pass(np.ascontiguousarray(centers, np.float64))
+        self._pass(np.ascontiguousarray(centers, np.float64))
 
     def _statistics(self, centers):
         """What the M-step needs, once the labels are written and the moves are listed."""

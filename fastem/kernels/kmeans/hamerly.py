@@ -152,6 +152,7 @@ class Hamerly(DenseAlgorithm):
     def _renew_bounds(self, centers, packed, moved, before):
         """For a subclass: raise bounds that would fail, ``before`` being the drift before."""
 
+    @np.errstate(over="ignore")  # drifts of centres far beyond the rows are infinite in float32
     def _pass(self, centers):
         packed = self._pack(centers)
         if self._previous is not None:
