@@ -18,6 +18,7 @@ OTHERS = [name for name in PASSES if name != "full"]
 @pytest.fixture(autouse=True)
 def small_data_are_worth_it(monkeypatch):
     monkeypatch.setattr(visiting, "_LEAST_WORK", 0)
+    monkeypatch.setattr(visiting, "_OVERHEAD", 0)
 
 
 def mixture(n, d, k, gap, seed=0, dtype=np.float64, covariance_type="full"):
@@ -263,7 +264,7 @@ def test_gives_up_where_it_does_not_pay(monkeypatch):
     X, parameters = mixture(4000, 4, 8, 30.0)
     passes = Watched(X, None, 8)
     passes.step(parameters)
-    monkeypatch.setattr(passes._visitor, "_profitable", 0.0)
+    monkeypatch.setattr(passes._visitor, "_most_pairs", 0.0)
     for _ in range(8):
         assert_same(
             passes.step(parameters), PASSES["full"](X, None, 8).step(parameters, skip=False)

@@ -77,8 +77,6 @@ class GaussianPass:
     n_components : int
     """
 
-    _profitable = 3 / 4  # as for Visitor
-
     def __init__(self, X, sample_weight, n_components):
         n_rows, n_features = X.shape
         self._rows = read_only(X)
@@ -97,7 +95,7 @@ class GaussianPass:
         tile_bytes = 64 * X.itemsize * (2 * n_features + n_components)
         self._batch = int(np.clip(_BATCH_BYTES // tile_bytes, 1, _MOST_TILES))
         mean_weight = 1.0 if sample_weight is None else float(np.mean(sample_weight))
-        self._visitor = Visitor(X, n_components, n_rows * work, mean_weight, self._profitable)
+        self._visitor = Visitor(X, n_components, self._work(n_features), mean_weight)
 
     def step(self, parameters, centers=None, hard=False, skip=True):
         """One E-step, and the statistics for the M-step.

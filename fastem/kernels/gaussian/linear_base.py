@@ -57,8 +57,6 @@ class LinearPass(DifferencesPass):
     #: The terms.
     _form: int
 
-    _profitable = 1 / 4
-
     def __init__(self, X, sample_weight, n_components):
         super().__init__(X, sample_weight, n_components)
         self._limits = _LIMITS[X.dtype]

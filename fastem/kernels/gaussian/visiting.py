@@ -18,8 +18,11 @@ _MOST_ROWS, _MOST_BYTES = 1 << 18, 1 << 26
 # What is kept takes up to this share of the data's memory, or so many bytes a row.
 _MEMORY, _BYTES_A_ROW = 3 / 8, 16
 
-# Skipping is tried where rows have a share in at most this part of the components with which it is
-# profitable: tiles have more.
+# Skipping takes so many multiplications for a row, and the pairs of a tile and a component that are
+# left must not be more than a part of all.
+_OVERHEAD, _PROFITABLE = 1600, 3 / 4
+
+# It is tried where rows have a share in at most this part of as many: tiles have more.
 _PROMISING = 1 / 3
 
 # It pays from so many components on, and where a pass is some ten milliseconds' work.
@@ -34,11 +37,9 @@ class Visitor:
     X : ndarray of shape (n_rows, n_features)
     n_components : int
     work : int
-        Multiplications of a pass.
+        Multiplications for a row and a component.
     mean_weight : float
         The rows' mean weight.
-    profitable : float
-        The share of its work that a skipping pass may do to be faster.
 
     Attributes
     ----------
@@ -46,7 +47,7 @@ class Visitor:
         Whether the next pass may skip.
     """
 
-    def __init__(self, X, n_components, work, mean_weight, profitable):
+    def __init__(self, X, n_components, work, mean_weight):
         self._n_rows, self._n_components = len(X), n_components
         rows = min(_MOST_ROWS, _MOST_BYTES // (X.itemsize * X.shape[1]), len(X))
         self._block_rows = -(-rows // TILE) * TILE
@@ -55,12 +56,13 @@ class Visitor:
         self._n_tiles = -(-len(X) // TILE)
         self._key_dtype = np.uint16 if n_components * STEPS <= 1 << 16 else np.uint32
         self._in_density, self._in_statistics = _IN_DENSITY[X.dtype], _IN_STATISTICS[X.dtype]
-        self._tile_weight, self._profitable = mean_weight * TILE, profitable
+        self._tile_weight = mean_weight * TILE
         memory = (8 + np.dtype(self._key_dtype).itemsize) * len(X)
         memory += self._n_tiles * (4 * self._width + 8)
+        self._most_pairs = (_PROFITABLE * n_components - _OVERHEAD / work) * self._n_tiles
         self._possible = (
             n_components >= _FEWEST_COMPONENTS
-            and work >= _LEAST_WORK
+            and work * n_components * len(X) >= _LEAST_WORK
             and memory <= max(_MEMORY * X.nbytes, _BYTES_A_ROW * len(X))
         )
         self._passes, self._next_look = 0, 1
@@ -147,9 +149,9 @@ class Visitor:
         """Take note of what ``em_pass`` counted."""
         self._passes += 1
         if self._possible and not self.skips and self._passes >= self._next_look:
-            self._next_look = 2 * self._passes
             n_sampled, n_shares = counted.tolist()
-            if n_shares <= _PROMISING * self._profitable * n_sampled:
+            pairs = self._n_tiles * self._n_components * n_shares
+            if pairs <= _PROMISING * self._most_pairs * n_sampled:
                 self._start()
 
     def learn(self, counted):
@@ -160,7 +162,7 @@ class Visitor:
             self._sort(self._keys)
             self._keys = None
         if self._since > 2:  # all was evaluated in the first passes
-            unprofitable = counted.sum() > 2 * self._profitable * self._n_tiles * self._n_components
+            unprofitable = counted.sum() > 2 * self._most_pairs
             self._failures = self._failures + 1 if unprofitable else 0
             if self._failures == 2:
                 self._next_look = 4 * self._passes
