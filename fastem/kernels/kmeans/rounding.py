@@ -141,6 +141,21 @@ def distances_below(norms, scores, rounding, radius, distances):
 
 
 @inline
+def least_two(distances, n_clusters):
+    """The number of the first of the least distances, this distance, and the second least."""
+    label = 0
+    least = second = np.inf
+    for j in range(n_clusters):
+        if distances[j] < least:
+            second = least
+            least = distances[j]
+            label = j
+        elif distances[j] < second:
+            second = distances[j]
+    return np.int32(label), least, second
+
+
+@inline
 def nearest_exactly(X, row, origin, exact, distances):
     """Nearest centre of one row in float64, by direct differences.
 
@@ -170,13 +185,4 @@ def nearest_exactly(X, row, origin, exact, distances):
         n_clusters = exact.shape[0]
         for j in range(n_clusters):
             distances[j] = row_distance(X, row, origin, exact, j)
-    label = 0
-    least = second = np.inf
-    for j in range(n_clusters):
-        if distances[j] < least:
-            second = least
-            least = distances[j]
-            label = j
-        elif distances[j] < second:
-            second = distances[j]
-    return np.int32(label), least, second
+    return least_two(distances, n_clusters)

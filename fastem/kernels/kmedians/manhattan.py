@@ -19,7 +19,7 @@ import numpy as np
 from fastem.kernels import comparison
 from fastem.kernels.assignment import absolute_norms, nearest_two_manhattan
 from fastem.kernels.compiling import inline, variant
-from fastem.kernels.kmeans.rounding import ROUNDED_DOWN, rounding_error
+from fastem.kernels.kmeans.rounding import ROUNDED_DOWN, least_two, rounding_error
 from fastem.kernels.simd import LANES, TILE, bits, broadcast, greater, lesser, load, store, where
 
 # Above all scaled distances but those of rows that float32 can't hold.
@@ -146,18 +146,10 @@ def _nearest_exactly(packed, X, row, origin, distances):
             x = np.float64(X[row, f])
             for j in range(n_clusters):
                 distances[j] += abs(x - packed.exact[f, j])
-        label = 0
-        least = second = np.inf
-        for j in range(n_clusters):
-            if distances[j] < least:
-                second = least
-                least = distances[j]
-                label = j
-            elif distances[j] < second:
-                second = distances[j]
+        label, least, second = least_two(distances, n_clusters)
         # Less what sums of n_features differences may be off by, now and while the bound holds.
         error = (n_features + 8) * 2.0**-51 * second
         gap = second - least - error if second < np.inf else np.inf
-        return np.int32(label), max(gap, 0.0)
+        return label, max(gap, 0.0)
 
     return nearest_exactly
