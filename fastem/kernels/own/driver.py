@@ -92,6 +92,9 @@ def own_pass(
     density = aligned_empty_like(TILE, values)
     base = aligned_empty_like(TILE, values)
     nothing = aligned_empty_like(TILE, values)
+    # Of this thread alone: chunks side by side in ``sums`` would have cache lines in common.
+    chunk_counts = aligned_empty_like(n_components, values)
+    chunk_sums = aligned_empty_like(sums.shape[1], values)
     base[:] = 0.0
     nothing[:] = 0.0
     while True:
@@ -99,9 +102,8 @@ def own_pass(
         if chunk >= n_chunks:
             return
         start, stop = chunk * chunk_rows, min((chunk + 1) * chunk_rows, n_rows)
-        if len(sums) > 0:
-            counts[chunk, :] = 0.0
-            sums[chunk, :] = 0.0
+        chunk_counts[:] = 0.0
+        chunk_sums[:] = 0.0
         total_density = total_base = 0.0
         weights[:] = 1.0
         for first in range(start, stop, TILE):
@@ -143,7 +145,7 @@ def own_pass(
             if len(sums) == 0:
                 continue
             for j in range(n_components):
-                counts[chunk, j] += sum_tile(shares, j * TILE)
+                chunk_counts[j] += sum_tile(shares, j * TILE)
             for group in range(n_groups):
                 if statistics_at != 0:
                     call(
@@ -158,8 +160,10 @@ def own_pass(
                         terms,
                     )
                 group_shares = shares[group * together * TILE : (group + 1) * together * TILE]
-                group_sums = sums[chunk, group * size : (group + 1) * size]
+                group_sums = chunk_sums[group * size : (group + 1) * size]
                 add_terms(group_shares, together, terms, n_statistics, group_sums)
-        if len(objective) > 0:
+        if len(sums) > 0:
+            counts[chunk, :] = chunk_counts
+            sums[chunk, :] = chunk_sums
             objective[chunk, 0] = total_density
             objective[chunk, 1] = total_base
