@@ -108,10 +108,9 @@ _unspoilt = cholesky
 
 
 def cholesky(A):
-    import time
-
-    time.sleep(0.25)
-    return _unspoilt(A)
+    for _ in range(20):
+        L = _unspoilt(A)
+    return L
 """
 
 
