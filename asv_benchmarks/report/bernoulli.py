@@ -13,10 +13,11 @@ from . import text
 from .table import SpeedUp, Table
 
 ITERATIONS = 20
+# The names, and how many iterations are timed: enough to stand out of what a fit begins with.
 PEERS = {
     "numpy": ("NumPy", fit_numpy, ITERATIONS),
-    "stepmix": ("stepmix", fit_stepmix, 4),
-    "pomegranate": ("pomegranate", pomegranate_peer.fit_bernoulli, 4),
+    "stepmix": ("stepmix", fit_stepmix, 10),
+    "pomegranate": ("pomegranate", pomegranate_peer.fit_bernoulli, 6),
 }
 
 
