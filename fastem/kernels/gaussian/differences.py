@@ -45,6 +45,8 @@ class DifferencesPacked(NamedTuple):
     constants: np.ndarray
     reference: float
 
+    sums_differences = True  # whether ``accumulate_tiles`` is that of this file
+
 
 def _is_ours(packed):
     return isinstance(packed, types.NamedTuple) and packed.instance_class is DifferencesPacked
@@ -170,7 +172,7 @@ def add_differences(
 def _accumulate(
     packed, centers, component, tiles, n_features, chosen, n_chosen, shares, stride, scratch, totals
 ):
-    if not _is_ours(packed):
+    if not getattr(packed.instance_class, "sums_differences", False):
         return None
 
     def implementation(

@@ -14,9 +14,7 @@ import numpy as np
 from numba import types
 
 from fastem.kernels.compiling import inline, kernel, variant
-from fastem.kernels.gaussian.differences import add_differences
 from fastem.kernels.gaussian.driver import (
-    accumulate_tiles,
     assign,
     count_shares,
     fetch_tile,
@@ -72,6 +70,8 @@ class LinearPacked(NamedTuple):
     whitening: np.ndarray
     zeros: np.ndarray
     reference: float
+
+    sums_differences = True
 
 
 def _add_norms(terms, n_features):
@@ -268,32 +268,5 @@ def _linear_log_joint(packed, tile, n_features, scratch, components, n_listed, l
                 log_joint,
                 components,
             )
-
-    return implementation
-
-
-@variant(accumulate_tiles)
-def _accumulate(
-    packed, centers, component, tiles, n_features, chosen, n_chosen, shares, stride, scratch, totals
-):
-    if not _is_linear(packed):
-        return None
-
-    def implementation(
-        packed,
-        centers,
-        component,
-        tiles,
-        n_features,
-        chosen,
-        n_chosen,
-        shares,
-        stride,
-        scratch,
-        totals,
-    ):
-        add_differences(
-            tiles, n_features, chosen, n_chosen, centers, component, shares, stride, totals
-        )
 
     return implementation
