@@ -164,12 +164,13 @@ def linear_pass(
     weights = aligned_empty_like(TILE, X)
     density = aligned_empty_like(TILE, X)
     numbers = np.empty(TILE, np.int32)
+    # The thread's own: neighbouring chunks' share cache lines, which each write takes from others.
+    chunk_counts, chunk_sums = np.empty(n_components), np.empty(sums.shape[1])
     while True:
         chunk = next_chunk(tickets)
         if chunk >= n_chunks:
             return
         start, stop = chunk * chunk_rows, min((chunk + 1) * chunk_rows, n_rows)
-        chunk_counts, chunk_sums = counts[chunk], sums[chunk]
         chunk_counts[:] = 0.0
         chunk_sums[:] = 0.0
         total_density = total_weight = 0.0
@@ -212,6 +213,8 @@ def linear_pass(
             else:
                 n_terms = n_features + (packed.form == FEATURES_AND_NORM)
                 add_terms(shares, n_components, terms, n_terms, chunk_sums)
+        counts[chunk] = chunk_counts
+        sums[chunk] = chunk_sums
         objective[chunk, 0] = total_density
         objective[chunk, 1] = total_weight
         counted[chunk, 0] = n_sampled
