@@ -1,8 +1,10 @@
 import gc
+import os
 import signal
 import threading
 import time
 import weakref
+from types import SimpleNamespace
 
 import numba
 import numpy as np
@@ -67,6 +69,71 @@ def test_each_chunk_once(threads, n_threads, n_chunks):
     for _ in range(20):
         run(take, n_chunks, taken, n_chunks)
     np.testing.assert_array_equal(taken, [20] * n_chunks + [0])
+
+
+@pytest.fixture
+def cpus(monkeypatch):
+    """A machine whose CPUs are ``allowed``; ``at`` is the caller's, ``places`` the workers'."""
+    machine = SimpleNamespace(at=0, allowed={0, 1, 2}, places={}, n_calls=0)
+
+    def place(thread, allowed):
+        machine.places[thread] = set(allowed)
+        machine.n_calls += 1
+
+    monkeypatch.setattr(parallel, "_current_cpu", lambda: machine.at)
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _: set(machine.allowed), raising=False)
+    monkeypatch.setattr(os, "sched_setaffinity", place, raising=False)
+    return machine
+
+
+def test_workers_wake_where_the_caller_is_not(threads, cpus):
+    threads(3)
+    for at, others in ((0, {1, 2}), (2, {0, 1}), (1, {0, 2})):
+        cpus.at = at
+        run(Meeting(3), 3)
+        assert len(cpus.places) == 2
+        assert threading.get_native_id() not in cpus.places
+        assert all(place == others for place in cpus.places.values())
+    n_calls = cpus.n_calls
+    run(Meeting(3), 3)
+    assert cpus.n_calls == n_calls  # nobody has moved
+    threads(4)
+    run(Meeting(4), 4)
+    assert len(cpus.places) == 3  # the new worker, too
+
+
+def test_workers_stay_where_there_is_one_cpu(threads, cpus):
+    threads(2)
+    cpus.allowed = {0}
+    run(Meeting(2), 2)
+    assert cpus.n_calls == 0
+
+
+def test_workers_that_cannot_be_placed(threads, cpus, monkeypatch):
+    def refuse(thread, allowed):
+        raise OSError("no such thread")
+
+    monkeypatch.setattr(os, "sched_setaffinity", refuse)
+    threads(2)
+    run(Meeting(2), 2)
+
+
+def test_one_cpu_is_enough():
+    output = run_script(
+        """
+        import os
+        if hasattr(os, "sched_setaffinity"):
+            os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})
+        import numba
+        import numpy as np
+        from fastem.kernels import nearest
+        numba.set_num_threads(2)
+        X = np.random.default_rng(0).normal(size=(50_000, 3))
+        print(nearest(X, X[:20])[0][:20].tolist() == list(range(20)))
+        """,
+        NUMBA_NUM_THREADS=2,
+    )
+    assert output.split() == ["True"]
 
 
 @pytest.mark.parametrize(("n_threads", "n_chunks"), [(1, 9), (2, 9), (5, 9), (9, 4)])
