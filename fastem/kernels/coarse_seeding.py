@@ -141,7 +141,8 @@ def screen_rows(
                 nearer[i, tile] = real & lanes
                 lows[i] += low
                 highs[i] += high
-        bounds[chunk, 0], bounds[chunk, 1] = lows, highs
+        for i in range(n_points):
+            bounds[chunk, 0, i], bounds[chunk, 1, i] = lows[i], highs[i]
 
 
 @kernel

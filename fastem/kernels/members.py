@@ -20,7 +20,8 @@ def count_members(tickets, n_chunks, chunk_rows, labels, sample_weight, counts):
         for row in range(chunk * chunk_rows, min((chunk + 1) * chunk_rows, len(labels))):
             if len(sample_weight) == 0 or sample_weight[row] > 0.0:
                 own_counts[labels[row]] += 1
-        counts[chunk] = own_counts
+        for j in range(len(own_counts)):
+            counts[chunk, j] = own_counts[j]
 
 
 @kernel

@@ -55,7 +55,9 @@ def chunk_statistics(
             total += weight * distance
             own_weights[label] += weight
             own_counts[label] += weight > 0.0
-        inertia[chunk], weights[chunk], counts[chunk] = total, own_weights, own_counts
+        inertia[chunk] = total
+        for j in range(len(centers)):
+            weights[chunk, j], counts[chunk, j] = own_weights[j], own_counts[j]
 
 
 class MedianAlgorithm(DenseAlgorithm):
