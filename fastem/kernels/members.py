@@ -2,6 +2,7 @@
 
 import numpy as np
 
+from fastem.kernels.arrays import write_row
 from fastem.kernels.compiling import kernel
 from fastem.kernels.parallel import next_chunk, run
 
@@ -20,8 +21,7 @@ def count_members(tickets, n_chunks, chunk_rows, labels, sample_weight, counts):
         for row in range(chunk * chunk_rows, min((chunk + 1) * chunk_rows, len(labels))):
             if len(sample_weight) == 0 or sample_weight[row] > 0.0:
                 own_counts[labels[row]] += 1
-        for j in range(len(own_counts)):
-            counts[chunk, j] = own_counts[j]
+        write_row(own_counts, counts, chunk)
 
 
 @kernel

@@ -13,6 +13,7 @@ from typing import NamedTuple
 import numpy as np
 from numba import types
 
+from fastem.kernels.arrays import write_row
 from fastem.kernels.compiling import inline, kernel, variant
 from fastem.kernels.gaussian.driver import (
     assign,
@@ -213,8 +214,8 @@ def linear_pass(
             else:
                 n_terms = n_features + (packed.form == FEATURES_AND_NORM)
                 add_terms(shares, n_components, terms, n_terms, chunk_sums)
-        counts[chunk] = chunk_counts
-        sums[chunk] = chunk_sums
+        write_row(chunk_counts, counts, chunk)
+        write_row(chunk_sums, sums, chunk)
         objective[chunk, 0] = total_density
         objective[chunk, 1] = total_weight
         counted[chunk, 0] = n_sampled

@@ -4,6 +4,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from fastem.kernels.arrays import write_row
 from fastem.kernels.compiling import kernel
 from fastem.kernels.kmeans.base import DenseAlgorithm
 from fastem.kernels.kmedians.manhattan import pack_centers
@@ -56,8 +57,8 @@ def chunk_statistics(
             own_weights[label] += weight
             own_counts[label] += weight > 0.0
         inertia[chunk] = total
-        for j in range(len(centers)):
-            weights[chunk, j], counts[chunk, j] = own_weights[j], own_counts[j]
+        write_row(own_weights, weights, chunk)
+        write_row(own_counts, counts, chunk)
 
 
 class MedianAlgorithm(DenseAlgorithm):

@@ -7,6 +7,7 @@ the user wrote is called by its address (``functions.py``), once for a tile.
 
 import numpy as np
 
+from fastem.kernels.arrays import write_row
 from fastem.kernels.compiling import inline, kernel
 from fastem.kernels.gaussian.driver import load_weights
 from fastem.kernels.gaussian.products import add_terms, sum_tile, weighted_sum
@@ -163,7 +164,7 @@ def own_pass(
                 group_sums = chunk_sums[group * size : (group + 1) * size]
                 add_terms(group_shares, together, terms, n_statistics, group_sums)
         if len(sums) > 0:
-            counts[chunk, :] = chunk_counts
-            sums[chunk, :] = chunk_sums
+            write_row(chunk_counts, counts, chunk)
+            write_row(chunk_sums, sums, chunk)
             objective[chunk, 0] = total_density
             objective[chunk, 1] = total_base
