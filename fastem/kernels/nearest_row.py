@@ -122,7 +122,7 @@ def _nearest(tickets, n_chunks, chunk_rows, X, packed, labels, distances):
                 lane = np.intp(first_bit(undecided))
                 undecided &= undecided - np.uint64(1)
                 row = min(first + lane, n_rows - 1)
-                nearest[lane], _, _ = nearest_exactly(X, row, unshifted, packed.exact, scratch)
+                nearest[lane], _ = nearest_exactly(packed, X, row, unshifted, scratch)
             for lane in range(min(TILE, n_rows - first)):
                 row = first + lane
                 labels[row] = nearest[lane]

@@ -1,7 +1,5 @@
 """The Euclidean distance, as passes over dense rows ask for it."""
 
-import numpy as np
-
 from fastem.kernels import comparison
 from fastem.kernels.assignment import nearest_two, squared_norms
 from fastem.kernels.compiling import variant
@@ -45,20 +43,11 @@ def _undecided_lanes(packed, norms, best, second):
 def _distance_gaps(packed, norms, best, second, gaps):
     if not comparison.same_metric(packed, Packed):
         return None
-    return lambda packed, norms, best, second, gaps: rounding.distance_gaps(
-        norms, best, second, packed.rounding, packed.radius, gaps
-    )
+    return rounding.distance_gaps
 
 
 @variant(comparison.nearest_exactly)
 def _nearest_exactly(packed, X, row, origin, distances):
     if not comparison.same_metric(packed, Packed):
         return None
-
-    def nearest_exactly(packed, X, row, origin, distances):
-        label, least, second = rounding.nearest_exactly(X, row, origin, packed.exact, distances)
-        # Less what the sums of n_features squares may be off by.
-        error = (X.shape[1] + 8) * 2.0**-52 * np.sqrt(second)
-        return label, max(np.sqrt(second) - np.sqrt(least) - error, 0.0)
-
-    return nearest_exactly
+    return rounding.nearest_exactly

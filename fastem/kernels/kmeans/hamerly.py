@@ -125,7 +125,7 @@ def hamerly_pass(
             else:
                 for lane in range(n_lanes):
                     n_moved = renew_row(
-                        rows[lane],
+                        np.intp(rows[lane]),
                         nearest[lane],
                         gaps[lane],
                         drift,

@@ -102,24 +102,20 @@ def undecided_lanes(norms, best, second, rounding, radius):
     return undecided
 
 
-@inline
-def distance_gaps(norms, best, second, rounding, radius, gaps):
-    """Lower bounds of (second least - least distance), in scaled units.
-
-    As ``undecided_lanes``, and fills ``gaps``, a float32 array of TILE values: 0 in the lanes
-    that are undecided.
-    """
+def distance_gaps(packed, norms, best, second, gaps):
+    """``comparison.distance_gaps`` of packed centres that have ``rounding`` and ``radius``."""
     undecided = np.uint64(0)
     zero = broadcast(np.float32(0), LANES)
     two = broadcast(np.float32(2), LANES)
     for lane in range(0, TILE, LANES):
         squares = load(norms, lane, LANES)
         s1 = load(best, lane, LANES)
-        margin, s2 = _margin(squares, load(second, lane, LANES), rounding, radius)
+        s2 = load(second, lane, LANES)
+        margin, s2 = _margin(squares, s2, packed.rounding, packed.radius)
         decided = margin < s2 - s1
         undecided |= (~bits(decided) & np.uint64((1 << LANES) - 1)) << np.uint64(lane)
         # Too great a norm makes the gap smaller.
-        squares = squares * broadcast(np.float32(1) + np.float32(2) * rounding, LANES)
+        squares = squares * broadcast(np.float32(1) + np.float32(2) * packed.rounding, LANES)
         d1 = square_root(greater(multiply_add(s1, two, squares) + margin, zero))
         d2 = square_root(greater(multiply_add(s2, two, squares) - margin, zero))
         gap = d2 * broadcast(ROUNDED_DOWN, LANES) - d1
@@ -156,33 +152,26 @@ def least_two(distances, n_clusters):
 
 
 @inline
-def nearest_exactly(X, row, origin, exact, distances):
-    """Nearest centre of one row in float64, by direct differences.
+def nearest_exactly(packed, X, row, origin, distances):
+    """``comparison.nearest_exactly`` by direct differences from ``packed.exact``.
 
-    Parameters
-    ----------
-    exact : float64 array
-        The centres as :func:`exact_layout` returns them.
-    distances : float64 scratch of n_clusters values
-
-    Returns
-    -------
-    label : int32
-    least, second : float
-        Squared distances.
+    Those are float64 centres as :func:`exact_layout` returns them.
     """
     n_features = X.shape[1]
     if n_features < WIDE:
-        n_clusters = exact.shape[1]
+        n_clusters = packed.exact.shape[1]
         for j in range(n_clusters):
             distances[j] = 0.0
         for f in range(n_features):
             x = X[row, f] - origin[f]
             for j in range(n_clusters):
-                difference = x - exact[f, j]
+                difference = x - packed.exact[f, j]
                 distances[j] += difference * difference
     else:
-        n_clusters = exact.shape[0]
+        n_clusters = packed.exact.shape[0]
         for j in range(n_clusters):
-            distances[j] = row_distance(X, row, origin, exact, j)
-    return least_two(distances, n_clusters)
+            distances[j] = row_distance(X, row, origin, packed.exact, j)
+    label, least, second = least_two(distances, n_clusters)
+    # Less what the sums of n_features squares may be off by.
+    error = (n_features + 8) * 2.0**-52 * np.sqrt(second)
+    return label, max(np.sqrt(second) - np.sqrt(least) - error, 0.0)

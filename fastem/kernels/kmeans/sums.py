@@ -99,43 +99,37 @@ def update_sums(
             return
         first = group * n_chunks // n_groups
         last = (group + 1) * n_chunks // n_groups
-        for j in range(n_clusters):
-            group_weights[j], group_counts[j] = weights[group, j], counts[group, j]
-            for f in range(n_features):
-                group_sums[j, f] = sums[group, j, f]
         anew = False
         for chunk in range(first, last):
             anew |= moves.counts[chunk] > capacity
-        if anew:
-            group_sums[:] = 0.0
-            group_weights[:] = 0.0
-            group_counts[:] = 0
-            for row in range(first * chunk_rows, min(last * chunk_rows, n_rows)):
+        for j in range(n_clusters):
+            group_weights[j] = 0.0 if anew else weights[group, j]
+            group_counts[j] = 0 if anew else counts[group, j]
+            for f in range(n_features):
+                group_sums[j, f] = 0.0 if anew else sums[group, j, f]
+        for chunk in range(first, last):
+            start = chunk * chunk_rows
+            n_listed = min(chunk_rows, n_rows - start) if anew else moves.counts[chunk]
+            for i in range(n_listed):
+                row, old = start + i, np.int32(-1)
+                if not anew:
+                    row = np.intp(moves.rows[chunk * capacity + i])
+                    old = moves.origins[chunk * capacity + i]
                 weight = sample_weight[row] if len(sample_weight) else 1.0
+                if old >= 0:
+                    add_row(rows, origin, row, -weight, group_sums, old)
+                    group_weights[old] -= weight
+                    group_counts[old] -= weight != 0.0
                 add_row(rows, origin, row, weight, group_sums, labels[row])
                 group_weights[labels[row]] += weight
                 group_counts[labels[row]] += weight != 0.0
-        else:
-            for chunk in range(first, last):
-                for i in range(chunk * capacity, chunk * capacity + moves.counts[chunk]):
-                    row, old = moves.rows[i], moves.origins[i]
-                    weight = sample_weight[row] if len(sample_weight) else 1.0
-                    if old >= 0:
-                        add_row(rows, origin, row, -weight, group_sums, old)
-                        group_weights[old] -= weight
-                        group_counts[old] -= weight != 0.0
-                    add_row(rows, origin, row, weight, group_sums, labels[row])
-                    group_weights[labels[row]] += weight
-                    group_counts[labels[row]] += weight != 0.0
-            # Subtraction leaves rounding errors where nothing is left.
-            for cluster in range(len(group_counts)):
-                if group_counts[cluster] == 0:
-                    group_sums[cluster] = 0.0
-                    group_weights[cluster] = 0.0
         for j in range(n_clusters):
-            weights[group, j], counts[group, j] = group_weights[j], group_counts[j]
+            # Subtraction leaves rounding errors where nothing is left.
+            empty = group_counts[j] == 0
+            counts[group, j] = group_counts[j]
+            weights[group, j] = 0.0 if empty else group_weights[j]
             for f in range(n_features):
-                sums[group, j, f] = group_sums[j, f]
+                sums[group, j, f] = 0.0 if empty else group_sums[j, f]
 
 
 @kernel
