@@ -62,7 +62,7 @@ from fastem.kernels.simd import (
     store_at,
     vector_lanes,
 )
-from fastem.kernels.tiles import aligned_empty_like, gather_tile
+from fastem.kernels.tiles import aligned_empty_like, fetch_start, gather_tile
 
 # The bound on -q / 2 + log(1 + q) is OFFSET less q times the slope.
 _SLOPE, OFFSET = np.float32(0.5 - 0.01), 3.62
@@ -72,7 +72,6 @@ _LOWEST = -1e38  # above the padding's level
 _EPSILON = 5e-7  # of float32, four times
 _LEEWAY = 0.5  # by which T may be lower than it could
 _ZERO = np.float32(0)
-_LINE, _MOST_LINES = 64, 4  # of the cache, in bytes, and how many are fetched of a row
 
 # Rows of a component are sorted by how far the second most probable one is behind.
 STEPS, _STEP = 8, 6.0
@@ -285,20 +284,23 @@ def sort_keys(log_joint, components, n_listed, greatest, second, labels):
 
 @inline
 def find_rows(X, visit, first, stop, rows):
-    """The numbers of a tile's rows, and ask for their first features.
+    """The numbers of a tile's rows, and ask for their first features and what is known of them.
 
-    Lanes behind ``stop`` repeat the last row.
+    Lanes behind ``stop`` repeat the last row. The hardware's own prefetching is lost among the
+    rows: a tile's bounds and floors, too, would be waited for.
     """
-    n_features = X.shape[1]
     block = first // visit.block_rows * visit.block_rows
-    line = _LINE // X.itemsize
     order = visit.order[first:stop]
     for lane in range(TILE):
         row = block + np.intp(order[min(lane, len(order) - 1)])
         rows[lane] = row
-        fetch(X, row * n_features)
-        for f in range(line, min(n_features, _MOST_LINES * line), line):
-            fetch(X, row * n_features + f)
+        fetch_start(X, row)
+    width = len(visit.shrink)
+    for j in range(0, width, LANES):
+        fetch(visit.bounds, first // TILE * width + j)
+    for lane in range(0, TILE, LANES):
+        fetch(visit.floors, first + lane)
+        fetch(visit.order, first + TILE + lane)
 
 
 @kernel
