@@ -11,6 +11,7 @@ import warnings
 from collections.abc import Callable
 from functools import partial
 from typing import NamedTuple
+from unittest import mock
 
 import numpy as np
 
@@ -27,6 +28,7 @@ SHAPES = (
 TYPES = ("full", "tied", "diag", "spherical")
 # Where most components are negligible for most rows.
 SEPARATED = ((200_000, 16, 64), (200_000, 16, 256))
+SEPARATED_KINDS = ("separated", "distant")
 
 
 class Cell(NamedTuple):
@@ -50,9 +52,22 @@ class Cell(NamedTuple):
         return data.make_rows(cell)
 
     def start(self, X: np.ndarray) -> dict:
-        """Return the parameters of a start: distinct rows, and all rows' variance."""
+        """Return the parameters of a start.
+
+        Distinct rows and all rows' variance; where clusters are apart, K-means' centres and the
+        variance about these, as from other rows it would take EM many iterations to part them.
+        """
         k, d = self.components, self.features
-        precisions = 1 / X.var(axis=0, dtype=np.float64)
+        if self.kind in SEPARATED_KINDS:
+            from fastem import KMeans
+
+            clusters = KMeans(k, n_init=1, random_state=0).fit(X)
+            means = clusters.cluster_centers_
+            variance = (X - means[clusters.labels_]).var(axis=0, dtype=np.float64)
+        else:
+            means = data.starting_centers(X, k)
+            variance = X.var(axis=0, dtype=np.float64)
+        precisions = 1 / variance
         shapes = {
             "full": np.tile(np.diag(precisions), (k, 1, 1)),
             "tied": np.diag(precisions),
@@ -63,7 +78,7 @@ class Cell(NamedTuple):
         }
         return {
             "weights_init": np.full(k, 1 / k),
-            "means_init": data.starting_centers(X, k).astype(np.float64).reshape(k, d),
+            "means_init": means.astype(np.float64).reshape(k, d),
             "precisions_init": shapes[self.covariance_type],
         }
 
@@ -76,7 +91,12 @@ def all_cells() -> list[Cell]:
         for shape in SHAPES
         for covariance_type in TYPES
     ]
-    return cells + [Cell(*shape, "separated", "full", "float64") for shape in SEPARATED]
+    return cells + [
+        Cell(*shape, kind, covariance_type, "float64")
+        for kind in SEPARATED_KINDS
+        for shape in SEPARATED
+        for covariance_type in TYPES
+    ]
 
 
 class Fit(NamedTuple):
@@ -105,6 +125,14 @@ def fit_fastem(X, cell, max_iter=None, start=None) -> Fit:
     from fastem import GaussianMixture
 
     return _fit(GaussianMixture, X, cell, max_iter, start)
+
+
+def fit_without_skipping(X, cell, max_iter=None, start=None) -> Fit:
+    """Fit fastem's mixture, all components evaluated for all rows."""
+    from fastem.gaussian_mixture import GaussianModel
+
+    with mock.patch.object(GaussianModel, "skip", False):
+        return fit_fastem(X, cell, max_iter, start)
 
 
 def fit_sklearn(X, cell, max_iter=None, start=None) -> Fit:
@@ -138,6 +166,7 @@ class Library(NamedTuple):
     """A library's mixture, how many iterations are timed, and of how many rows at most.
 
     The time of fewer rows than a cell has is multiplied: that of an iteration grows with the rows.
+    The iterations that are timed come after ``first``.
     """
 
     distribution: str
@@ -146,6 +175,8 @@ class Library(NamedTuple):
     types: tuple[str, ...] = TYPES
     dtypes: tuple[str, ...] = data.DTYPES
     most_rows: int | None = None
+    kinds: tuple[str, ...] = ("overlapping", *SEPARATED_KINDS)
+    first: int = 1
 
     @property
     def installed(self) -> bool:
@@ -158,7 +189,9 @@ class Library(NamedTuple):
 
 
 LIBRARIES = {
-    "fastem": Library("fastem", fit_fastem, 20),
+    # In its first iterations it finds out whether to skip, and sorts the rows.
+    "fastem": Library("fastem", fit_fastem, 20, first=4),
+    "unskipped": Library("fastem", fit_without_skipping, 10, kinds=SEPARATED_KINDS),
     "sklearn": Library("scikit-learn", fit_sklearn, 2),
     "oneDAL": Library("scikit-learn-intelex", fit_onedal, 4, ("full", "diag")),
     "mlpack": Library(
@@ -178,19 +211,21 @@ def able(cell: Cell, names=tuple(LIBRARIES)) -> list[str]:
         if LIBRARIES[name].installed
         and cell.covariance_type in LIBRARIES[name].types
         and cell.dtype in LIBRARIES[name].dtypes
+        and cell.kind in LIBRARIES[name].kinds
     ]
 
 
 def seconds_an_iteration(X, cell, names, repeats=None) -> dict[str, float]:
     """Return each library's time of an EM iteration, from its fastest fits."""
     start = cell.start(X)
-    fits, shares = {}, {}
+    fits, shares, first = {}, {}, {}
     for name in names:
         library = LIBRARIES[name]
         rows = X[: library.most_rows]
         fits[name] = (partial(library.fit, rows, cell, start=start), library.iterations)
+        first[name] = library.first
         shares[name] = len(rows) / len(X)
-    seconds = measure.seconds_an_iteration(fits, repeats)
+    seconds = measure.seconds_an_iteration(fits, repeats, first)
     return {name: value / shares[name] for name, value in seconds.items()}
 
 

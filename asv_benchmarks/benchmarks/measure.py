@@ -87,15 +87,19 @@ def in_turns(
 
 
 def seconds_an_iteration(
-    fits: dict[str, tuple[Callable[..., object], int]], repeats: int | None = None
+    fits: dict[str, tuple[Callable[..., object], int]],
+    repeats: int | None = None,
+    first: dict[str, int] | None = None,
 ) -> dict[str, float]:
     """Return how long an iteration of each takes, from its fastest fits.
 
-    A fit is a function of ``max_iter``. That of one iteration is subtracted from a fit of as many
-    more as are given with it: what a fit begins and ends with doesn't count.
+    A fit is a function of ``max_iter``. That of one iteration, or of as many as ``first`` says, is
+    subtracted from a fit of as many more as are given with it: what a fit begins and ends with
+    doesn't count.
     """
+    first = first or {}
     runs = {
-        (name, extra): partial(fit, max_iter=1 + extra)
+        (name, extra): partial(fit, max_iter=first.get(name, 1) + extra)
         for name, (fit, more) in fits.items()
         for extra in (0, more)
     }
@@ -107,7 +111,8 @@ def seconds_an_iteration(
     for name, (_, more) in fits.items():
         difference = least[name, more] - least[name, 0]
         # On so few rows, or so busy a machine, that it is lost in noise: an upper bound.
-        seconds[name] = difference / more if difference > 0 else least[name, more] / (1 + more)
+        longer = first.get(name, 1) + more
+        seconds[name] = difference / more if difference > 0 else least[name, more] / longer
     return seconds
 
 

@@ -89,7 +89,8 @@ def speed_ups(groups: Mapping[str, list[SpeedUp]]):
         for axes, title in zip(panels, titles, strict=False):
             _speed_ups_of(axes, title, groups[title])
             axes.set_xlim(0.8, 2 * most)
-    panels[0].legend(handles=_dtype_marks(), loc="lower right", frameon=False, fontsize=7)
+    place = {"loc": "outside upper right", "ncols": len(DTYPES)}  # inside it would hide a cell
+    figure.legend(handles=_dtype_marks(), **place, frameon=False, fontsize=7)
     return figure
 
 
