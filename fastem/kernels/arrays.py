@@ -12,6 +12,17 @@ def read_only(array):
     return view
 
 
+def wanted(log_density=None, labels=None, responsibilities=None, log_joint=None, dtype=np.float64):
+    """What a pass that evaluates rows writes to: empty arrays in place of None."""
+    none = np.empty((0, 0), dtype)
+    return (
+        np.empty(0, dtype) if log_density is None else log_density,
+        np.empty(0, np.int64) if labels is None else labels,
+        none if responsibilities is None else responsibilities,
+        none if log_joint is None else log_joint,
+    )
+
+
 @inline
 def write_row(values, array, row):
     """``array[row] = values``, of which NumPy's assignment takes a second or so to compile."""

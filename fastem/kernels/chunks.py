@@ -8,6 +8,9 @@ _FEWEST_ROWS, _MOST_ROWS = 512, 16384
 # Likewise for values that are fetched from anywhere and compared with one or two.
 _LEAST_VALUES = 1 << 14
 
+# Sums of chunks take up to this share of the rows' memory, unless that leaves fewer chunks.
+_SUMS_SHARE, _FEWEST_CHUNKS = 1 / 16, 8
+
 
 def row_chunks(n_rows, work):
     """Split a pass over rows.
@@ -28,6 +31,17 @@ def row_chunks(n_rows, work):
     fewest = min(max(_LEAST_WORK // max(work, 1), _FEWEST_ROWS), _MOST_ROWS)
     rows = min(max(n_rows // 64, fewest), _MOST_ROWS) // 64 * 64
     return rows, -(-n_rows // rows)
+
+
+def summing_chunks(X, work, n_sums):
+    """As :func:`row_chunks`, for a pass that keeps ``n_sums`` float64 values for every chunk."""
+    n_rows = len(X)
+    rows, n_chunks = row_chunks(n_rows, work)
+    most = max(_FEWEST_CHUNKS, int(_SUMS_SHARE * X.nbytes / (8 * n_sums)))
+    if n_chunks > most:
+        rows = -(-n_rows // (64 * most)) * 64
+        n_chunks = -(-n_rows // rows)
+    return rows, n_chunks
 
 
 def most_threads(n_tasks, n_values):

@@ -4,7 +4,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from fastem.kernels.arrays import read_only
+from fastem.kernels.arrays import read_only, wanted
 from fastem.kernels.bernoulli.driver import bernoulli_pass
 from fastem.kernels.bernoulli.tables import GROUP
 from fastem.kernels.parallel import run
@@ -118,14 +118,12 @@ class BernoulliPass:
         k = self._n_components
         totals = np.empty((self._n_chunks, self._n_groups * self._width * GROUP))
         counts, objective = np.empty((self._n_chunks, k)), np.empty(self._n_chunks)
-        self._run(parameters, hard, totals, counts, objective)
+        self._run(parameters, hard, totals, counts, objective, wanted())
         sums = totals.sum(axis=0).reshape(self._n_groups, self._width, GROUP)
         sums = sums.swapaxes(1, 2).reshape(-1, self._width)[:k, : self._n_features]
         return BernoulliStatistics(float(objective.sum()), counts.sum(axis=0), sums)
 
-    def evaluate(
-        self, parameters, *, log_density=None, labels=None, responsibilities=None, log_joint=None
-    ):
+    def evaluate(self, parameters, **outputs):
         """Fill the given arrays, one value or one row of values for every row of the data.
 
         Parameters
@@ -139,15 +137,9 @@ class BernoulliPass:
             The logarithms of weight times density.
         """
         none = np.empty((0, 0))
-        outputs = (
-            np.empty(0) if log_density is None else log_density,
-            np.empty(0, np.int64) if labels is None else labels,
-            none if responsibilities is None else responsibilities,
-            none if log_joint is None else log_joint,
-        )
-        self._run(parameters, False, none, none, np.empty(0), *outputs)
+        self._run(parameters, False, none, none, np.empty(0), wanted(**outputs))
 
-    def _run(self, parameters, hard, totals, counts, objective, *outputs):
+    def _run(self, parameters, hard, totals, counts, objective, outputs):
         run(
             bernoulli_pass,
             self._n_chunks,
@@ -163,7 +155,7 @@ class BernoulliPass:
             totals,
             counts,
             objective,
-            *(outputs or (np.empty(0), np.empty(0, np.int64), np.empty((0, 0)), np.empty((0, 0)))),
+            *outputs,
         )
 
     def _pack(self, parameters):

@@ -5,16 +5,13 @@ from typing import NamedTuple
 
 import numpy as np
 
-from fastem.kernels.arrays import read_only
-from fastem.kernels.chunks import row_chunks
+from fastem.kernels.arrays import read_only, wanted
+from fastem.kernels.chunks import row_chunks, summing_chunks
 from fastem.kernels.gaussian.driver import em_pass, evaluate_pass
 from fastem.kernels.gaussian.skipping import skipping_pass
 from fastem.kernels.gaussian.visiting import Visitor
 from fastem.kernels.parallel import run
 from fastem.kernels.simd import LANES
-
-# The chunks' totals take up to this share of the data's memory, unless they are fewer than that.
-_TOTALS_SHARE, _FEWEST_CHUNKS = 1 / 16, 8
 
 # What a batch of tiles may take of a core's cache, in bytes, and its most tiles.
 _BATCH_BYTES, _MOST_TILES = 1 << 18, 8
@@ -78,7 +75,7 @@ class GaussianPass:
     """
 
     def __init__(self, X, sample_weight, n_components):
-        n_rows, n_features = X.shape
+        n_features = X.shape[1]
         self._rows = read_only(X)
         self._weight = read_only(
             np.empty(0) if sample_weight is None else np.asarray(sample_weight, np.float64)
@@ -86,12 +83,7 @@ class GaussianPass:
         self._n_components = n_components
         self._totals_size = self._size_of_totals(n_components, n_features)
         work = n_components * self._work(n_features)
-        chunk_rows, n_chunks = row_chunks(n_rows, work)
-        most = max(_FEWEST_CHUNKS, int(_TOTALS_SHARE * X.nbytes / (8 * self._totals_size)))
-        if n_chunks > most:
-            chunk_rows = -(-n_rows // (64 * most)) * 64
-            n_chunks = -(-n_rows // chunk_rows)
-        self._chunk_rows, self._n_chunks = chunk_rows, n_chunks
+        self._chunk_rows, self._n_chunks = summing_chunks(X, work, self._totals_size)
         tile_bytes = 64 * X.itemsize * (2 * n_features + n_components)
         self._batch = int(np.clip(_BATCH_BYTES // tile_bytes, 1, _MOST_TILES))
         mean_weight = 1.0 if sample_weight is None else float(np.mean(sample_weight))
@@ -179,9 +171,7 @@ class GaussianPass:
         totals, _, _ = self._pass_over_all(packed, centers, labels)
         return GaussianStatistics(0.0, *self._unpack(totals))
 
-    def evaluate(
-        self, parameters, *, log_density=None, labels=None, responsibilities=None, log_joint=None
-    ):
+    def evaluate(self, parameters, **outputs):
         """Fill the given arrays, one value or one row of values for every row of the data.
 
         Parameters
@@ -194,12 +184,9 @@ class GaussianPass:
         log_joint : ndarray of shape (n_rows, n_components), the data's dtype
             The logarithms of weight times density.
         """
-        self._evaluate(self._pack(parameters), log_density, labels, responsibilities, log_joint)
+        self._evaluate(self._pack(parameters), **outputs)
 
-    def _evaluate(
-        self, packed, log_density=None, labels=None, responsibilities=None, log_joint=None
-    ):
-        dtype, k = self._rows.dtype, self._n_components
+    def _evaluate(self, packed, **outputs):
         chunk_rows, n_chunks = row_chunks(*self._work_of_rows())
         run(
             evaluate_pass,
@@ -207,14 +194,11 @@ class GaussianPass:
             n_chunks,
             chunk_rows,
             self._scratch_size(1),
-            k,
+            self._n_components,
             self._rows,
             self._shift(packed),
             packed,
-            np.empty(0, dtype) if log_density is None else log_density,
-            np.empty(0, np.int32) if labels is None else labels,
-            np.empty((0, k), dtype) if responsibilities is None else responsibilities,
-            np.empty((0, k), dtype) if log_joint is None else log_joint,
+            *wanted(**outputs, dtype=self._rows.dtype),
         )
 
     def _shift(self, packed):

@@ -4,15 +4,12 @@ from typing import NamedTuple
 
 import numpy as np
 
-from fastem.kernels.arrays import read_only
-from fastem.kernels.chunks import row_chunks
+from fastem.kernels.arrays import read_only, wanted
+from fastem.kernels.chunks import summing_chunks
 from fastem.kernels.gaussian.products import size_of_sums, unpack_sums
 from fastem.kernels.own.driver import own_pass
 from fastem.kernels.own.functions import Arguments, check_indices, compile_body
 from fastem.kernels.parallel import run
-
-# The chunks' sums take up to this share of the data's memory, unless they are fewer than that.
-_SUMS_SHARE, _FEWEST_CHUNKS = 1 / 16, 8
 
 
 class Functions(NamedTuple):
@@ -83,7 +80,6 @@ class OwnPass:
     """
 
     def __init__(self, X, sample_weight, n_components, functions, n_statistics):
-        n_rows, n_features = X.shape
         self._rows = read_only(X)
         self._weight = read_only(
             np.empty(0) if sample_weight is None else np.asarray(sample_weight, np.float64)
@@ -96,12 +92,8 @@ class OwnPass:
         self._size = self._n_groups * size_of_sums(
             n_components // self._n_groups, n_statistics, squares=False
         )
-        work = n_components * (n_features + n_statistics)
-        self._chunk_rows, self._n_chunks = row_chunks(n_rows, work)
-        most = max(_FEWEST_CHUNKS, int(_SUMS_SHARE * X.nbytes / (8 * self._size)))
-        if self._n_chunks > most:
-            self._chunk_rows = -(-n_rows // (64 * most)) * 64
-            self._n_chunks = -(-n_rows // self._chunk_rows)
+        work = n_components * (X.shape[1] + n_statistics)
+        self._chunk_rows, self._n_chunks = summing_chunks(X, work, self._size)
 
     def step(self, parameters, hard=False):
         """One E-step, and the statistics for the M-step.
@@ -143,9 +135,7 @@ class OwnPass:
         labels = np.ascontiguousarray(labels, np.int32)
         return OwnStatistics(0.0, *self._reduce(parameters, labels=labels)[2])
 
-    def evaluate(
-        self, parameters, *, log_density=None, labels=None, responsibilities=None, log_joint=None
-    ):
+    def evaluate(self, parameters, **outputs):
         """Fill the given arrays, one value or one row of values for every row of the data.
 
         Parameters
@@ -159,21 +149,15 @@ class OwnPass:
             The logarithms of weight times density.
         """
         none = np.empty((0, 0))
-        outputs = (
-            np.empty(0) if log_density is None else log_density,
-            np.empty(0, np.int64) if labels is None else labels,
-            none if responsibilities is None else responsibilities,
-            none if log_joint is None else log_joint,
+        self._run(
+            parameters, False, True, np.empty(0, np.int32), none, none, none, wanted(**outputs)
         )
-        self._run(parameters, False, True, np.empty(0, np.int32), none, none, none, outputs)
 
     def _reduce(self, parameters, labels=None, hard=False, base=False):
         counts = np.empty((self._n_chunks, self._n_components))
         sums, objective = np.empty((self._n_chunks, self._size)), np.empty((self._n_chunks, 2))
         labels = np.empty(0, np.int32) if labels is None else labels
-        none = np.empty((0, 0))
-        outputs = np.empty(0), np.empty(0, np.int64), none, none
-        self._run(parameters, hard, base, labels, counts, sums, objective, outputs)
+        self._run(parameters, hard, base, labels, counts, sums, objective, wanted())
         shape = self._n_components // self._n_groups, self._n_statistics
         groups = sums.sum(axis=0).reshape(self._n_groups, -1)
         sums = np.vstack([unpack_sums(group, *shape, squares=False)[0] for group in groups])
