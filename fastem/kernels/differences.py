@@ -50,6 +50,8 @@ _NARROW = 4
 def pad_points(points, scale, dtype):
     """Scaled points as the kernels take them: in pairs, contiguous, in the rows' dtype."""
     n_points = len(points)
+    if n_points == 0:
+        return np.empty(points.shape, dtype)
     padded = np.empty((n_points + n_points % 2, points.shape[1]), dtype)
     padded[:n_points] = points
     padded[n_points:] = padded[n_points - 1 : n_points]

@@ -212,7 +212,7 @@ def run(body: Callable, n_chunks: int, *args) -> None:
         are left out.
     """
     tickets = np.zeros(1, np.int64)
-    n_helpers = min(get_num_threads(), n_chunks) - 1
+    n_helpers = min(get_num_threads(), n_chunks) - 1 if n_chunks > 1 else 0
     if n_helpers <= 0:
         body(tickets, *args)
         return

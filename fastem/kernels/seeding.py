@@ -32,6 +32,8 @@ _CHUNK_VALUES = 1 << 15
 # What it costs to list a row and to spread its distances, in features compared.
 _LISTING = 32
 _TINY = 1e-30
+# So few tiles are brought up to date sooner than those that it matters for are found.
+_FEW_TILES = 16
 
 # The jobs of a pass: to find the distances from each seed within which no candidate can be
 # nearer; to bring a chunk up to date with the last seed; to compare it with the candidates.
@@ -340,7 +342,7 @@ class Seeder:
         ndarray of shape (n_values,), int
         """
         tiles = np.minimum(np.searchsorted(self._ends, values), len(self._ends) - 1)
-        self._settle(np.unique(tiles))
+        self._settle(np.unique(tiles) if len(self._tiles) > _FEW_TILES else self._tiles)
         rows = np.empty(len(values), np.intp)
         find_rows(values, tiles, self._ends, self._closest, self._weight, len(self._rows), rows)
         return rows
