@@ -161,7 +161,9 @@ class Gaussian(Table):
                 "Separated and distant clusters' nearest neighbours are "
                 f"{data.GAPS['separated']:.0f} and {data.GAPS['distant']:.0f} standard deviations "
                 "away, and EM begins with K-means' clusters; in brackets, how many times as long "
-                "fastem takes when it skips nothing."
+                "fastem takes when it skips nothing. The iterations before the "
+                f"{1 + LIBRARIES['fastem'].first}th don't count, in which it finds out whether to "
+                "skip, and sorts the rows."
             )
         limited = {
             name: library.most_rows
