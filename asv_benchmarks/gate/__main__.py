@@ -15,7 +15,7 @@ from .cells import find_cells
 from .paired import MIN_ROUNDS, Comparison, compare
 from .sides import ROOT, CellFails, Worker, package_at
 
-# Every model and every public kernel, in a few minutes.
+# Every model and every public kernel.
 TRACKED = (
     r"kernels\.Kernels\..*many features, float64",
     r"fits\.Fits\..*20k,16,32",
