@@ -19,8 +19,9 @@ SHAPES = (
 IMAGE_CLUSTERS = (16, 64, 256)
 IMAGE_SHAPE = (427 * 640, 3)
 # How far apart the nearest cluster centres are, in standard deviations of a cluster: at 8 fewer
-# than 1 % of the rows lie nearer another cluster's centre, at 3 between 10 % and 75 %. At 12 hardly
-# any row has a share in two components of a mixture that is 1e-13 or more.
+# than 1 % of the rows lie nearer another cluster's centre, at 3 between 10 % and 75 %. As a
+# mixture's components, more than half of the rows have a share of 1e-13 in a second one at 8, and
+# one row in 40 at 12.
 GAPS = {"separated": 8.0, "overlapping": 3.0, "distant": 12.0}
 KINDS = (*GAPS, "uniform", "image")
 DTYPES = ("float32", "float64")

@@ -218,14 +218,14 @@ def able(cell: Cell, names=tuple(LIBRARIES)) -> list[str]:
 def seconds_an_iteration(X, cell, names, repeats=None) -> dict[str, float]:
     """Return each library's time of an EM iteration, from its fastest fits."""
     start = cell.start(X)
-    fits, shares, first = {}, {}, {}
+    fits, shares = {}, {}
     for name in names:
         library = LIBRARIES[name]
         rows = X[: library.most_rows]
-        fits[name] = (partial(library.fit, rows, cell, start=start), library.iterations)
-        first[name] = library.first
+        fit = partial(library.fit, rows, cell, start=start)
+        fits[name] = fit, library.first, library.iterations
         shares[name] = len(rows) / len(X)
-    seconds = measure.seconds_an_iteration(fits, repeats, first)
+    seconds = measure.seconds_an_iteration(fits, repeats)
     return {name: value / shares[name] for name, value in seconds.items()}
 
 

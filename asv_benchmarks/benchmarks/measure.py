@@ -87,20 +87,17 @@ def in_turns(
 
 
 def seconds_an_iteration(
-    fits: dict[str, tuple[Callable[..., object], int]],
-    repeats: int | None = None,
-    first: dict[str, int] | None = None,
+    fits: dict[str, tuple[Callable[..., object], int, int]], repeats: int | None = None
 ) -> dict[str, float]:
     """Return how long an iteration of each takes, from its fastest fits.
 
-    A fit is a function of ``max_iter``. That of one iteration, or of as many as ``first`` says, is
-    subtracted from a fit of as many more as are given with it: what a fit begins and ends with
-    doesn't count.
+    A fit is a function of ``max_iter``; with it go two numbers of iterations. A fit of the first
+    number is subtracted from one of as many more as the second says: what a fit begins and ends
+    with doesn't count.
     """
-    first = first or {}
     runs = {
-        (name, extra): partial(fit, max_iter=first.get(name, 1) + extra)
-        for name, (fit, more) in fits.items()
+        (name, extra): partial(fit, max_iter=first + extra)
+        for name, (fit, first, more) in fits.items()
         for extra in (0, more)
     }
     for run in runs.values():
@@ -108,11 +105,10 @@ def seconds_an_iteration(
     timed = in_turns(runs, repeats, PAUSE)
     least = {key: min(times) for key, (times, _) in timed.items()}
     seconds = {}
-    for name, (_, more) in fits.items():
+    for name, (_, first, more) in fits.items():
         difference = least[name, more] - least[name, 0]
         # On so few rows, or so busy a machine, that it is lost in noise: an upper bound.
-        longer = first.get(name, 1) + more
-        seconds[name] = difference / more if difference > 0 else least[name, more] / longer
+        seconds[name] = difference / more if difference > 0 else least[name, more] / (first + more)
     return seconds
 
 

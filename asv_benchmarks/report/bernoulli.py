@@ -62,10 +62,10 @@ class Bernoulli(Table):
     def measure(self, cell: Cell, options: Namespace) -> dict:
         X, *start = make_rows((cell.rows, cell.features, cell.components))
         dense = X.astype(np.float64)
-        fits = {"fastem": (partial(fit_fastem, X, *start), ITERATIONS)}
+        fits = {"fastem": (partial(fit_fastem, X, *start), 1, ITERATIONS)}
         for name, (_, fit, iterations) in PEERS.items():
             if name in options.peers and installed(name):
-                fits[name] = (partial(fit, dense, *start), iterations)
+                fits[name] = (partial(fit, dense, *start), 1, iterations)
         load = measure.OthersLoad()
         seconds = measure.seconds_an_iteration(fits, options.repeats)
         return {

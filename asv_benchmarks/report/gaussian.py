@@ -23,7 +23,7 @@ from .table import SpeedUp, Table
 # Whole fits take a hundred iterations and are measured on a part of the rows.
 FIT_SHARE = 10
 SHORT = ("500k,2,8", "100k,32,16")
-OWN = ("fastem", "unskipped")
+OWN = tuple(name for name, library in LIBRARIES.items() if library.distribution == "fastem")
 PEERS = tuple(name for name in LIBRARIES if name not in OWN)
 NAMES = {"sklearn": "scikit-learn", "unskipped": "fastem when it skips nothing"}
 
@@ -161,9 +161,9 @@ class Gaussian(Table):
                 "Separated and distant clusters' nearest neighbours are "
                 f"{data.GAPS['separated']:.0f} and {data.GAPS['distant']:.0f} standard deviations "
                 "away, and EM begins with K-means' clusters; in brackets, how many times as long "
-                "fastem takes when it skips nothing. The iterations before the "
-                f"{1 + LIBRARIES['fastem'].first}th don't count, in which it finds out whether to "
-                "skip, and sorts the rows."
+                "fastem takes when it skips nothing. Its first "
+                f"{LIBRARIES['fastem'].first} iterations don't count, in which it finds out "
+                "whether to skip, and sorts the rows."
             )
         limited = {
             name: library.most_rows

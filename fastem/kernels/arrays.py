@@ -12,6 +12,13 @@ def read_only(array):
     return view
 
 
+def as_weights(sample_weight):
+    """Rows' weights in float64, read-only; an empty array in place of None."""
+    return read_only(
+        np.empty(0) if sample_weight is None else np.asarray(sample_weight, np.float64)
+    )
+
+
 def wanted(log_density=None, labels=None, responsibilities=None, log_joint=None, dtype=np.float64):
     """What a pass that evaluates rows writes to: empty arrays in place of None."""
     none = np.empty((0, 0), dtype)

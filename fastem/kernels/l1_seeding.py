@@ -6,7 +6,7 @@ with several candidates for each seed), with L1 distances where that has squared
 
 import numpy as np
 
-from fastem.kernels.arrays import read_only
+from fastem.kernels.arrays import as_weights, read_only
 from fastem.kernels.assignment import BLOCK
 from fastem.kernels.chunks import row_chunks
 from fastem.kernels.compiling import kernel
@@ -68,7 +68,7 @@ class GreedyManhattanSeeder:
 
     def __init__(self, X, sample_weight):
         self._rows = read_only(X)
-        self._weight = read_only(np.empty(0) if sample_weight is None else sample_weight)
+        self._weight = as_weights(sample_weight)
         self._chunk_rows, self._n_chunks = row_chunks(len(X), 8 * X.shape[1])
         self._closest = np.full(len(X), np.inf, X.dtype)
 

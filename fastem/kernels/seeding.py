@@ -7,7 +7,7 @@ brings the closest distances up to date with the seed before: one reading of the
 
 import numpy as np
 
-from fastem.kernels.arrays import read_only
+from fastem.kernels.arrays import as_weights, read_only
 from fastem.kernels.compiling import inline, kernel
 from fastem.kernels.differences import (
     LIST_SLACK,
@@ -268,7 +268,7 @@ class Seeder:
 
     def __init__(self, X, sample_weight):
         self._rows = read_only(X)
-        self._weight = read_only(np.empty(0) if sample_weight is None else sample_weight)
+        self._weight = as_weights(sample_weight)
         n_rows = len(X)
         n_tiles = -(-n_rows // TILE)
         self._tiles = np.arange(n_tiles)

@@ -4,7 +4,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from fastem.kernels.arrays import read_only, wanted
+from fastem.kernels.arrays import as_weights, wanted
 from fastem.kernels.bernoulli.driver import bernoulli_pass
 from fastem.kernels.bernoulli.tables import GROUP
 from fastem.kernels.parallel import run
@@ -92,9 +92,7 @@ class BernoulliPass:
         self._n_features = n_features
         self._n_components = n_components
         self._n_groups = -(-n_components // GROUP)
-        self._weight = read_only(
-            np.empty(0) if sample_weight is None else np.asarray(sample_weight, np.float64)
-        )
+        self._weight = as_weights(sample_weight)
         total_bytes = 8 * GROUP * self._n_groups * self._width
         most = int(np.clip(_TOTALS_SHARE * nbytes / total_bytes, _FEWEST_CHUNKS, _MOST_CHUNKS))
         least = min(max(n_rows // 8, 512), self._least_chunk)

@@ -5,7 +5,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from fastem.kernels.arrays import read_only, wanted
+from fastem.kernels.arrays import as_weights, read_only, wanted
 from fastem.kernels.chunks import row_chunks, summing_chunks
 from fastem.kernels.gaussian.driver import em_pass, evaluate_pass
 from fastem.kernels.gaussian.skipping import skipping_pass
@@ -77,9 +77,7 @@ class GaussianPass:
     def __init__(self, X, sample_weight, n_components):
         n_features = X.shape[1]
         self._rows = read_only(X)
-        self._weight = read_only(
-            np.empty(0) if sample_weight is None else np.asarray(sample_weight, np.float64)
-        )
+        self._weight = as_weights(sample_weight)
         self._n_components = n_components
         self._totals_size = self._size_of_totals(n_components, n_features)
         work = n_components * self._work(n_features)

@@ -4,7 +4,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from fastem.kernels.arrays import read_only
+from fastem.kernels.arrays import as_weights, read_only
 from fastem.kernels.assignment import pack_centers, pad_order
 from fastem.kernels.chunks import row_chunks
 from fastem.kernels.kmeans.moves import no_moves
@@ -71,9 +71,7 @@ class Algorithm:
         n_rows, n_features = X.shape
         self.labels = np.full(n_rows, -1, np.int32)
         self._rows = self._as_kernel_rows(X)
-        self._weight = read_only(
-            np.empty(0) if sample_weight is None else np.asarray(sample_weight, np.float64)
-        )
+        self._weight = as_weights(sample_weight)
         self._frame = frame
         self._origin = np.ascontiguousarray(frame.origin, np.float64)
         self._chunk_rows, self._n_chunks = row_chunks(n_rows, n_features * n_clusters)

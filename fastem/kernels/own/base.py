@@ -4,7 +4,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from fastem.kernels.arrays import read_only, wanted
+from fastem.kernels.arrays import as_weights, read_only, wanted
 from fastem.kernels.chunks import summing_chunks
 from fastem.kernels.gaussian.products import size_of_sums, unpack_sums
 from fastem.kernels.own.driver import own_pass
@@ -81,9 +81,7 @@ class OwnPass:
 
     def __init__(self, X, sample_weight, n_components, functions, n_statistics):
         self._rows = read_only(X)
-        self._weight = read_only(
-            np.empty(0) if sample_weight is None else np.asarray(sample_weight, np.float64)
-        )
+        self._weight = as_weights(sample_weight)
         self._n_components = n_components
         self._functions = functions
         self._n_statistics = n_statistics
