@@ -8,20 +8,20 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from fastem.bernoulli_mixture import BernoulliMixture
-    from fastem.divergence import kl_divergence, kl_gaussian
-    from fastem.gaussian_mixture import GaussianMixture
-    from fastem.kmeans import KMeans, kmeans_plusplus
-    from fastem.kmedians import KMedians
+    from fastem.clustering.kmeans import KMeans, kmeans_plusplus
+    from fastem.clustering.kmedians import KMedians
+    from fastem.mixtures.bernoulli.estimator import BernoulliMixture
+    from fastem.mixtures.divergence import kl_divergence, kl_gaussian
+    from fastem.mixtures.gaussian.estimator import GaussianMixture
 
 _HOMES = {
-    "BernoulliMixture": "fastem.bernoulli_mixture",
-    "GaussianMixture": "fastem.gaussian_mixture",
-    "KMeans": "fastem.kmeans",
-    "KMedians": "fastem.kmedians",
-    "kl_divergence": "fastem.divergence",
-    "kl_gaussian": "fastem.divergence",
-    "kmeans_plusplus": "fastem.kmeans",
+    "BernoulliMixture": "fastem.mixtures.bernoulli.estimator",
+    "GaussianMixture": "fastem.mixtures.gaussian.estimator",
+    "KMeans": "fastem.clustering.kmeans",
+    "KMedians": "fastem.clustering.kmedians",
+    "kl_divergence": "fastem.mixtures.divergence",
+    "kl_gaussian": "fastem.mixtures.divergence",
+    "kmeans_plusplus": "fastem.clustering.kmeans",
 }
 _MODULES = ("em", "kernels", "rows")
 

@@ -5,6 +5,7 @@ from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
+from sklearn.utils import check_array
 from sklearn.utils.validation import _check_sample_weight, assert_all_finite, validate_data
 
 _SET_BY_VALIDATION = ("n_features_in_", "feature_names_in_")
@@ -132,3 +133,27 @@ def restored_on_failure(estimator: Any) -> Iterator[None]:
             state.pop(name, None)
         state.update(before)
         raise
+
+
+def check_mixing_weights(weights: Any, n_components: int) -> np.ndarray:
+    """Mixing weights in float64.
+
+    Raises
+    ------
+    ValueError
+        If their shape is wrong or they aren't probabilities that sum to one, in scikit-learn's
+        words.
+    """
+    weights = check_array(weights, dtype=[np.float64, np.float32], ensure_2d=False)
+    check_shape(weights, (n_components,), "weights")
+    low, high, total = weights.min(), weights.max(), weights.sum(dtype=np.float64)
+    if low < 0.0 or high > 1.0:
+        raise ValueError(
+            "The parameter 'weights' should be in the range "
+            f"[0, 1], but got max value {high:.5f}, min value {low:.5f}"
+        )
+    if abs(1.0 - total) > (1e-6 if weights.dtype == np.float32 else 1e-8):
+        raise ValueError(
+            f"The parameter 'weights' should be normalized, but got sum(weights) = {total:.5f}"
+        )
+    return weights.astype(np.float64)

@@ -14,8 +14,8 @@ from processes import copy_package, run_script
 WORK = """
 import numpy as np
 
-from fastem.kernels.compiling import kernel
-from fastem.kernels.parallel import next_chunk, run
+from fastem.kernels.runtime.compiling import kernel
+from fastem.kernels.runtime.parallel import next_chunk, run
 
 N_CHUNKS, CHUNK_ROWS = 39, 517
 
@@ -185,7 +185,7 @@ def test_numba_num_threads(guest, n_threads):
 
 def test_set_num_threads(guest):
     script = """
-from fastem.kernels import parallel
+from fastem.kernels.runtime import parallel
 
 for n_threads in (7, 2, 1, 5):
     numba.set_num_threads(n_threads)
@@ -257,7 +257,7 @@ show(results)
 
 def test_nested_run(guest):
     script = """
-from fastem.kernels.parallel import run
+from fastem.kernels.runtime.parallel import run
 
 results = []
 barrier = threading.Barrier(3)
@@ -315,7 +315,7 @@ show([digests()])
 def test_fork_while_threads_are_at_work(guest):
     # What another thread holds or waits for at that moment, the child must do without.
     script = """
-from fastem.kernels import parallel
+from fastem.kernels.runtime import parallel
 
 stop = threading.Event()
 

@@ -129,7 +129,7 @@ def fit_fastem(X, cell, max_iter=None, start=None) -> Fit:
 
 def fit_without_skipping(X, cell, max_iter=None, start=None) -> Fit:
     """Fit fastem's mixture, all components evaluated for all rows."""
-    from fastem.gaussian_mixture import GaussianModel
+    from fastem.mixtures.gaussian.estimator import GaussianModel
 
     with mock.patch.object(GaussianModel, "skip", False):
         return fit_fastem(X, cell, max_iter, start)

@@ -8,22 +8,22 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from fastem.kernels.bernoulli.log_density import bernoulli_log_density
-    from fastem.kernels.cholesky import cholesky
-    from fastem.kernels.distances import manhattan, squared_euclidean
+    from fastem.kernels.distances.nearest_row import nearest
+    from fastem.kernels.distances.pairwise import manhattan, squared_euclidean
     from fastem.kernels.gaussian.log_density import gaussian_log_density
-    from fastem.kernels.medians import cluster_medians
-    from fastem.kernels.nearest_row import nearest
-    from fastem.kernels.responsibilities import normalize_responsibilities
+    from fastem.kernels.linalg.cholesky import cholesky
+    from fastem.kernels.medians.cluster import cluster_medians
+    from fastem.kernels.mixtures.responsibilities import normalize_responsibilities
 
 _HOMES = {
     "bernoulli_log_density": "fastem.kernels.bernoulli.log_density",
-    "cholesky": "fastem.kernels.cholesky",
-    "cluster_medians": "fastem.kernels.medians",
+    "cholesky": "fastem.kernels.linalg.cholesky",
+    "cluster_medians": "fastem.kernels.medians.cluster",
     "gaussian_log_density": "fastem.kernels.gaussian.log_density",
-    "manhattan": "fastem.kernels.distances",
-    "nearest": "fastem.kernels.nearest_row",
-    "normalize_responsibilities": "fastem.kernels.responsibilities",
-    "squared_euclidean": "fastem.kernels.distances",
+    "manhattan": "fastem.kernels.distances.pairwise",
+    "nearest": "fastem.kernels.distances.nearest_row",
+    "normalize_responsibilities": "fastem.kernels.mixtures.responsibilities",
+    "squared_euclidean": "fastem.kernels.distances.pairwise",
 }
 
 __all__ = [

@@ -4,11 +4,11 @@ from typing import NamedTuple
 
 import numpy as np
 
-from fastem.kernels.arrays import as_weights, wanted
 from fastem.kernels.bernoulli.driver import bernoulli_pass
 from fastem.kernels.bernoulli.tables import GROUP
-from fastem.kernels.parallel import run
-from fastem.kernels.simd import TILE
+from fastem.kernels.runtime.arrays import as_weights, wanted
+from fastem.kernels.runtime.parallel import run
+from fastem.kernels.vectors.vector import TILE
 
 # Chunks at most, and at least if their sums would take more than this share of the rows' memory.
 _MOST_CHUNKS, _FEWEST_CHUNKS, _TOTALS_SHARE = 64, 4, 1 / 4

@@ -5,7 +5,6 @@ from typing import NamedTuple
 import numpy as np
 from numba import types
 
-from fastem.kernels.arrays import read_only
 from fastem.kernels.bernoulli.base import BernoulliPass, grouped
 from fastem.kernels.bernoulli.driver import accumulate_batch, log_density_batch
 from fastem.kernels.bernoulli.tables import (
@@ -17,8 +16,9 @@ from fastem.kernels.bernoulli.tables import (
     look_up,
     scatter,
 )
-from fastem.kernels.compiling import variant
-from fastem.kernels.simd import broadcast, store
+from fastem.kernels.runtime.arrays import read_only
+from fastem.kernels.runtime.compiling import variant
+from fastem.kernels.vectors.vector import broadcast, store
 
 # Bytes of a row whose tables, 2 KiB each, are in a core's first-level cache at a time.
 _PLACES = 16

@@ -10,11 +10,11 @@ batch are at ``values[(group * batch_rows + row) * GROUP:]``, one vector over th
 """
 
 from fastem.kernels.bernoulli.tables import GROUP, transpose_group
-from fastem.kernels.compiling import inline, kernel
-from fastem.kernels.parallel import next_chunk
-from fastem.kernels.responsibilities import normalize_tile
-from fastem.kernels.simd import TILE, broadcast, load, store
-from fastem.kernels.tiles import aligned_empty_like
+from fastem.kernels.mixtures.responsibilities import normalize_tile
+from fastem.kernels.runtime.compiling import inline, kernel
+from fastem.kernels.runtime.parallel import next_chunk
+from fastem.kernels.vectors.tiles import aligned_empty_like
+from fastem.kernels.vectors.vector import TILE, broadcast, load, store
 
 
 def log_density_batch(rows, parameters, first, n, batch_rows, scratch, joint):

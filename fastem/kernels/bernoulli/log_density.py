@@ -5,10 +5,10 @@ import math
 import numpy as np
 
 from fastem.kernels.bernoulli.base import Parameters
+from fastem.kernels.bernoulli.bits import first_other, packed_bits
 from fastem.kernels.bernoulli.dense import DensePass
-from fastem.kernels.bits import first_other, packed_bits
-from fastem.kernels.compiling import kernel
-from fastem.kernels.pairs import compiled_as
+from fastem.kernels.runtime.compiling import kernel
+from fastem.kernels.runtime.inputs import compiled_as
 
 
 @kernel

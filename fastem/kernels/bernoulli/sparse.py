@@ -10,12 +10,12 @@ from typing import NamedTuple
 import numpy as np
 from numba import types
 
-from fastem.kernels.arrays import read_only
 from fastem.kernels.bernoulli.base import BernoulliPass, grouped
 from fastem.kernels.bernoulli.driver import accumulate_batch, log_density_batch
 from fastem.kernels.bernoulli.tables import GROUP
-from fastem.kernels.compiling import variant
-from fastem.kernels.simd import broadcast, load, store, where
+from fastem.kernels.runtime.arrays import read_only
+from fastem.kernels.runtime.compiling import variant
+from fastem.kernels.vectors.vector import broadcast, load, store, where
 
 
 class SparseParameters(NamedTuple):

@@ -17,9 +17,17 @@ from numba import types
 from numba.core import cgutils
 from numba.extending import intrinsic
 
-from fastem.kernels.compiling import inline
-from fastem.kernels.simd import broadcast, constant, data_pointer, load, load_at, store, store_at
-from fastem.kernels.simd import transpose_square as transposed
+from fastem.kernels.runtime.compiling import inline
+from fastem.kernels.vectors.vector import (
+    broadcast,
+    constant,
+    data_pointer,
+    load,
+    load_at,
+    store,
+    store_at,
+)
+from fastem.kernels.vectors.vector import transpose_square as transposed
 
 GROUP = 8  # float64 values in an entry: a cache line
 NIBBLE = 4  # features of a table

@@ -5,13 +5,13 @@ from typing import NamedTuple
 
 import numpy as np
 
-from fastem.kernels.arrays import as_weights, read_only, wanted
-from fastem.kernels.chunks import row_chunks, summing_chunks
 from fastem.kernels.gaussian.driver import em_pass, evaluate_pass
 from fastem.kernels.gaussian.skipping import skipping_pass
 from fastem.kernels.gaussian.visiting import Visitor
-from fastem.kernels.parallel import run
-from fastem.kernels.simd import LANES
+from fastem.kernels.runtime.arrays import as_weights, read_only, wanted
+from fastem.kernels.runtime.chunks import row_chunks, summing_chunks
+from fastem.kernels.runtime.parallel import run
+from fastem.kernels.vectors.vector import LANES
 
 # What a batch of tiles may take of a core's cache, in bytes, and its most tiles.
 _BATCH_BYTES, _MOST_TILES = 1 << 18, 8

@@ -13,11 +13,11 @@ from numba import types
 from numba.core import cgutils
 from numba.extending import intrinsic
 
-from fastem.kernels.compiling import variant
 from fastem.kernels.gaussian.base import GaussianPass, Parameters, relative
 from fastem.kernels.gaussian.driver import accumulate_tiles, log_joint_tile, prepare_tile
 from fastem.kernels.gaussian.whitening import centered, slots_of_zero
-from fastem.kernels.simd import (
+from fastem.kernels.runtime.compiling import variant
+from fastem.kernels.vectors.vector import (
     TILE,
     VECTOR_BYTES,
     broadcast,

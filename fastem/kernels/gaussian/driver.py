@@ -14,12 +14,12 @@ features of a tile are at ``tile[f * TILE + lane]``, and a tile's values of comp
 
 import numpy as np
 
-from fastem.kernels.compiling import inline, kernel
-from fastem.kernels.gaussian.products import sum_tile, weighted_sum
-from fastem.kernels.parallel import next_chunk
-from fastem.kernels.responsibilities import choose_tile, normalize_tile
-from fastem.kernels.simd import LANES, TILE, fetch
-from fastem.kernels.tiles import aligned_empty_like, load_tile
+from fastem.kernels.mixtures.products import sum_tile, weighted_sum
+from fastem.kernels.mixtures.responsibilities import choose_tile, normalize_tile
+from fastem.kernels.runtime.compiling import inline, kernel
+from fastem.kernels.runtime.parallel import next_chunk
+from fastem.kernels.vectors.tiles import aligned_empty_like, load_tile
+from fastem.kernels.vectors.vector import LANES, TILE, fetch
 
 _SAMPLED = 8  # every so many tiles' shares are counted
 _SHARE = 1e-16  # in a row's density, of which nothing remains when it is added to the rest

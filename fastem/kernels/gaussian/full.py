@@ -6,11 +6,11 @@ from typing import NamedTuple
 import numpy as np
 from numba import types
 
-from fastem.kernels.compiling import kernel, variant
 from fastem.kernels.gaussian.base import GaussianPass, Parameters, relative
 from fastem.kernels.gaussian.driver import accumulate_tiles, log_joint_tile, prepare_tile
 from fastem.kernels.gaussian.scatter import add_products, scratch_size, totals_size, unpack_totals
 from fastem.kernels.gaussian.whitening import pack_triangles, whitened_norms
+from fastem.kernels.runtime.compiling import kernel, variant
 
 
 class FullPacked(NamedTuple):

@@ -13,8 +13,6 @@ from typing import NamedTuple
 import numpy as np
 from numba import types
 
-from fastem.kernels.arrays import write_row
-from fastem.kernels.compiling import inline, kernel, variant
 from fastem.kernels.gaussian.driver import (
     assign,
     count_shares,
@@ -22,7 +20,7 @@ from fastem.kernels.gaussian.driver import (
     log_joint_tile,
     prepare_tile,
 )
-from fastem.kernels.gaussian.products import (
+from fastem.kernels.mixtures.products import (
     add_terms,
     add_terms_and_squares,
     linear_terms,
@@ -32,10 +30,12 @@ from fastem.kernels.gaussian.products import (
     sum_tile,
     weighted_sum,
 )
-from fastem.kernels.parallel import next_chunk
-from fastem.kernels.responsibilities import normalize_tile
-from fastem.kernels.simd import TILE, broadcast, load, multiply_add, store, vector_lanes
-from fastem.kernels.tiles import aligned_empty_like, load_tile
+from fastem.kernels.mixtures.responsibilities import normalize_tile
+from fastem.kernels.runtime.arrays import write_row
+from fastem.kernels.runtime.compiling import inline, kernel, variant
+from fastem.kernels.runtime.parallel import next_chunk
+from fastem.kernels.vectors.tiles import aligned_empty_like, load_tile
+from fastem.kernels.vectors.vector import TILE, broadcast, load, multiply_add, store, vector_lanes
 
 _SAMPLED = 32  # every so many tiles' shares are counted
 

@@ -10,8 +10,6 @@ from typing import NamedTuple
 
 import numpy as np
 
-from fastem.kernels.arrays import read_only
-from fastem.kernels.factors import product
 from fastem.kernels.gaussian.base import GaussianStatistics, Parameters, relative
 from fastem.kernels.gaussian.differences import DifferencesPass
 from fastem.kernels.gaussian.linear import (
@@ -21,9 +19,11 @@ from fastem.kernels.gaussian.linear import (
     LinearPacked,
     linear_pass,
 )
-from fastem.kernels.gaussian.products import pad_components, size_of_sums, unpack_sums
-from fastem.kernels.parallel import run
-from fastem.kernels.simd import LANES
+from fastem.kernels.linalg.factors import product
+from fastem.kernels.mixtures.products import pad_components, size_of_sums, unpack_sums
+from fastem.kernels.runtime.arrays import read_only
+from fastem.kernels.runtime.parallel import run
+from fastem.kernels.vectors.vector import LANES
 
 
 class Limits(NamedTuple):

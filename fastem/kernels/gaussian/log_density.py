@@ -7,13 +7,13 @@ from numba import types
 from numba.core.errors import TypingError
 from numba.extending import overload
 
-from fastem.kernels.arrays import read_only
-from fastem.kernels.compiling import kernel
 from fastem.kernels.gaussian import PASSES, Parameters
 from fastem.kernels.gaussian.whitening import BLOCK, whitened_norms
-from fastem.kernels.pairs import convert, real_rows
-from fastem.kernels.simd import LANES, TILE
-from fastem.kernels.tiles import aligned_empty_like, load_tile
+from fastem.kernels.runtime.arrays import read_only
+from fastem.kernels.runtime.compiling import kernel
+from fastem.kernels.runtime.inputs import convert, real_rows
+from fastem.kernels.vectors.tiles import aligned_empty_like, load_tile
+from fastem.kernels.vectors.vector import LANES, TILE
 
 _SHAPES = {
     "full": "(n_components, n_features, n_features)",

@@ -12,7 +12,7 @@ from numba.core import cgutils
 from numba.extending import intrinsic
 
 from fastem.kernels.gaussian.whitening import BLOCK, centered, slots_of_zero
-from fastem.kernels.simd import (
+from fastem.kernels.vectors.vector import (
     TILE,
     VECTOR_BYTES,
     call_llvm,

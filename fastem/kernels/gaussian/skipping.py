@@ -34,12 +34,13 @@ from llvmlite import ir
 from numba import types
 from numba.extending import intrinsic
 
-from fastem.kernels.compiling import inline, kernel, variant
 from fastem.kernels.gaussian.driver import accumulate_tiles, log_joint_tile, prepare_tile
-from fastem.kernels.gaussian.products import sum_tile, weighted_sum
-from fastem.kernels.parallel import next_chunk
-from fastem.kernels.responsibilities import normalize_tile
-from fastem.kernels.simd import (
+from fastem.kernels.mixtures.products import sum_tile, weighted_sum
+from fastem.kernels.mixtures.responsibilities import normalize_tile
+from fastem.kernels.runtime.compiling import inline, kernel, variant
+from fastem.kernels.runtime.parallel import next_chunk
+from fastem.kernels.vectors.tiles import aligned_empty_like, fetch_start, gather_tile
+from fastem.kernels.vectors.vector import (
     LANES,
     TILE,
     VECTOR_BYTES,
@@ -62,7 +63,6 @@ from fastem.kernels.simd import (
     store_at,
     vector_lanes,
 )
-from fastem.kernels.tiles import aligned_empty_like, fetch_start, gather_tile
 
 # The bound on -q / 2 + log(1 + q) is OFFSET less q times the slope.
 _SLOPE, OFFSET = np.float32(0.5 - 0.01), 3.62

@@ -2,9 +2,9 @@
 
 import numpy as np
 
-from fastem.kernels.compiling import inline, kernel
-from fastem.kernels.parallel import next_chunk
-from fastem.kernels.simd import TILE
+from fastem.kernels.runtime.compiling import inline, kernel
+from fastem.kernels.runtime.parallel import next_chunk
+from fastem.kernels.vectors.vector import TILE
 
 # A sorted block is sorted anew when it has so many more mixed tiles than it had.
 _UNSORTED = 1.25

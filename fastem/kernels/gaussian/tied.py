@@ -9,13 +9,13 @@ from typing import NamedTuple
 
 import numpy as np
 
-from fastem.kernels.factors import factor_inverses, product
+from fastem.kernels.columns.moments import dense_moments
 from fastem.kernels.gaussian.diag import DiagPass
 from fastem.kernels.gaussian.full import FullPass
 from fastem.kernels.gaussian.linear import FEATURES, WHITENED
 from fastem.kernels.gaussian.linear_base import LinearPass
 from fastem.kernels.gaussian.spherical import SphericalPass
-from fastem.kernels.moments import dense_moments
+from fastem.kernels.linalg.factors import factor_inverses, product
 
 # Above this, float32 and float64 lose too many digits when they whiten rows by one matrix.
 _REACH = {np.dtype(np.float32): 200.0, np.dtype(np.float64): 1e6}

@@ -4,8 +4,8 @@ import numpy as np
 
 from fastem.kernels.gaussian.skipping import OFFSET, ROUNDING, STEPS, Visit
 from fastem.kernels.gaussian.sorting import sort_pass
-from fastem.kernels.parallel import run
-from fastem.kernels.simd import LANES, TILE
+from fastem.kernels.runtime.parallel import run
+from fastem.kernels.vectors.vector import LANES, TILE
 
 # The shares that are as good as none: in a row's density, and in a component's statistics.
 _IN_DENSITY = {np.dtype(np.float32): 1e-9, np.dtype(np.float64): 1e-13}

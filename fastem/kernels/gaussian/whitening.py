@@ -11,7 +11,7 @@ from numba import types
 from numba.core import cgutils
 from numba.extending import intrinsic
 
-from fastem.kernels.simd import (
+from fastem.kernels.vectors.vector import (
     TILE,
     VECTOR_BYTES,
     WIDE_REGISTER_FILE,

@@ -2,7 +2,6 @@
 
 from typing import Any
 
-from fastem.kernels.kmeans import euclidean  # noqa: F401  registers the metric
 from fastem.kernels.kmeans.active import Active
 from fastem.kernels.kmeans.base import Frame, Statistics
 from fastem.kernels.kmeans.hamerly import Hamerly

@@ -10,14 +10,14 @@ detection", IEEE Transactions on Image Processing 9, 2000.
 
 import numpy as np
 
-from fastem.kernels.assignment import BLOCK, nearest_two, pad_order, squared_norms
-from fastem.kernels.compiling import kernel
+from fastem.kernels.distances.one_row import row_distance
+from fastem.kernels.distances.rounding import ROUNDED_DOWN, ROUNDED_UP, distances_below
+from fastem.kernels.distances.tile_nearest import BLOCK, nearest_two, pad_order, squared_norms
 from fastem.kernels.kmeans.hamerly import Hamerly, list_failing
-from fastem.kernels.kmeans.rounding import ROUNDED_DOWN, ROUNDED_UP, distances_below
-from fastem.kernels.parallel import next_chunk, run
-from fastem.kernels.row_distance import row_distance
-from fastem.kernels.simd import TILE
-from fastem.kernels.tiles import aligned_empty, gather_tile
+from fastem.kernels.runtime.compiling import kernel
+from fastem.kernels.runtime.parallel import next_chunk, run
+from fastem.kernels.vectors.tiles import aligned_empty, gather_tile
+from fastem.kernels.vectors.vector import TILE
 
 # A comparison with the fast centres alone must promise to save at least this share of a full one.
 _LEAST_SAVING = 0.1

@@ -4,14 +4,15 @@ from typing import NamedTuple
 
 import numpy as np
 
-from fastem.kernels.arrays import as_weights, read_only
-from fastem.kernels.assignment import pack_centers, pad_order
-from fastem.kernels.chunks import row_chunks
+from fastem.kernels.distances.euclidean import Packed
+from fastem.kernels.distances.rounding import exact_layout, rounding_error
+from fastem.kernels.distances.tile_nearest import pack_centers, pad_order
 from fastem.kernels.kmeans.moves import no_moves
-from fastem.kernels.kmeans.rounding import exact_layout, rounding_error
 from fastem.kernels.kmeans.sums import chunk_inertia, update_sums
-from fastem.kernels.parallel import run
-from fastem.kernels.simd import LANES
+from fastem.kernels.runtime.arrays import as_weights, read_only
+from fastem.kernels.runtime.chunks import row_chunks
+from fastem.kernels.runtime.parallel import run
+from fastem.kernels.vectors.vector import LANES
 
 # Partial sums take up to this share of the data's memory, and there are at most so many.
 _SUMS_SHARE, _MOST_GROUPS = 1 / 32, 16
@@ -157,20 +158,6 @@ class Algorithm:
     def _pass(self, centers):
         """Write ``labels`` and the lists of rows that moved."""
         raise NotImplementedError
-
-
-class Packed(NamedTuple):
-    """The centres of one pass, as kernels over dense rows take them.
-
-    ``negated`` and ``half_norms`` as ``pack_centers`` writes them (scaled, float32); ``exact`` as
-    ``exact_layout`` does; ``rounding`` and ``radius`` as ``rounding.py`` says.
-    """
-
-    negated: np.ndarray
-    half_norms: np.ndarray
-    exact: np.ndarray
-    rounding: np.float32
-    radius: np.float32
 
 
 class DenseAlgorithm(Algorithm):

@@ -3,7 +3,7 @@
 For few clusters, a handful of NumPy calls takes longer than a pass over a few hundred rows.
 """
 
-from fastem.kernels.compiling import kernel
+from fastem.kernels.runtime.compiling import kernel
 
 
 @kernel

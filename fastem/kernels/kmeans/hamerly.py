@@ -8,14 +8,14 @@ it is compared, and only read afterwards. Rows that fail the test are gathered i
 
 import numpy as np
 
-from fastem.kernels.comparison import compare_tile, distance_gaps, nearest_exactly
-from fastem.kernels.compiling import inline, kernel
+from fastem.kernels.distances.metric import compare_tile, distance_gaps, nearest_exactly
+from fastem.kernels.distances.rounding import ROUNDED_DOWN
 from fastem.kernels.kmeans.base import DenseAlgorithm
 from fastem.kernels.kmeans.moves import move_row, move_tile
-from fastem.kernels.kmeans.rounding import ROUNDED_DOWN
-from fastem.kernels.parallel import next_chunk, run
-from fastem.kernels.simd import LANES, TILE, bits, broadcast, first_bit, load
-from fastem.kernels.tiles import aligned_empty, gather_tile, load_narrow
+from fastem.kernels.runtime.compiling import inline, kernel
+from fastem.kernels.runtime.parallel import next_chunk, run
+from fastem.kernels.vectors.tiles import aligned_empty, gather_tile, load_narrow
+from fastem.kernels.vectors.vector import LANES, TILE, bits, broadcast, first_bit, load
 
 # Where more than this share of a chunk's rows fails, a pass over all of them is cheaper.
 _FULL_SHARE = 0.55

@@ -6,13 +6,13 @@ S. P. Lloyd, "Least squares quantization in PCM", IEEE Transactions on Informati
 
 import numpy as np
 
-from fastem.kernels.comparison import compare_tile, nearest_exactly, undecided_lanes
-from fastem.kernels.compiling import kernel
+from fastem.kernels.distances.metric import compare_tile, nearest_exactly, undecided_lanes
 from fastem.kernels.kmeans.base import DenseAlgorithm
 from fastem.kernels.kmeans.moves import move_tile
-from fastem.kernels.parallel import next_chunk, run
-from fastem.kernels.simd import TILE, first_bit
-from fastem.kernels.tiles import aligned_empty, load_tile
+from fastem.kernels.runtime.compiling import kernel
+from fastem.kernels.runtime.parallel import next_chunk, run
+from fastem.kernels.vectors.tiles import aligned_empty, load_tile
+from fastem.kernels.vectors.vector import TILE, first_bit
 
 
 @kernel

@@ -5,11 +5,11 @@ The score ``|c|^2 / 2 - x.c`` is accumulated for all centres at once over a row'
 
 import numpy as np
 
-from fastem.kernels.arrays import read_only
-from fastem.kernels.compiling import kernel
 from fastem.kernels.kmeans.base import Algorithm
 from fastem.kernels.kmeans.moves import move_row
-from fastem.kernels.parallel import next_chunk, run
+from fastem.kernels.runtime.arrays import read_only
+from fastem.kernels.runtime.compiling import kernel
+from fastem.kernels.runtime.parallel import next_chunk, run
 
 
 @kernel

@@ -6,9 +6,9 @@
 import numpy as np
 from numba import types
 
-from fastem.kernels.compiling import kernel, variant
-from fastem.kernels.parallel import next_chunk
-from fastem.kernels.row_distance import FEW_FEATURES, row_distance
+from fastem.kernels.distances.one_row import FEW_FEATURES, row_distance
+from fastem.kernels.runtime.compiling import kernel, variant
+from fastem.kernels.runtime.parallel import next_chunk
 
 
 def add_row(rows, origin, row, weight, sums, cluster):

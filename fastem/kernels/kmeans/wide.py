@@ -7,14 +7,9 @@ no longer than to read them from memory.
 
 import numpy as np
 
-from fastem.kernels.comparison import distance_gaps
-from fastem.kernels.compiling import kernel
-from fastem.kernels.kmeans.hamerly import Hamerly, list_failing, renew_row, settle
-from fastem.kernels.kmeans.rounding import chain_error
-from fastem.kernels.parallel import next_chunk, run
-from fastem.kernels.simd import TILE
-from fastem.kernels.tiles import aligned_empty, aligned_empty_like
-from fastem.kernels.whole_rows import (
+from fastem.kernels.distances.metric import distance_gaps
+from fastem.kernels.distances.rounding import chain_error
+from fastem.kernels.distances.row_nearest import (
     LIST_SLACK,
     empty_blocks,
     end_list,
@@ -23,6 +18,11 @@ from fastem.kernels.whole_rows import (
     n_scores,
     nearest_two_rows,
 )
+from fastem.kernels.kmeans.hamerly import Hamerly, list_failing, renew_row, settle
+from fastem.kernels.runtime.compiling import kernel
+from fastem.kernels.runtime.parallel import next_chunk, run
+from fastem.kernels.vectors.tiles import aligned_empty, aligned_empty_like
+from fastem.kernels.vectors.vector import TILE
 
 
 @kernel

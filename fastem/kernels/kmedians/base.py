@@ -4,13 +4,13 @@ from typing import NamedTuple
 
 import numpy as np
 
-from fastem.kernels.arrays import write_row
-from fastem.kernels.compiling import kernel
+from fastem.kernels.distances.manhattan import pack_centers
+from fastem.kernels.distances.one_row import FEW_FEATURES, direct_manhattan
 from fastem.kernels.kmeans.base import DenseAlgorithm
-from fastem.kernels.kmedians.manhattan import pack_centers
-from fastem.kernels.kmedians.moving import MovingMedians
-from fastem.kernels.parallel import next_chunk, run
-from fastem.kernels.row_distance import FEW_FEATURES, direct_manhattan
+from fastem.kernels.medians.moving import MovingMedians
+from fastem.kernels.runtime.arrays import write_row
+from fastem.kernels.runtime.compiling import kernel
+from fastem.kernels.runtime.parallel import next_chunk, run
 
 
 class Statistics(NamedTuple):

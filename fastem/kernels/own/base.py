@@ -4,12 +4,12 @@ from typing import NamedTuple
 
 import numpy as np
 
-from fastem.kernels.arrays import as_weights, read_only, wanted
-from fastem.kernels.chunks import summing_chunks
-from fastem.kernels.gaussian.products import size_of_sums, unpack_sums
+from fastem.kernels.mixtures.products import size_of_sums, unpack_sums
 from fastem.kernels.own.driver import own_pass
 from fastem.kernels.own.functions import Arguments, check_indices, compile_body
-from fastem.kernels.parallel import run
+from fastem.kernels.runtime.arrays import as_weights, read_only, wanted
+from fastem.kernels.runtime.chunks import summing_chunks
+from fastem.kernels.runtime.parallel import run
 
 
 class Functions(NamedTuple):

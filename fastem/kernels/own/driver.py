@@ -7,15 +7,15 @@ the user wrote is called by its address (``functions.py``), once for a tile.
 
 import numpy as np
 
-from fastem.kernels.arrays import write_row
-from fastem.kernels.compiling import inline, kernel
 from fastem.kernels.gaussian.driver import load_weights
-from fastem.kernels.gaussian.products import add_terms, sum_tile, weighted_sum
+from fastem.kernels.mixtures.products import add_terms, sum_tile, weighted_sum
+from fastem.kernels.mixtures.responsibilities import normalize_tile
 from fastem.kernels.own.functions import call
-from fastem.kernels.parallel import next_chunk
-from fastem.kernels.responsibilities import normalize_tile
-from fastem.kernels.simd import LANES, TILE
-from fastem.kernels.tiles import aligned_empty_like, load_tile
+from fastem.kernels.runtime.arrays import write_row
+from fastem.kernels.runtime.compiling import inline, kernel
+from fastem.kernels.runtime.parallel import next_chunk
+from fastem.kernels.vectors.tiles import aligned_empty_like, load_tile
+from fastem.kernels.vectors.vector import LANES, TILE
 
 
 @inline

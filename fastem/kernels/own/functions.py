@@ -21,9 +21,9 @@ from numba.core import cgutils
 from numba.core.errors import NumbaError
 from numba.extending import intrinsic
 
-from fastem.kernels.compiling import body, foreign, inline
 from fastem.kernels.own.lanes import WIDTH, lanes_at, store_lanes
-from fastem.kernels.simd import TILE
+from fastem.kernels.runtime.compiling import body, foreign, inline
+from fastem.kernels.vectors.vector import TILE
 
 _VALUES, _INTEGERS = (types.Array(dtype, 1, "C") for dtype in (types.float64, types.int64))
 _SIGNATURE = (_VALUES, types.intp, _VALUES, _INTEGERS, types.intp, types.intp, _VALUES, _VALUES)

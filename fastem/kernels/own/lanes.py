@@ -24,9 +24,9 @@ from numba.extending import (
 )
 from numba.np.arrayobj import populate_array
 
-from fastem.kernels.compiling import variant
-from fastem.kernels.exp import emit_exp, emit_log
-from fastem.kernels.simd import (
+from fastem.kernels.runtime.compiling import variant
+from fastem.kernels.vectors.elementary import emit_exp, emit_log
+from fastem.kernels.vectors.vector import (
     TILE,
     VECTOR_BYTES,
     Vector,

@@ -1,0 +1,478 @@
+"""What K-means and K-medians share: the model's steps, the fit, prediction and scores."""
+
+import warnings
+from abc import ABCMeta, abstractmethod
+from numbers import Integral, Real
+from typing import Any
+
+import numpy as np
+from sklearn.base import (
+    BaseEstimator,
+    ClassNamePrefixFeaturesOutMixin,
+    ClusterMixin,
+    TransformerMixin,
+    _fit_context,
+)
+from sklearn.callback import CallbackSupportMixin
+from sklearn.exceptions import ConvergenceWarning
+from sklearn.utils import check_random_state
+from sklearn.utils._param_validation import Interval, StrOptions
+from sklearn.utils.validation import _is_arraylike_not_scalar, check_is_fitted
+
+from fastem.clustering.seeding import Called, Given, check_centers
+from fastem.loop.callbacks import watch
+from fastem.loop.fit import fit
+from fastem.loop.model import Model
+from fastem.rows import array_rows
+from fastem.validation import check_weights, restored_on_failure
+
+STRICT = "strict convergence"
+
+_LABEL_BLOCK = 1 << 12
+
+
+# The steps that run where the rows are.
+
+
+def assign(part, algorithm, n_clusters, frame, centers):
+    """The statistics of a part's rows after they are assigned to the nearest centres."""
+    if "clustering" not in part.state:
+        part.state["clustering"] = algorithm(part.X, part.sample_weight, n_clusters, frame)
+    return part.state["clustering"].assign(centers)
+
+
+def inertia_of(part, centers):
+    """The inertia of a part's rows with the labels that they have."""
+    return part.state["clustering"].inertia(centers)
+
+
+def labels_of(part):
+    """The labels that were kept."""
+    return part.state["labels"]
+
+
+def begin(part):
+    """Forget the run before."""
+    part.state.pop("clustering", None)
+
+
+def _keep(part):
+    part.state["labels"] = part.state.pop("clustering").labels
+
+
+def _permutation(part, n_clusters):
+    """The best run's label for each label of this run, -1 for none; None if not unique."""
+    best, labels = part.state["labels"], part.state["clustering"].labels
+    mapping = np.full(n_clusters, -1, np.int32)
+    mapping[labels] = best
+    return mapping if np.array_equal(mapping[labels], best) else None
+
+
+class Clustering(Model):
+    """A model whose rows belong to one cluster each, and whose objective is to be least.
+
+    Parameters
+    ----------
+    start : callable
+        ``(rows, n_clusters, frame, random_state)`` to centres.
+    n_clusters : int
+    algorithm : class
+        Of the algorithms in ``fastem.kernels``.
+    frame : Frame
+    dtype : dtype
+        Of the data, and so of the centres.
+    tol : float
+        Centres that have moved by no more have converged, as ``_shift`` measures it.
+    """
+
+    warns = False
+
+    def __init__(self, start, n_clusters, algorithm, frame, dtype, tol):
+        self._start = start
+        self.n_clusters = n_clusters
+        self.algorithm = algorithm
+        self.frame = frame
+        self.dtype = dtype
+        self.tol = tol
+
+    def _rounded(self, centers):
+        # The kernels get exactly the centres that a model of the data's dtype can have.
+        return centers if self.dtype == np.float64 else centers.astype(self.dtype).astype(float)
+
+    def start(self, rows, random_state):
+        rows.map(begin)
+        return self._rounded(self._start(rows, self.n_clusters, self.frame, random_state))
+
+    def e_step(self, rows, parameters):
+        return rows.reduce(assign, self.algorithm, self.n_clusters, self.frame, parameters)
+
+    def _shift(self, before, after):
+        """How far the centres have moved, to be compared with ``tol``."""
+        raise NotImplementedError
+
+    def converged(self, step):
+        if step.number > 0 and step.statistics.n_changed == 0:
+            return STRICT
+        shift = self._shift(step.parameters, step.updated)
+        return f"center shift {shift} within tolerance {self.tol}" if shift <= self.tol else ""
+
+    def better(self, rows, run, best):
+        # The same clustering, with its labels permuted, may be slightly better by rounding.
+        return run.objective < best.objective and not self._same_clustering(rows)
+
+    def _same_clustering(self, rows):
+        mappings = rows.map(_permutation, self.n_clusters)
+        if any(mapping is None for mapping in mappings):
+            return False
+        highest = np.max(mappings, axis=0)
+        return all(((part == highest) | (part == -1)).all() for part in mappings)
+
+    def finish(self, rows, run):
+        if run.converged != STRICT:
+            # Labels that go with the last centres.
+            run.statistics = self.e_step(rows, run.parameters)
+        run.objective = self._inertia(rows, run)
+
+    def _inertia(self, rows, run):
+        """The inertia of a run's last centres."""
+        return self.objective(run.statistics, run.parameters)
+
+    def public(self, centers):
+        """Centres in the rows' coordinates and dtype."""
+        return centers.astype(self.dtype, copy=False)
+
+    def keep(self, rows):
+        rows.map(_keep)
+
+    def report_start(self, number):
+        print("Initialization complete")
+
+    def report(self, step):
+        print(f"Iteration {step.number}, inertia {step.objective}.")
+
+    def report_end(self, run):
+        if run.converged:
+            print(f"Converged at iteration {run.n_iter - 1}: {run.converged}.")
+
+
+class BaseClustering(
+    CallbackSupportMixin,
+    ClassNamePrefixFeaturesOutMixin,
+    TransformerMixin,
+    ClusterMixin,
+    BaseEstimator,
+    metaclass=ABCMeta,
+):
+    """Base class of K-means and K-medians.
+
+    A subclass has these parameters at least, adds its words for ``init`` to their constraints, and
+    writes the abstract methods.
+    """
+
+    _parameter_constraints: dict = {
+        "n_clusters": [Interval(Integral, 1, None, closed="left")],
+        "n_init": [StrOptions({"auto"}), Interval(Integral, 1, None, closed="left")],
+        "max_iter": [Interval(Integral, 1, None, closed="left")],
+        "tol": [Interval(Real, 0, None, closed="left")],
+        "verbose": ["verbose"],
+        "random_state": ["random_state"],
+    }
+    #: Starts by name.
+    _strategies: dict[str, Any] = {}
+
+    def __init__(
+        self,
+        n_clusters: int = 8,
+        *,
+        init: Any = "k-means++",
+        n_init: Any = "auto",
+        max_iter: int = 300,
+        tol: float = 1e-4,
+        verbose: int = 0,
+        random_state: Any = None,
+    ):
+        self.n_clusters = n_clusters
+        self.init = init
+        self.n_init = n_init
+        self.max_iter = max_iter
+        self.tol = tol
+        self.verbose = verbose
+        self.random_state = random_state
+
+    def __sklearn_tags__(self):
+        tags = super().__sklearn_tags__()
+        tags.transformer_tags.preserves_dtype = ["float64", "float32"]
+        return tags
+
+    # What a subclass writes.
+
+    @abstractmethod
+    def _check_input(self, X: Any, *, reset: bool) -> Any:
+        """The rows as the kernels take them, after scikit-learn's checks."""
+
+    @abstractmethod
+    def _make_model(self, X: Any, rows: Any, init: Any) -> tuple[Clustering, float]:
+        """The model to fit to ``rows``, and the factor by which these are now multiplied.
+
+        ``X`` are the rows as given, and ``init`` has been checked.
+        """
+
+    def _attributes(self, model: Clustering, centers: np.ndarray, factor: float) -> dict[str, Any]:
+        """The attributes that hold the model's parameters."""
+        return {"cluster_centers_": model.public(centers) / model.dtype.type(factor)}
+
+    @staticmethod
+    @abstractmethod
+    def _unscaled(inertia: float, factor: float) -> float:
+        """The inertia of rows, from that of the rows multiplied by the factor."""
+
+    @abstractmethod
+    def _in_range(self, X: Any) -> tuple[Any, np.ndarray, Any, float]:
+        """New rows and the centres as a pass takes them, a frame for them, and the factor on both.
+
+        The factor is a power of two, 1 unless distances could overflow or vanish.
+        """
+
+    @staticmethod
+    @abstractmethod
+    def _plain_algorithm(X: Any) -> type:
+        """The algorithm for a single pass over such rows."""
+
+    @abstractmethod
+    def _distances(self, X: Any) -> np.ndarray:
+        """The distances of new rows to all centres, in the rows' dtype."""
+
+    # The fit.
+
+    @_fit_context(prefer_skip_nested_validation=True)
+    def fit(self, X: Any, y: Any = None, sample_weight: Any = None) -> "BaseClustering":
+        """Find the clusters.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+            C-contiguous float32 or float64 rows are used in place; a memory-mapped file is not
+            read into memory as a whole. ``KMeans`` also takes sparse matrices; those that aren't
+            CSR are converted to it.
+
+        y : Ignored
+            Present by convention.
+
+        sample_weight : array-like of shape (n_samples,), default=None
+            Non-negative weights of the rows; None for ones. Not used for a start from an array or
+            a callable.
+
+        Returns
+        -------
+        self : estimator
+
+        Raises
+        ------
+        ValueError, TypeError
+            For bad input, before anything is computed.
+
+        Warns
+        -----
+        ConvergenceWarning
+            If there are fewer distinct clusters than asked for.
+        """
+        with restored_on_failure(self):
+            return self._fit(X, y, sample_weight)
+
+    def _fit(self, X, y, sample_weight):
+        X = self._check_input(X, reset=True)
+        n_clusters = int(self.n_clusters)
+        if X.shape[0] < n_clusters:
+            raise ValueError(f"n_samples={X.shape[0]} should be >= n_clusters={n_clusters}.")
+        n_init = _check_n_init(self)
+        sample_weight = check_weights(sample_weight, X)
+        init, random_state = self.init, None
+        if _is_arraylike_not_scalar(init):
+            init = check_centers(init, X, n_clusters)
+        else:
+            random_state = check_random_state(self.random_state)
+        rows = array_rows(X, sample_weight)
+        model, factor = self._make_model(X, rows, init)
+
+        def attributes(centers):
+            return self._attributes(model, centers, factor)
+
+        metadata = None if sample_weight is None else {"sample_weight": sample_weight}
+        task = watch(self, n_init, attributes, X=X, y=y, metadata=metadata)
+        best = fit(
+            model,
+            rows,
+            max_iter=self.max_iter,
+            n_init=n_init,
+            random_state=random_state,
+            verbose=self.verbose,
+            task=task,
+        )
+        labels = rows.collect(labels_of)
+        _warn_if_indistinct(labels, n_clusters)
+        vars(self).update(attributes(best.parameters))
+        self.labels_ = labels
+        self.inertia_ = self._unscaled(best.objective, factor)
+        self.n_iter_ = best.n_iter
+        self._history = [self._unscaled(inertia, factor) for inertia in best.history]
+        task.end(best.parameters)
+        return self
+
+    def _start(self, X, init, factor):
+        """The model's start; ``factor`` leads to the rows' coordinates."""
+        if isinstance(init, str):
+            return self._strategies[init]
+        return Called(init, X, factor) if callable(init) else Given(init * factor)
+
+    @property
+    def _n_features_out(self):
+        return len(self.cluster_centers_)
+
+    def fit_predict(self, X: Any, y: Any = None, sample_weight: Any = None) -> np.ndarray:
+        """Find the clusters and return each row's.
+
+        Parameters
+        ----------
+        X, y, sample_weight
+            As for :meth:`fit`.
+
+        Returns
+        -------
+        labels : ndarray of shape (n_samples,), int32
+        """
+        return self.fit(X, sample_weight=sample_weight).labels_
+
+    def fit_transform(self, X: Any, y: Any = None, sample_weight: Any = None) -> np.ndarray:
+        """Find the clusters and return the rows' distances to their centres.
+
+        Parameters
+        ----------
+        X, y, sample_weight
+            As for :meth:`fit`.
+
+        Returns
+        -------
+        X_new : ndarray of shape (n_samples, n_clusters)
+        """
+        self.fit(X, sample_weight=sample_weight)
+        return self._distances(self._check_new(X))
+
+    # New rows.
+
+    def _check_new(self, X):
+        check_is_fitted(self)
+        return self._check_input(X, reset=False)
+
+    def _assigned(self, X, sample_weight):
+        """An algorithm that has assigned new rows, the centres, and the factor on both."""
+        X, centers, frame, factor = self._in_range(X)
+        n_clusters = len(centers)
+        algorithm = self._plain_algorithm(X)(X, sample_weight, n_clusters, frame)
+        algorithm.label_rows(centers)
+        return algorithm, centers, factor
+
+    def predict(self, X: Any) -> np.ndarray:
+        """Return each row's nearest centre.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+            Or a sparse matrix for ``KMeans``.
+
+        Returns
+        -------
+        labels : ndarray of shape (n_samples,), int32
+
+        Raises
+        ------
+        sklearn.exceptions.NotFittedError
+            Before :meth:`fit`.
+        ValueError, TypeError
+            For bad input.
+        """
+        return self._assigned(self._check_new(X), None)[0].labels
+
+    def score(self, X: Any, y: Any = None, sample_weight: Any = None) -> float:
+        """Return the negative inertia of rows.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+            Or a sparse matrix for ``KMeans``.
+
+        y : Ignored
+            Present by convention.
+
+        sample_weight : array-like of shape (n_samples,), default=None
+            Non-negative weights of the rows; None for ones.
+
+        Returns
+        -------
+        score : float
+
+        Raises
+        ------
+        sklearn.exceptions.NotFittedError
+            Before :meth:`fit`.
+        ValueError, TypeError
+            For bad input.
+        """
+        X = self._check_new(X)
+        algorithm, centers, factor = self._assigned(X, check_weights(sample_weight, X))
+        return -self._unscaled(algorithm.inertia(centers), factor)
+
+    def transform(self, X: Any) -> np.ndarray:
+        """Return the rows' distances to all centres, in the metric of the inertia.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+            Or a sparse matrix for ``KMeans``.
+
+        Returns
+        -------
+        X_new : ndarray of shape (n_samples, n_clusters)
+            Dense, in the rows' dtype.
+
+        Raises
+        ------
+        sklearn.exceptions.NotFittedError
+            Before :meth:`fit`.
+        ValueError, TypeError
+            For bad input.
+        """
+        return self._distances(self._check_new(X))
+
+
+def _check_n_init(estimator):
+    """Number of runs; a warning if all of several would start from the same centres."""
+    given = _is_arraylike_not_scalar(estimator.init)
+    if estimator.n_init == "auto":
+        once = given or (isinstance(estimator.init, str) and estimator.init.startswith("k-means"))
+        return 1 if once else 10
+    if given and estimator.n_init != 1:
+        warnings.warn(
+            "Explicit initial center position passed: performing only"
+            f" one init in {estimator.__class__.__name__} instead of "
+            f"n_init={estimator.n_init}.",
+            RuntimeWarning,
+            stacklevel=5,
+        )
+        return 1
+    return estimator.n_init
+
+
+def _warn_if_indistinct(labels, n_clusters):
+    """Say so if fewer labels occur than asked for, in scikit-learn's words."""
+    seen = np.zeros(n_clusters, bool)
+    # A few of the rows usually have them all.
+    for start in range(0, len(labels), _LABEL_BLOCK):
+        seen[labels[start : start + _LABEL_BLOCK]] = True
+        if seen.all():
+            return
+    warnings.warn(
+        f"Number of distinct clusters ({np.count_nonzero(seen)}) found smaller than "
+        f"n_clusters ({n_clusters}). Possibly due to duplicate points in X.",
+        ConvergenceWarning,
+        stacklevel=5,
+    )

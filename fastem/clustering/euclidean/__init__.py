@@ -1,0 +1,1 @@
+"""What K-means knows of the Euclidean distance: frame, starts, empty clusters."""

@@ -1,0 +1,196 @@
+"""Where K-means starts.
+
+Every strategy is a function ``(rows, n_clusters, frame, random_state)`` that returns centres
+relative to the frame's origin as an ndarray of shape (n_clusters, n_features), float64.
+
+- ``"k-means++"``: Arthur and Vassilvitskii, "k-means++: the advantages of careful seeding",
+  SODA 2007, with several candidates for each seed, of which the best is taken.
+- ``"k-means||"``: Bahmani, Moseley, Vattani, Kumar and Vassilvitskii, "Scalable k-means++",
+  VLDB 2012.
+- ``"random"``: random rows (Forgy 1965).
+- ``"random_partition"``: the averages of a random partition of the rows (MacQueen 1967).
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from fastem.clustering.seeding import (
+    FEW_ROWS,
+    draw_greedily,
+    forget,
+    random_rows,
+    sorted_by_value,
+    spare_rows,
+)
+from fastem.kernels.kmeans import Frame, choose
+from fastem.kernels.seeding.coarse import CoarseSeeder
+from fastem.kernels.seeding.euclidean import GreedySeeder
+from fastem.kernels.seeding.sparse import SparseGreedySeeder
+from fastem.rows import array_rows
+from fastem.rows.blocks import (
+    BLOCK_ROWS,
+    block_seeds,
+    centered,
+    generators,
+    random_labels,
+    weights_of,
+)
+from fastem.rows.choice import choose_rows
+
+# k-means||: candidates of a round as a multiple of the clusters, and rounds.
+_OVERSAMPLING = 2
+_ROUNDS = 5
+# Rows of so many float64 features get a coarse copy for k-means++.
+_COARSE_FEATURES = 16
+
+
+def greedy_kmeans_plusplus(
+    rows: Any,
+    n_clusters: int,
+    frame: Frame,
+    random_state: np.random.RandomState,
+    n_local_trials: int | None = None,
+) -> tuple[np.ndarray, np.ndarray]:
+    """Greedy k-means++ on scikit-learn's random stream: the same state picks the same rows.
+
+    Parameters
+    ----------
+    rows : rows as in :mod:`fastem.rows`
+    n_clusters : int
+    frame : Frame
+    random_state : RandomState
+    n_local_trials : int or None
+        Candidates for each seed but the first; None for 2 + log(n_clusters).
+
+    Returns
+    -------
+    centers : ndarray of shape (n_clusters, n_features), float64
+        Relative to the frame's origin.
+    indices : ndarray of shape (n_clusters,), int
+    """
+    indices = draw_greedily(rows, n_clusters, random_state, n_local_trials, _start, frame)
+    return rows.take(indices) - frame.origin, indices
+
+
+def _start(part, frame, point):
+    part.state["seeder"] = _seeder(part, frame)
+    return part.offset, part.state["seeder"].add(point)
+
+
+def _seeder(part, frame):
+    if not isinstance(part.X, np.ndarray):
+        return SparseGreedySeeder(part.X, part.sample_weight, frame.scale)
+    if part.X.dtype == np.float64 and part.X.shape[1] >= _COARSE_FEATURES:
+        return CoarseSeeder(part.X, part.sample_weight, frame.scale, frame.origin)
+    return GreedySeeder(part.X, part.sample_weight, frame.scale)
+
+
+def kmeans_plusplus(rows, n_clusters, frame, random_state):
+    """``"k-means++"``, as the module describes it; few rows are drawn from sorted."""
+    if rows.n_rows <= FEW_ROWS:
+        rows = sorted_by_value(rows)
+    return greedy_kmeans_plusplus(rows, n_clusters, frame, random_state)[0]
+
+
+def random_partition(rows, n_clusters, frame, random_state):
+    """``"random_partition"``, as the module describes it; a random row where no row fell."""
+    sums, weights = rows.reduce(
+        _partition, n_clusters, frame.origin, block_seeds(rows.n_rows, random_state)
+    )
+    empty = np.flatnonzero(weights == 0)
+    if len(empty):
+        sums[empty] = rows.take(spare_rows(rows, random_state, len(empty))) - frame.origin
+        weights[empty] = 1.0
+    return sums / weights[:, np.newaxis]
+
+
+def _partition(part, n_clusters, origin, seeds):
+    sums, weights = np.zeros((n_clusters, part.X.shape[1])), np.zeros(n_clusters)
+    for block, labels in random_labels(part, n_clusters, seeds):
+        weight = weights_of(part, block)
+        np.add.at(sums, labels, centered(part, block, origin) * weight[:, np.newaxis])
+        np.add.at(weights, labels, weight)
+    return sums, weights
+
+
+def scalable_kmeans_plusplus(rows, n_clusters, frame, random_state):
+    """``"k-means||"``, as the module describes it; the candidates are reduced by k-means++."""
+    candidates = rows.take(choose_rows(rows, random_state, 1)) - frame.origin
+    potential = rows.reduce(_approach, candidates, 0, frame)
+    for _ in range(_ROUNDS):
+        if potential <= 0:
+            break
+        seeds = block_seeds(rows.n_rows, random_state)
+        factor = _OVERSAMPLING * n_clusters / potential
+        chosen = np.concatenate(rows.map(_sample, factor, seeds))
+        if len(chosen) == 0:
+            continue
+        n_before = len(candidates)
+        candidates = np.concatenate([candidates, rows.take(chosen) - frame.origin])
+        potential = rows.reduce(_approach, candidates[n_before:], n_before, frame)
+    weights = rows.reduce(_count, len(candidates))
+    rows.map(forget, "distances", "candidates")
+    candidates, weights = candidates[weights > 0], weights[weights > 0]
+    missing = n_clusters - len(candidates)
+    if missing > 0:
+        extra = rows.take(spare_rows(rows, random_state, missing)) - frame.origin
+        return np.concatenate([candidates, extra])
+    return kmeans_plusplus(
+        array_rows(candidates, weights),
+        n_clusters,
+        frame._replace(origin=np.zeros(rows.n_features)),
+        random_state,
+    )
+
+
+def _approach(part, new, n_before, frame):
+    """Compare every row with new candidates; returns the sum of the weighted distances."""
+    state = part.state
+    if n_before == 0:
+        state["distances"] = np.full(part.n_rows, np.inf)
+        state["candidates"] = np.zeros(part.n_rows, np.int32)
+    sparse = not isinstance(part.X, np.ndarray)
+    algorithm = choose("lloyd", *part.X.shape, len(new), part.X.dtype, sparse)
+    algorithm = algorithm(part.X, None, len(new), frame)
+    algorithm.label_rows(new)
+    potential = 0.0
+    for start in range(0, part.n_rows, BLOCK_ROWS):
+        block = slice(start, start + BLOCK_ROWS)
+        nearest = algorithm.labels[block]
+        closest, candidates = state["distances"][block], state["candidates"][block]
+        differences = centered(part, block, frame.origin) - new[nearest]
+        distances = np.einsum("ij,ij->i", differences, differences)
+        nearer = distances < closest
+        closest[nearer] = distances[nearer]
+        candidates[nearer] = n_before + nearest[nearer]
+        # Not a dot product: OpenBLAS' threads would start and stop for each block.
+        potential += float((closest * weights_of(part, block)).sum())
+    return potential
+
+
+def _sample(part, factor, seeds):
+    chosen = []
+    for block, generator, drawn in generators(part, seeds):
+        values = generator.random_sample(BLOCK_ROWS)[drawn]
+        probabilities = factor * part.state["distances"][block] * weights_of(part, block)
+        chosen.append(part.offset + block.start + np.flatnonzero(values < probabilities))
+    return np.concatenate(chosen)
+
+
+def _count(part, n_candidates):
+    weights = np.zeros(n_candidates)
+    for start in range(0, part.n_rows, BLOCK_ROWS):
+        block = slice(start, start + BLOCK_ROWS)
+        labels = part.state["candidates"][block]
+        weights += np.bincount(labels, weights_of(part, block), n_candidates)
+    return weights
+
+
+STRATEGIES: dict[str, Callable] = {
+    "k-means++": kmeans_plusplus,
+    "k-means||": scalable_kmeans_plusplus,
+    "random": random_rows,
+    "random_partition": random_partition,
+}

@@ -1,0 +1,391 @@
+"""K-means: the model, and the estimator around it."""
+
+import math
+import warnings
+from numbers import Integral
+from typing import Any
+
+import numpy as np
+from sklearn.utils import check_array, check_random_state
+from sklearn.utils._param_validation import Interval, StrOptions, validate_params
+
+from fastem.clustering.base import BaseClustering, Clustering, inertia_of
+from fastem.clustering.euclidean.empty import relocate
+from fastem.clustering.euclidean.frame import frame_of_centers, measure, range_factor
+from fastem.clustering.euclidean.seeding import STRATEGIES, greedy_kmeans_plusplus
+from fastem.kernels.distances.pairwise import squared_euclidean
+from fastem.kernels.kmeans import ALGORITHMS, Lloyd, Sparse, choose
+from fastem.kernels.kmeans import centers as kernels
+from fastem.rows import array_rows
+from fastem.validation import check_finite, check_rows, check_weights
+
+# The inertia is also the rows' spread about the origin less the clusters': this difference is
+# precise enough, and spares a pass, unless it is smaller than the spread by more than this.
+_MOST_CANCELLED = 100
+
+_BLOCK_ROWS = 1024
+
+
+def average(sums: np.ndarray, weights: np.ndarray) -> np.ndarray:
+    """The clusters' means, also if some clusters are empty.
+
+    Parameters
+    ----------
+    sums : ndarray of shape (n_clusters, n_features), float64
+    weights : ndarray of shape (n_clusters,), float64
+
+    Returns
+    -------
+    ndarray of shape (n_clusters, n_features), float64
+    """
+    centers = np.empty(sums.shape)
+    if kernels.average(sums, weights, centers) == len(weights):
+        return centers
+    filled = weights > 0
+    # scikit-learn copies the heaviest cluster while it averages one cluster after the other: those
+    # before it still get its sum. No row is nearest to either, but the attribute shall agree.
+    heaviest = int(np.argmax(weights))
+    before = np.arange(len(weights)) < heaviest
+    centers[~filled & before] = sums[heaviest]
+    centers[~filled & ~before] = centers[heaviest]
+    return centers
+
+
+class KMeansModel(Clustering):
+    """K-means as EM: hard assignments, the clusters' means, the sum of squared distances.
+
+    Parameters
+    ----------
+    start : callable
+        ``(rows, n_clusters, frame, random_state)`` to centres relative to the frame's origin.
+    n_clusters : int
+    algorithm : class
+        One of ``fastem.kernels.kmeans.ALGORITHMS``' values.
+    frame : Frame
+    dtype : dtype
+        Of the data, and so of the centres.
+    tol : float
+        Centres whose squared shifts sum to no more have converged.
+    squares : float
+        Weighted sum of the rows' squared distances from the frame's origin.
+    """
+
+    def __init__(self, start, n_clusters, algorithm, frame, dtype, tol, squares):
+        super().__init__(start, n_clusters, algorithm, frame, dtype, tol)
+        self.squares = squares
+
+    def m_step(self, rows, statistics, parameters):
+        sums, weights = statistics.sums, statistics.weights
+        if np.count_nonzero(weights) < len(weights):
+            sums, weights = relocate(rows, sums, weights, parameters, self.frame.origin)
+        return self._rounded(average(sums, weights))
+
+    def objective(self, statistics, parameters):
+        """The inertia of any centres with the statistics' assignment; it needs no pass."""
+        return self.squares + kernels.inertia_change(
+            statistics.sums, statistics.weights, parameters
+        )
+
+    def _shift(self, before, after):
+        return kernels.squared_shift(before, after)
+
+    def _inertia(self, rows, run):
+        centers = self.public(run.parameters) - self.frame.origin
+        inertia = self.objective(run.statistics, centers)
+        if inertia * _MOST_CANCELLED < self.squares:
+            return rows.reduce(inertia_of, centers)
+        return inertia
+
+    def public(self, centers):
+        return super().public(centers + self.frame.origin)
+
+
+class KMeans(BaseClustering):
+    """K-means clustering, as :class:`sklearn.cluster.KMeans`.
+
+    From the same start all algorithms give the same result up to rounding, scikit-learn's.
+
+    Parameters
+    ----------
+    n_clusters : int, default=8
+        Number of clusters, and so of centres.
+
+    init : {'k-means++', 'random', 'random_partition', 'k-means||'}, callable or array-like of \
+            shape (n_clusters, n_features), default='k-means++'
+        Where the centres start.
+
+        - ``'k-means++'``: rows drawn with probabilities proportional to their squared distance from
+          the rows drawn before, the best of several at each step. From more than 100 rows the same
+          ``random_state`` picks the same rows as in scikit-learn; up to 100 rows are sorted first,
+          so that neither their order matters nor whether a row is repeated or has an integer
+          weight.
+        - ``'random'``: rows drawn at random.
+        - ``'random_partition'``: each row is put into a random cluster, and these are averaged.
+        - ``'k-means||'``: a few rounds that draw many rows each, which are then reduced to
+          ``n_clusters`` by k-means++; fewer passes over the rows for many clusters.
+        - an array: the centres themselves.
+        - a callable: called as ``init(X, n_clusters, random_state=random_state)`` with the data
+          as they are; returns the centres.
+
+    n_init : 'auto' or int, default='auto'
+        Number of runs from different starts; the one of least inertia is kept. ``'auto'`` is 10 for
+        ``'random'``, ``'random_partition'`` and a callable, otherwise 1.
+
+    max_iter : int, default=300
+        Largest number of iterations of a run.
+
+    tol : float, default=1e-4
+        A run also ends when the squared shifts of its centres sum to no more than this, relative
+        to the mean of the features' variances.
+
+    verbose : int, default=0
+        Whether to print each iteration.
+
+    random_state : int, RandomState instance or None, default=None
+        Determines the start.
+
+    copy_x : bool, default=True
+        Accepted for compatibility. The data are neither copied nor changed in any case.
+
+    algorithm : {'auto', 'lloyd', 'elkan', ...}, default='auto'
+        How the nearest centres are found, for speed only; ``'auto'`` chooses by the data's shape.
+        The others are the names in ``fastem.kernels.kmeans.ALGORITHMS``.
+
+    Attributes
+    ----------
+    cluster_centers_ : ndarray of shape (n_clusters, n_features)
+        The centres, in the data's dtype (float32 or float64).
+
+    labels_ : ndarray of shape (n_samples,), int32
+        Each row's nearest centre.
+
+    inertia_ : float
+        Weighted sum of the squared distances of the rows to their centres.
+
+    n_iter_ : int
+        Number of iterations of the best run.
+
+    n_features_in_ : int
+        Number of features seen during :term:`fit`.
+
+    feature_names_in_ : ndarray of shape (n_features_in_,)
+        Names of features seen during :term:`fit`, if all are strings.
+
+    Notes
+    -----
+    The history of the inertia over the iterations of the best run is in ``_history``.
+
+    The method is S. P. Lloyd's, "Least squares quantization in PCM", IEEE Transactions on
+    Information Theory 28, 1982.
+
+    Examples
+    --------
+    >>> from fastem import KMeans
+    >>> X = [[1, 2], [1, 4], [1, 0], [10, 2], [10, 4], [10, 0]]
+    >>> kmeans = KMeans(n_clusters=2, random_state=0).fit(X)
+    >>> kmeans.labels_
+    array([1, 1, 1, 0, 0, 0], dtype=int32)
+    >>> kmeans.predict([[0, 0], [12, 3]])
+    array([1, 0], dtype=int32)
+    >>> kmeans.cluster_centers_
+    array([[10.,  2.],
+           [ 1.,  2.]])
+    """
+
+    _parameter_constraints: dict = {
+        **BaseClustering._parameter_constraints,
+        "init": [StrOptions(set(STRATEGIES)), callable, "array-like"],
+        "copy_x": ["boolean"],
+        "algorithm": [StrOptions({"auto", "elkan", *ALGORITHMS})],
+    }
+    _strategies = STRATEGIES
+
+    def __init__(
+        self,
+        n_clusters: int = 8,
+        *,
+        init: Any = "k-means++",
+        n_init: Any = "auto",
+        max_iter: int = 300,
+        tol: float = 1e-4,
+        verbose: int = 0,
+        random_state: Any = None,
+        copy_x: bool = True,
+        algorithm: str = "auto",
+    ):
+        super().__init__(
+            n_clusters,
+            init=init,
+            n_init=n_init,
+            max_iter=max_iter,
+            tol=tol,
+            verbose=verbose,
+            random_state=random_state,
+        )
+        self.copy_x = copy_x
+        self.algorithm = algorithm
+
+    def __sklearn_tags__(self):
+        tags = super().__sklearn_tags__()
+        tags.input_tags.sparse = True
+        return tags
+
+    def _check_input(self, X, *, reset):
+        # Infinity and NaN of new rows are found here, and of rows to fit by the first pass.
+        return check_rows(self, X, reset=reset, finite=not reset)
+
+    def _make_model(self, X, rows, init):
+        n_clusters = int(self.n_clusters)
+        algorithm = choose(self._check_algorithm(), *X.shape, n_clusters, X.dtype, rows.sparse)
+        frame, variance, squares, factor = measure(rows)
+        if not math.isfinite(variance):
+            check_finite(self, X)
+        start = self._start(X, init, factor)
+        tol = self.tol * variance
+        return KMeansModel(start, n_clusters, algorithm, frame, X.dtype, tol, squares), factor
+
+    def _check_algorithm(self):
+        if self.algorithm == "elkan" and self.n_clusters == 1:
+            warnings.warn(
+                "algorithm='elkan' doesn't make sense for a single cluster. Using 'lloyd' instead.",
+                RuntimeWarning,
+                stacklevel=6,
+            )
+            return "lloyd"
+        return self.algorithm
+
+    def _attributes(self, model, centers, factor):
+        attributes = super()._attributes(model, centers, factor)
+        return {**attributes, "_origin": model.frame.origin / factor}
+
+    @staticmethod
+    def _unscaled(inertia, factor):
+        return inertia / factor / factor
+
+    def _in_range(self, X):
+        centers = self.cluster_centers_.astype(np.float64)
+        factor = range_factor(float(np.abs(centers).max()))
+        origin = np.zeros(X.shape[1])
+        if isinstance(X, np.ndarray):
+            # As in the fit, so that rows between two centres fall on the same side.
+            origin = self._origin.astype(X.dtype).astype(np.float64) * factor
+        if factor != 1.0:
+            X = X * factor
+        centers = centers * factor - origin
+        return X, centers, frame_of_centers(centers, origin, X.dtype), factor
+
+    @staticmethod
+    def _plain_algorithm(X):
+        return Lloyd if isinstance(X, np.ndarray) else Sparse
+
+    def _distances(self, X):
+        centers = self.cluster_centers_.astype(np.float64)
+        factor = range_factor(float(np.abs(centers).max()))
+        if factor != 1.0:
+            X, centers = X * factor, centers * factor
+        if isinstance(X, np.ndarray):
+            distances = squared_euclidean(X, centers.astype(X.dtype))
+        else:
+            distances = self._sparse_distances(X, centers)
+        np.sqrt(distances, out=distances)
+        return distances if factor == 1.0 else distances / X.dtype.type(factor)
+
+    @staticmethod
+    def _sparse_distances(X, centers):
+        norms = np.einsum("ij,ij->i", centers, centers)
+        distances = np.empty((X.shape[0], len(centers)), X.dtype)
+        for start in range(0, X.shape[0], _BLOCK_ROWS):
+            block = slice(start, start + _BLOCK_ROWS)
+            rows = X[block].toarray().astype(np.float64, copy=False)
+            squares = norms - 2 * (rows @ centers.T)
+            squares += np.einsum("ij,ij->i", rows, rows)[:, np.newaxis]
+            distances[block] = np.maximum(squares, 0, out=squares)
+        return distances
+
+
+@validate_params(
+    {
+        "X": ["array-like", "sparse matrix"],
+        "n_clusters": [Interval(Integral, 1, None, closed="left")],
+        "sample_weight": ["array-like", None],
+        "x_squared_norms": ["array-like", None],
+        "random_state": ["random_state"],
+        "n_local_trials": [Interval(Integral, 1, None, closed="left"), None],
+    },
+    prefer_skip_nested_validation=True,
+)
+def kmeans_plusplus(
+    X: Any,
+    n_clusters: int,
+    *,
+    sample_weight: Any = None,
+    x_squared_norms: Any = None,
+    random_state: Any = None,
+    n_local_trials: int | None = None,
+) -> tuple[np.ndarray, np.ndarray]:
+    """Draw rows far from one another as seeds, as :func:`sklearn.cluster.kmeans_plusplus`.
+
+    Parameters
+    ----------
+    X : {array-like, sparse matrix} of shape (n_samples, n_features)
+        The rows to draw from.
+
+    n_clusters : int
+        Number of seeds.
+
+    sample_weight : array-like of shape (n_samples,), default=None
+        Non-negative weights of the rows; None for ones.
+
+    x_squared_norms : array-like of shape (n_samples,), default=None
+        Accepted for compatibility and checked, but not needed.
+
+    random_state : int, RandomState instance or None, default=None
+        The same state picks the same rows as in scikit-learn.
+
+    n_local_trials : int, default=None
+        Candidates for each seed but the first, of which the one that reduces the inertia most is
+        taken. None for ``2 + int(log(n_clusters))``; 1 is k-means++ without greed.
+
+    Returns
+    -------
+    centers : ndarray of shape (n_clusters, n_features)
+        The seeds, in the rows' dtype.
+
+    indices : ndarray of shape (n_clusters,), int
+        Their indices in ``X``.
+
+    Raises
+    ------
+    ValueError, TypeError
+        For bad input.
+
+    Notes
+    -----
+    Arthur and Vassilvitskii, "k-means++: the advantages of careful seeding", SODA 2007.
+    """
+    X = check_array(
+        X,
+        accept_sparse="csr",
+        dtype=[np.float64, np.float32],
+        order="C",
+        ensure_all_finite=not isinstance(X, np.ndarray),  # the first pass will tell
+    )
+    sample_weight = check_weights(sample_weight, X)
+    if X.shape[0] < n_clusters:
+        raise ValueError(f"n_samples={X.shape[0]} should be >= n_clusters={n_clusters}.")
+    if x_squared_norms is not None:
+        x_squared_norms = check_array(x_squared_norms, dtype=X.dtype, ensure_2d=False)
+        if x_squared_norms.shape[0] != X.shape[0]:
+            raise ValueError(
+                f"The length of x_squared_norms {x_squared_norms.shape[0]} should "
+                f"be equal to the length of n_samples {X.shape[0]}."
+            )
+    random_state = check_random_state(random_state)
+    rows = array_rows(X, sample_weight)
+    spread = measure(rows)
+    if not math.isfinite(spread.variance):
+        check_array(X, accept_sparse="csr")
+    _, indices = greedy_kmeans_plusplus(
+        rows, n_clusters, spread.frame, random_state, n_local_trials
+    )
+    return array_rows(X).take(indices), indices

@@ -1,0 +1,180 @@
+"""K-medians: the model, and the estimator around it."""
+
+import numpy as np
+from sklearn.utils._param_validation import StrOptions
+
+from fastem.clustering.base import STRICT, BaseClustering, Clustering, begin
+from fastem.clustering.manhattan.empty import farthest_rows
+from fastem.clustering.manhattan.frame import bring_in_range, measure, scaled
+from fastem.clustering.manhattan.seeding import STRATEGIES
+from fastem.kernels.distances.pairwise import manhattan
+from fastem.kernels.kmedians import Plain, choose
+from fastem.rows import array_rows
+from fastem.validation import check_rows
+
+
+def _medians(part):
+    return part.state["clustering"].medians()
+
+
+class KMediansModel(Clustering):
+    """K-medians as EM: hard assignments, the clusters' medians, the sum of L1 distances."""
+
+    def start(self, rows, random_state):
+        rows.map(begin)
+        # Centres aren't relative to the frame's origin.
+        frame = self.frame._replace(origin=np.zeros(rows.n_features))
+        return self._rounded(self._start(rows, self.n_clusters, frame, random_state))
+
+    def m_step(self, rows, statistics, parameters):
+        (medians,) = rows.map(_medians)
+        updated = medians.astype(np.float64)
+        empty = np.flatnonzero(statistics.weights == 0)
+        if len(empty):
+            moved = farthest_rows(rows, parameters, len(empty))
+            # Without enough rows away from their centres, those that are left stay.
+            updated[empty] = parameters[empty]
+            updated[empty[: len(moved)]] = moved
+        return updated
+
+    def objective(self, statistics, parameters):
+        return statistics.inertia
+
+    def _shift(self, before, after):
+        return float(np.abs(after - before).sum())
+
+    def converged(self, step):
+        reason = super().converged(step)
+        # An empty cluster has got a row, which is not assigned to it yet.
+        if reason == STRICT and not np.array_equal(step.parameters, step.updated):
+            return ""
+        return reason
+
+
+class KMedians(BaseClustering):
+    """K-medians clustering: K-means with the L1 distance, and medians as the clusters' centres.
+
+    Outliers pull a mean along, but hardly a median.
+
+    Parameters
+    ----------
+    n_clusters : int, default=8
+        Number of clusters, and so of centres.
+
+    init : {'k-means++', 'random', 'random_partition'}, callable or array-like of shape \
+            (n_clusters, n_features), default='k-means++'
+        Where the centres start.
+
+        - ``'k-means++'``: rows drawn with probabilities proportional to their L1 distance from the
+          rows drawn before, the best of several at each step. Up to 100 rows are sorted first, so
+          that neither their order matters nor whether a row is repeated or has an integer weight.
+        - ``'random'``: rows drawn at random.
+        - ``'random_partition'``: the medians of clusters into which the rows are put at random.
+        - an array: the centres themselves.
+        - a callable: called as ``init(X, n_clusters, random_state=random_state)`` with the data
+          as they are; returns the centres.
+
+    n_init : 'auto' or int, default='auto'
+        Number of runs from different starts; the one of least inertia is kept. ``'auto'`` is 10 for
+        ``'random'``, ``'random_partition'`` and a callable, otherwise 1.
+
+    max_iter : int, default=300
+        Largest number of iterations of a run.
+
+    tol : float, default=1e-4
+        A run ends when no label changes. It also ends when the L1 lengths of its centres' shifts
+        sum to no more than this, relative to the rows' spread: the mean over the features of the
+        L1 distance between the middle of up to 1024 rows evenly spaced and the median one of these.
+
+    verbose : int, default=0
+        Whether to print each iteration.
+
+    random_state : int, RandomState instance or None, default=None
+        Determines the start.
+
+    Attributes
+    ----------
+    cluster_centers_ : ndarray of shape (n_clusters, n_features)
+        The clusters' coordinate-wise medians, in the data's dtype (float32 or float64). The median
+        of an even number of rows is the mean of the middle two; with weights it is the least value
+        up to which half of the weight lies, or its mean with the next one if exactly half does.
+
+    labels_ : ndarray of shape (n_samples,), int32
+        Each row's nearest centre in L1 distance, the first of several.
+
+    inertia_ : float
+        Weighted sum of the L1 distances of the rows to their centres.
+
+    n_iter_ : int
+        Number of iterations of the best run.
+
+    n_features_in_ : int
+        Number of features seen during :term:`fit`.
+
+    feature_names_in_ : ndarray of shape (n_features_in_,)
+        Names of features seen during :term:`fit`, if all are strings.
+
+    Notes
+    -----
+    The history of the inertia over the iterations of the best run is in ``_history``; it never
+    rises. Clusters that no row is nearest to move to the rows farthest from their centres.
+
+    Both steps are exact: labels are those of L1 distances in float64, summed feature after feature.
+
+    P. S. Bradley, O. L. Mangasarian and W. N. Street, "Clustering via concave minimization",
+    NIPS 1996. Rows are skipped by the triangle inequality as in G. Hamerly, "Making k-means even
+    faster", SDM 2010.
+
+    Examples
+    --------
+    >>> from fastem import KMedians
+    >>> X = [[1, 2], [1, 4], [1, 0], [10, 2], [10, 4], [90, 0]]
+    >>> kmedians = KMedians(n_clusters=2, random_state=0).fit(X)
+    >>> kmedians.labels_
+    array([0, 0, 0, 1, 1, 1], dtype=int32)
+    >>> kmedians.predict([[0, 0], [12, 3]])
+    array([0, 1], dtype=int32)
+    >>> kmedians.cluster_centers_
+    array([[ 1.,  2.],
+           [10.,  2.]])
+    """
+
+    _parameter_constraints: dict = {
+        **BaseClustering._parameter_constraints,
+        "init": [StrOptions(set(STRATEGIES)), callable, "array-like"],
+    }
+    _strategies = STRATEGIES
+
+    def _check_input(self, X, *, reset):
+        return check_rows(self, X, reset=reset, sparse=False)
+
+    def _make_model(self, X, rows, init):
+        n_clusters = int(self.n_clusters)
+        frame, spread, factor = measure(rows, init if isinstance(init, np.ndarray) else None)
+        start = self._start(X, init, factor)
+        algorithm = choose(X.shape[1], n_clusters)
+        tol = self.tol * spread
+        return KMediansModel(start, n_clusters, algorithm, frame, X.dtype, tol), factor
+
+    def _attributes(self, model, centers, factor):
+        frame = scaled(model.frame, 1 / factor, np.float64)
+        return {**super()._attributes(model, centers, factor), "_frame": frame}
+
+    @staticmethod
+    def _unscaled(inertia, factor):
+        return inertia / factor
+
+    def _in_range(self, X):
+        rows = array_rows(X)
+        factor = bring_in_range(rows, self.cluster_centers_)
+        centers = self.cluster_centers_.astype(np.float64) * factor
+        return rows.parts[0].X, centers, scaled(self._frame, factor, X.dtype), factor
+
+    @staticmethod
+    def _plain_algorithm(X):
+        return Plain
+
+    def _distances(self, X):
+        X, centers, _, factor = self._in_range(X)
+        distances = manhattan(X, centers.astype(X.dtype))
+        return distances if factor == 1.0 else distances / X.dtype.type(factor)

@@ -1,0 +1,90 @@
+"""The coordinates a K-medians fit works in, and what it must know of the data's spread.
+
+All of it is robust: rows far away must neither blur the comparisons in float32 nor loosen ``tol``.
+"""
+
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from fastem.clustering.euclidean.frame import inverse_power
+from fastem.kernels.columns.magnitude import largest_magnitude
+from fastem.kernels.kmeans import Frame
+
+_SAMPLE = 1024
+
+# Sums over features, rows and weights of values up to this power of two don't overflow in float64.
+_LARGEST = 2.0**900
+
+
+class Spread(NamedTuple):
+    """Location and spread of most rows.
+
+    Parameters
+    ----------
+    frame : Frame
+        Its origin is the coordinate-wise median of up to 1024 rows evenly spaced.
+    spread : float
+        The median of these rows' L1 distances from the origin, divided by the number of features.
+    factor : float
+        What the rows were multiplied by, a power of two: 1 unless sums could overflow.
+    """
+
+    frame: Frame
+    spread: float
+    factor: float
+
+
+def measure(rows: Any, others: np.ndarray | None = None) -> Spread:
+    """Look at some rows for their spread; rescale all, in a copy, if sums could overflow.
+
+    Parameters
+    ----------
+    rows : rows as in :mod:`fastem.rows`
+    others : None or ndarray
+        Points that the rows are compared with.
+
+    Returns
+    -------
+    Spread
+    """
+    factor = bring_in_range(rows, others)
+    indices = np.unique(np.linspace(0, rows.n_rows - 1, _SAMPLE).astype(np.intp))
+    sample = rows.take(indices)
+    origin = np.median(sample, axis=0).astype(np.float64)
+    distances = np.abs(sample - origin).sum(axis=1)
+    distance = float(np.median(distances))
+    frame = Frame(origin, inverse_power(distance, rows.dtype))
+    return Spread(frame, distance / rows.n_features, factor)
+
+
+def bring_in_range(rows: Any, others: np.ndarray | None) -> float:
+    """Rescale rows, in a copy, if sums could overflow; parameters as for :func:`measure`.
+
+    Returns
+    -------
+    float
+        What the rows were multiplied by.
+    """
+    magnitude = max(rows.map(_magnitude))
+    if others is not None:
+        magnitude = max(magnitude, float(np.abs(others).max()))
+    if magnitude <= min(float(np.finfo(rows.dtype).max) / (8 * rows.n_features), _LARGEST):
+        return 1.0
+    factor = inverse_power(magnitude, rows.dtype)
+    rows.map(_rescale, factor)
+    return factor
+
+
+def scaled(frame: Frame, factor: float, dtype: Any) -> Frame:
+    """The frame for rows of a dtype that were multiplied by a factor."""
+    limit = 2.0 ** (np.finfo(dtype).maxexp - 2)
+    return Frame(frame.origin * factor, min(max(frame.scale / factor, 1 / limit), limit))
+
+
+def _magnitude(part):
+    return largest_magnitude(part.X)
+
+
+def _rescale(part, factor):
+    part.X = part.X * part.X.dtype.type(factor)

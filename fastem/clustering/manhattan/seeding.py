@@ -1,0 +1,61 @@
+"""Where K-medians starts.
+
+Strategies as :mod:`fastem.clustering.seeding` describes them.
+
+- ``"k-means++"``: as k-means++ (Arthur and Vassilvitskii, SODA 2007) with probabilities
+  proportional to L1 distances, and with several candidates for each seed.
+- ``"random"``: random rows.
+- ``"random_partition"``: the medians of a random partition of the rows.
+"""
+
+from collections.abc import Callable
+
+import numpy as np
+
+from fastem.clustering.seeding import (
+    FEW_ROWS,
+    draw_greedily,
+    random_rows,
+    sorted_by_value,
+    spare_rows,
+)
+from fastem.kernels.medians.cluster import cluster_medians
+from fastem.kernels.seeding.manhattan import GreedyManhattanSeeder
+from fastem.rows.blocks import block_seeds, random_labels
+
+
+def greedy_seeds(rows, n_clusters, frame, random_state):
+    """``"k-means++"``, as the module describes it; few rows are drawn from sorted."""
+    if rows.n_rows <= FEW_ROWS:
+        rows = sorted_by_value(rows)
+    indices = draw_greedily(rows, n_clusters, random_state, None, _start)
+    return rows.take(indices) - frame.origin
+
+
+def _start(part, point):
+    part.state["seeder"] = GreedyManhattanSeeder(part.X, part.sample_weight)
+    return part.offset, part.state["seeder"].add(point)
+
+
+def random_partition(rows, n_clusters, frame, random_state):
+    """``"random_partition"``, as the module describes it; a random row where no row fell."""
+    seeds = block_seeds(rows.n_rows, random_state)
+    (medians,) = rows.map(_partition, n_clusters, seeds)
+    empty = np.flatnonzero(np.isnan(medians).any(axis=1))
+    if len(empty):
+        medians[empty] = rows.take(spare_rows(rows, random_state, len(empty)))
+    return medians - frame.origin
+
+
+def _partition(part, n_clusters, seeds):
+    labels = np.empty(part.n_rows, np.int32)
+    for block, drawn in random_labels(part, n_clusters, seeds):
+        labels[block] = drawn
+    return cluster_medians(part.X, labels, n_clusters, part.sample_weight)
+
+
+STRATEGIES: dict[str, Callable] = {
+    "k-means++": greedy_seeds,
+    "random": random_rows,
+    "random_partition": random_partition,
+}

@@ -1,0 +1,179 @@
+"""What the starts of both metrics share.
+
+Every strategy is a function ``(rows, n_clusters, frame, random_state)`` that returns centres
+relative to the frame's origin as an ndarray of shape (n_clusters, n_features), float64.
+"""
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import numpy as np
+import scipy.sparse
+from sklearn.utils import check_array
+
+from fastem.rows import array_rows
+from fastem.rows.choice import choose_rows, count_positive
+
+# Up to so many rows are sorted for k-means++.
+FEW_ROWS = 100
+
+
+def draw_greedily(
+    rows: Any,
+    n_clusters: int,
+    random_state: np.random.RandomState,
+    n_local_trials: int | None,
+    start: Callable,
+    *args: Any,
+) -> np.ndarray:
+    """The indices of seeds, each the best of several drawn by their part in the potential.
+
+    Parameters
+    ----------
+    rows : rows as in :mod:`fastem.rows`
+    n_clusters : int
+    random_state : RandomState
+    n_local_trials : int or None
+        Candidates for each seed but the first; None for 2 + log(n_clusters).
+    start : callable
+        A step ``(part, *args, point)`` that puts a seeder into ``part.state["seeder"]``, makes the
+        point its first seed and returns the part's offset and potential.
+    *args
+        Passed to ``start``.
+
+    Returns
+    -------
+    ndarray of shape (n_clusters,), int
+    """
+    if n_local_trials is None:
+        n_local_trials = 2 + int(np.log(n_clusters))
+    indices = np.empty(n_clusters, int)
+    indices[:1] = choose_rows(rows, random_state, 1)
+    potentials = rows.map(start, *args, rows.take(indices[:1])[0])
+    for seed in range(1, n_clusters):
+        current = sum(potential for _, potential in potentials)
+        values = random_state.uniform(size=n_local_trials) * current
+        candidates = _locate(rows, potentials, values)
+        # The best one is among those that may gain more than another gains for certain.
+        least, most = rows.reduce(_screen, rows.take(candidates))
+        kept = np.flatnonzero(~(most < least.max()))
+        best = int(np.argmin(rows.reduce(_try, kept)))
+        potentials = rows.map(_accept, best)
+        indices[seed] = candidates[kept[best]]
+    rows.map(forget, "seeder")
+    return indices
+
+
+def _screen(part, candidates):
+    return part.state["seeder"].screen(candidates)
+
+
+def _try(part, kept):
+    return part.state["seeder"].try_candidates(kept)
+
+
+def _accept(part, index):
+    return part.offset, part.state["seeder"].accept(index)
+
+
+def _locate(rows, potentials, values):
+    """The first rows up to which the potential reaches the values."""
+    if len(potentials) == 1:
+        return rows.map(_locate_in, {potentials[0][0]: values})[0]
+    ends = np.cumsum([potential for _, potential in potentials])
+    homes = np.minimum(np.searchsorted(ends, values), len(ends) - 1)
+    wanted = {
+        offset: values[homes == number] - (ends[number] - potential)
+        for number, (offset, potential) in enumerate(potentials)
+    }
+    found = np.empty(len(values), int)
+    for number, local in enumerate(rows.map(_locate_in, wanted)):
+        found[homes == number] = local
+    return found
+
+
+def _locate_in(part, wanted):
+    return part.offset + part.state["seeder"].locate(wanted[part.offset])
+
+
+def forget(part, *names):
+    for name in names:
+        del part.state[name]
+
+
+def spare_rows(rows, random_state, size):
+    """Random rows, different ones as long as there are any of positive weight."""
+    n_different = min(size, rows.reduce(count_positive))
+    return np.resize(choose_rows(rows, random_state, n_different), size)
+
+
+def sorted_by_value(rows):
+    """Few rows in an order that depends on nothing but the rows themselves.
+
+    Drawn from these, the same numbers pick the same seeds however the rows are ordered, and
+    whether a row is repeated or has an integer weight. Ordering many rows would take longer than
+    drawing from them.
+    """
+    parts = rows.map(_rows_and_weights)
+    X = [x for x, _ in parts]
+    X = X[0] if len(X) == 1 else (scipy.sparse.vstack(X, "csr") if rows.sparse else np.vstack(X))
+    # Different rows project to different numbers but for rare chance.
+    direction = np.cos(np.arange(1.0, rows.n_features + 1))
+    keys = X @ direction if rows.sparse else (X * direction).sum(axis=1)
+    order = np.argsort(keys, kind="stable")
+    weights = np.concatenate([weight for _, weight in parts])[order] if rows.weighted else None
+    return array_rows(X[order], weights)
+
+
+def _rows_and_weights(part):
+    return part.X, part.sample_weight
+
+
+def random_rows(rows, n_clusters, frame, random_state):
+    """``"random"``, as the module describes it."""
+    return rows.take(choose_rows(rows, random_state, n_clusters)) - frame.origin
+
+
+class Given(NamedTuple):
+    """A start from centres that the user gave, in the rows' coordinates."""
+
+    centers: np.ndarray
+
+    def __call__(self, rows, n_clusters, frame, random_state):
+        return self.centers - frame.origin
+
+
+class Called(NamedTuple):
+    """A start from a function that the user gave; ``factor`` leads to the rows' coordinates."""
+
+    function: Callable
+    X: Any
+    factor: float
+
+    def __call__(self, rows, n_clusters, frame, random_state):
+        centers = self.function(self.X, n_clusters, random_state=random_state)
+        if hasattr(centers, "toarray"):
+            centers = centers.toarray()
+        return check_centers(centers, self.X, n_clusters) * self.factor - frame.origin
+
+
+def check_centers(centers: Any, X: Any, n_clusters: int) -> np.ndarray:
+    """Centres as a copy in the data's dtype.
+
+    Raises
+    ------
+    ValueError
+        If they aren't finite or of the wrong shape, in scikit-learn's words.
+    """
+    centers = check_array(centers, dtype=X.dtype, copy=True, order="C")
+    if centers.shape[0] != n_clusters:
+        raise ValueError(
+            f"The shape of the initial centers {centers.shape} does not "
+            f"match the number of clusters {n_clusters}."
+        )
+    if centers.shape[1] != X.shape[1]:
+        raise ValueError(
+            f"The shape of the initial centers {centers.shape} does not "
+            f"match the number of features of the data {X.shape[1]}."
+        )
+    return centers

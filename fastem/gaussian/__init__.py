@@ -1,1 +1,0 @@
-"""The parts of GaussianMixture: covariance types, parameters, starts, what a distribution has."""

@@ -1,0 +1,1 @@
+"""Passes that summarise columns: moments, the largest magnitude."""

@@ -1,0 +1,202 @@
+"""Column means and sums of squares, in float64 and in one pass.
+
+Each block of rows is summed about its own mean while it is in cache, and the blocks are put
+together by the pairwise update of Chan, Golub and LeVeque, "Algorithms for computing the sample
+variance", The American Statistician 37, 1983.
+"""
+
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from fastem.kernels.runtime.arrays import read_only
+from fastem.kernels.runtime.chunks import row_chunks
+from fastem.kernels.runtime.compiling import kernel
+from fastem.kernels.runtime.parallel import next_chunk, run
+
+# Narrower rows are taken several at a time, so that the inner loop is long enough for vectors.
+_WIDTH = 64
+_BLOCK_VALUES = 8192
+_CSR_BLOCK = 1 << 18
+
+
+class Moments(NamedTuple):
+    """Of some rows: their number, column means and sums of squared deviations from these."""
+
+    n_rows: float
+    mean: np.ndarray
+    squares: np.ndarray
+
+
+def combine(moments: list[Moments]) -> Moments:
+    """The moments of all rows from those of their parts."""
+    if len(moments) == 1:
+        return moments[0]
+    counts = np.array([part.n_rows for part in moments], np.float64)
+    return _combine(
+        counts,
+        np.array([part.mean for part in moments]),
+        np.array([part.squares for part in moments]),
+    )
+
+
+def _combine(counts, means, squares):
+    n_rows = counts.sum()
+    mean = counts @ means / n_rows
+    return Moments(n_rows, mean, squares.sum(axis=0) + counts @ (means - mean) ** 2)
+
+
+@kernel
+def _block_moments(tickets, n_chunks, chunk_rows, block_rows, X, means, squares):
+    n_rows, width = X.shape
+    block_mean = np.empty(width)
+    block_squares = np.empty(width)
+    while True:
+        chunk = next_chunk(tickets)
+        if chunk >= n_chunks:
+            return
+        start = chunk * chunk_rows
+        stop = min(start + chunk_rows, n_rows)
+        mean, square = means[chunk], squares[chunk]
+        mean[:] = 0.0
+        square[:] = 0.0
+        done = 0
+        for first in range(start, stop, block_rows):
+            last = min(first + block_rows, stop)
+            count = last - first
+            block_mean[:] = 0.0
+            for i in range(first, last):
+                for j in range(width):
+                    block_mean[j] += np.float64(X[i, j])
+            for j in range(width):
+                block_mean[j] /= count
+            block_squares[:] = 0.0
+            for i in range(first, last):
+                for j in range(width):
+                    deviation = np.float64(X[i, j]) - block_mean[j]
+                    block_squares[j] += deviation * deviation
+            done += count
+            for j in range(width):
+                deviation = block_mean[j] - mean[j]
+                mean[j] += deviation * (count / done)
+                square[j] += block_squares[j]
+                square[j] += deviation * deviation * (count * (done - count) / done)
+
+
+def dense_moments(X: np.ndarray) -> Moments:
+    """Column moments of dense rows.
+
+    Parameters
+    ----------
+    X : ndarray of shape (n_rows, n_features), float32 or float64, C-contiguous
+
+    Returns
+    -------
+    Moments
+    """
+    n_rows, n_features = X.shape
+    if X.size <= _BLOCK_VALUES:
+        mean = X.mean(axis=0, dtype=np.float64)
+        return Moments(float(n_rows), mean, ((X - mean) ** 2).sum(axis=0))
+    group = min(max(1, _WIDTH // n_features), n_rows)
+    wide = X[: n_rows - n_rows % group].reshape(-1, group * n_features)
+    n_wide, width = wide.shape
+    chunk_rows, n_chunks = row_chunks(n_wide, 4 * width)
+    means = np.empty((n_chunks, width))
+    squares = np.empty((n_chunks, width))
+    run(
+        _block_moments,
+        n_chunks,
+        n_chunks,
+        chunk_rows,
+        max(1, _BLOCK_VALUES // width),
+        read_only(wide),
+        means,
+        squares,
+    )
+    counts = np.full(n_chunks, float(chunk_rows))
+    counts[-1] = n_wide - (n_chunks - 1) * chunk_rows
+    shape = (n_chunks * group, n_features)
+    counts, means, squares = counts.repeat(group), means.reshape(shape), squares.reshape(shape)
+    if n_rows % group:
+        rest = X[n_rows - n_rows % group :].astype(np.float64)
+        counts = np.append(counts, len(rest))
+        means = np.vstack([means, rest.mean(axis=0)])
+        squares = np.vstack([squares, ((rest - rest.mean(axis=0)) ** 2).sum(axis=0)])
+    return _combine(counts, means, squares)
+
+
+@kernel
+def _weighted_squares(tickets, n_chunks, chunk_rows, X, sample_weight, origin, partial):
+    n_rows, n_features = X.shape
+    total = np.empty(n_features)
+    while True:
+        chunk = next_chunk(tickets)
+        if chunk >= n_chunks:
+            return
+        start = chunk * chunk_rows
+        stop = min(start + chunk_rows, n_rows)
+        total[:] = 0.0
+        for i in range(start, stop):
+            weight = sample_weight[i]
+            for j in range(n_features):
+                deviation = np.float64(X[i, j]) - origin[j]
+                total[j] += weight * deviation * deviation
+        partial[chunk] = total.sum()
+
+
+def weighted_squares(X: np.ndarray, sample_weight: np.ndarray, origin: np.ndarray) -> float:
+    """Sum of ``w * |x - origin|**2`` over dense rows.
+
+    Parameters
+    ----------
+    X : ndarray of shape (n_rows, n_features), float32 or float64, C-contiguous
+    sample_weight : ndarray of shape (n_rows,), float64
+    origin : ndarray of shape (n_features,), float64
+
+    Returns
+    -------
+    float
+    """
+    chunk_rows, n_chunks = row_chunks(len(X), X.shape[1])
+    partial = np.empty(n_chunks)
+    run(
+        _weighted_squares,
+        n_chunks,
+        n_chunks,
+        chunk_rows,
+        read_only(X),
+        read_only(sample_weight),
+        origin,
+        partial,
+    )
+    return float(partial.sum())
+
+
+def sparse_moments(X: Any) -> Moments:
+    """Column moments of a CSR matrix; values that are not stored count as zeros."""
+    n_rows, n_features = X.shape
+    sums, counts, squares = np.zeros((3, n_features))
+    for _, values, columns in _csr_blocks(X):
+        sums += np.bincount(columns, values, n_features)
+        counts += np.bincount(columns, minlength=n_features)
+    mean = sums / n_rows
+    for _, values, columns in _csr_blocks(X):
+        squares += np.bincount(columns, (values - mean[columns]) ** 2, n_features)
+    return Moments(float(n_rows), mean, squares + (n_rows - counts) * mean**2)
+
+
+def sparse_squares(X: Any, sample_weight: np.ndarray) -> float:
+    """Sum of ``w * |x|**2`` over the rows of a CSR matrix."""
+    total = 0.0
+    for start, values, _ in _csr_blocks(X):
+        stored = np.arange(start, start + len(values))
+        rows = np.searchsorted(X.indptr, stored, side="right") - 1
+        total += float((values**2 * sample_weight[rows]).sum())
+    return total
+
+
+def _csr_blocks(X):
+    for start in range(0, len(X.data), _CSR_BLOCK):
+        block = slice(start, start + _CSR_BLOCK)
+        yield start, X.data[block].astype(np.float64), X.indices[block]

@@ -1,0 +1,1 @@
+"""Distances between rows and points, and which point is nearest."""

@@ -1,0 +1,1 @@
+"""Cholesky factors, and products of many small matrices."""

@@ -1,0 +1,1 @@
+"""Weighted medians of clusters, found anew or followed while rows move."""

@@ -1,0 +1,214 @@
+"""The coordinate-wise medians of clusters, whose rows are visited through lists of members."""
+
+import numpy as np
+from numba import types
+from numba.core.errors import TypingError
+from numba.extending import overload
+
+from fastem.kernels.medians.brackets import BLOCK, Brackets, empty_brackets, find_medians
+from fastem.kernels.medians.members import SPACING, count_members, list_members, members_of
+from fastem.kernels.medians.selection import weighted_median
+from fastem.kernels.runtime.arrays import read_only
+from fastem.kernels.runtime.chunks import most_threads, row_chunks
+from fastem.kernels.runtime.compiling import kernel
+from fastem.kernels.runtime.inputs import convert, real_rows
+from fastem.kernels.runtime.parallel import next_chunk, run
+
+
+@kernel
+def find_weighted_medians(
+    tickets, n_tasks, X, sample_weight, members, starts, largest, wanted, medians
+):
+    """As ``brackets.find_medians`` with weights, by collecting all values: a task is one median."""
+    n_features = X.shape[1]
+    values, weights = np.empty(largest, X.dtype), np.empty(largest)
+    while True:
+        task = next_chunk(tickets)
+        if task >= n_tasks:
+            return
+        cluster, feature = task // n_features, task % n_features
+        if not wanted[cluster, feature]:
+            continue
+        n_numbers = 0
+        for i in range(starts[cluster], starts[cluster + 1]):
+            value = X[members[i], feature]
+            values[n_numbers], weights[n_numbers] = value, sample_weight[members[i]]
+            n_numbers += value == value
+        median = np.nan
+        if n_numbers > 0:
+            median = weighted_median(values, weights, n_numbers)
+        medians[cluster, feature] = X.dtype.type(median)
+
+
+def update_medians(X, labels, sample_weight, chunk_rows, counts, wanted, brackets, medians):
+    """Find the medians of the wanted clusters and features; the others stay as they are.
+
+    Parameters
+    ----------
+    X : ndarray of shape (n_rows, n_features)
+    labels : ndarray of shape (n_rows,), int32
+    sample_weight : ndarray of shape (n_rows,) or (0,), float64
+    chunk_rows : int
+    counts : ndarray of shape (n_chunks, n_clusters), int64
+        From :func:`fastem.kernels.medians.members.count_members`.
+    wanted : ndarray of shape (n_clusters, n_features), bool
+    brackets : Brackets or None
+        To be kept around the medians found, unless there are weights.
+    medians : ndarray of shape (n_clusters, n_features), in the rows' dtype
+    """
+    members, starts = members_of(wanted.any(axis=1), labels, sample_weight, chunk_rows, counts)
+    largest = int(np.diff(starts).max())
+    n_clusters, n_features = wanted.shape
+    n_values = int(starts[-1]) * n_features
+    if len(sample_weight):
+        arguments = X, sample_weight, members, starts, largest, wanted, medians
+        n_tasks = n_clusters * n_features
+        run(find_weighted_medians, most_threads(n_tasks, n_values), n_tasks, *arguments)
+        return
+    keep = brackets is not None
+    if not keep:
+        brackets = empty_brackets(n_clusters, n_features, 0, X.dtype)
+    n_tasks = n_clusters * -(-n_features // BLOCK)
+    arguments = X, members, starts, largest, wanted, brackets, keep, medians
+    run(find_medians, most_threads(n_tasks, n_values), n_tasks, *arguments)
+
+
+@kernel
+def _check(n_rows, labels, n_clusters, weights, weighted):
+    if len(labels) != n_rows or (weighted and len(weights) != n_rows):
+        raise ValueError("X, labels and sample_weight must have the same length")
+    if n_clusters < 1:
+        raise ValueError("n_clusters must be positive")
+    for label in labels:
+        if label < 0 or label >= n_clusters:
+            raise ValueError("labels must be from 0 to n_clusters - 1")
+    for weight in weights:
+        if not (0 <= weight < np.inf):
+            raise ValueError("sample_weight must be finite and not negative")
+
+
+@kernel
+def _spread_nan(X, labels, medians):
+    for row in range(len(X)):
+        for f in range(X.shape[1]):
+            if X[row, f] != X[row, f]:
+                medians[labels[row], f] = np.nan
+
+
+def cluster_medians(
+    X: np.ndarray,
+    labels: np.ndarray,
+    n_clusters: int,
+    sample_weight: np.ndarray | None = None,
+) -> np.ndarray:
+    """The coordinate-wise median of every cluster's rows, by selection.
+
+    Callable from Python and from functions under ``@njit``, where it takes arrays and runs on the
+    calling thread.
+
+    Parameters
+    ----------
+    X : array-like of shape (n_rows, n_features)
+    labels : array-like of shape (n_rows,), int
+        Each row's cluster, from 0 to ``n_clusters - 1``.
+    n_clusters : int
+    sample_weight : array-like of shape (n_rows,), default=None
+        Non-negative; None for ones. A row of weight zero has no influence.
+
+    Returns
+    -------
+    medians : ndarray of shape (n_clusters, n_features)
+        float32 if X is, else float64. As :func:`numpy.median`, the mean of the middle two values
+        for an even number of rows; with weights the least value up to which half of the weight
+        lies, or if exactly half does (up to the rounding of sums), its mean with the next greater
+        value. NaN for clusters without rows, and where a value is NaN.
+
+    Raises
+    ------
+    ValueError
+        If X is not a 2-D array of real numbers, labels are not integers in range, a weight is
+        negative or not finite, or the lengths differ.
+    """
+    X = real_rows(X, "X")
+    X = read_only(np.require(X, np.float32 if X.dtype == np.float32 else np.float64, ["C", "A"]))
+    labels = np.asarray(labels)
+    if labels.dtype.kind not in "iu" or labels.ndim != 1:
+        raise ValueError("labels must be a 1-D array of integers")
+    weights = np.empty(0) if sample_weight is None else np.asarray(sample_weight)
+    if weights.dtype.kind not in "biuf" or weights.ndim != 1:
+        raise ValueError("sample_weight must be a 1-D array of real numbers")
+    weights = read_only(np.require(weights, np.float64, ["C", "A"]))
+    _check(len(X), labels.astype(np.int64), n_clusters, weights, sample_weight is not None)
+    labels = np.require(labels, np.int32, ["C", "A"])
+    chunk_rows, n_chunks = row_chunks(len(X), X.shape[1])
+    counts = np.zeros((n_chunks, n_clusters), np.int64)
+    run(count_members, n_chunks, n_chunks, chunk_rows, labels, weights, counts)
+    wanted = np.ones((n_clusters, X.shape[1]), bool)
+    medians = np.empty(wanted.shape, X.dtype)
+    update_medians(X, labels, weights, chunk_rows, counts, wanted, None, medians)
+    _spread_nan(X, labels, medians)
+    return medians
+
+
+@kernel
+def _cluster_medians_serial(X, labels, n_clusters, weights, weighted):
+    _check(len(X), labels.astype(np.int64), n_clusters, weights, weighted)
+    labels = labels.astype(np.int32)
+    n_rows, n_features = X.shape
+    counts = np.zeros((1, n_clusters), np.int64)
+    count_members(np.zeros(1, np.int64), 1, n_rows, labels, weights, counts)
+    starts = np.zeros(n_clusters + 1, np.int64)
+    largest = 0
+    for j in range(n_clusters):
+        starts[j + 1] = starts[j] + counts[0, j]
+        largest = max(largest, counts[0, j])
+    members = np.empty(starts[-1] + SPACING, np.int32)
+    everything = np.ones(n_clusters, np.bool_)
+    places = starts[:-1].copy().reshape((1, n_clusters))
+    list_members(np.zeros(1, np.int64), 1, n_rows, labels, weights, everything, places, members)
+    wanted = np.ones((n_clusters, n_features), np.bool_)
+    medians = np.empty((n_clusters, n_features), X.dtype)
+    tickets = np.zeros(1, np.int64)
+    if weighted:
+        n_tasks = n_clusters * n_features
+        find_weighted_medians(
+            tickets, n_tasks, X, weights, members, starts, largest, wanted, medians
+        )
+    else:
+        n_tasks = n_clusters * ((n_features + BLOCK - 1) // BLOCK)
+        shape = (n_clusters, n_features)
+        brackets = Brackets(
+            np.empty(shape, X.dtype),
+            np.empty(shape, X.dtype),
+            np.empty(shape, np.int32),
+            np.empty(shape, np.int32),
+            np.empty(shape, np.int32),
+            np.empty(shape, np.int32),
+            np.empty((n_clusters, n_features, 0), X.dtype),
+        )
+        find_medians(
+            tickets, n_tasks, X, members, starts, largest, wanted, brackets, False, medians
+        )
+    _spread_nan(X, labels, medians)
+    return medians
+
+
+@overload(cluster_medians)
+def _cluster_medians(X, labels, n_clusters, sample_weight=None):
+    if not isinstance(X, types.Array) or X.ndim != 2:
+        raise TypingError(f"cluster_medians takes a 2-D array, not {X}")
+    if not isinstance(X.dtype, types.Float | types.Integer | types.Boolean):
+        raise TypingError(f"cluster_medians takes real numbers, not {X.dtype}")
+    if not isinstance(labels, types.Array) or labels.ndim != 1:
+        raise TypingError(f"cluster_medians takes a 1-D array of labels, not {labels}")
+    if not isinstance(labels.dtype, types.Integer):
+        raise TypingError(f"cluster_medians takes labels that are integers, not {labels.dtype}")
+    if sample_weight is None or isinstance(sample_weight, types.NoneType | types.Omitted):
+        return lambda X, labels, n_clusters, sample_weight=None: _cluster_medians_serial(
+            convert(X, X), labels, n_clusters, np.empty(0), False
+        )
+    if not isinstance(sample_weight, types.Array) or sample_weight.ndim != 1:
+        raise TypingError(f"cluster_medians takes a 1-D array of weights, not {sample_weight}")
+    return lambda X, labels, n_clusters, sample_weight=None: _cluster_medians_serial(
+        convert(X, X), labels, n_clusters, sample_weight.astype(np.float64), True
+    )

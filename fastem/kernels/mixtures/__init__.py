@@ -1,0 +1,1 @@
+"""What the passes of all mixtures share: responsibilities and weighted sums."""

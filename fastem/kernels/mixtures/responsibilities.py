@@ -1,0 +1,238 @@
+"""Log-densities of the components into the rows' log-density and responsibilities.
+
+The logarithm of a sum of exponentials is taken relative to the greatest term, as in P. Blanchard,
+D. J. Higham and N. J. Higham, "Accurately computing the log-sum-exp and softmax functions", IMA
+Journal of Numerical Analysis 41, 2021.
+"""
+
+import numpy as np
+from numba import types
+from numba.core.errors import TypingError
+from numba.extending import overload
+
+from fastem.kernels.runtime.arrays import read_only
+from fastem.kernels.runtime.chunks import row_chunks
+from fastem.kernels.runtime.compiling import inline, kernel, variant
+from fastem.kernels.runtime.inputs import convert, real_rows
+from fastem.kernels.runtime.parallel import next_chunk, run
+from fastem.kernels.vectors.elementary import exp_nonpositive, log
+from fastem.kernels.vectors.tiles import aligned_empty_like, load_tile
+from fastem.kernels.vectors.vector import (
+    LANES,
+    TILE,
+    broadcast,
+    greater,
+    load,
+    store,
+    vector_lanes,
+    where,
+)
+
+_WORK = 16  # multiplications that an exponential is worth, for the size of chunks
+
+
+def normalize_tile(log_joint, n_components, weights, hard, log_density, components=None):
+    """Turn a tile's log-densities into responsibilities, in place.
+
+    Parameters
+    ----------
+    log_joint : array, float32 or float64
+        ``log_joint[j * TILE + lane]`` is component j's logarithm of weight times density. A row
+        whose values are all -inf belongs to no component; a row with NaN or +inf becomes NaN.
+    n_components : int
+    weights : array of TILE values
+        Factors of the lanes' responsibilities.
+    hard : bool
+        Whether the most probable component (the first of equals) gets all, instead of its share.
+    log_density : array of TILE values
+        Where the logarithms of the sums go, or if ``hard`` the greatest terms.
+    components : None or array of int
+        The ``n_components`` to be considered; None stands for the first ones.
+    """
+    raise NotImplementedError("for kernels only")
+
+
+def _listed(components, i):
+    raise NotImplementedError("for kernels only")
+
+
+@variant(_listed)
+def _listed_component(components, i):
+    if isinstance(components, types.Array):
+        return lambda components, i: components[i]
+    return lambda components, i: i
+
+
+def choose_tile(log_joint, n_components, chosen):
+    """Each lane's component of the greatest value, the first of equals, as a number of that type.
+
+    Parameters
+    ----------
+    log_joint : array, float32 or float64
+        As for :func:`normalize_tile`.
+    n_components : int
+    chosen : array of TILE values
+        Where the components' numbers go.
+    """
+    raise NotImplementedError("for kernels only")
+
+
+@variant(choose_tile)
+def _choose_tile(log_joint, n_components, chosen):
+    lanes = vector_lanes(log_joint.dtype)
+    dtype = np.float32 if log_joint.dtype == types.float32 else np.float64
+
+    def implementation(log_joint, n_components, chosen):
+        for lane in range(0, TILE, lanes):
+            greatest = load(log_joint, lane, lanes)
+            number = broadcast(dtype(0), lanes)
+            for j in range(1, n_components):
+                value = load(log_joint, j * TILE + lane, lanes)
+                number = where(greatest < value, broadcast(dtype(j), lanes), number)
+                greatest = greater(value, greatest)
+            store(number, chosen, lane)
+
+    return implementation
+
+
+@inline
+def _divide(weights, total, none):
+    """Their quotient, or the total where that is zero or NaN."""
+    return where(none < total, weights / total, total)
+
+
+@variant(normalize_tile)
+def _normalize_tile(log_joint, n_components, weights, hard, log_density, components=None):
+    lanes = vector_lanes(log_joint.dtype)
+    dtype = np.float32 if log_joint.dtype == types.float32 else np.float64
+    zero, lowest = dtype(0), dtype(np.finfo(dtype).min)
+
+    def implementation(log_joint, n_components, weights, hard, log_density, components=None):
+        if hard:
+            for lane in range(TILE):
+                greatest, chosen = -np.inf, -1
+                for i in range(n_components):
+                    at = _listed(components, i) * TILE + lane
+                    if log_joint[at] > greatest:
+                        greatest, chosen = log_joint[at], at
+                    log_joint[at] = zero
+                log_density[lane] = greatest
+                if chosen >= 0:
+                    log_joint[chosen] = weights[lane]
+            return
+        none = broadcast(zero, lanes)
+        # Two vectors side by side: each operation on one need not wait for that before.
+        for left in range(0, TILE, 2 * lanes):
+            right = left + lanes
+            # Finite, so that a difference from it is never that of two infinities.
+            greatest_left = greatest_right = broadcast(lowest, lanes)
+            for i in range(n_components):
+                start = _listed(components, i) * TILE
+                greatest_left = greater(load(log_joint, start + left, lanes), greatest_left)
+                greatest_right = greater(load(log_joint, start + right, lanes), greatest_right)
+            total_left = total_right = none
+            for i in range(n_components):
+                start = _listed(components, i) * TILE
+                share = exp_nonpositive(load(log_joint, start + left, lanes) - greatest_left)
+                total_left = total_left + share
+                store(share, log_joint, start + left)
+                share = exp_nonpositive(load(log_joint, start + right, lanes) - greatest_right)
+                total_right = total_right + share
+                store(share, log_joint, start + right)
+            store(greatest_left + log(total_left), log_density, left)
+            store(greatest_right + log(total_right), log_density, right)
+            factor_left = _divide(load(weights, left, lanes), total_left, none)
+            factor_right = _divide(load(weights, right, lanes), total_right, none)
+            for i in range(n_components):
+                start = _listed(components, i) * TILE
+                store(load(log_joint, start + left, lanes) * factor_left, log_joint, start + left)
+                store(
+                    load(log_joint, start + right, lanes) * factor_right, log_joint, start + right
+                )
+
+    return implementation
+
+
+@kernel
+def _normalize(tickets, n_chunks, chunk_rows, log_joint, log_density, responsibilities):
+    n_rows, n_components = log_joint.shape
+    one = log_joint.dtype.type(1)
+    shift = np.zeros(n_components + LANES, log_joint.dtype)
+    tile = aligned_empty_like(n_components * TILE, log_joint)
+    weights = aligned_empty_like(TILE, log_joint)
+    density = aligned_empty_like(TILE, log_joint)
+    weights[:] = one
+    numbers = np.empty(TILE, np.int64)
+    while True:
+        chunk = next_chunk(tickets)
+        if chunk >= n_chunks:
+            return
+        for first in range(chunk * chunk_rows, min((chunk + 1) * chunk_rows, n_rows), TILE):
+            load_tile(log_joint, first, one, shift, numbers, tile)
+            normalize_tile(tile, n_components, weights, False, density)
+            for lane in range(min(TILE, n_rows - first)):
+                log_density[first + lane] = density[lane]
+                for j in range(n_components):
+                    responsibilities[first + lane, j] = tile[j * TILE + lane]
+
+
+def normalize_responsibilities(log_joint: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Turn the components' log-densities into the rows' log-density and responsibilities.
+
+    Callable from Python, and from functions under ``@njit``, where it takes a 2-D array and runs on
+    the calling thread.
+
+    Parameters
+    ----------
+    log_joint : array-like of shape (n_rows, n_components)
+        Logarithms of weight times density.
+
+    Returns
+    -------
+    log_density : ndarray of shape (n_rows,)
+        Logarithm of the sum of the exponentials of each row; float32 if ``log_joint`` is, else
+        float64.
+    responsibilities : ndarray of shape (n_rows, n_components)
+        Each term's share in the sum. Zeros for a row of -inf, whose ``log_density`` is -inf; NaN
+        for a row that has NaN or +inf.
+
+    Raises
+    ------
+    ValueError
+        If ``log_joint`` is not a 2-D array of real numbers, or has no components.
+    """
+    log_joint = real_rows(log_joint, "log_joint")
+    dtype = np.float32 if log_joint.dtype == np.float32 else np.float64
+    log_joint = read_only(np.require(log_joint, dtype, ["C", "A"]))
+    _check_components(log_joint)
+    log_density = np.empty(len(log_joint), dtype)
+    responsibilities = np.empty(log_joint.shape, dtype)
+    chunk_rows, n_chunks = row_chunks(len(log_joint), _WORK * log_joint.shape[1])
+    run(_normalize, n_chunks, n_chunks, chunk_rows, log_joint, log_density, responsibilities)
+    return log_density, responsibilities
+
+
+@kernel
+def _check_components(log_joint):
+    if log_joint.shape[1] == 0:
+        raise ValueError("log_joint must have at least one component")
+
+
+@kernel
+def _serial(log_joint):
+    _check_components(log_joint)
+    log_joint = convert(log_joint, log_joint)
+    n_rows = len(log_joint)
+    log_density = np.empty(n_rows, log_joint.dtype)
+    responsibilities = np.empty(log_joint.shape, log_joint.dtype)
+    _normalize(np.zeros(1, np.int64), 1, max(n_rows, 1), log_joint, log_density, responsibilities)
+    return log_density, responsibilities
+
+
+@overload(normalize_responsibilities)
+def _compiled(log_joint):
+    if not isinstance(log_joint, types.Array) or log_joint.ndim != 2:
+        raise TypingError(f"normalize_responsibilities takes a 2-D array, not {log_joint}")
+    if not isinstance(log_joint.dtype, types.Float | types.Integer | types.Boolean):
+        raise TypingError(f"normalize_responsibilities takes real numbers, not {log_joint.dtype}")
+    return lambda log_joint: _serial(log_joint)

@@ -1,0 +1,1 @@
+"""What every kernel stands on: compiling, the cache on disk, threads, chunks, input."""

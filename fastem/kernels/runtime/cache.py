@@ -1,0 +1,285 @@
+"""Keeps compiled kernels on disk, without ever failing or returning stale code.
+
+Numba's own cache hashes only the file of the function itself, so that after an upgrade of the
+package it may run the old version of a callee; it raises where nothing can be written, already at
+import; and concurrent writers can lose entries. Here every signature is one file, written
+aside and moved into place, whose key covers all that the machine code depends on.
+"""
+
+import contextlib
+import functools
+import hashlib
+import os
+import pickle
+import shutil
+import sys
+import tempfile
+from pathlib import Path
+
+import llvmlite
+import numba
+import numpy as np
+from llvmlite import binding as llvm
+from numba.core import config
+from numba.core.compiler import CompileResult
+from numba.core.runtime import rtsys
+from numba.core.serialize import dumps
+
+_SOURCES = Path(__file__).resolve().parents[1]  # all kernels
+_DIGEST_SIZE = hashlib.sha256().digest_size
+_GENERATIONS = 4  # kept side by side: several Pythons or branches may share one folder
+
+# What Numba's environment variables change in the generated code, beside the CPU.
+_CODE_OPTIONS = (
+    "OPT",
+    "BOUNDSCHECK",
+    "DEBUGINFO_DEFAULT",
+    "DEBUG_JIT",
+    "DEBUG_NRT",
+    "LOOP_VECTORIZE",
+    "SLP_VECTORIZE",
+    "DISABLE_INTEL_SVML",
+    "EXTEND_VARIABLE_LIFETIMES",
+    "ENABLE_PROFILING",
+    "JIT_COVERAGE",
+    "LLVM_REFPRUNE_PASS",
+    "LLVM_REFPRUNE_FLAGS",
+    "NRT_STATS",
+    "USE_LLVMLITE_MEMORY_MANAGER",
+)
+
+
+class _NotCacheable(Exception):
+    """The function depends on something the key can't describe."""
+
+
+def _source_files():
+    files = []
+    for folder, subfolders, names in os.walk(_SOURCES):
+        subfolders[:] = [name for name in subfolders if name != "__pycache__"]
+        files += [Path(folder, name) for name in names if name.endswith(".py")]
+    return sorted(files)
+
+
+def _source_stamp():
+    """The sources' names, sizes and times: whether they changed since they were read."""
+    stamp = []
+    for path in _source_files():
+        status = path.stat()
+        stamp.append((str(path), status.st_size, status.st_mtime_ns))
+    return tuple(stamp)
+
+
+def _source_digest():
+    digest = hashlib.sha256()
+    for path in _source_files():
+        content = path.read_bytes()
+        digest.update(f"{path.relative_to(_SOURCES).as_posix()}\0{len(content)}\0".encode())
+        digest.update(content)
+    return digest.hexdigest()
+
+
+def _read_sources():
+    # Read when this module is imported, hence before any kernel is: what is on disk later may not
+    # be what runs. A zip file or a frozen program has no sources to read, and so no cache.
+    try:
+        stamp = _source_stamp()
+        return (stamp, _source_digest()) if stamp else (None, None)
+    except OSError:
+        return None, None
+
+
+_STAMP, _DIGEST = _read_sources()
+
+
+def _user_folder():
+    if sys.platform == "win32":
+        base = os.environ.get("LOCALAPPDATA", "")
+    elif sys.platform == "darwin":
+        base = os.path.expanduser("~/Library/Caches")
+    else:
+        base = os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache")
+    # Without a home, expanduser leaves "~" in place.
+    return Path(base) / "fastem" if os.path.isabs(base) else None
+
+
+def _folders():
+    """Where this installation's entries may be, best first."""
+    installation = "fastem_" + hashlib.sha256(str(_SOURCES).encode()).hexdigest()[:16]
+    if config.CACHE_DIR:
+        return [Path(config.CACHE_DIR) / installation]
+    folders = [_SOURCES / "__pycache__" / installation]
+    user = _user_folder()
+    if user is not None:
+        folders.append(user / installation)
+    return folders
+
+
+@functools.cache
+def _generation():
+    """The subfolder's name: which sources, compiled with what."""
+    versions = (_DIGEST, numba.__version__, llvmlite.__version__, np.__version__, sys.version)
+    return hashlib.sha256(repr(versions).encode()).hexdigest()[:24]
+
+
+def _describe(value):
+    """A text that is the same in every process, and differs if the compiled code may."""
+    if value is None or isinstance(value, (bool, int, float, complex, str, bytes)):
+        return repr(value)
+    if isinstance(value, (np.generic, np.dtype)):
+        return f"{type(value).__name__}({value!r})"
+    if isinstance(value, tuple):
+        return f"{type(value).__name__}({', '.join(map(_describe, value))})"
+    if isinstance(value, (frozenset, set)):
+        return f"{type(value).__name__}({', '.join(sorted(map(_describe, value)))})"
+    if isinstance(value, numba.types.Type):
+        text = f"{type(value).__name__}:{value}"
+        if " at 0x" in text:  # a type made for one object in this process
+            raise _NotCacheable(text)
+        return text
+    # A dispatcher, an intrinsic or a plain function.
+    function = getattr(value, "py_func", None) or getattr(value, "_defn", None) or value
+    if not hasattr(function, "__code__"):
+        raise _NotCacheable(repr(value))
+    return _describe_function(function)
+
+
+def _describe_function(function):
+    code = function.__code__
+    file = Path(code.co_filename).resolve()
+    if not file.is_relative_to(_SOURCES):
+        raise _NotCacheable(f"{file} is not among the hashed sources")
+    cells = ", ".join(_describe(cell.cell_contents) for cell in function.__closure__ or ())
+    name = f"{file.relative_to(_SOURCES).as_posix()}:{code.co_firstlineno}:{function.__qualname__}"
+    return f"{name} closure({cells}) defaults({_describe(function.__defaults__)})"
+
+
+def _undefined_symbols(library):
+    """What the machine code needs from outside; None if that can't be told."""
+    with contextlib.suppress(Exception):
+        module = library._final_module
+        values = [*module.functions, *module.global_variables]
+        names = [value.name for value in values if value.is_declaration]
+        return [name for name in names if not name.startswith("llvm.")]
+    return None
+
+
+def _prepare(target_context, symbols):
+    """Make the process ready to link machine code that needs these symbols.
+
+    Numba's ``refresh`` imports and registers all it can compile, most of the time of a first call,
+    and code that is already compiled needs little of it: Numba's runtime and a few helpers. LLVM
+    aborts the process if a symbol is missing, so whatever is not there yet makes us refresh.
+    """
+    if symbols is not None:
+        rtsys.initialize(target_context)
+        if all(llvm.address_of_symbol(name) is not None for name in symbols):
+            return
+    target_context.refresh()
+
+
+class DiskCache:
+    """The compiled signatures of one function; what Numba expects at ``dispatcher._cache``.
+
+    Parameters
+    ----------
+    function : function
+        The undecorated kernel. Only functions defined in this package are stored.
+    """
+
+    def __init__(self, function):
+        self._function = function
+        self._enabled = True
+
+    @property
+    def cache_path(self):
+        """The folder looked into first."""
+        return str(_folders()[0] / _generation())
+
+    def enable(self):
+        self._enabled = True
+
+    def disable(self):
+        self._enabled = False
+
+    def flush(self):
+        """Nothing to do: an entry can only be right, so there is never one to forget."""
+
+    def load_overload(self, sig, target_context):
+        """The stored compile result of a signature, or None."""
+        # Whatever is wrong with an entry, compiling anew is the remedy.
+        with contextlib.suppress(Exception):
+            name, key = self._entry(sig, target_context.codegen())
+            for folder in _folders():
+                with contextlib.suppress(Exception):
+                    result = self._load(folder / _generation() / name, key, sig, target_context)
+                    if result is not None:
+                        return result
+        return None
+
+    def save_overload(self, sig, result):
+        """Store a compile result where it is possible."""
+        with contextlib.suppress(Exception):
+            # As Numba does: code that holds addresses of this process is of no use to another.
+            if result.library.has_dynamic_globals or any(not x.can_cache for x in result.lifted):
+                return
+            name, key = self._entry(sig, result.codegen)
+            symbols = _undefined_symbols(result.library)
+            content = dumps((key, symbols, result._reduce()))
+            for folder in _folders():
+                with contextlib.suppress(OSError):
+                    _write(folder / _generation(), name, content)
+                    _prune(folder)
+                    return
+
+    def _entry(self, sig, codegen):
+        """The file's name, and the key it is a hash of."""
+        if not self._enabled or _STAMP is None or _source_stamp() != _STAMP:
+            raise _NotCacheable("the sources are not those this process runs")
+        options = [(name, str(getattr(config, name, None))) for name in _CODE_OPTIONS]
+        options.append(("max", getattr(config.OPT, "is_opt_max", None)))
+        function = _describe_function(self._function)
+        key = repr((function, _describe_signature(sig), codegen.magic_tuple(), options))
+        return f"{self._function.__name__}-{hashlib.sha256(key.encode()).hexdigest()}.kernel", key
+
+    @staticmethod
+    def _load(path, key, sig, target_context):
+        content = path.read_bytes()
+        digest, content = content[:_DIGEST_SIZE], content[_DIGEST_SIZE:]
+        # Damaged machine code would crash the process.
+        if hashlib.sha256(content).digest() != digest:
+            return None
+        stored_key, symbols, reduced = pickle.loads(content)
+        if stored_key != key:
+            return None
+        _prepare(target_context, symbols)
+        result = CompileResult._rebuild(target_context, *reduced)
+        arguments = sig.args if hasattr(sig, "args") else sig
+        return result if tuple(result.signature.args) == tuple(arguments) else None
+
+
+def _describe_signature(sig):
+    arguments = tuple(sig.args) if hasattr(sig, "args") else tuple(sig)
+    return _describe((arguments, getattr(sig, "return_type", None)))
+
+
+def _write(folder, name, content):
+    folder.mkdir(parents=True, exist_ok=True)
+    descriptor, temporary = tempfile.mkstemp(prefix=name[:32], suffix=".tmp", dir=folder)
+    try:
+        with os.fdopen(descriptor, "wb") as file:
+            file.write(hashlib.sha256(content).digest())
+            file.write(content)
+        os.replace(temporary, folder / name)
+    except BaseException:
+        with contextlib.suppress(OSError):
+            os.unlink(temporary)
+        raise
+
+
+@functools.cache
+def _prune(folder):
+    """Drop the oldest generations, once in a process; a process that uses one compiles anew."""
+    generations = sorted(folder.iterdir(), key=lambda path: path.stat().st_mtime, reverse=True)
+    for old in [path for path in generations if path.name != _generation()][_GENERATIONS - 1 :]:
+        shutil.rmtree(old, ignore_errors=True)

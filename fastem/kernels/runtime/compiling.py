@@ -1,0 +1,108 @@
+"""How every kernel is compiled: the one place for Numba's options."""
+
+import contextlib
+
+import numba
+from numba.extending import overload, register_jitable
+
+try:
+    from fastem.kernels.runtime.cache import DiskCache
+except (ImportError, AttributeError):  # another Numba, with other insides: compile in each process
+    DiskCache = None
+
+# `nnan` and `ninf` stay out, so that tests for NaN and infinity survive; `reassoc` stays out, so
+# that a kernel loaded from the cache rounds as the one just compiled does.
+_OPTIONS = {"nogil": True, "error_model": "numpy", "fastmath": {"contract", "nsz", "arcp"}}
+
+# Without reference counts, whose atomic increments for every array argument cost more than a small
+# function does (it must not allocate, then); and without the wrappers for calls from Python and C,
+# each of which would compile another copy of the body.
+_INLINED = {
+    "forceinline": True,
+    "_nrt": False,
+    "no_cpython_wrapper": True,
+    "no_cfunc_wrapper": True,
+}
+
+
+def kernel(function):
+    """Compile a function at its first call and keep the machine code on disk.
+
+    Parameters
+    ----------
+    function : function
+        What to compile. It runs without the GIL, divides as NumPy does, and may call other
+        kernels, which become part of it.
+
+    Returns
+    -------
+    dispatcher
+        Numba's compiled function: callable from Python and from any ``@njit`` code.
+    """
+    dispatcher = numba.njit(**_OPTIONS, no_cfunc_wrapper=True)(function)
+    # With NUMBA_DISABLE_JIT it is only the Python function.
+    if DiskCache is not None and hasattr(dispatcher, "_cache"):
+        with contextlib.suppress(Exception):
+            dispatcher._cache = DiskCache(dispatcher.py_func)
+    return dispatcher
+
+
+def inline(function):
+    """Compile a small function that is always inlined into the kernels that call it.
+
+    Parameters
+    ----------
+    function : function
+        As for :func:`kernel`.
+
+    Returns
+    -------
+    function
+        The function itself: called from Python it is interpreted.
+    """
+    return register_jitable(**_OPTIONS, **_INLINED)(function)
+
+
+def variant(function):
+    """Register an implementation of a placeholder that kernels call, chosen by argument types.
+
+    Parameters
+    ----------
+    function : function
+        The placeholder. The decorated function takes its arguments' Numba types and returns the
+        implementation for them, or None. Implementations are inlined and must not allocate.
+    """
+    return overload(function, jit_options={**_OPTIONS, **_INLINED})
+
+
+def foreign(function, checked=False):
+    """Compile a user's function, to become part of its callers. It isn't kept on disk.
+
+    Parameters
+    ----------
+    function : function
+        May allocate, unlike what :func:`inline` takes.
+    checked : bool
+        Whether an index out of range raises IndexError.
+
+    Returns
+    -------
+    dispatcher
+    """
+    options = {"forceinline": True, "no_cfunc_wrapper": True, "boundscheck": checked}
+    return numba.njit(**_OPTIONS, **options)(function)
+
+
+def body(function):
+    """Compile a function that kernels call by its address; it isn't kept on disk.
+
+    Parameters
+    ----------
+    function : function
+        As for :func:`inline`, it must not allocate; what it calls may.
+
+    Returns
+    -------
+    dispatcher
+    """
+    return numba.njit(**_OPTIONS, _nrt=False, no_cfunc_wrapper=True)(function)

@@ -1,0 +1,1 @@
+"""Drawing seeds greedily: distances to candidates, and what each would gain."""

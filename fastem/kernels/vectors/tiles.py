@@ -1,0 +1,208 @@
+"""Rows into tiles: gathered, shifted, scaled, rounded to the tile's dtype and transposed.
+
+``tile[f * TILE + lane] = X[row, f] * scale + shift[f]`` with ``shift = -origin * scale``, one fused
+multiply-add. ``scale`` is a power of two, so that only the last rounding is one. A tile is float32
+or float64, whatever the rows are.
+"""
+
+import numpy as np
+from llvmlite import ir
+from numba import types
+from numba.extending import intrinsic
+
+from fastem.kernels.runtime.compiling import inline, kernel
+from fastem.kernels.vectors.vector import (
+    TILE,
+    constant,
+    data_pointer,
+    fetch,
+    fma,
+    lanes_of,
+    load_at,
+    prefetch,
+    shuffle,
+    splat,
+    store_at,
+    transpose_square,
+    vector_lanes,
+)
+
+# Rows of so few features are loaded whole, many at a time, when they follow one another.
+NARROW = 4
+
+# Bytes fetched ahead within each row. The hardware loses track of so many rows read side by side:
+# 784 features take 15 % less time. Beyond a row's end nothing is fetched: what follows a gathered
+# row is seldom the next one, and to fetch it took as long as to gather.
+_AHEAD = 256
+
+# Bytes of a cache line, and how many lines of a row are fetched before it is gathered.
+_LINE, _MOST_LINES = 64, 4
+
+
+@kernel
+def aligned_empty(size):
+    """An uninitialised float32 array that starts on a cache line's boundary."""
+    buffer = np.empty(size + 16, np.float32)
+    start = (-buffer.ctypes.data % 64) // 4
+    return buffer[start : start + size]
+
+
+@kernel
+def aligned_empty_like(size, array):
+    """As :func:`aligned_empty`, with the dtype of ``array``."""
+    buffer = np.empty(size + 64 // array.itemsize, array.dtype)
+    start = (-buffer.ctypes.data % 64) // array.itemsize
+    return buffer[start : start + size]
+
+
+def _convert(builder, values, scalar):
+    """Round or widen a vector to another floating-point type."""
+    vector = ir.VectorType(scalar, values.type.count)
+    if values.type == vector:
+        return values
+    convert = builder.fptrunc if isinstance(scalar, ir.FloatType) else builder.fpext
+    return convert(values, vector)
+
+
+@intrinsic
+def _transpose_block(typingctx, X, n_features, rows, lane, feature, scale, shift, tile):
+    """A square of the tile, from ``lane`` and ``feature`` on.
+
+    Features at or behind ``n_features`` are loaded but not stored.
+    """
+    sig = types.void(X, types.intp, rows, types.intp, types.intp, X.dtype, shift, tile)
+    lanes = vector_lanes(tile.dtype)
+
+    def codegen(context, builder, signature, args):
+        width, factor = args[1], args[5]
+        pointers = [
+            data_pointer(context, builder, signature.args[i], args[i]) for i in (0, 2, 6, 7)
+        ]
+        x_pointer, row_pointer, shift_pointer, tile_pointer = pointers
+        lane, feature = args[3], args[4]
+        size = X.dtype.bitwidth // 8
+        scalar = tile_pointer.type.pointee
+        vector = ir.VectorType(x_pointer.type.pointee, lanes)
+        factor = splat(builder, factor, lanes)
+        offset = load_at(builder, shift_pointer, feature, vector, size)
+        later = builder.add(feature, constant(_AHEAD // size))
+        later = builder.select(builder.icmp_signed("<", later, width), later, feature)
+        block = []
+        for i in range(lanes):
+            row = builder.load(builder.gep(row_pointer, [builder.add(lane, constant(i))]))
+            if row.type.width < 64:
+                row = builder.sext(row, ir.IntType(64))
+            start = builder.mul(row, width)
+            values = load_at(builder, x_pointer, builder.add(start, feature), vector, size)
+            prefetch(builder, x_pointer, builder.add(start, later))
+            block.append(_convert(builder, fma(builder, values, factor, offset), scalar))
+        for i, column in enumerate(transpose_square(builder, block)):
+            f = builder.add(feature, constant(i))
+            with builder.if_then(builder.icmp_signed("<", f, width)):
+                at = builder.add(builder.mul(f, constant(TILE)), lane)
+                store_at(builder, column, tile_pointer, at, tile.dtype.bitwidth // 8)
+        return context.get_dummy_value()
+
+    return sig, codegen
+
+
+@intrinsic
+def _deinterleave(typingctx, X, n_features, first_row, lane, scale, shift, tile):
+    """A vector's worth of consecutive rows of ``n_features`` (literal), from ``lane`` on."""
+    if not isinstance(n_features, types.IntegerLiteral):
+        return None
+    width = n_features.literal_value
+    lanes = vector_lanes(tile.dtype)
+    sig = types.void(X, n_features, types.intp, types.intp, X.dtype, shift, tile)
+
+    def codegen(context, builder, signature, args):
+        x_pointer = data_pointer(context, builder, signature.args[0], args[0])
+        shift_pointer = data_pointer(context, builder, signature.args[5], args[5])
+        tile_pointer = data_pointer(context, builder, signature.args[6], args[6])
+        first_row, lane, scale = args[2], args[3], args[4]
+        vector = ir.VectorType(x_pointer.type.pointee, lanes * width)
+        start = builder.mul(builder.add(first_row, lane), constant(width))
+        rows = load_at(builder, x_pointer, start, vector, X.dtype.bitwidth // 8)
+        factor = splat(builder, scale, lanes)
+        for f in range(width):
+            column = shuffle(builder, rows, rows, [i * width + f for i in range(lanes)])
+            offset = builder.load(builder.gep(shift_pointer, [constant(f)]))
+            column = fma(builder, column, factor, splat(builder, offset, lanes))
+            at = builder.add(lane, constant(f * TILE))
+            column = _convert(builder, column, tile_pointer.type.pointee)
+            store_at(builder, column, tile_pointer, at, tile.dtype.bitwidth // 8)
+        return context.get_dummy_value()
+
+    return sig, codegen
+
+
+@inline
+def fetch_start(X, row):
+    """Ask for the first cache lines of a row that is gathered later."""
+    n_features = X.shape[1]
+    line = _LINE // X.itemsize
+    for f in range(0, min(n_features, _MOST_LINES * line), line):
+        fetch(X, row * n_features + f)
+    # It lies on one line more unless rows are aligned.
+    fetch(X, row * n_features + n_features - 1)
+
+
+@inline
+def gather_tile(X, rows, scale, shift, tile):
+    """Fill ``tile`` with the TILE rows whose numbers are in ``rows``.
+
+    ``shift`` has at least ``n_features + LANES`` values.
+    """
+    lanes = lanes_of(tile)
+    n_features = X.shape[1]
+    if n_features <= NARROW or X.size < lanes:
+        for lane in range(TILE):
+            row = rows[lane]
+            for f in range(n_features):
+                tile[f * TILE + lane] = X[row, f] * scale + shift[f]
+        return
+    last = max(0, n_features - lanes)
+    for lane in range(0, TILE, lanes):
+        # A vector reaches into the rows behind; those at the very end have none.
+        beyond = False
+        if n_features < lanes:
+            for i in range(lane, lane + lanes):
+                beyond |= rows[i] * n_features + lanes > X.size
+        if beyond:
+            for i in range(lane, lane + lanes):
+                for f in range(n_features):
+                    tile[f * TILE + i] = X[rows[i], f] * scale + shift[f]
+        else:
+            for feature in range(0, n_features, lanes):
+                # The last block overlaps the one before it rather than the row's end.
+                _transpose_block(X, n_features, rows, lane, min(feature, last), scale, shift, tile)
+
+
+@inline
+def load_narrow(X, first_row, scale, shift, tile):
+    """Fill ``tile`` with TILE consecutive rows if they have few features; whether it did."""
+    n_rows, n_features = X.shape
+    if n_features > NARROW or first_row + TILE > n_rows:
+        return False
+    for lane in range(0, TILE, lanes_of(tile)):
+        if n_features == 1:
+            _deinterleave(X, 1, first_row, lane, scale, shift, tile)
+        elif n_features == 2:
+            _deinterleave(X, 2, first_row, lane, scale, shift, tile)
+        elif n_features == 3:
+            _deinterleave(X, 3, first_row, lane, scale, shift, tile)
+        else:
+            _deinterleave(X, 4, first_row, lane, scale, shift, tile)
+    return True
+
+
+@inline
+def load_tile(X, first_row, scale, shift, rows, tile):
+    """Fill ``tile`` with TILE consecutive rows; lanes behind the last row repeat it.
+
+    ``rows`` is scratch for TILE row numbers.
+    """
+    if not load_narrow(X, first_row, scale, shift, tile):
+        for lane in range(TILE):
+            rows[lane] = min(first_row + lane, X.shape[0] - 1)
+        gather_tile(X, rows, scale, shift, tile)

@@ -1,0 +1,1 @@
+"""The EM loop: restarts, convergence, history, progress. It knows no model."""

@@ -1,0 +1,95 @@
+"""The loop itself: runs from one start or several, of which the best is kept.
+
+Dempster, Laird and Rubin, "Maximum likelihood from incomplete data via the EM algorithm", Journal
+of the Royal Statistical Society B 39, 1977.
+"""
+
+import warnings
+from math import inf
+from typing import Any
+
+from sklearn.exceptions import ConvergenceWarning
+
+from fastem.loop.callbacks import UNWATCHED
+from fastem.loop.model import Model, Run, Step
+
+
+def fit(
+    model: Model,
+    rows: Any,
+    *,
+    max_iter: int,
+    n_init: int = 1,
+    random_state: Any = None,
+    verbose: int = 0,
+    task: Any = UNWATCHED,
+) -> Run:
+    """Run EM from one start or several and return the best run.
+
+    Parameters
+    ----------
+    model : Model
+    rows : rows as in :mod:`fastem.rows`
+    max_iter : int
+        Largest number of iterations of a run; with none, its result is its start.
+    n_init : int
+        Number of runs.
+    random_state : object
+        Passed to the model's ``start``.
+    verbose : int
+        Whether the model reports its steps.
+    task : Task
+        As :func:`watch` returns it; the caller ends it.
+
+    Returns
+    -------
+    Run
+
+    Warns
+    -----
+    ConvergenceWarning
+        If the best run has not converged, unless the model doesn't warn.
+    """
+    best = None
+    for number in range(n_init):
+        run_task = task.subtask("run", max_subtasks=max_iter)
+        run = _run(model, rows, number, max_iter, random_state, verbose, run_task)
+        if best is None or model.better(rows, run, best):
+            best = run
+            model.keep(rows)
+        if run_task.end(run.parameters):
+            break
+    if model.warns and not best.converged:
+        warnings.warn(
+            "Best performing initialization did not converge. Try different init parameters, or "
+            "increase max_iter, tol, or check for degenerate data.",
+            ConvergenceWarning,
+            stacklevel=2,
+        )
+    return best
+
+
+def _run(model, rows, number, max_iter, random_state, verbose, task):
+    parameters = model.start(rows, random_state)
+    if verbose:
+        model.report_start(number)
+    history = []
+    statistics, previous, objective, converged = None, None, -inf, False
+    for iteration in range(max_iter):
+        iteration_task = task.subtask("iteration", parameters=parameters)
+        statistics = model.e_step(rows, parameters)
+        updated = model.m_step(rows, statistics, parameters)
+        objective = model.objective(statistics, parameters)
+        step = Step(iteration, statistics, parameters, updated, objective, previous)
+        history.append(objective)
+        if verbose:
+            model.report(step)
+        parameters, previous = updated, objective
+        converged = model.converged(step)
+        if iteration_task.end(parameters) or converged:
+            break
+    run = Run(parameters, history, converged, objective, statistics)
+    if verbose:
+        model.report_end(run)
+    model.finish(rows, run)
+    return run

@@ -1,0 +1,1 @@
+"""Mixtures: the models, their starts, the estimators around them."""

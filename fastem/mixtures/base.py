@@ -1,0 +1,485 @@
+"""What mixtures share: the EM fit, prediction, scores and criteria."""
+
+import math
+from abc import ABCMeta, abstractmethod
+from collections.abc import Callable
+from numbers import Integral, Real
+from time import perf_counter
+from typing import Any
+
+import numpy as np
+from sklearn.base import BaseEstimator, DensityMixin, _fit_context
+from sklearn.callback import CallbackSupportMixin
+from sklearn.utils import check_random_state
+from sklearn.utils._param_validation import Interval, InvalidParameterError, StrOptions
+from sklearn.utils.validation import check_is_fitted
+
+from fastem.loop.callbacks import watch
+from fastem.loop.fit import fit
+from fastem.loop.model import Model
+from fastem.mixtures.bound import BoundMixin, weighted_sum
+from fastem.rows import array_rows
+from fastem.validation import check_rows, check_weights, restored_on_failure
+
+
+def _step(part, make_pass, parameters, options):
+    if "mixture" not in part.state:
+        part.state["mixture"] = make_pass(part.X, part.sample_weight)
+    return part.state["mixture"].step(parameters, **options)
+
+
+class MixtureModel(Model):
+    """A mixture for the EM loop; a subclass writes ``first``, ``m_step`` and ``for_kernels``.
+
+    Parameters
+    ----------
+    make_pass : callable
+        ``(X, sample_weight)`` to an object whose ``step(parameters, hard=...)`` returns additive
+        statistics of the rows with an attribute ``objective``: the weighted sum of the rows'
+        log-densities, or with ``hard=True`` of their largest joint log-density. It can be pickled.
+    total_weight : float
+        Sum of all rows' weights: the objective is a mean over it.
+    tol : float
+        A change of the objective below which a run has converged.
+    hard : bool
+        Whether each row counts for its most probable component only: classification EM (Celeux
+        and Govaert, Computational Statistics & Data Analysis 14, 1992).
+    resumed : tuple or None
+        Parameters and objective of an earlier fit to go on from.
+    verbose, verbose_interval : int
+        As for the estimators.
+    """
+
+    def __init__(
+        self,
+        make_pass: Callable,
+        total_weight: float,
+        *,
+        tol: float,
+        hard: bool = False,
+        resumed: tuple[Any, float] | None = None,
+        verbose: int = 0,
+        verbose_interval: int = 10,
+    ):
+        self.make_pass = make_pass
+        self.total_weight = total_weight
+        self.tol = tol
+        self.hard = hard
+        self.resumed = resumed
+        self.verbose = verbose
+        self.verbose_interval = verbose_interval
+
+    def first(self, rows: Any, random_state: Any) -> Any:
+        """The parameters that a run starts from, unless it resumes an earlier fit."""
+        raise NotImplementedError
+
+    def for_kernels(self, parameters: Any) -> Any:
+        """The parameters as the passes take them."""
+        return parameters
+
+    def statistics(self, rows: Any, parameters: Any, **options: Any) -> Any:
+        """A pass over all rows; ``options`` are for the pass' ``step``."""
+        options["hard"] = self.hard
+        return rows.reduce(_step, self.make_pass, self.for_kernels(parameters), options)
+
+    def start(self, rows, random_state):
+        self._started = self._last = perf_counter()
+        return self.resumed[0] if self.resumed else self.first(rows, random_state)
+
+    def e_step(self, rows, parameters):
+        return self.statistics(rows, parameters)
+
+    def objective(self, statistics, parameters):
+        return float(statistics.objective) / self.total_weight
+
+    def _change(self, step):
+        if step.previous is not None:
+            return step.objective - step.previous
+        return step.objective - self.resumed[1] if self.resumed else math.inf
+
+    def converged(self, step):
+        return abs(self._change(step)) < self.tol
+
+    def better(self, rows, run, best):
+        return run.objective > best.objective or best.objective == -math.inf
+
+    def report(self, step):
+        number = step.number + 1
+        if number % self.verbose_interval:
+            return
+        if self.verbose == 1:
+            print(f"  Iteration {number}")
+            return
+        now = perf_counter()
+        print(
+            f"  Iteration {number}\t time lapse {now - self._last:.5f}s"
+            f"\t ll change {self._change(step):.5f}"
+        )
+        self._last = now
+
+    def report_end(self, run):
+        if not run.history:
+            return
+        message = "converged" if run.converged else "did not converge"
+        if self.verbose == 1:
+            print(f"Initialization {message}.")
+            return
+        elapsed = perf_counter() - self._started
+        print(
+            f"Initialization {message}. time lapse {elapsed:.5f}s"
+            f"\t lower bound {run.objective:.5f}."
+        )
+
+
+class BaseMixture(CallbackSupportMixin, BoundMixin, DensityMixin, BaseEstimator, metaclass=ABCMeta):
+    """Base class of the mixtures.
+
+    A subclass has the parameters ``n_components``, ``tol``, ``max_iter``, ``n_init``,
+    ``random_state``, ``warm_start``, ``verbose``, ``verbose_interval``, ``fixed`` and
+    ``assignment``, an attribute ``weights_`` once fitted, and writes the abstract methods.
+    ``elbo`` and what belongs to it come from :class:`fastem.mixtures.bound.BoundMixin`.
+    """
+
+    _parameter_constraints: dict = {
+        "n_components": [Interval(Integral, 1, None, closed="left")],
+        "tol": [Interval(Real, 0.0, None, closed="left")],
+        "max_iter": [Interval(Integral, 0, None, closed="left")],
+        "n_init": [Interval(Integral, 1, None, closed="left")],
+        "random_state": ["random_state"],
+        "warm_start": ["boolean"],
+        "verbose": ["verbose"],
+        "verbose_interval": [Interval(Integral, 1, None, closed="left")],
+        "fixed": ["array-like", set, frozenset],
+        "assignment": [StrOptions({"soft", "hard"})],
+    }
+    #: The parameters that ``fixed`` may name.
+    _fixable: tuple[str, ...] = ()
+
+    # What a subclass writes.
+
+    def _check_input(self, X: Any, *, reset: bool) -> Any:
+        """The rows as the passes take them, after scikit-learn's checks."""
+        return check_rows(self, X, reset=reset, sparse=False, min_rows=2 if reset else 1)
+
+    @abstractmethod
+    def _make_pass(self, X: Any, sample_weight: Any) -> Any:
+        """A pass over new rows.
+
+        Its ``evaluate(parameters, *, log_density, labels, responsibilities, log_joint)`` fills the
+        arrays given: ``log_density`` (n_rows,), ``labels`` (n_rows,) of integers, and
+        ``responsibilities`` and ``log_joint`` (n_rows, n_components) of ``_output_dtype``.
+        """
+
+    def _output_dtype(self, X: Any) -> np.dtype:
+        """The dtype of log-densities and responsibilities of these rows."""
+        return X.dtype
+
+    @abstractmethod
+    def _fitted_parameters(self) -> Any:
+        """The fitted parameters as the passes take them."""
+
+    @abstractmethod
+    def _make_model(self, X: Any, **options: Any) -> MixtureModel:
+        """The model to fit to these rows, after checks of the initial parameters.
+
+        ``options`` are those of :class:`MixtureModel` from ``total_weight`` on, but ``resumed`` is
+        a bool: whether to go on from the fitted parameters and ``lower_bound_``.
+        """
+
+    @abstractmethod
+    def _attributes(self, parameters: Any, dtype: np.dtype) -> dict[str, Any]:
+        """The attributes that hold the model's parameters, for data of this dtype."""
+
+    @abstractmethod
+    def _n_parameters(self) -> int:
+        """The number of free parameters."""
+
+    @abstractmethod
+    def _sample_component(self, component: int, size: int, random_state: Any) -> np.ndarray:
+        """Draw rows from one component."""
+
+    # The fit.
+
+    @_fit_context(prefer_skip_nested_validation=True)
+    def fit(self, X: Any, y: Any = None, sample_weight: Any = None) -> "BaseMixture":
+        """Estimate the parameters by expectation-maximisation.
+
+        The best of ``n_init`` runs is kept. A run ends once the objective changes by less than
+        ``tol``, or after ``max_iter`` iterations. With ``warm_start``, a second fit goes on where
+        the first ended.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+            C-contiguous float32 or float64 rows are used in place; a memory-mapped file is not
+            read into memory as a whole.
+
+        y : Ignored
+            Present by convention.
+
+        sample_weight : array-like of shape (n_samples,), default=None
+            Non-negative weights of the rows; None for ones. An integer weight is as good as
+            repeating the row.
+
+        Returns
+        -------
+        self : estimator
+
+        Raises
+        ------
+        ValueError, TypeError
+            For bad input, before anything is computed.
+
+        Warns
+        -----
+        ConvergenceWarning
+            If the best run has not converged.
+        """
+        with restored_on_failure(self):
+            return self._fit(X, y, sample_weight)
+
+    def _fit(self, X, y, sample_weight):
+        X = self._check_input(X, reset=True)
+        if X.shape[0] < self.n_components:
+            raise ValueError(
+                "Expected n_samples >= n_components "
+                f"but got n_components = {self.n_components}, n_samples = {X.shape[0]}"
+            )
+        self._check_fixed()
+        sample_weight = check_weights(sample_weight, X)
+        resumed = self.warm_start and hasattr(self, "converged_")
+        n_init = 1 if resumed else self.n_init
+        model = self._make_model(
+            X,
+            total_weight=float(X.shape[0] if sample_weight is None else sample_weight.sum()),
+            tol=self.tol,
+            hard=self.assignment == "hard",
+            resumed=resumed,
+            verbose=self.verbose,
+            verbose_interval=self.verbose_interval,
+        )
+        # Without an iteration the caller wants the start.
+        model.warns = self.max_iter > 0
+
+        def attributes(parameters):
+            return self._attributes(parameters, X.dtype)
+
+        metadata = None if sample_weight is None else {"sample_weight": sample_weight}
+        task = watch(self, n_init, attributes, X=X, y=y, metadata=metadata)
+        best = fit(
+            model,
+            array_rows(X, sample_weight),
+            max_iter=self.max_iter,
+            n_init=n_init,
+            random_state=check_random_state(self.random_state),
+            verbose=self.verbose,
+            task=task,
+        )
+        vars(self).update(attributes(best.parameters))
+        self.converged_ = bool(best.converged)
+        self.n_iter_ = best.n_iter
+        self.lower_bound_ = best.objective
+        self.lower_bounds_ = best.history
+        task.end(best.parameters)
+        return self
+
+    def _check_fixed(self):
+        for name in self.fixed:
+            if name not in self._fixable:
+                raise InvalidParameterError(
+                    f"The 'fixed' parameter of {type(self).__name__} must be a collection of names "
+                    f"among {list(self._fixable)}. Got {name!r} instead."
+                )
+
+    def fit_predict(self, X: Any, y: Any = None, sample_weight: Any = None) -> np.ndarray:
+        """Estimate the parameters and return each row's most probable component.
+
+        Parameters
+        ----------
+        X, y, sample_weight
+            As for :meth:`fit`.
+
+        Returns
+        -------
+        labels : ndarray of shape (n_samples,), int64
+        """
+        return self.fit(X, y, sample_weight).predict(X)
+
+    # Prediction and scores.
+
+    def _check_new(self, X):
+        check_is_fitted(self)
+        return self._check_input(X, reset=False)
+
+    @property
+    def _n_fitted(self):
+        """The number of components at hand, whatever ``n_components`` may say by now."""
+        return len(self.weights_)
+
+    def _evaluate(self, X, **outputs):
+        self._make_pass(X, None).evaluate(self._fitted_parameters(), **outputs)
+
+    def _log_density(self, X):
+        log_density = np.empty(X.shape[0], self._output_dtype(X))
+        self._evaluate(X, log_density=log_density)
+        return log_density
+
+    def predict(self, X: Any) -> np.ndarray:
+        """Return each row's most probable component.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+
+        Returns
+        -------
+        labels : ndarray of shape (n_samples,), int64
+        """
+        X = self._check_new(X)
+        labels = np.empty(X.shape[0], np.int64)
+        self._evaluate(X, labels=labels)
+        return labels
+
+    def predict_proba(self, X: Any) -> np.ndarray:
+        """Return the responsibilities: the components' probabilities given each row.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+
+        Returns
+        -------
+        responsibilities : ndarray of shape (n_samples, n_components)
+            In the rows' dtype.
+        """
+        X = self._check_new(X)
+        responsibilities = np.empty((X.shape[0], self._n_fitted), self._output_dtype(X))
+        self._evaluate(X, responsibilities=responsibilities)
+        return responsibilities
+
+    def score_samples(self, X: Any) -> np.ndarray:
+        """Return the log-density of each row.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+
+        Returns
+        -------
+        log_density : ndarray of shape (n_samples,)
+            In the rows' dtype.
+        """
+        return self._log_density(self._check_new(X))
+
+    def score(self, X: Any, y: Any = None, sample_weight: Any = None) -> float:
+        """Return the mean log-density of rows.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+
+        y : Ignored
+            Present by convention.
+
+        sample_weight : array-like of shape (n_samples,), default=None
+            Non-negative weights of the rows; None for ones.
+
+        Returns
+        -------
+        log_likelihood : float
+        """
+        X = self._check_new(X)
+        sample_weight = check_weights(sample_weight, X)
+        total_weight = X.shape[0] if sample_weight is None else sample_weight.sum()
+        return weighted_sum(self._log_density(X), sample_weight) / total_weight
+
+    def sample(self, n_samples: int = 1) -> tuple[np.ndarray, np.ndarray]:
+        """Draw rows from the mixture.
+
+        Parameters
+        ----------
+        n_samples : int, default=1
+            Number of rows.
+
+        Returns
+        -------
+        X : ndarray of shape (n_samples, n_features), float64
+            The rows, component by component.
+
+        y : ndarray of shape (n_samples,), int64
+            Their components.
+        """
+        check_is_fitted(self)
+        if n_samples < 1:
+            raise ValueError(
+                f"Invalid value for 'n_samples': {n_samples} . The sampling requires at "
+                "least one sample."
+            )
+        random_state = check_random_state(self.random_state)
+        weights = np.asarray(self.weights_)
+        if weights.dtype != np.float64:  # whose rounding multinomial would refuse
+            weights = weights.astype(np.float64)
+            weights /= weights.sum()
+        sizes = random_state.multinomial(n_samples, weights)
+        X = [self._sample_component(j, int(size), random_state) for j, size in enumerate(sizes)]
+        return np.vstack(X), np.repeat(np.arange(len(sizes), dtype=np.int64), sizes)
+
+    # Criteria: the lower the better.
+
+    def aic(self, X: Any) -> float:
+        """Akaike's information criterion of rows, the lower the better.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+
+        Returns
+        -------
+        aic : float
+        """
+        return -2 * self._log_likelihood(self._check_new(X)) + 2 * self._n_parameters()
+
+    def bic(self, X: Any) -> float:
+        """Bayesian information criterion of rows, the lower the better.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+
+        Returns
+        -------
+        bic : float
+        """
+        X = self._check_new(X)
+        return -2 * self._log_likelihood(X) + self._n_parameters() * math.log(X.shape[0])
+
+    def icl(self, X: Any) -> float:
+        """Integrated completed likelihood of rows, the lower the better.
+
+        As :meth:`bic` with the complete-data log-likelihood of the most probable components, so
+        that components that overlap count against the model.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+
+        Returns
+        -------
+        icl : float
+
+        Notes
+        -----
+        Biernacki, Celeux and Govaert, "Assessing a mixture model for clustering with the integrated
+        completed likelihood", IEEE Transactions on Pattern Analysis and Machine Intelligence 22,
+        2000.
+        """
+        X = self._check_new(X)
+
+        def greatest(block, log_joint, log_density):
+            return log_joint.max(axis=1)
+
+        total = self._sum_over_rows(greatest, X)
+        return -2 * total + self._n_parameters() * math.log(X.shape[0])
+
+    def _log_likelihood(self, X):
+        return weighted_sum(self._log_density(X), None)

@@ -1,0 +1,1 @@
+"""Bernoulli mixtures: the model, its start, the estimator around it."""

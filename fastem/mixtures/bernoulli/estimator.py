@@ -1,0 +1,263 @@
+"""The estimator around Bernoulli mixtures."""
+
+import warnings
+from collections.abc import Collection
+from functools import partial
+from numbers import Real
+from typing import Any
+
+import numpy as np
+from sklearn.utils import check_array
+from sklearn.utils._param_validation import Interval
+from sklearn.utils.validation import validate_data
+
+from fastem.kernels.bernoulli import DensePass, SparsePass
+from fastem.kernels.bernoulli import Parameters as KernelParameters
+from fastem.kernels.bernoulli.bits import first_other, packed_bits, sparse_bits
+from fastem.mixtures.base import BaseMixture
+from fastem.mixtures.bernoulli.model import IMPOSSIBLE, BernoulliModel, Parameters
+from fastem.validation import check_mixing_weights, check_shape
+
+
+def _make_pass(X, sample_weight, n_components, threshold):
+    if isinstance(X, np.ndarray):
+        rows, kind = packed_bits(X, threshold), DensePass
+    else:
+        rows, kind = sparse_bits(X, threshold), SparsePass
+    return kind(rows, X.shape[1], sample_weight, n_components)
+
+
+class BernoulliMixture(BaseMixture):
+    """Mixture of independent Bernoulli features: clusters of rows of zeros and ones.
+
+    Each component has a probability of a one for each feature.
+
+    Parameters
+    ----------
+    n_components : int, default=1
+        Number of components.
+
+    tol : float, default=1e-3
+        A run ends when the objective, a mean over the rows, changes by less.
+
+    max_iter : int, default=100
+        Largest number of iterations of a run.
+
+    n_init : int, default=1
+        Number of runs from different starts; the best is kept.
+
+    weights_init : array-like of shape (n_components,), default=None
+        Weights to start from; None for equal ones.
+
+    probabilities_init : array-like of shape (n_components, n_features), default=None
+        Probabilities to start from; None for those of the rows nearest to seeds that k-means++
+        draws. A probability of exactly 0 or 1 never changes, unless ``alpha`` is set.
+
+    fixed : collection of {'weights', 'probabilities'}, default=()
+        Parameters that stay as they start.
+
+    assignment : {'soft', 'hard'}, default='soft'
+        ``'hard'`` makes each row count for its most probable component only (classification EM);
+        the objective is then the log-likelihood of rows and these components together.
+
+    alpha : float, default=0.0
+        Additive smoothing: a component's probability is estimated as if it had ``alpha`` more rows
+        with the feature and ``alpha`` without. The objective then is the log-posterior under a
+        Beta(1 + alpha, 1 + alpha) prior for each probability, but for a constant.
+
+    binarize : float or None, default=0.0
+        Values above are ones, others zeros. None if the input is zeros and ones already, which is
+        checked.
+
+    random_state : int, RandomState instance or None, default=None
+        Determines the start, and what :meth:`sample` draws.
+
+    warm_start : bool, default=False
+        Whether a further fit starts where the last one ended; ``n_init`` counts for the first only.
+
+    verbose : int, default=0
+        Whether to print each run and iteration; from 2 on with changes and times.
+
+    verbose_interval : int, default=10
+        Number of iterations from one print to the next.
+
+    Attributes
+    ----------
+    weights_ : ndarray of shape (n_components,)
+        Weights of the components.
+
+    probabilities_ : ndarray of shape (n_components, n_features)
+        Each component's probabilities of ones.
+
+    converged_ : bool
+        Whether the best run has converged.
+
+    n_iter_ : int
+        Number of iterations of the best run.
+
+    lower_bound_ : float
+        The objective that the best run's last iteration began with: the rows' mean log-density if
+        ``alpha`` is 0.
+
+    lower_bounds_ : list of float
+        The same for each iteration.
+
+    n_features_in_ : int
+        Number of features seen during :term:`fit`.
+
+    feature_names_in_ : ndarray of shape (n_features_in_,)
+        Names of features seen during :term:`fit`, if all are strings.
+
+    Notes
+    -----
+    Dense rows are packed into bits, an eighth of their size as bytes; of CSR rows the ones are used
+    where they are. All parameters and results are float64.
+
+    A row that is impossible under all components, by probabilities of exactly 0 or 1, has a
+    log-density of -inf and no responsibilities; a warning says so. In a fit it is an error, unless
+    ``alpha`` makes it possible.
+
+    The model and its EM steps are in C. M. Bishop, Pattern Recognition and Machine Learning, 2006,
+    section 9.3.3.
+
+    Examples
+    --------
+    >>> from fastem import BernoulliMixture
+    >>> X = [[1, 1, 0, 0], [1, 1, 1, 0], [1, 1, 0, 0], [0, 0, 1, 1], [0, 0, 0, 1], [0, 0, 1, 1]]
+    >>> mixture = BernoulliMixture(n_components=2, random_state=0).fit(X)
+    >>> mixture.predict([[1, 1, 0, 0], [0, 0, 1, 1]])
+    array([0, 1])
+    """
+
+    _parameter_constraints: dict = {
+        **BaseMixture._parameter_constraints,
+        "weights_init": ["array-like", None],
+        "probabilities_init": ["array-like", None],
+        "alpha": [Interval(Real, 0.0, None, closed="left")],
+        "binarize": [Interval(Real, 0.0, None, closed="left"), None],
+    }
+    _fixable = ("weights", "probabilities")
+
+    def __init__(
+        self,
+        n_components: int = 1,
+        *,
+        tol: float = 1e-3,
+        max_iter: int = 100,
+        n_init: int = 1,
+        weights_init: Any = None,
+        probabilities_init: Any = None,
+        fixed: Collection[str] = (),
+        assignment: str = "soft",
+        alpha: float = 0.0,
+        binarize: float | None = 0.0,
+        random_state: Any = None,
+        warm_start: bool = False,
+        verbose: int = 0,
+        verbose_interval: int = 10,
+    ):
+        self.n_components = n_components
+        self.tol = tol
+        self.max_iter = max_iter
+        self.n_init = n_init
+        self.weights_init = weights_init
+        self.probabilities_init = probabilities_init
+        self.fixed = fixed
+        self.assignment = assignment
+        self.alpha = alpha
+        self.binarize = binarize
+        self.random_state = random_state
+        self.warm_start = warm_start
+        self.verbose = verbose
+        self.verbose_interval = verbose_interval
+
+    def __sklearn_tags__(self):
+        tags = super().__sklearn_tags__()
+        tags.input_tags.sparse = True
+        return tags
+
+    def _check_input(self, X, *, reset):
+        X = validate_data(
+            self,
+            X,
+            reset=reset,
+            accept_sparse="csr",
+            dtype="numeric",
+            ensure_min_samples=2 if reset else 1,
+        )
+        if not isinstance(X, np.ndarray) and not X.has_canonical_format:
+            X = X.copy()
+            X.sum_duplicates()
+        other = first_other(X) if self.binarize is None else None
+        if other is not None:
+            raise ValueError(
+                "With binarize=None the input should hold only zeros and ones, but it holds "
+                f"{other}. Set binarize to a number above which values are ones."
+            )
+        return X
+
+    def _output_dtype(self, X):
+        return np.dtype(np.float64)
+
+    @property
+    def _threshold(self):
+        return 0.5 if self.binarize is None else self.binarize
+
+    def _make_pass(self, X, sample_weight):
+        return _make_pass(X, sample_weight, self._n_fitted, self._threshold)
+
+    def _fitted_parameters(self):
+        return KernelParameters.of(self.weights_, self.probabilities_)
+
+    def _make_model(self, X, **options):
+        make_pass = partial(_make_pass, n_components=self.n_components, threshold=self._threshold)
+        given = self._check_given(X.shape[1])
+        if options["resumed"]:
+            parameters = Parameters(self.weights_, self.probabilities_)
+            check_shape(self.probabilities_, (self.n_components, X.shape[1]), "probabilities")
+            options["resumed"] = parameters, self.lower_bound_
+        return BernoulliModel(
+            make_pass,
+            given=given,
+            n_components=self.n_components,
+            alpha=self.alpha,
+            fixed=self.fixed,
+            **options,
+        )
+
+    def _check_given(self, n_features):
+        """The initial weights and probabilities; None for those that aren't given."""
+        weights, probabilities = self.weights_init, self.probabilities_init
+        if weights is not None:
+            weights = check_mixing_weights(weights, self.n_components)
+        if probabilities is not None:
+            probabilities = check_array(probabilities, dtype=np.float64, ensure_2d=False)
+            check_shape(probabilities, (self.n_components, n_features), "probabilities")
+            low, high = probabilities.min(), probabilities.max()
+            if low < 0.0 or high > 1.0:
+                raise ValueError(
+                    "The parameter 'probabilities' should be in the range "
+                    f"[0, 1], but got max value {high:.5f}, min value {low:.5f}"
+                )
+        return weights, probabilities
+
+    def _attributes(self, parameters, dtype):
+        return {f"{name}_": value for name, value in parameters._asdict().items()}
+
+    def _n_parameters(self):
+        n_components, n_features = self.probabilities_.shape
+        sizes = {"weights": n_components - 1, "probabilities": n_components * n_features}
+        return sum(size for name, size in sizes.items() if name not in self.fixed)
+
+    def _sample_component(self, component, size, random_state):
+        probabilities = self.probabilities_[component]
+        return (random_state.uniform(size=(size, len(probabilities))) < probabilities).astype(float)
+
+    def _evaluate(self, X, **outputs):
+        log_density = outputs.setdefault("log_density", np.empty(X.shape[0]))
+        super()._evaluate(X, **outputs)
+        n_impossible = np.count_nonzero(log_density == -np.inf)
+        if n_impossible:
+            warnings.warn(
+                f"{n_impossible} rows are impossible {IMPOSSIBLE}", RuntimeWarning, stacklevel=4
+            )

@@ -1,0 +1,95 @@
+"""The Bernoulli mixture as the loop sees it: parameters, E-step, M-step."""
+
+from typing import NamedTuple
+
+import numpy as np
+
+from fastem.kernels.bernoulli import Parameters as KernelParameters
+from fastem.mixtures.base import MixtureModel
+from fastem.mixtures.bernoulli.start import start_probabilities
+
+IMPOSSIBLE = (
+    "under every component: each has a probability of 0 for a feature that the row has, or of 1 "
+    "for one that it lacks, or no weight."
+)
+
+
+class Parameters(NamedTuple):
+    """A Bernoulli mixture.
+
+    Parameters
+    ----------
+    weights : ndarray of shape (n_components,), float64
+    probabilities : ndarray of shape (n_components, n_features), float64
+    """
+
+    weights: np.ndarray
+    probabilities: np.ndarray
+
+
+class BernoulliModel(MixtureModel):
+    """A Bernoulli mixture for the EM loop.
+
+    Parameters
+    ----------
+    given : tuple
+        Weights and probabilities to start from; None for uniform weights and for probabilities
+        from seeds.
+    n_components : int
+    alpha : float
+    fixed : collection of str
+    *args, **options
+        As for :class:`fastem.mixtures.base.MixtureModel`.
+    """
+
+    def __init__(self, *args, given, n_components, alpha, fixed, **options):
+        super().__init__(*args, **options)
+        self.given = given
+        self.n_components = n_components
+        # Smoothing has nothing to say about probabilities that stay as they are.
+        self.alpha = 0.0 if "probabilities" in fixed else alpha
+        self.fixed = fixed
+
+    def for_kernels(self, parameters):
+        return KernelParameters.of(*parameters)
+
+    def first(self, rows, random_state):
+        weights, probabilities = self.given
+        if weights is None:
+            weights = np.full(self.n_components, 1.0 / self.n_components)
+        if probabilities is None:
+            probabilities = start_probabilities(
+                rows, self.make_pass, self.n_components, random_state
+            )
+        return Parameters(weights, probabilities)
+
+    def e_step(self, rows, parameters):
+        statistics = super().e_step(rows, parameters)
+        if statistics.objective == -np.inf and self.alpha == 0:
+            # Those components' probabilities could never change again.
+            raise ValueError(
+                f"Fitting the mixture model failed because some row is impossible {IMPOSSIBLE} "
+                "Start from probabilities between 0 and 1, or set alpha."
+            )
+        return statistics
+
+    def m_step(self, rows, statistics, parameters):
+        weights, probabilities = parameters
+        counts = statistics.counts
+        if "weights" not in self.fixed:
+            weights = counts / counts.sum()
+        if "probabilities" not in self.fixed:
+            sums = statistics.sums + self.alpha
+            divisors = (counts + 2.0 * self.alpha)[:, np.newaxis]
+            # A component without rows stays where it is; rounding may lead beyond 1.
+            probabilities = np.divide(sums, divisors, out=probabilities.copy(), where=divisors > 0)
+            np.minimum(probabilities, 1.0, out=probabilities)
+        return Parameters(weights, probabilities)
+
+    def objective(self, statistics, parameters):
+        """The mean log-likelihood; with smoothing, of the posterior but for a constant."""
+        objective = statistics.objective
+        if self.alpha > 0:
+            _, absent, present = self.for_kernels(parameters)
+            objective += self.alpha * float((absent + present).sum())
+        return objective / self.total_weight

@@ -1,0 +1,1 @@
+"""Gaussian mixtures: the model, covariances of all types, mixtures as distributions."""

@@ -1,0 +1,47 @@
+"""The coordinates in which a Gaussian mixture's EM steps are extrapolated."""
+
+import numpy as np
+
+from fastem.loop.squarem import SquaremMixin
+from fastem.mixtures.gaussian.covariances import CollapsedError
+from fastem.mixtures.gaussian.model import GaussianModel
+from fastem.mixtures.gaussian.parameters import Parameters
+
+
+class AcceleratedGaussianModel(SquaremMixin, GaussianModel):
+    """The same with extrapolated steps.
+
+    Coordinates don't depend on the data's location and scale: logarithms of the weights, means in
+    standard deviations, logarithms of standard deviations.
+    """
+
+    def coordinates(self, parameters, base):
+        weighted = base.weights * parameters.weights > 0.0
+        log_weights = np.zeros(len(weighted))
+        log_weights[weighted] = np.log(parameters.weights[weighted] / base.weights[weighted])
+        means = self.covariances.whiten(parameters.means - base.means, base.precisions_cholesky)
+        try:
+            spreads = self.covariances.relative(parameters.covariances, base.precisions_cholesky)
+        except np.linalg.LinAlgError:  # all but singular
+            return None
+        return np.concatenate([log_weights, means.ravel(), np.ravel(spreads)])
+
+    def at(self, coordinates, base):
+        sizes = base.weights.size, base.means.size
+        log_weights, means, spreads = np.split(coordinates, np.cumsum(sizes))
+        factors = base.precisions_cholesky
+        try:
+            with np.errstate(over="raise", invalid="raise"):
+                weights = base.weights * np.exp(log_weights)
+                weights /= weights.sum()
+                means = self.covariances.unwhiten(means.reshape(base.means.shape), factors)
+                spreads = spreads.reshape(np.shape(factors))
+                covariances = self.covariances.absolute(spreads, factors)
+                # A step never ends where there is less variance than this.
+                self.covariances.factor(
+                    self.covariances.regularized(np.array(covariances), -0.99 * self.reg_covar)
+                )
+                factors = self.covariances.factor(covariances)
+        except (FloatingPointError, CollapsedError):
+            return None
+        return Parameters(weights, base.means + means, covariances, factors)

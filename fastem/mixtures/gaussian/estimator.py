@@ -1,0 +1,284 @@
+"""The estimator around Gaussian mixtures."""
+
+from collections.abc import Collection
+from functools import partial
+from numbers import Real
+from typing import Any
+
+import numpy as np
+from sklearn.utils import check_array
+from sklearn.utils._param_validation import Interval, StrOptions
+
+from fastem.kernels.gaussian import PASSES
+from fastem.mixtures.base import BaseMixture
+from fastem.mixtures.gaussian.accelerated import AcceleratedGaussianModel
+from fastem.mixtures.gaussian.covariances import COVARIANCES
+from fastem.mixtures.gaussian.distribution import DistributionMixin
+from fastem.mixtures.gaussian.model import GaussianModel
+from fastem.mixtures.gaussian.parameters import Parameters
+from fastem.mixtures.starts import Starts
+from fastem.validation import check_mixing_weights, check_shape
+
+
+class GaussianMixture(DistributionMixin, BaseMixture):
+    """Gaussian mixture, as :class:`sklearn.mixture.GaussianMixture`.
+
+    From the same start it takes the same steps up to rounding, scikit-learn's.
+
+    Parameters
+    ----------
+    n_components : int, default=1
+        Number of components.
+
+    covariance_type : {'full', 'tied', 'diag', 'spherical', 'tied_diag', 'tied_spherical'}, \
+            default='full'
+        What the components' covariances are.
+
+        - ``'full'``: any, each component its own.
+        - ``'tied'``: any, one for all components.
+        - ``'diag'``: diagonal, each component its own.
+        - ``'spherical'``: a multiple of the identity, each component its own.
+        - ``'tied_diag'``: diagonal, one for all components.
+        - ``'tied_spherical'``: a multiple of the identity, one for all components.
+
+    tol : float, default=1e-3
+        A run ends when the mean log-density of the rows changes by less.
+
+    reg_covar : float, default=1e-6
+        Added to the variances to keep the covariances positive definite.
+
+    max_iter : int, default=100
+        Largest number of iterations of a run.
+
+    n_init : int, default=1
+        Number of runs from different starts; the best is kept.
+
+    init_params : {'kmeans', 'k-means++', 'random', 'random_from_data'}, default='kmeans'
+        Where a run starts.
+
+        - ``'kmeans'``: each row belongs to its cluster of K-means.
+        - ``'k-means++'``: each component has one row, drawn by k-means++.
+        - ``'random'``: each row's responsibilities are random.
+        - ``'random_from_data'``: each component has one row, drawn at random.
+
+    weights_init : array-like of shape (n_components,), default=None
+        Weights to start from; None for those of ``init_params``.
+
+    means_init : array-like of shape (n_components, n_features), default=None
+        Means to start from; None for those of ``init_params``.
+
+    precisions_init : array-like, default=None
+        Inverses of the covariances to start from, shaped as ``covariances_``; None for those of
+        ``init_params``.
+
+    random_state : int, RandomState instance or None, default=None
+        Determines the start, and what :meth:`sample` draws.
+
+    warm_start : bool, default=False
+        Whether a further fit starts where the last one ended; ``n_init`` counts for the first only.
+
+    verbose : int, default=0
+        Whether to print each run and iteration; from 2 on with changes and times.
+
+    verbose_interval : int, default=10
+        Number of iterations from one print to the next.
+
+    fixed : collection of {'weights', 'means', 'covariances'}, default=()
+        Parameters that stay as they start.
+
+    assignment : {'soft', 'hard'}, default='soft'
+        ``'hard'`` makes each row count for its most probable component only (classification EM);
+        the objective is then the log-likelihood of rows and these components together.
+
+    accelerate : {'squarem'} or None, default=None
+        ``'squarem'`` extrapolates from pairs of EM steps and takes an extrapolation back if it
+        lowers the objective: fewer iterations where components overlap (Varadhan and Roland,
+        Scandinavian Journal of Statistics 35, 2008).
+
+    Attributes
+    ----------
+    weights_ : ndarray of shape (n_components,)
+        Weights of the components.
+
+    means_ : ndarray of shape (n_components, n_features)
+        Means of the components.
+
+    covariances_ : ndarray
+        Covariances of the components. The shape depends on ``covariance_type``::
+
+            (n_components, n_features, n_features) if 'full',
+            (n_features, n_features)               if 'tied',
+            (n_components, n_features)             if 'diag',
+            (n_components,)                        if 'spherical',
+            (n_features,)                          if 'tied_diag',
+            ()                                     if 'tied_spherical'
+
+    precisions_ : ndarray
+        Inverses of the covariances.
+
+    precisions_cholesky_ : ndarray
+        Upper triangular matrices whose products with their transposes are the precisions;
+        reciprocals of standard deviations where covariances are diagonal.
+
+    converged_ : bool
+        Whether the best run has converged.
+
+    n_iter_ : int
+        Number of iterations of the best run.
+
+    lower_bound_ : float
+        Mean log-density of the rows that the best run's last iteration began with.
+
+    lower_bounds_ : list of float
+        The same for each iteration.
+
+    n_features_in_ : int
+        Number of features seen during :term:`fit`.
+
+    feature_names_in_ : ndarray of shape (n_features_in_,)
+        Names of features seen during :term:`fit`, if all are strings.
+
+    Notes
+    -----
+    The attributes are in the data's dtype, float32 or float64; the fit works with float64
+    parameters in any case. With ``sample_weight``, means over the rows are weighted.
+
+    The method is that of Dempster, Laird and Rubin, "Maximum likelihood from incomplete data via
+    the EM algorithm", Journal of the Royal Statistical Society B 39, 1977.
+
+    Examples
+    --------
+    >>> from fastem import GaussianMixture
+    >>> X = [[1, 2], [1, 4], [1, 0], [10, 2], [10, 4], [10, 0]]
+    >>> mixture = GaussianMixture(n_components=2, random_state=0).fit(X)
+    >>> mixture.means_
+    array([[10.,  2.],
+           [ 1.,  2.]])
+    >>> mixture.predict([[0, 0], [12, 3]])
+    array([1, 0])
+    """
+
+    _parameter_constraints: dict = {
+        **BaseMixture._parameter_constraints,
+        "covariance_type": [StrOptions(set(COVARIANCES))],
+        "reg_covar": [Interval(Real, 0.0, None, closed="left")],
+        "init_params": [StrOptions({"kmeans", "random", "random_from_data", "k-means++"})],
+        "weights_init": ["array-like", None],
+        "means_init": ["array-like", None],
+        "precisions_init": ["array-like", Real, None],
+        "accelerate": [StrOptions({"squarem"}), None],
+    }
+    _fixable = ("weights", "means", "covariances")
+
+    def __init__(
+        self,
+        n_components: int = 1,
+        *,
+        covariance_type: str = "full",
+        tol: float = 1e-3,
+        reg_covar: float = 1e-6,
+        max_iter: int = 100,
+        n_init: int = 1,
+        init_params: str = "kmeans",
+        weights_init: Any = None,
+        means_init: Any = None,
+        precisions_init: Any = None,
+        random_state: Any = None,
+        warm_start: bool = False,
+        verbose: int = 0,
+        verbose_interval: int = 10,
+        fixed: Collection[str] = (),
+        assignment: str = "soft",
+        accelerate: str | None = None,
+    ):
+        self.n_components = n_components
+        self.covariance_type = covariance_type
+        self.tol = tol
+        self.reg_covar = reg_covar
+        self.max_iter = max_iter
+        self.n_init = n_init
+        self.init_params = init_params
+        self.weights_init = weights_init
+        self.means_init = means_init
+        self.precisions_init = precisions_init
+        self.random_state = random_state
+        self.warm_start = warm_start
+        self.verbose = verbose
+        self.verbose_interval = verbose_interval
+        self.fixed = fixed
+        self.assignment = assignment
+        self.accelerate = accelerate
+
+    @property
+    def _covariances(self):
+        return COVARIANCES[self.covariance_type]
+
+    def _make_pass(self, X, sample_weight):
+        return PASSES[self.covariance_type](X, sample_weight, self._n_fitted)
+
+    def _fitted_parameters(self):
+        return self._parameters().for_kernels()
+
+    def _parameters(self):
+        attributes = self.weights_, self.means_, self.covariances_, self.precisions_cholesky_
+        return Parameters(*(np.asarray(a, np.float64, order="C") for a in attributes))
+
+    def _make_model(self, X, **options):
+        make_pass = partial(PASSES[self.covariance_type], n_components=self.n_components)
+        given = self._check_given(X.shape[1])
+        if options["resumed"]:
+            parameters = self._parameters()
+            shape = self.n_components, X.shape[1]
+            check_shape(parameters.means, shape, "means")
+            name = f"{self.covariance_type} covariance"
+            check_shape(parameters.covariances, self._covariances.shape(*shape), name)
+            options["resumed"] = parameters, self.lower_bound_
+        model = GaussianModel if self.accelerate is None else AcceleratedGaussianModel
+        return model(
+            make_pass,
+            starts=Starts(make_pass, self.n_components, self._covariances),
+            init_params=self.init_params,
+            given=given,
+            covariances=self._covariances,
+            reg_covar=self.reg_covar,
+            fixed=self.fixed,
+            **options,
+        )
+
+    def _check_given(self, n_features):
+        """The initial weights, means and precisions; None for those that aren't given."""
+        weights, means, precisions = self.weights_init, self.means_init, self.precisions_init
+        if weights is not None:
+            weights = check_mixing_weights(weights, self.n_components)
+        if means is not None:
+            means = check_array(means, dtype=[np.float64, np.float32], ensure_2d=False)
+            check_shape(means, (self.n_components, n_features), "means")
+            means = np.ascontiguousarray(means, np.float64)
+        if precisions is not None:
+            precisions = self._covariances.check_precisions(
+                precisions, self.n_components, n_features
+            )
+        return weights, means, precisions
+
+    def _attributes(self, parameters, dtype):
+        precisions = self._covariances.precisions(parameters.precisions_cholesky)
+        values = {**parameters._asdict(), "precisions": precisions}
+        return {
+            f"{name}_": np.asarray(value).astype(dtype, copy=False)[()]
+            for name, value in values.items()
+        }
+
+    def _n_parameters(self):
+        n_components, n_features = self.means_.shape
+        sizes = {
+            "weights": n_components - 1,
+            "means": n_components * n_features,
+            "covariances": self._covariances.n_parameters(n_components, n_features),
+        }
+        return sum(size for name, size in sizes.items() if name not in self.fixed)
+
+    def _sample_component(self, component, size, random_state):
+        mean = self.means_[component]
+        kind = self._covariances
+        covariance = self.covariances_ if kind.tied else self.covariances_[component]
+        return kind.sample(mean, covariance, size, random_state)

@@ -1,0 +1,112 @@
+"""The Gaussian mixture as the loop sees it: its start and its M-step."""
+
+import numpy as np
+
+from fastem.mixtures.base import MixtureModel
+from fastem.mixtures.gaussian.covariances import CollapsedError
+from fastem.mixtures.gaussian.parameters import Parameters
+
+# Keeps the counts of empty components from zero; a multiple of the rows' mean weight.
+_LEAST_COUNT = 10 * np.finfo(np.float64).eps
+# A pass is repeated about the new means if its scatter is more than this many times what is left of
+# it; in float32 the scatter has fewer digits to lose.
+_MOST_CANCELLATION = {np.dtype(np.float64): 1e3, np.dtype(np.float32): 10.0}
+
+
+class GaussianModel(MixtureModel):
+    """A Gaussian mixture for the EM loop.
+
+    Parameters
+    ----------
+    starts : Starts
+    init_params : str
+        Which of them.
+    given : tuple
+        Weights, means and precisions that the user gave for the start; None for those of the start.
+    covariances : Covariances
+    reg_covar : float
+    fixed : collection of str
+    *args, **options
+        As for :class:`fastem.mixtures.base.MixtureModel`.
+    """
+
+    #: Whether a pass may leave out components whose share of a tile of rows is negligible.
+    skip = True
+
+    def __init__(
+        self, *args, starts, init_params, given, covariances, reg_covar, fixed=(), **options
+    ):
+        super().__init__(*args, **options)
+        self.starts = starts
+        self.init_params = init_params
+        self.given = given
+        self.covariances = covariances
+        self.reg_covar = reg_covar
+        self.fixed = fixed
+
+    def for_kernels(self, parameters):
+        return parameters.for_kernels()
+
+    def statistics(self, rows, parameters, **options):
+        return super().statistics(rows, parameters, skip=self.skip, **options)
+
+    def first(self, rows, random_state):
+        weights, means, precisions = self.given
+        start = None
+        if any(parameter is None for parameter in self.given):
+            statistics, centers = self.starts(self.init_params, rows, random_state)
+            divisors, delta = self._locate(rows, statistics, centers)
+            if weights is None:
+                # Seeds' weights don't sum to one, in scikit-learn neither; a fixed start's do.
+                total = divisors.sum() if "weights" in self.fixed else self.total_weight
+                weights = divisors / total
+            if means is None:
+                means = centers + delta
+            if precisions is None:
+                start = self._estimate(statistics, centers + delta, centers, divisors)
+        if precisions is None:
+            return Parameters(weights, means, start, self.covariances.factor(start))
+        return Parameters.from_precisions(weights, means, precisions, self.covariances)
+
+    def m_step(self, rows, statistics, parameters):
+        try:
+            updated = self._maximize(rows, statistics, parameters.means, parameters)
+            cancellation = self.covariances.cancellation(
+                statistics.counts, updated.means - parameters.means, updated.precisions_cholesky
+            )
+            if "covariances" in self.fixed or cancellation < _MOST_CANCELLATION[rows.dtype]:
+                return updated
+            centers = updated.means
+        except CollapsedError:
+            centers = parameters.means + self._locate(rows, statistics, parameters.means)[1]
+        if "means" in self.fixed:
+            centers = parameters.means
+        # The means moved so far that little precision is left, or the covariance has collapsed: see
+        # by a pass about the new means.
+        statistics = self.statistics(rows, parameters, centers=centers)
+        return self._maximize(rows, statistics, centers, parameters)
+
+    def _maximize(self, rows, statistics, centers, parameters):
+        """The parameters that are most likely given statistics about the centres."""
+        weights, means, covariances, factors = parameters
+        divisors, delta = self._locate(rows, statistics, centers)
+        if "weights" not in self.fixed:
+            weights = divisors / divisors.sum()
+        if "means" not in self.fixed:
+            means = centers + delta
+        if "covariances" not in self.fixed:
+            covariances = self._estimate(statistics, means, centers, divisors)
+            factors = self.covariances.factor(covariances)
+        return Parameters(weights, means, covariances, factors)
+
+    def _locate(self, rows, statistics, centers):
+        """The counts to divide by, and the means' differences from the centres."""
+        least = _LEAST_COUNT * self.total_weight / rows.n_rows
+        divisors = statistics.counts + least
+        return divisors, (statistics.sums - least * centers) / divisors[:, np.newaxis]
+
+    def _estimate(self, statistics, means, centers, divisors):
+        _, counts, sums, scatter = statistics
+        return self.covariances.estimate(
+            counts, sums, scatter, means, centers, divisors, self.reg_covar
+        )

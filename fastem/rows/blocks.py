@@ -1,0 +1,49 @@
+"""Rows in blocks, and randomness for them that doesn't depend on how rows are split into parts."""
+
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+
+from fastem.rows.part import Part
+
+# Rows that share one seed of their random numbers, wherever the rows live.
+BLOCK_ROWS = 1 << 14
+
+
+def block_seeds(n_rows, random_state):
+    return random_state.randint(2**31, size=-(-n_rows // BLOCK_ROWS))
+
+
+def random_labels(part: Part, n_clusters: int, seeds: Any) -> Iterator[tuple[slice, np.ndarray]]:
+    """A part's rows in blocks, and a random cluster for each row."""
+    for block, generator, drawn in generators(part, seeds):
+        yield block, generator.randint(n_clusters, size=BLOCK_ROWS)[drawn]
+
+
+def generators(part: Part, seeds) -> Iterator[tuple[slice, np.random.RandomState, slice]]:
+    """A part's rows in blocks that don't depend on how the rows are split into parts.
+
+    Yields the block's rows in the part, the block's random generator, and which of its
+    ``BLOCK_ROWS`` numbers belong to these rows.
+    """
+    first = part.offset
+    end = part.offset + part.n_rows
+    while first < end:
+        number, skipped = divmod(first, BLOCK_ROWS)
+        last = min((number + 1) * BLOCK_ROWS, end)
+        block = slice(first - part.offset, last - part.offset)
+        generator = np.random.RandomState(seeds[number])
+        yield block, generator, slice(skipped, skipped + last - first)
+        first = last
+
+
+def centered(part, block, origin):
+    x = part.X[block]
+    return (x if isinstance(x, np.ndarray) else x.toarray()) - origin
+
+
+def weights_of(part, block):
+    if part.sample_weight is not None:
+        return part.sample_weight[block]
+    return np.ones(min(block.stop, part.n_rows) - block.start)

@@ -1,0 +1,155 @@
+import itertools
+import pickle
+import tracemalloc
+from typing import NamedTuple
+
+import numpy as np
+import pytest
+import scipy.sparse as sp
+from sklearn.utils import check_random_state
+
+from fastem import KMeans, em
+from fastem.clustering.base import labels_of
+from fastem.clustering.euclidean.frame import measure
+from fastem.clustering.euclidean.seeding import STRATEGIES
+from fastem.clustering.kmeans import KMeansModel
+from fastem.kernels.kmeans import ALGORITHMS, choose
+from fastem.rows import LocalRows, Part, add, array_rows
+
+
+class Sums(NamedTuple):
+    total: np.ndarray
+    count: int
+
+
+def count(part, factor):
+    return Sums(np.asarray(part.X.sum(axis=0)).ravel() * factor, part.n_rows)
+
+
+def row_numbers(part):
+    return np.arange(part.offset, part.offset + part.n_rows)
+
+
+def split(X, sample_weight, bounds):
+    edges = [0, *bounds, X.shape[0]]
+    return LocalRows(
+        [
+            Part(X[a:b], None if sample_weight is None else sample_weight[a:b], a)
+            for a, b in itertools.pairwise(edges)
+        ]
+    )
+
+
+class PickledRows(LocalRows):
+    """Sends steps, arguments and results through pickle, as rows in other processes would."""
+
+    def map(self, step, *args):
+        return [self._remote(part, step, args) for part in self.parts]
+
+    def reduce(self, step, *args):
+        total, *others = self.map(step, *args)
+        for other in others:
+            total = add(total, other)
+        return total
+
+    def _remote(self, part, step, args):
+        step, args = pickle.loads(pickle.dumps((step, args)))
+        return pickle.loads(pickle.dumps(step(part, *args)))
+
+
+def fit(rows, init, n_clusters, n_init=1, max_iter=50, algorithm="auto"):
+    """What KMeans.fit does with rows wherever they are."""
+    frame, variance, squares, _ = measure(rows)
+    shape = rows.n_rows, rows.n_features
+    model = KMeansModel(
+        STRATEGIES[init],
+        n_clusters,
+        choose(algorithm, *shape, n_clusters, rows.dtype, rows.sparse),
+        frame,
+        rows.dtype,
+        1e-4 * variance,
+        squares,
+    )
+    best = em.fit(model, rows, max_iter=max_iter, n_init=n_init, random_state=check_random_state(0))
+    return rows.collect(labels_of), model.public(best.parameters), best
+
+
+def test_passes_over_parts_add_up():
+    X = np.arange(21.0).reshape(7, 3)
+    rows = split(X, None, [2, 3])
+    total = rows.reduce(count, 2.0)
+    assert isinstance(total, Sums)
+    assert total.count == 7
+    np.testing.assert_array_equal(total.total, 2 * X.sum(axis=0))
+    assert [sums.count for sums in rows.map(count, 1.0)] == [2, 1, 4]
+    np.testing.assert_array_equal(rows.collect(row_numbers), np.arange(7))
+    assert (rows.n_rows, rows.n_features, rows.dtype, rows.sparse) == (7, 3, X.dtype, False)
+
+
+def test_add_takes_plain_tuples_and_numbers():
+    assert add((1, Sums(2, 3)), (10, Sums(20, 30))) == (11, Sums(22, 33))
+    assert add(1.5, 2.5) == 4.0
+
+
+@pytest.mark.parametrize("container", [np.asarray, sp.csr_array, sp.csr_matrix])
+@pytest.mark.parametrize("bounds", [[], [4], [1, 5]])
+def test_take_gives_dense_rows_in_the_order_asked(container, bounds):
+    X = np.arange(16, dtype=np.float32).reshape(8, 2)
+    taken = split(container(X), None, bounds).take([7, 0, 4, 4])
+    assert type(taken) is np.ndarray
+    assert taken.dtype == np.float32
+    np.testing.assert_array_equal(taken, X[[7, 0, 4, 4]])
+
+
+@pytest.mark.parametrize("container", [np.asarray, sp.csr_array])
+@pytest.mark.parametrize("weighted", [False, True])
+@pytest.mark.parametrize("init", STRATEGIES)
+def test_rows_in_two_parts_give_the_same_kmeans(container, weighted, init):
+    rng = np.random.default_rng(5)
+    X = container(rng.normal(size=(407, 5)) + rng.integers(3, size=(407, 1)))
+    sample_weight = rng.uniform(size=407) if weighted else None
+    expected = fit(array_rows(X, sample_weight), init, 6, n_init=3)
+    parts = split(X, sample_weight, [150]).parts
+    labels, centers, run = fit(PickledRows(parts), init, 6, n_init=3)
+    np.testing.assert_array_equal(labels, expected[0])
+    np.testing.assert_allclose(centers, expected[1], rtol=1e-12, atol=1e-13)
+    assert run.n_iter == expected[2].n_iter
+    np.testing.assert_allclose(run.objective, expected[2].objective, rtol=1e-12)
+
+
+@pytest.mark.parametrize("algorithm", ALGORITHMS)
+def test_empty_clusters_are_filled_across_parts(algorithm):
+    rng = np.random.default_rng(0)
+    X = rng.normal(size=(60, 2))
+    X[[3, 41, 55]] += [[60, 0], [0, 50], [-40, 0]]
+
+    def start(rows, n_clusters, frame, random_state):
+        return np.arange(2.0 * n_clusters).reshape(n_clusters, 2) + 300
+
+    results = []
+    for bounds in ([], [40, 50]):
+        rows = split(X, None, bounds)
+        frame, _, squares, _ = measure(rows)
+        model = KMeansModel(start, 4, ALGORITHMS[algorithm], frame, X.dtype, 0.0, squares)
+        run = em.fit(model, rows, max_iter=20)
+        results.append((rows.collect(labels_of), run.parameters))
+    np.testing.assert_array_equal(results[0][0], results[1][0])
+    np.testing.assert_allclose(results[0][1], results[1][1], rtol=1e-12)
+    assert len(np.unique(results[0][0])) == 4
+
+
+def test_memory_map_is_used_in_place(tmp_path):
+    shape = (60_000, 16)
+    X = np.memmap(tmp_path / "rows", dtype=np.float64, mode="w+", shape=shape)
+    X[:] = np.random.default_rng(0).normal(size=shape)
+    X.flush()
+    expected = KMeans(4, random_state=0, max_iter=5).fit(np.array(X))
+    X = np.memmap(tmp_path / "rows", dtype=np.float64, mode="r", shape=shape)
+    assert np.shares_memory(array_rows(X).parts[0].X, X)
+    tracemalloc.start()
+    mapped = KMeans(4, random_state=0, max_iter=5).fit(X)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < X.nbytes / 4
+    np.testing.assert_array_equal(mapped.labels_, expected.labels_)
+    np.testing.assert_array_equal(mapped.cluster_centers_, expected.cluster_centers_)
