@@ -21,10 +21,10 @@ N_CHUNKS, CHUNK_ROWS = 39, 517
 
 
 @kernel
-def chunk_sums(tickets, rows, sums):
+def chunk_sums(tickets, n_chunks, rows, sums):
     while True:
         chunk = next_chunk(tickets)
-        if chunk >= sums.shape[0]:
+        if chunk >= n_chunks:
             return
         sums[chunk] = 0
         start = chunk * CHUNK_ROWS
@@ -262,7 +262,7 @@ from fastem.kernels.runtime.parallel import run
 results = []
 barrier = threading.Barrier(3)
 
-def body(tickets):
+def body(tickets, n_chunks):
     barrier.wait(60)
     results.append(digests())
 

@@ -5,6 +5,7 @@ from typing import Any
 
 import numpy as np
 
+from fastem.kernels.runtime.chunks import ceil_div
 from fastem.rows.part import Part
 
 # Rows that share one seed of their random numbers, wherever the rows live.
@@ -12,7 +13,7 @@ BLOCK_ROWS = 1 << 14
 
 
 def block_seeds(n_rows, random_state):
-    return random_state.randint(2**31, size=-(-n_rows // BLOCK_ROWS))
+    return random_state.randint(2**31, size=ceil_div(n_rows, BLOCK_ROWS))
 
 
 def random_labels(part: Part, n_clusters: int, seeds: Any) -> Iterator[tuple[slice, np.ndarray]]:

@@ -136,7 +136,7 @@ def repository(tmp_path):
 
 
 def test_a_planted_slow_down_is_caught(repository):
-    with open(repository / "fastem" / "kernels" / "cholesky.py", "a") as file:
+    with open(repository / "fastem" / "kernels" / "linalg" / "cholesky.py", "a") as file:
         file.write(PLANTED)
     # Twice as slow is bearable here, so that no noise of the machine can look like a slow-down.
     gate = [sys.executable, "-m", "asv_benchmarks.gate", "--threshold=1", "--repeats=9"]

@@ -30,15 +30,15 @@ def fitted(estimator):
 @pytest.fixture(autouse=True)
 def no_kernels(monkeypatch):
     """The first passes over the rows fail, but for dense rows that those tell to be infinite."""
-    dense_moments = fastem.frame.dense_moments
+    dense_moments = fastem.clustering.euclidean.frame.dense_moments
 
     def fail(X):
         assert isinstance(X, np.ndarray) and not np.isfinite(X).all(), "a kernel ran"
         return dense_moments(X)
 
-    monkeypatch.setattr(fastem.frame, "dense_moments", fail)
-    monkeypatch.setattr(fastem.frame, "sparse_moments", fail)
-    monkeypatch.setattr(fastem.l1_frame, "largest_magnitude", fail)
+    monkeypatch.setattr(fastem.clustering.euclidean.frame, "dense_moments", fail)
+    monkeypatch.setattr(fastem.clustering.euclidean.frame, "sparse_moments", fail)
+    monkeypatch.setattr(fastem.clustering.manhattan.frame, "largest_magnitude", fail)
 
 
 def error_of(function, *args, **kwargs):

@@ -305,7 +305,7 @@ def test_draws_leave_the_mixtures_alone():
 
 def test_blocks_are_small_and_add_up(monkeypatch):
     p, q = random_mixture("tied", 3, 2), random_mixture("diag", 2, 2, seed=1)
-    monkeypatch.setattr(fastem.divergence, "_BLOCK_SIZE", 512)
+    monkeypatch.setattr(fastem.mixtures.divergence, "_BLOCK_SIZE", 512)
     blocks, sample = [], GaussianMixture.sample
 
     def recorded(self, n_samples=1):

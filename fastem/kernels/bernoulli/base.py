@@ -7,6 +7,7 @@ import numpy as np
 from fastem.kernels.bernoulli.driver import bernoulli_pass
 from fastem.kernels.bernoulli.tables import GROUP
 from fastem.kernels.runtime.arrays import as_weights, wanted
+from fastem.kernels.runtime.chunks import ceil_div, round_up
 from fastem.kernels.runtime.parallel import run
 from fastem.kernels.vectors.vector import TILE
 
@@ -65,7 +66,7 @@ def grouped(values: np.ndarray, width: int) -> np.ndarray:
     group; zeros where there is no such component or feature.
     """
     n_components, n_features = values.shape
-    n_groups = -(-n_components // GROUP)
+    n_groups = ceil_div(n_components, GROUP)
     padded = np.zeros((n_groups * GROUP, width))
     padded[:n_components, :n_features] = values
     return np.ascontiguousarray(padded.reshape(n_groups, GROUP, width).swapaxes(1, 2)).ravel()
@@ -91,12 +92,12 @@ class BernoulliPass:
         self._n_rows = n_rows
         self._n_features = n_features
         self._n_components = n_components
-        self._n_groups = -(-n_components // GROUP)
+        self._n_groups = ceil_div(n_components, GROUP)
         self._weight = as_weights(sample_weight)
         total_bytes = 8 * GROUP * self._n_groups * self._width
         most = int(np.clip(_TOTALS_SHARE * nbytes / total_bytes, _FEWEST_CHUNKS, _MOST_CHUNKS))
         least = min(max(n_rows // 8, 512), self._least_chunk)
-        self._chunk_rows, self._n_chunks = _split(n_rows, max(-(-n_rows // most), least))
+        self._chunk_rows, self._n_chunks = _split(n_rows, max(ceil_div(n_rows, most), least))
         batch = max(_BATCH_BYTES // (8 * GROUP * self._n_groups), _FEWEST_ROWS)
         self._batch_rows, _ = _split(self._chunk_rows, batch)
 
@@ -141,7 +142,6 @@ class BernoulliPass:
         run(
             bernoulli_pass,
             self._n_chunks,
-            self._n_chunks,
             self._chunk_rows,
             self._batch_rows,
             self._scratch_size,
@@ -163,6 +163,6 @@ class BernoulliPass:
 
 def _split(n_rows, size):
     """Rows and number of chunks of about equal size, up to ``size`` rounded up to whole tiles."""
-    n_chunks = max(1, -(-n_rows // (-(-size // TILE) * TILE)))
-    rows = -(-n_rows // (n_chunks * TILE)) * TILE
-    return max(rows, TILE), max(1, -(-n_rows // max(rows, TILE)))
+    n_chunks = max(1, ceil_div(n_rows, round_up(size, TILE)))
+    rows = ceil_div(n_rows, n_chunks * TILE) * TILE
+    return max(rows, TILE), max(1, ceil_div(n_rows, max(rows, TILE)))

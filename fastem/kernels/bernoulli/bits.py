@@ -5,6 +5,8 @@ from typing import Any
 
 import numpy as np
 
+from fastem.kernels.runtime.chunks import ceil_div
+
 # Numbers that are turned into bits at a time.
 _BLOCK_SIZE = 1 << 17
 
@@ -42,7 +44,7 @@ def packed_bits(X: np.ndarray, threshold: float) -> np.ndarray:
     bits : ndarray of shape (n_rows, ceil(n_features / 8)), uint8, C-contiguous
         Feature 8 i + j is bit j, from the lowest, of byte i; the bits behind the last are zeros.
     """
-    bits = np.empty((X.shape[0], -(-X.shape[1] // 8)), np.uint8)
+    bits = np.empty((X.shape[0], ceil_div(X.shape[1], 8)), np.uint8)
     is_bytes = X.dtype in (np.bool_, np.uint8) and threshold < 1
     for block in _blocks(X):
         rows = X[block] if is_bytes else X[block] > threshold

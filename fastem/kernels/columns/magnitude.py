@@ -3,6 +3,7 @@
 import numpy as np
 
 from fastem.kernels.runtime.arrays import read_only
+from fastem.kernels.runtime.chunks import ceil_div
 from fastem.kernels.runtime.compiling import kernel
 from fastem.kernels.runtime.parallel import next_chunk, run
 from fastem.kernels.vectors.vector import broadcast, greater, load, store
@@ -39,7 +40,7 @@ def chunk_magnitudes(tickets, n_chunks, values, largest):
 def largest_magnitude(X: np.ndarray) -> float:
     """The largest magnitude of a C-contiguous array without NaN; 0 if it is empty."""
     values = read_only(X).reshape(-1)
-    n_chunks = -(-len(values) // _CHUNK_VALUES)
+    n_chunks = ceil_div(len(values), _CHUNK_VALUES)
     largest = np.zeros(max(n_chunks, 1), X.dtype)
-    run(chunk_magnitudes, n_chunks, n_chunks, values, largest)
+    run(chunk_magnitudes, n_chunks, values, largest)
     return float(largest.max())

@@ -107,7 +107,6 @@ def dense_moments(X: np.ndarray) -> Moments:
     run(
         _block_moments,
         n_chunks,
-        n_chunks,
         chunk_rows,
         max(1, _BLOCK_VALUES // width),
         read_only(wide),
@@ -162,7 +161,6 @@ def weighted_squares(X: np.ndarray, sample_weight: np.ndarray, origin: np.ndarra
     partial = np.empty(n_chunks)
     run(
         _weighted_squares,
-        n_chunks,
         n_chunks,
         chunk_rows,
         read_only(X),

@@ -160,7 +160,7 @@ def nearest(X: np.ndarray, Y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     X, Y = as_pair(X, Y, True)
     labels, distances = np.empty(len(X), np.int32), np.empty(len(X), X.dtype)
     chunk_rows, n_chunks = row_chunks(len(X), X.shape[1] * len(Y))
-    run(_nearest, n_chunks, n_chunks, chunk_rows, X, _pack(Y), labels, distances)
+    run(_nearest, n_chunks, chunk_rows, X, _pack(Y), labels, distances)
     return labels, distances
 
 

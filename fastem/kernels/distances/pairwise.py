@@ -118,10 +118,10 @@ def _chunk_shape(n_rows, n_columns, n_features):
 
 def _pairwise_kernel(block_of_distances):
     @kernel
-    def pairwise(tickets, X, Y, output):
+    def pairwise(tickets, n_chunks, X, Y, output):
         n_rows, n_features = X.shape
         n_columns = len(Y)
-        n_tiles, across, n_chunks = _chunk_shape(n_rows, n_columns, n_features)
+        n_tiles, across, _ = _chunk_shape(n_rows, n_columns, n_features)
         one = X.dtype.type(1)
         shift = np.zeros(n_features + LANES, X.dtype)
         tiles = aligned_empty_like(n_tiles * n_features * TILE, X)
@@ -235,7 +235,8 @@ def manhattan(X: np.ndarray, Y: np.ndarray) -> np.ndarray:
 def _squared_euclidean_serial(X, Y):
     X, Y = as_pair(X, Y)
     output = np.empty((len(X), len(Y)), X.dtype)
-    _squared_euclidean(np.zeros(1, np.int64), X, Y, output)
+    n_chunks = _chunk_shape(len(X), len(Y), X.shape[1])[2]
+    _squared_euclidean(np.zeros(1, np.int64), n_chunks, X, Y, output)
     return output
 
 
@@ -243,7 +244,8 @@ def _squared_euclidean_serial(X, Y):
 def _manhattan_serial(X, Y):
     X, Y = as_pair(X, Y)
     output = np.empty((len(X), len(Y)), X.dtype)
-    _manhattan(np.zeros(1, np.int64), X, Y, output)
+    n_chunks = _chunk_shape(len(X), len(Y), X.shape[1])[2]
+    _manhattan(np.zeros(1, np.int64), n_chunks, X, Y, output)
     return output
 
 

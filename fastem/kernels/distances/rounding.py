@@ -16,6 +16,7 @@ import numpy as np
 
 from fastem.kernels.distances.one_row import row_distance
 from fastem.kernels.distances.tile_nearest import PARTIAL
+from fastem.kernels.runtime.chunks import ceil_div
 from fastem.kernels.runtime.compiling import inline
 from fastem.kernels.vectors.vector import (
     LANES,
@@ -49,7 +50,7 @@ def exact_layout(centers):
 @inline
 def rounding_error(n_features):
     """``e`` of tiles; infinite, so that all is compared in float64, where the bound breaks down."""
-    return chain_error(min(n_features, PARTIAL) + -(-n_features // PARTIAL))
+    return chain_error(min(n_features, PARTIAL) + ceil_div(n_features, PARTIAL))
 
 
 @inline

@@ -12,6 +12,7 @@ from numba import types
 from numba.core import cgutils
 from numba.extending import intrinsic
 
+from fastem.kernels.runtime.chunks import ceil_div
 from fastem.kernels.runtime.compiling import inline
 from fastem.kernels.vectors.tiles import aligned_empty
 from fastem.kernels.vectors.vector import (
@@ -52,9 +53,9 @@ LIST_SLACK = _MOST_AHEAD + _ROWS
 
 def empty_blocks(n_features, n_clusters):
     """What :func:`fill_blocks` writes to: (blocks, vectors, centres of a block, lanes), float32."""
-    n_blocks = -(-n_clusters // _MOST_CENTERS)
-    size = -(-n_clusters // n_blocks)
-    shape = n_blocks, -(-n_features // LANES), size + size % 2, LANES
+    n_blocks = ceil_div(n_clusters, _MOST_CENTERS)
+    size = ceil_div(n_clusters, n_blocks)
+    shape = n_blocks, ceil_div(n_features, LANES), size + size % 2, LANES
     blocks = aligned_empty(int(np.prod(shape))).reshape(shape)
     blocks[:] = 0
     return blocks
@@ -82,13 +83,13 @@ def segment_vectors(blocks):
     """How many vectors of a row are compared at a stretch."""
     n_blocks, n_vectors, size, _ = blocks.shape
     most = _SEGMENT_BYTES // (VECTOR_BYTES * n_blocks * size)
-    n_segments = -(-n_vectors // min(max(most, 1), _SEGMENT_VECTORS))
-    return -(-n_vectors // n_segments)
+    n_segments = ceil_div(n_vectors, min(max(most, 1), _SEGMENT_VECTORS))
+    return ceil_div(n_vectors, n_segments)
 
 
 def longest_chain(blocks):
     """The most roundings that a product of a row's and a centre's value goes through."""
-    n_segments = -(-blocks.shape[1] // segment_vectors(blocks))
+    n_segments = ceil_div(blocks.shape[1], segment_vectors(blocks))
     return segment_vectors(blocks) + LANES.bit_length() - 1 + n_segments
 
 

@@ -12,6 +12,7 @@ from numba import types
 from numba.core import cgutils
 from numba.extending import intrinsic
 
+from fastem.kernels.runtime.chunks import round_up
 from fastem.kernels.runtime.compiling import kernel
 from fastem.kernels.vectors.vector import (
     LANES,
@@ -72,7 +73,7 @@ def pack_centers(centers, scale, negated, half_norms):
 def pad_order(indices, padding):
     """Centre numbers, filled up to whole blocks with ``padding``, the number of no centre."""
     n = len(indices)
-    order = np.full(-(-n // BLOCK) * BLOCK, padding, np.int32)
+    order = np.full(round_up(n, BLOCK), padding, np.int32)
     order[:n] = indices
     return order
 

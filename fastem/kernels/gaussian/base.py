@@ -136,7 +136,6 @@ class GaussianPass:
         run(
             body,
             self._n_chunks,
-            self._n_chunks,
             self._chunk_rows,
             self._batch,
             self._scratch_size(self._batch),
@@ -188,7 +187,6 @@ class GaussianPass:
         chunk_rows, n_chunks = row_chunks(*self._work_of_rows())
         run(
             evaluate_pass,
-            n_chunks,
             n_chunks,
             chunk_rows,
             self._scratch_size(1),

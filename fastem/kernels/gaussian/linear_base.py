@@ -209,7 +209,6 @@ class LinearPass(DifferencesPass):
         run(
             linear_pass,
             n_chunks,
-            n_chunks,
             self._chunk_rows,
             self._rows,
             self._weight,

@@ -12,6 +12,7 @@ from numba.core import cgutils
 from numba.extending import intrinsic
 
 from fastem.kernels.gaussian.whitening import BLOCK, centered, slots_of_zero
+from fastem.kernels.runtime.chunks import ceil_div
 from fastem.kernels.vectors.vector import (
     TILE,
     VECTOR_BYTES,
@@ -38,7 +39,7 @@ _COUNT = _SINGLE + BLOCK  # the sum of weights
 
 def totals_size(n_features):
     """Number of a component's sums."""
-    n_blocks = -(-n_features // BLOCK)
+    n_blocks = ceil_div(n_features, BLOCK)
     return _SUMS * n_blocks * (n_blocks + 1) // 2
 
 
@@ -57,7 +58,7 @@ def unpack_totals(totals, n_features):
     products : ndarray of shape (n_components, n_features, n_features), symmetric
     """
     n_components = len(totals)
-    n_blocks = -(-n_features // BLOCK)
+    n_blocks = ceil_div(n_features, BLOCK)
     rows, columns = np.tril_indices(n_blocks)
     totals = totals.reshape(n_components, -1, _SUMS)
     products = np.zeros((n_components, n_blocks, BLOCK, n_blocks, BLOCK))

@@ -4,6 +4,7 @@ import numpy as np
 
 from fastem.kernels.gaussian.skipping import OFFSET, ROUNDING, STEPS, Visit
 from fastem.kernels.gaussian.sorting import sort_pass
+from fastem.kernels.runtime.chunks import ceil_div, round_up
 from fastem.kernels.runtime.parallel import run
 from fastem.kernels.vectors.vector import LANES, TILE
 
@@ -50,10 +51,10 @@ class Visitor:
     def __init__(self, X, n_components, work, mean_weight):
         self._n_rows, self._n_components = len(X), n_components
         rows = min(_MOST_ROWS, _MOST_BYTES // (X.itemsize * X.shape[1]), len(X))
-        self._block_rows = -(-rows // TILE) * TILE
-        self._n_blocks = -(-len(X) // self._block_rows)
-        self._width = -(-n_components // LANES) * LANES
-        self._n_tiles = -(-len(X) // TILE)
+        self._block_rows = round_up(rows, TILE)
+        self._n_blocks = ceil_div(len(X), self._block_rows)
+        self._width = round_up(n_components, LANES)
+        self._n_tiles = ceil_div(len(X), TILE)
         self._key_dtype = np.uint16 if n_components * STEPS <= 1 << 16 else np.uint32
         self._in_density, self._in_statistics = _IN_DENSITY[X.dtype], _IN_STATISTICS[X.dtype]
         self._tile_weight = mean_weight * TILE
@@ -87,7 +88,6 @@ class Visitor:
         is_new = np.empty(self._n_blocks, bool)
         run(
             sort_pass,
-            self._n_blocks,
             self._n_blocks,
             self._block_rows,
             keys,

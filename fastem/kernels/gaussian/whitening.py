@@ -11,6 +11,7 @@ from numba import types
 from numba.core import cgutils
 from numba.extending import intrinsic
 
+from fastem.kernels.runtime.chunks import ceil_div
 from fastem.kernels.vectors.vector import (
     TILE,
     VECTOR_BYTES,
@@ -54,7 +55,7 @@ def pack_triangles(factors, dtype):
 
 def packed_size(n_features):
     """Number of values in a packed triangle."""
-    n_blocks = -(-n_features // BLOCK)
+    n_blocks = ceil_div(n_features, BLOCK)
     return BLOCK * BLOCK * n_blocks * (n_blocks + 1) // 2
 
 

@@ -14,6 +14,7 @@ from fastem.kernels.distances.one_row import row_distance
 from fastem.kernels.distances.rounding import ROUNDED_DOWN, ROUNDED_UP, distances_below
 from fastem.kernels.distances.tile_nearest import BLOCK, nearest_two, pad_order, squared_norms
 from fastem.kernels.kmeans.hamerly import Hamerly, list_failing
+from fastem.kernels.runtime.chunks import ceil_div
 from fastem.kernels.runtime.compiling import kernel
 from fastem.kernels.runtime.parallel import next_chunk, run
 from fastem.kernels.vectors.tiles import aligned_empty, gather_tile
@@ -116,7 +117,7 @@ class Active(Hamerly):
         n_clusters = len(moved)
         if n_clusters <= BLOCK:
             return None, 0.0
-        sample = slice(None, None, -(-len(self.labels) // _SAMPLE))
+        sample = slice(None, None, ceil_div(len(self.labels), _SAMPLE))
         labels = self.labels[sample]
         gaps = self._bounds[sample] - before[labels]
         failing = np.mean(gaps <= (self._drift - before)[labels])
@@ -137,7 +138,6 @@ class Active(Hamerly):
         drift = self._drift.astype(np.float32)
         run(
             confirm_pass,
-            self._n_chunks,
             self._n_chunks,
             self._chunk_rows,
             self._rows,

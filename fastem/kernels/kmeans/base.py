@@ -114,7 +114,6 @@ class Algorithm:
         run(
             update_sums,
             n_groups,
-            n_groups,
             self._rows,
             self._origin,
             self._weight,
@@ -136,7 +135,6 @@ class Algorithm:
         partial = np.empty(self._n_chunks)
         run(
             chunk_inertia,
-            self._n_chunks,
             self._n_chunks,
             self._chunk_rows,
             self._rows,

@@ -173,7 +173,6 @@ class Hamerly(DenseAlgorithm):
         run(
             hamerly_pass,
             self._n_chunks,
-            self._n_chunks,
             self._chunk_rows,
             self._rows,
             self._origin,

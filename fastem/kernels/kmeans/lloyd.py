@@ -62,7 +62,6 @@ class Lloyd(DenseAlgorithm):
         run(
             lloyd_pass,
             self._n_chunks,
-            self._n_chunks,
             self._chunk_rows,
             self._rows,
             self._origin,

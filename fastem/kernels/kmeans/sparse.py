@@ -66,7 +66,6 @@ class Sparse(Algorithm):
         run(
             sparse_pass,
             self._n_chunks,
-            self._n_chunks,
             self._chunk_rows,
             self._rows,
             np.ascontiguousarray(centers.T),

@@ -102,7 +102,6 @@ class Wide(Hamerly):
         run(
             wide_pass,
             self._n_chunks,
-            self._n_chunks,
             self._chunk_rows,
             self._rows,
             self._origin,

@@ -87,7 +87,6 @@ class MedianAlgorithm(DenseAlgorithm):
         run(
             chunk_statistics,
             self._n_chunks,
-            self._n_chunks,
             self._chunk_rows,
             self._rows,
             self._weight,

@@ -40,7 +40,7 @@ def factor_inverses(covariances: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     definite = np.empty(n_matrices, np.bool_)
     n_chunks = max(1, min(n_matrices, n_matrices * n**3 // _WORK))
     covariances = read_only(np.ascontiguousarray(covariances, np.float64))
-    run(factor_chunk, n_chunks, n_chunks, covariances, factors, definite)
+    run(factor_chunk, n_chunks, covariances, factors, definite)
     return factors, definite
 
 

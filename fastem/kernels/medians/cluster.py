@@ -9,7 +9,7 @@ from fastem.kernels.medians.brackets import BLOCK, Brackets, empty_brackets, fin
 from fastem.kernels.medians.members import SPACING, count_members, list_members, members_of
 from fastem.kernels.medians.selection import weighted_median
 from fastem.kernels.runtime.arrays import read_only
-from fastem.kernels.runtime.chunks import most_threads, row_chunks
+from fastem.kernels.runtime.chunks import ceil_div, row_chunks, worthwhile_threads
 from fastem.kernels.runtime.compiling import kernel
 from fastem.kernels.runtime.inputs import convert, real_rows
 from fastem.kernels.runtime.parallel import next_chunk, run
@@ -63,14 +63,14 @@ def update_medians(X, labels, sample_weight, chunk_rows, counts, wanted, bracket
     if len(sample_weight):
         arguments = X, sample_weight, members, starts, largest, wanted, medians
         n_tasks = n_clusters * n_features
-        run(find_weighted_medians, most_threads(n_tasks, n_values), n_tasks, *arguments)
+        run(find_weighted_medians, n_tasks, *arguments, most_threads=worthwhile_threads(n_values))
         return
     keep = brackets is not None
     if not keep:
         brackets = empty_brackets(n_clusters, n_features, 0, X.dtype)
-    n_tasks = n_clusters * -(-n_features // BLOCK)
+    n_tasks = n_clusters * ceil_div(n_features, BLOCK)
     arguments = X, members, starts, largest, wanted, brackets, keep, medians
-    run(find_medians, most_threads(n_tasks, n_values), n_tasks, *arguments)
+    run(find_medians, n_tasks, *arguments, most_threads=worthwhile_threads(n_values))
 
 
 @kernel
@@ -142,7 +142,7 @@ def cluster_medians(
     labels = np.require(labels, np.int32, ["C", "A"])
     chunk_rows, n_chunks = row_chunks(len(X), X.shape[1])
     counts = np.zeros((n_chunks, n_clusters), np.int64)
-    run(count_members, n_chunks, n_chunks, chunk_rows, labels, weights, counts)
+    run(count_members, n_chunks, chunk_rows, labels, weights, counts)
     wanted = np.ones((n_clusters, X.shape[1]), bool)
     medians = np.empty(wanted.shape, X.dtype)
     update_medians(X, labels, weights, chunk_rows, counts, wanted, None, medians)

@@ -77,7 +77,6 @@ def members_of(wanted, labels, sample_weight, chunk_rows, counts):
     run(
         list_members,
         n_chunks,
-        n_chunks,
         chunk_rows,
         labels,
         sample_weight,

@@ -10,7 +10,7 @@ import numpy as np
 from fastem.kernels.medians.brackets import empty_brackets, read_median
 from fastem.kernels.medians.cluster import update_medians
 from fastem.kernels.runtime.arrays import read_only
-from fastem.kernels.runtime.chunks import most_threads
+from fastem.kernels.runtime.chunks import ceil_div, worthwhile_threads
 from fastem.kernels.runtime.compiling import inline, kernel
 from fastem.kernels.runtime.parallel import next_chunk, run
 
@@ -163,11 +163,10 @@ class MovingMedians:
         elif moves.counts.any():
             n_features = wanted.shape[1]
             block = max(1, min(_BLOCK, n_features // 4))
-            n_tasks = -(-n_features // block)
+            n_tasks = ceil_div(n_features, block)
             n_values = self._brackets.values.size + int(moves.counts.sum()) * n_features
             run(
                 follow_moves,
-                most_threads(n_tasks, n_values),
                 n_tasks,
                 block,
                 self._rows,
@@ -177,6 +176,7 @@ class MovingMedians:
                 self._brackets,
                 self.medians,
                 wanted,
+                most_threads=worthwhile_threads(n_values),
             )
         self._known = True
         if wanted.any():

@@ -13,6 +13,7 @@ from numba import types
 from numba.core import cgutils
 from numba.extending import intrinsic
 
+from fastem.kernels.runtime.chunks import ceil_div
 from fastem.kernels.vectors.vector import (
     TILE,
     VECTOR_BYTES,
@@ -158,12 +159,12 @@ squared_terms_of = _log_densities(squares=True, listed=True)
 def size_of_sums(n_components, n_terms, squares):
     """How many values the sums of terms take, with their padding."""
     n_terms = 2 * n_terms if squares else n_terms
-    return -(-n_components // COMPONENTS) * -(-n_terms // _TERMS) * _BLOCK
+    return ceil_div(n_components, COMPONENTS) * ceil_div(n_terms, _TERMS) * _BLOCK
 
 
 def unpack_sums(sums, n_components, n_terms, squares):
     """Sums of terms (n_components, n_terms), and of their squares if there are any."""
-    n_blocks = -(-n_components // COMPONENTS)
+    n_blocks = ceil_div(n_components, COMPONENTS)
     each = (2, _TERMS // 2) if squares else (1, _TERMS)
     sums = sums.reshape(-1, n_blocks, COMPONENTS, *each).transpose(3, 1, 2, 0, 4)
     sums = sums.reshape(each[0], n_blocks * COMPONENTS, -1)

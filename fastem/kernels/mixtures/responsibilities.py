@@ -208,7 +208,7 @@ def normalize_responsibilities(log_joint: np.ndarray) -> tuple[np.ndarray, np.nd
     log_density = np.empty(len(log_joint), dtype)
     responsibilities = np.empty(log_joint.shape, dtype)
     chunk_rows, n_chunks = row_chunks(len(log_joint), _WORK * log_joint.shape[1])
-    run(_normalize, n_chunks, n_chunks, chunk_rows, log_joint, log_density, responsibilities)
+    run(_normalize, n_chunks, chunk_rows, log_joint, log_density, responsibilities)
     return log_density, responsibilities
 
 

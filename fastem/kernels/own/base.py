@@ -180,7 +180,6 @@ class OwnPass:
         run(
             own_pass,
             self._n_chunks,
-            self._n_chunks,
             self._chunk_rows,
             self._rows,
             self._weight,

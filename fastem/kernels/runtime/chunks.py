@@ -1,5 +1,7 @@
 """How rows are split into chunks: by the data's shape alone, never by the number of threads."""
 
+from fastem.kernels.runtime.compiling import inline
+
 # A chunk is worth a thread: waking one costs some 50 microseconds, in which a core does a few
 # million multiplications and additions.
 _LEAST_WORK = 1 << 21
@@ -10,6 +12,18 @@ _LEAST_VALUES = 1 << 14
 
 # Sums of chunks take up to this share of the rows' memory, unless that leaves fewer chunks.
 _SUMS_SHARE, _FEWEST_CHUNKS = 1 / 16, 8
+
+
+@inline
+def ceil_div(n, size):
+    """How many blocks of a size hold ``n`` things."""
+    return -(-n // size)
+
+
+@inline
+def round_up(n, size):
+    """The least multiple of ``size`` that is no less than ``n``."""
+    return -(-n // size) * size
 
 
 def row_chunks(n_rows, work):
@@ -30,7 +44,7 @@ def row_chunks(n_rows, work):
     """
     fewest = min(max(_LEAST_WORK // max(work, 1), _FEWEST_ROWS), _MOST_ROWS)
     rows = min(max(n_rows // 64, fewest), _MOST_ROWS) // 64 * 64
-    return rows, -(-n_rows // rows)
+    return rows, ceil_div(n_rows, rows)
 
 
 def summing_chunks(X, work, n_sums):
@@ -39,11 +53,11 @@ def summing_chunks(X, work, n_sums):
     rows, n_chunks = row_chunks(n_rows, work)
     most = max(_FEWEST_CHUNKS, int(_SUMS_SHARE * X.nbytes / (8 * n_sums)))
     if n_chunks > most:
-        rows = -(-n_rows // (64 * most)) * 64
-        n_chunks = -(-n_rows // rows)
+        rows = ceil_div(n_rows, 64 * most) * 64
+        n_chunks = ceil_div(n_rows, rows)
     return rows, n_chunks
 
 
-def most_threads(n_tasks, n_values):
+def worthwhile_threads(n_values):
     """How many threads are worth their while for tasks that look at so many values together."""
-    return min(n_tasks, 1 + n_values // _LEAST_VALUES)
+    return 1 + n_values // _LEAST_VALUES

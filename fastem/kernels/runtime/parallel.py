@@ -11,6 +11,7 @@ import os
 import threading
 from collections.abc import Callable
 from queue import SimpleQueue
+from typing import Any
 
 import numba
 import numpy as np
@@ -189,8 +190,8 @@ def _stop(tickets):
     tickets[0] = np.iinfo(np.int64).max // 2
 
 
-def run(body: Callable, n_chunks: int, *args) -> None:
-    """Call ``body(tickets, *args)`` on several threads until all chunks are done.
+def run(body: Callable, n_chunks: int, *args: Any, most_threads: int | None = None) -> None:
+    """Call ``body(tickets, n_chunks, *args)`` on several threads until all chunks are done.
 
     As many threads as Numba would use take part, among them the caller, but never more than there
     are chunks. Callable from any thread, also nested.
@@ -201,9 +202,11 @@ def run(body: Callable, n_chunks: int, *args) -> None:
         Compiled function without the GIL that takes ``chunk = next_chunk(tickets)`` and works on
         that chunk, until ``chunk >= n_chunks``. A call that gets no chunk must change nothing.
     n_chunks : int
-        Number of chunks, for the number of threads only: ``body`` must know it by itself.
+        Number of chunks.
     *args
-        Passed to ``body``.
+        Passed to ``body`` behind the number of chunks.
+    most_threads : int or None
+        So many threads at the most are worth their while; None for as many as there are chunks.
 
     Raises
     ------
@@ -212,7 +215,9 @@ def run(body: Callable, n_chunks: int, *args) -> None:
         are left out.
     """
     tickets = np.zeros(1, np.int64)
-    n_helpers = min(get_num_threads(), n_chunks) - 1 if n_chunks > 1 else 0
+    args = n_chunks, *args
+    most = n_chunks if most_threads is None else min(most_threads, n_chunks)
+    n_helpers = min(get_num_threads(), most) - 1 if most > 1 else 0
     if n_helpers <= 0:
         body(tickets, *args)
         return

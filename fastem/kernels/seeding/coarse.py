@@ -262,11 +262,10 @@ class CoarseSeeder(Seeder):
 
     def _pass(self, tiles, points):
         """Bring some tiles up to date with the last seed, and screen points there."""
-        n_chunks, _, chunk_tiles = self._chunks(tiles)
+        n_chunks, chunk_tiles = self._chunks(tiles)
         bounds = np.empty((n_chunks, 2, len(points)))
         run(
             screen_rows,
-            n_chunks,
             n_chunks,
             chunk_tiles,
             tiles,

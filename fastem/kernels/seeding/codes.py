@@ -17,6 +17,7 @@ from numba.extending import intrinsic
 
 from fastem.kernels.distances.direct import load_columns
 from fastem.kernels.runtime.arrays import read_only
+from fastem.kernels.runtime.chunks import ceil_div
 from fastem.kernels.runtime.compiling import inline, kernel
 from fastem.kernels.runtime.parallel import next_chunk, run
 from fastem.kernels.vectors.tiles import aligned_empty
@@ -206,15 +207,15 @@ def code_rows(X, scale, origin):
     n_rows, n_features = X.shape
     if n_features > MOST_FEATURES:
         return NO_ROWS
-    n_tiles = -(-n_rows // TILE)
+    n_tiles = ceil_div(n_rows, TILE)
     coarse = Coarse(
         np.empty((n_tiles, (n_features + 1) // 2, TILE, 2), np.int8),
         np.empty(n_tiles * TILE, np.int32),
         np.empty(n_tiles, np.float32),
         np.empty(n_tiles, np.float32),
     )
-    n_chunks = -(-n_tiles // _CHUNK_TILES)
-    run(_code_rows, n_chunks, n_chunks, read_only(X), scale, origin, *coarse)
+    n_chunks = ceil_div(n_tiles, _CHUNK_TILES)
+    run(_code_rows, n_chunks, read_only(X), scale, origin, *coarse)
     return Coarse(*map(read_only, coarse))
 
 

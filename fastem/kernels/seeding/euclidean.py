@@ -20,6 +20,7 @@ from fastem.kernels.distances.direct import (
     tile_distances,
 )
 from fastem.kernels.runtime.arrays import as_weights, read_only
+from fastem.kernels.runtime.chunks import ceil_div
 from fastem.kernels.runtime.compiling import inline, kernel
 from fastem.kernels.runtime.parallel import next_chunk, run
 from fastem.kernels.vectors.tiles import aligned_empty
@@ -270,7 +271,7 @@ class Seeder:
         self._rows = read_only(X)
         self._weight = as_weights(sample_weight)
         n_rows = len(X)
-        n_tiles = -(-n_rows // TILE)
+        n_tiles = ceil_div(n_rows, TILE)
         self._tiles = np.arange(n_tiles)
         # Up to the end of the last tile.
         self._closest = np.full(n_tiles * TILE, np.inf, X.dtype)
@@ -364,11 +365,11 @@ class Seeder:
         raise NotImplementedError
 
     def _chunks(self, tiles):
-        """The numbers of chunks, twice as a pass takes them, and of a chunk's tiles."""
-        least = -(-_CHUNK_VALUES // (TILE * self._rows.shape[1]))
+        """The numbers of chunks and of a chunk's tiles."""
+        least = ceil_div(_CHUNK_VALUES, TILE * self._rows.shape[1])
         chunk_tiles = max(min(len(tiles) // 64, _CHUNK_TILES), least)
-        n_chunks = -(-len(tiles) // chunk_tiles)
-        return n_chunks, n_chunks, chunk_tiles
+        n_chunks = ceil_div(len(tiles), chunk_tiles)
+        return n_chunks, chunk_tiles
 
 
 class GreedySeeder(Seeder):

@@ -132,7 +132,6 @@ class GreedyManhattanSeeder:
         run(
             try_points,
             self._n_chunks,
-            self._n_chunks,
             self._chunk_rows,
             self._rows,
             self._weight,

@@ -259,7 +259,8 @@ def test_guard_padding(shape, dtype):
         (pairwise._manhattan, absolute_distances),
     ):
         output = Guarded(np.full((n, m), np.nan, dtype))
-        body(np.zeros(1, np.int64), x, y, output.array)
+        n_chunks = pairwise._chunk_shape(n, m, x.shape[1])[2]
+        body(np.zeros(1, np.int64), n_chunks, x, y, output.array)
         assert output.intact()
         np.testing.assert_allclose(output.array, naive(x, y), rtol=5e-6)
     labels, result = Guarded(np.full(n, -1, np.int32)), Guarded(np.full(n, np.nan, dtype))

@@ -87,11 +87,12 @@ def package(tmp_path):
     for path in package.iterdir():
         if path != kernels:
             shutil.rmtree(path) if path.is_dir() else path.unlink()
-    for path in kernels.iterdir():
-        if path.name not in ("cache.py", "compiling.py"):
+    runtime = kernels / "runtime"
+    for path in [*kernels.iterdir(), *runtime.iterdir()]:
+        if path != runtime and path.name not in ("cache.py", "compiling.py"):
             shutil.rmtree(path) if path.is_dir() else path.unlink()
-    (package / "__init__.py").touch()
-    (kernels / "__init__.py").touch()
+    for folder in (package, kernels, runtime):
+        (folder / "__init__.py").touch()
     (kernels / "helper.py").write_text(HELPER)
     (kernels / "probe.py").write_text(PROBE)
     return package
@@ -265,7 +266,7 @@ def test_loading_is_quick_and_complete(report):
     assert report(quick) == {"total": 20.0, "refreshed": False, "hits": 1, "misses": 0}
 
     forgotten = REPORT % (
-        "from fastem.kernels import cache\n"
+        "from fastem.kernels.runtime import cache\n"
         "cache._undefined_symbols = lambda library: ['not_yet_defined']\n"
         "result['sum'] = probe.add_one(1)\n"
     )
@@ -300,7 +301,7 @@ def test_functions_outside_the_package(report, tmp_path):
     # Their sources are not in the key.
     module = tmp_path / "outside.py"
     module.write_text(
-        "from fastem.kernels.compiling import kernel\n"
+        "from fastem.kernels.runtime.compiling import kernel\n"
         "from fastem.kernels import probe\n"
         "@kernel\n"
         "def outside(value):\n"
@@ -363,7 +364,7 @@ def test_old_versions_are_dropped(report, package, tmp_path):
 
 
 def test_numba_with_other_insides(report, tmp_path):
-    script = f"import sys\nsys.modules['fastem.kernels.cache'] = None\n{TOTAL}"
+    script = f"import sys\nsys.modules['fastem.kernels.runtime.cache'] = None\n{TOTAL}"
     assert report(script) == {"total": 20.0, "hits": 0, "misses": 2}
     assert not entries(tmp_path)
 

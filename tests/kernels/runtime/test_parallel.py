@@ -19,7 +19,7 @@ N_THREADS = numba.config.NUMBA_NUM_THREADS
 
 
 @kernel
-def take(tickets, taken, n_chunks):
+def take(tickets, n_chunks, taken):
     while True:
         chunk = next_chunk(tickets)
         if chunk >= n_chunks:
@@ -28,7 +28,7 @@ def take(tickets, taken, n_chunks):
 
 
 @kernel
-def fail_at(tickets, taken, n_chunks, bad):
+def fail_at(tickets, n_chunks, taken, bad):
     while True:
         chunk = next_chunk(tickets)
         if chunk >= n_chunks:
@@ -56,7 +56,7 @@ class Meeting:
         self.barrier = threading.Barrier(n_threads)
         self.names = []
 
-    def __call__(self, tickets):
+    def __call__(self, tickets, n_chunks):
         self.names.append(threading.current_thread().name)
         self.barrier.wait(30)
 
@@ -67,7 +67,7 @@ def test_each_chunk_once(threads, n_threads, n_chunks):
     threads(n_threads)
     taken = np.zeros(n_chunks + 1, np.int64)
     for _ in range(20):
-        run(take, n_chunks, taken, n_chunks)
+        run(take, n_chunks, taken)
     np.testing.assert_array_equal(taken, [20] * n_chunks + [0])
 
 
@@ -176,11 +176,11 @@ def test_exceptions_reach_the_caller(threads, bad):
     threads(3)
     taken = np.zeros(100, np.int64)
     with pytest.raises(ValueError, match="a bad chunk"):
-        run(fail_at, 100, taken, 100, bad)
+        run(fail_at, 100, taken, bad)
     assert taken[bad] == 0
     # The pool is as good as before.
     taken[:] = 0
-    run(fail_at, 100, taken, 100, -1)
+    run(fail_at, 100, taken, -1)
     assert taken.min() == taken.max() == 1
 
 
@@ -189,7 +189,7 @@ def test_exception_on_a_worker_alone(threads):
     caller = threading.current_thread()
     barrier = threading.Barrier(2)
 
-    def body(tickets):
+    def body(tickets, n_chunks):
         barrier.wait(30)
         if threading.current_thread() is not caller:
             raise ValueError("on a worker")
@@ -205,7 +205,7 @@ def test_the_caller_waits_for_its_workers(threads, error):
     barrier = threading.Barrier(2)
     written = []
 
-    def body(tickets):
+    def body(tickets, n_chunks):
         barrier.wait(30)
         if threading.current_thread() is caller:
             raise error("on the caller")
@@ -234,7 +234,7 @@ def test_interrupts_while_waiting(threads, interruptible):
     barrier = threading.Barrier(2)
     written = []
 
-    def body(tickets):
+    def body(tickets, n_chunks):
         barrier.wait(30)
         if threading.current_thread() is not caller:
             for _ in range(5):
@@ -261,7 +261,7 @@ def test_interrupt_on_the_way_into_waiting(threads, monkeypatch):
             raise KeyboardInterrupt
         wait(*args)
 
-    def body(tickets):
+    def body(tickets, n_chunks):
         barrier.wait(30)
         if threading.current_thread() is not caller:
             time.sleep(0.2)
@@ -292,7 +292,7 @@ def test_busy_workers_are_not_waited_for(threads):
     release = threading.Event()
     barrier = threading.Barrier(3)
 
-    def hold(tickets):
+    def hold(tickets, n_chunks):
         barrier.wait(30)
         release.wait(30)
 
@@ -301,7 +301,7 @@ def test_busy_workers_are_not_waited_for(threads):
     barrier.wait(30)
     try:
         taken = np.zeros(100, np.int64)
-        run(take, 100, taken, 100)
+        run(take, 100, taken)
         assert taken.min() == taken.max() == 1
         assert not release.is_set()
     finally:
@@ -313,10 +313,10 @@ def test_nested(threads):
     threads(3)
     totals = []
 
-    def body(tickets):
+    def body(tickets, n_chunks):
         taken = np.zeros(100, np.int64)
         for _ in range(50):
-            run(take, 100, taken, 100)
+            run(take, 100, taken)
         totals.append(int(taken.sum()))
 
     run(body, 3)
@@ -329,7 +329,7 @@ def test_arrays_are_released(threads):
 
     def leave():
         taken = np.zeros(1000, np.int64)
-        run(take, 1000, taken, 1000)
+        run(take, 1000, taken)
         return weakref.ref(taken)
 
     gc.disable()
@@ -347,7 +347,7 @@ def test_no_thread_to_be_had(threads, monkeypatch):
 
     monkeypatch.setattr(threading.Thread, "start", refuse)
     taken = np.zeros(100, np.int64)
-    run(take, 100, taken, 100)
+    run(take, 100, taken)
     assert taken.min() == taken.max() == 1
 
 
@@ -355,7 +355,7 @@ def test_compiled_before_threads_start(threads, monkeypatch):
     threads(2)
 
     @kernel
-    def fresh(tickets, taken, n_chunks):
+    def fresh(tickets, n_chunks, taken):
         while True:
             chunk = next_chunk(tickets)
             if chunk >= n_chunks:
@@ -370,7 +370,7 @@ def test_compiled_before_threads_start(threads, monkeypatch):
         lambda pool, task: (compiled.append(len(fresh.overloads)), submit(pool, task)),
     )
     taken = np.zeros(10, np.int64)
-    run(fresh, 10, taken, 10)
+    run(fresh, 10, taken)
     assert compiled == [1]
     assert taken.min() == taken.max() == 1
 
@@ -385,7 +385,7 @@ def test_a_forked_child_has_threads_of_its_own():
         def meet(n_threads):
             parallel.get_num_threads = lambda: n_threads
             barrier = threading.Barrier(n_threads)
-            parallel.run(lambda tickets: barrier.wait(30), n_threads)
+            parallel.run(lambda tickets, n_chunks: barrier.wait(30), n_threads)
 
         meet(2)
         with parallel._pool._lock:
@@ -417,7 +417,7 @@ def test_shutdown_and_idleness():
         from fastem.kernels.runtime.parallel import next_chunk, run
 
         @kernel
-        def take(tickets, taken, n_chunks):
+        def take(tickets, n_chunks, taken):
             while True:
                 chunk = next_chunk(tickets)
                 if chunk >= n_chunks:
@@ -427,7 +427,7 @@ def test_shutdown_and_idleness():
         def check(name, n_threads):
             parallel.get_num_threads = lambda: n_threads
             taken = np.zeros(100, np.int64)
-            run(take, 100, taken, 100)
+            run(take, 100, taken)
             print(name, taken.min(), taken.max(), flush=True)
 
         atexit.register(check, "atexit", 5)
@@ -441,7 +441,7 @@ def test_shutdown_and_idleness():
         def forever():
             while True:
                 taken = np.zeros(100, np.int64)
-                run(take, 100, taken, 100)
+                run(take, 100, taken)
 
         threading.Thread(target=forever, daemon=True).start()
         time.sleep(0.1)

@@ -19,7 +19,7 @@ SHAPES = [(1, 1), (2, 3), (63, 2), (64, 16), (65, 17), (130, 33), (7, 130)]
 def _screen(rows, points, scale, origin, closest, weights, codes, steps, norms, lanes, gains):
     """As a pass of seeding: the lanes of each (tile, point) that may be nearer; the error."""
     error = coarse.code_points(points, scale, origin, codes, steps, norms)
-    packed = coarse.view(np.int32)
+    packed = codes.view(np.int32)
     products = np.empty(len(codes) * TILE, np.int32)
     terms, tile_weights = np.empty(4 * TILE, np.float32), np.empty(TILE, np.float32)
     for tile in range(len(rows.steps)):
@@ -59,7 +59,7 @@ def screened(X, points, scale, origin, closest, sample_weight=1.0):
 
 
 def decoded(rows, n_rows, n_features):
-    codes = rows.coarse.transpose(0, 2, 1, 3).reshape(len(rows.norms), -1)
+    codes = rows.codes.transpose(0, 2, 1, 3).reshape(len(rows.norms), -1)
     assert not codes[:, n_features:].any()
     codes = codes[:n_rows, :n_features]
     return codes, codes * rows.steps.astype(np.float64).repeat(TILE)[:n_rows, np.newaxis]
@@ -77,7 +77,7 @@ def test_codes_of_rows(shape):
     assert (np.abs(left) <= 0.5001 * steps[:, np.newaxis]).all()
     assert (np.sqrt((left**2).sum(axis=1)) <= rows.errors.repeat(TILE)[: len(X)]).all()
     assert np.abs(codes).max() == 127
-    np.testing.assert_array_equal(rows.norms[: len(X)], (coarse.astype(int) ** 2).sum(axis=1))
+    np.testing.assert_array_equal(rows.norms[: len(X)], (codes.astype(int) ** 2).sum(axis=1))
 
 
 @pytest.mark.parametrize("shape", SHAPES)
@@ -148,7 +148,7 @@ def test_bounds_are_close(n_features):
 
 def test_rows_of_equal_values():
     rows = coarse.code_rows(np.full((70, 5), 3.0), 1.0, np.full(5, 3.0))
-    assert not rows.coarse.any()
+    assert not rows.codes.any()
     assert not rows.errors.any()
 
 

@@ -24,7 +24,7 @@ def no_kernels(monkeypatch):
     def fail(*args, **kwargs):
         raise AssertionError("a kernel ran")
 
-    monkeypatch.setattr(fastem.frame, "dense_moments", fail)
+    monkeypatch.setattr(fastem.clustering.euclidean.frame, "dense_moments", fail)
     monkeypatch.setattr("fastem.kernels.gaussian.GaussianPass.step", fail)
     monkeypatch.setattr("fastem.kernels.gaussian.GaussianPass.evaluate", fail)
 
