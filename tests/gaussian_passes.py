@@ -9,7 +9,7 @@ from reference import (
     whitened_log_joint,
 )
 
-from fastem.kernels.gaussian import PASSES, Parameters
+from fastem.kernels.gaussian import PASSES, GaussianComponents
 
 # (rows, features, components): tails of tiles, of blocks of features and of components
 SHAPES = [
@@ -44,7 +44,7 @@ def problem(covariance_type, shape, dtype, distance=1.5, offset=0.0, seed=0):
     inverses = np.linalg.inv(covariance_matrices(factors, covariance_type, k, n_features))
     X = means[labels] + (noise @ inverses[labels])[:, 0]
     weights = rng.dirichlet(np.full(k, 3.0))
-    return Guarded(X.astype(dtype)), Parameters(np.log(weights), means, factors)
+    return Guarded(X.astype(dtype)), GaussianComponents(np.log(weights), means, factors)
 
 
 def log_joint_of(X, parameters, covariance_type):

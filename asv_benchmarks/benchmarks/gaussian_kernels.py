@@ -20,7 +20,7 @@ def make_problem(shape, dtype, gap, covariance_type="full"):
 
     The median distance from a component's mean to the nearest other one is `gap`.
     """
-    from fastem.kernels.gaussian import Parameters
+    from fastem.kernels.gaussian import GaussianComponents
 
     n_rows, n_features, n_components = shape
     rng = np.random.default_rng(0)
@@ -38,7 +38,7 @@ def make_problem(shape, dtype, gap, covariance_type="full"):
         "spherical": np.ones(n_components),
     }[covariance_type]
     log_weights = np.full(n_components, -np.log(n_components))
-    return X.astype(dtype), Parameters(log_weights, means, factors)
+    return X.astype(dtype), GaussianComponents(log_weights, means, factors)
 
 
 class GaussianPass:

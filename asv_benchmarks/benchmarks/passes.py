@@ -65,10 +65,10 @@ def _gaussian(covariance_type):
     precisions, for_row, for_pair = _GAUSSIAN[covariance_type]
 
     def make(n, d, k, dtype):
-        from fastem.kernels.gaussian import PASSES, Parameters
+        from fastem.kernels.gaussian import PASSES, GaussianComponents
 
         X, means = _rows(n, d, k, dtype)
-        parameters = Parameters(np.full(k, -np.log(k)), means, precisions(d, k))
+        parameters = GaussianComponents(np.full(k, -np.log(k)), means, precisions(d, k))
         passes = PASSES[covariance_type](X, None, k)
         work = Work(2.0 * n * (for_row(d) + k * for_pair(d)), float(X.nbytes))
         return Pass(lambda: passes.step(parameters, skip=False), work, dtype)
@@ -78,12 +78,12 @@ def _gaussian(covariance_type):
 
 def _bernoulli(n, d, k, dtype):
     """By tables of four features: an addition for the density and one for the sums."""
-    from fastem.kernels.bernoulli import DensePass, Parameters
+    from fastem.kernels.bernoulli import BernoulliComponents, DensePass
 
     rng = np.random.default_rng(0)
     bits = rng.integers(256, size=(n, -(-d // 8)), dtype=np.uint8)
     bits[:, -1] &= 0xFF >> (-d % 8)
-    parameters = Parameters.of(np.full(k, 1 / k), rng.uniform(0.1, 0.9, (k, d)))
+    parameters = BernoulliComponents.of(np.full(k, 1 / k), rng.uniform(0.1, 0.9, (k, d)))
     passes = DensePass(bits, d, None, k)
     work = Work(2.0 * 2 * n * k * -(-d // 4), float(bits.nbytes))
     return Pass(lambda: passes.step(parameters), work, "float64")

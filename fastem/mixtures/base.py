@@ -29,7 +29,7 @@ def _step(part, make_pass, parameters, options):
 
 
 class MixtureModel(Model):
-    """A mixture for the EM loop; a subclass writes ``first``, ``m_step`` and ``for_kernels``.
+    """A mixture for the EM loop; a subclass writes ``first``, ``m_step`` and ``components``.
 
     Parameters
     ----------
@@ -73,14 +73,14 @@ class MixtureModel(Model):
         """The parameters that a run starts from, unless it resumes an earlier fit."""
         raise NotImplementedError
 
-    def for_kernels(self, parameters: Any) -> Any:
+    def components(self, parameters: Any) -> Any:
         """The parameters as the passes take them."""
         return parameters
 
     def statistics(self, rows: Any, parameters: Any, **options: Any) -> Any:
         """A pass over all rows; ``options`` are for the pass' ``step``."""
         options["hard"] = self.hard
-        return rows.reduce(_step, self.make_pass, self.for_kernels(parameters), options)
+        return rows.reduce(_step, self.make_pass, self.components(parameters), options)
 
     def start(self, rows, random_state):
         self._started = self._last = perf_counter()

@@ -13,7 +13,7 @@ import numpy as np
 from sklearn.utils._param_validation import StrOptions
 
 from fastem.kernels.distances.nearest_row import nearest
-from fastem.kernels.own import Functions, OwnParameters, OwnPass
+from fastem.kernels.own import Functions, OwnComponents, OwnPass
 from fastem.mixtures.base import BaseMixture, MixtureModel
 from fastem.mixtures.starts import Starts
 from fastem.rows.choice import choose_rows
@@ -25,7 +25,7 @@ _MOST_AXES = 2
 _BLOCK_SIZE = 1 << 18
 
 
-class Parameters(NamedTuple):
+class OwnParameters(NamedTuple):
     """A mixture.
 
     Parameters
@@ -120,7 +120,7 @@ class OwnModel(MixtureModel):
         self.mixture = mixture
         self.given = mixture._check_given()
 
-    def for_kernels(self, parameters):
+    def components(self, parameters):
         return self.mixture._for_kernels(parameters)
 
     def first(self, rows, random_state):
@@ -132,12 +132,12 @@ class OwnModel(MixtureModel):
         if weights is None:
             n_components = self.mixture.n_components
             weights = np.full(n_components, 1.0 / n_components)
-        return Parameters(weights, own)
+        return OwnParameters(weights, own)
 
     def e_step(self, rows, parameters):
         statistics = super().e_step(rows, parameters)
         if not (np.isfinite(statistics.objective) and np.isfinite(statistics.counts).all()):
-            prepared = self.for_kernels(parameters)
+            prepared = self.components(parameters)
             reasons = [reason for reason in rows.map(_explain, self.make_pass, prepared) if reason]
             reason = reasons[0] if reasons else "the sum of the log-densities overflows."
             raise ValueError(f"Fitting the mixture model failed because {reason}")
@@ -150,7 +150,7 @@ class OwnModel(MixtureModel):
             weights = counts / counts.sum()
         if "parameters" not in self.mixture.fixed:
             own = self.mixture._m_step(counts, statistics.sums, own)
-        return Parameters(weights, own)
+        return OwnParameters(weights, own)
 
 
 class Mixture(BaseMixture):
@@ -414,7 +414,7 @@ class Mixture(BaseMixture):
                     f"What 'arguments' returns should have at most {1 + _MOST_AXES} axes, but got "
                     f"an array of shape {array.shape}"
                 )
-        return OwnParameters(log_weights, arguments)
+        return OwnComponents(log_weights, arguments)
 
     def _m_step(self, counts, sums, previous=None):
         with np.errstate(divide="ignore", invalid="ignore"):
@@ -479,12 +479,12 @@ class Mixture(BaseMixture):
         return self._pass_maker(self._n_fitted, X.shape[1])(X, sample_weight)
 
     def _fitted_parameters(self):
-        return self._for_kernels(Parameters(self.weights_, self.parameters_))
+        return self._for_kernels(OwnParameters(self.weights_, self.parameters_))
 
     def _make_model(self, X, **options):
         if options["resumed"]:
             check_shape(self.weights_, (self.n_components,), "weights")
-            options["resumed"] = Parameters(self.weights_, self.parameters_), self.lower_bound_
+            options["resumed"] = OwnParameters(self.weights_, self.parameters_), self.lower_bound_
         return OwnModel(self, self._pass_maker(self.n_components, X.shape[1]), **options)
 
     def _attributes(self, parameters, dtype):

@@ -9,7 +9,7 @@ SCRIPT = """
     import numpy as np
     import scipy.sparse as sp
     from fastem.kernels import cluster_medians, kmedians, manhattan, nearest, squared_euclidean
-    from fastem.kernels.bernoulli import DensePass, Parameters, SparsePass
+    from fastem.kernels.bernoulli import DensePass, BernoulliComponents, SparsePass
     from fastem.kernels.kmeans import ALGORITHMS, Frame
     from fastem.kernels.kmeans.sparse import Sparse
 
@@ -72,7 +72,7 @@ SCRIPT = """
     for n_rows, n_features in [(1, 1), (3, 9), (64, 32), (65, 40), (130, 65), (700, 200)]:
         X = rng.random((n_rows, n_features)) < 0.4
         probabilities = rng.random((9, n_features))
-        parameters = Parameters.of(np.full(9, 1 / 9), probabilities)
+        parameters = BernoulliComponents.of(np.full(9, 1 / 9), probabilities)
         weights = at_page_end(rng.uniform(size=n_rows))
         rows = sp.csr_array(X)
         rows = at_page_end(rows.indices), at_page_end(rows.indptr.astype(np.int64))

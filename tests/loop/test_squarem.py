@@ -7,7 +7,7 @@ from reference import COVARIANCE_TYPES
 from fastem import GaussianMixture, em
 from fastem.loop.squarem import SquaremMixin
 from fastem.mixtures.gaussian.covariances import COVARIANCES
-from fastem.mixtures.gaussian.estimator import AcceleratedGaussianModel, Parameters
+from fastem.mixtures.gaussian.estimator import AcceleratedGaussianModel, GaussianParameters
 from fastem.rows import array_rows
 
 
@@ -56,13 +56,15 @@ def test_coordinates_lead_there_and_back(covariance_type, X):
     )
     np.testing.assert_allclose(model.coordinates(base, base), 0, atol=1e-12)
     back = model.at(model.coordinates(there, base), base)
-    for name in Parameters._fields:
+    for name in GaussianParameters._fields:
         np.testing.assert_allclose(
             getattr(back, name), getattr(there, name), rtol=1e-9, atol=1e-9, err_msg=name
         )
     # In coordinates that don't depend on the data's location and scale.
     moved_base, moved_there = (
-        Parameters(p.weights, 7 * p.means - 3, 49 * p.covariances, p.precisions_cholesky / 7)
+        GaussianParameters(
+            p.weights, 7 * p.means - 3, 49 * p.covariances, p.precisions_cholesky / 7
+        )
         for p in (base, there)
     )
     np.testing.assert_allclose(

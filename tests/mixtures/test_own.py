@@ -17,7 +17,7 @@ from sklearn.exceptions import ConvergenceWarning, NotFittedError
 from sklearn.utils.estimator_checks import check_estimator
 
 from fastem import GaussianMixture, em
-from fastem.kernels.own import Functions, OwnParameters, OwnPass
+from fastem.kernels.own import Functions, OwnComponents, OwnPass
 from fastem.kernels.own.functions import compile_body
 
 EXAMPLE = Path(__file__).parents[2] / "examples" / "poisson_mixture.py"
@@ -438,7 +438,7 @@ def test_what_can_be_done_with_many_rows():
     X = np.random.default_rng(7).uniform(-1, 1, size=(200, 3))
     log_joint = np.empty((200, 1))
     rows = OwnPass(X, None, 1, Functions(everything), 3)
-    rows.evaluate(OwnParameters(np.zeros(1), (np.array([0.3]),)), log_joint=log_joint)
+    rows.evaluate(OwnComponents(np.zeros(1), (np.array([0.3]),)), log_joint=log_joint)
     np.testing.assert_allclose(log_joint[:, 0], [everything(x, 0.3) for x in X], rtol=1e-12)
 
 
@@ -447,7 +447,7 @@ def evaluated(function, values):
     assert compile_body("log_density", function).many
     log_joint = np.empty((len(values), 1))
     rows = OwnPass(values[:, np.newaxis], None, 1, Functions(function), 1)
-    rows.evaluate(OwnParameters(np.zeros(1), ()), log_joint=log_joint)
+    rows.evaluate(OwnComponents(np.zeros(1), ()), log_joint=log_joint)
     return log_joint[:, 0]
 
 

@@ -18,7 +18,7 @@ from fastem.kernels.kmeans import Frame
 _SMALLEST, _LARGEST = 2.0**-400, 2.0**400
 
 
-class Spread(NamedTuple):
+class EuclideanSpread(NamedTuple):
     """Location and spread of all rows.
 
     Parameters
@@ -42,7 +42,7 @@ class Spread(NamedTuple):
 
 
 @np.errstate(over="ignore", invalid="ignore")
-def measure(rows: Any) -> Spread:
+def measure(rows: Any) -> EuclideanSpread:
     """Pass over the rows for their spread; rescale them, in a copy, if their magnitude is extreme.
 
     Parameters
@@ -51,7 +51,7 @@ def measure(rows: Any) -> Spread:
 
     Returns
     -------
-    Spread
+    EuclideanSpread
     """
     factor = 1.0
     moments = combine(rows.map(_moments))
@@ -71,7 +71,7 @@ def measure(rows: Any) -> Spread:
     if rows.weighted:
         squares = rows.reduce(_weighted_squares, origin)
     variance = total / (rows.n_rows * rows.n_features)
-    return Spread(Frame(origin, scale), variance, squares, factor)
+    return EuclideanSpread(Frame(origin, scale), variance, squares, factor)
 
 
 def frame_of_centers(centers: np.ndarray, origin: np.ndarray, dtype: np.dtype) -> Frame:

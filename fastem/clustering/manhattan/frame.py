@@ -17,7 +17,7 @@ _SAMPLE = 1024
 _LARGEST = 2.0**900
 
 
-class Spread(NamedTuple):
+class ManhattanSpread(NamedTuple):
     """Location and spread of most rows.
 
     Parameters
@@ -35,7 +35,7 @@ class Spread(NamedTuple):
     factor: float
 
 
-def measure(rows: Any, others: np.ndarray | None = None) -> Spread:
+def measure(rows: Any, others: np.ndarray | None = None) -> ManhattanSpread:
     """Look at some rows for their spread; rescale all, in a copy, if sums could overflow.
 
     Parameters
@@ -46,7 +46,7 @@ def measure(rows: Any, others: np.ndarray | None = None) -> Spread:
 
     Returns
     -------
-    Spread
+    ManhattanSpread
     """
     factor = bring_in_range(rows, others)
     indices = np.unique(np.linspace(0, rows.n_rows - 1, _SAMPLE).astype(np.intp))
@@ -55,7 +55,7 @@ def measure(rows: Any, others: np.ndarray | None = None) -> Spread:
     distances = np.abs(sample - origin).sum(axis=1)
     distance = float(np.median(distances))
     frame = Frame(origin, inverse_power(distance, rows.dtype))
-    return Spread(frame, distance / rows.n_features, factor)
+    return ManhattanSpread(frame, distance / rows.n_features, factor)
 
 
 def bring_in_range(rows: Any, others: np.ndarray | None) -> float:

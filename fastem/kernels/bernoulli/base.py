@@ -19,7 +19,7 @@ _MOST_CHUNKS, _FEWEST_CHUNKS, _TOTALS_SHARE = 64, 4, 1 / 4
 _BATCH_BYTES, _FEWEST_ROWS = 1 << 17, 256
 
 
-class Parameters(NamedTuple):
+class BernoulliComponents(NamedTuple):
     """A mixture's parameters as log-probabilities, which may be -inf.
 
     Parameters
@@ -34,7 +34,7 @@ class Parameters(NamedTuple):
     present: np.ndarray
 
     @classmethod
-    def of(cls, weights: np.ndarray, probabilities: np.ndarray) -> "Parameters":
+    def of(cls, weights: np.ndarray, probabilities: np.ndarray) -> "BernoulliComponents":
         """From the weights and the probabilities of ones."""
         with np.errstate(divide="ignore"):
             return cls(np.log(weights), np.log1p(-probabilities), np.log(probabilities))
@@ -106,7 +106,7 @@ class BernoulliPass:
 
         Parameters
         ----------
-        parameters : Parameters
+        parameters : BernoulliComponents
         hard : bool
             Whether every row belongs to its most probable component alone.
 
@@ -127,7 +127,7 @@ class BernoulliPass:
 
         Parameters
         ----------
-        parameters : Parameters
+        parameters : BernoulliComponents
         log_density : ndarray of shape (n_rows,), float64
         labels : ndarray of shape (n_rows,), int64
             The most probable component.

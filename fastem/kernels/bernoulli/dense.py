@@ -27,7 +27,7 @@ _PLACES = 16
 _NARROW = 8
 
 
-class DenseParameters(NamedTuple):
+class DensePacked(NamedTuple):
     """What the kernels need of the parameters; ``absent`` and ``present`` as ``grouped`` does."""
 
     log_weights: np.ndarray
@@ -113,4 +113,4 @@ class DensePass(BernoulliPass):
         absent, present = (
             grouped(values, self._width) for values in (parameters.absent, parameters.present)
         )
-        return DenseParameters(np.array(parameters.log_weights), absent, present)
+        return DensePacked(np.array(parameters.log_weights), absent, present)

@@ -4,7 +4,7 @@ import math
 
 import numpy as np
 
-from fastem.kernels.bernoulli.base import Parameters
+from fastem.kernels.bernoulli.base import BernoulliComponents
 from fastem.kernels.bernoulli.bits import first_other, packed_bits
 from fastem.kernels.bernoulli.dense import DensePass
 from fastem.kernels.runtime.compiling import kernel
@@ -57,7 +57,9 @@ def bernoulli_log_density(X: np.ndarray, probabilities: np.ndarray) -> np.ndarra
     n_components = len(probabilities)
     log_density = np.empty((len(X), n_components))
     bernoulli = DensePass(packed_bits(X, 0.5), X.shape[1], None, n_components)
-    bernoulli.evaluate(Parameters.of(np.ones(n_components), probabilities), log_joint=log_density)
+    bernoulli.evaluate(
+        BernoulliComponents.of(np.ones(n_components), probabilities), log_joint=log_density
+    )
     return log_density
 
 

@@ -18,7 +18,7 @@ from fastem.kernels.runtime.compiling import variant
 from fastem.kernels.vectors.vector import broadcast, load, store, where
 
 
-class SparseParameters(NamedTuple):
+class SparsePacked(NamedTuple):
     """What the kernels need of the parameters.
 
     Parameters
@@ -124,7 +124,7 @@ class SparsePass(BernoulliPass):
         zeros = np.where(certain, 0.0, absent).sum(axis=1, keepdims=True)
         n_certain = certain.sum(axis=1, keepdims=True)
         certain = grouped(certain, self._width) if certain.any() else np.empty(0)
-        return SparseParameters(
+        return SparsePacked(
             np.array(parameters.log_weights),
             grouped(zeros, 1),
             grouped(odds, self._width),

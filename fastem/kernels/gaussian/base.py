@@ -17,7 +17,7 @@ from fastem.kernels.vectors.vector import LANES
 _BATCH_BYTES, _MOST_TILES = 1 << 18, 8
 
 
-class Parameters(NamedTuple):
+class GaussianComponents(NamedTuple):
     """A mixture's parameters, all float64.
 
     Parameters
@@ -92,7 +92,7 @@ class GaussianPass:
 
         Parameters
         ----------
-        parameters : Parameters
+        parameters : GaussianComponents
         centers : None or ndarray of shape (n_components, n_features), float64
             What the statistics are about; None stands for the means.
         hard : bool
@@ -173,7 +173,7 @@ class GaussianPass:
 
         Parameters
         ----------
-        parameters : Parameters
+        parameters : GaussianComponents
         log_density : ndarray of shape (n_rows,), the data's dtype
         labels : ndarray of shape (n_rows,), int32 or int64
             The most probable component.
@@ -220,7 +220,7 @@ class GaussianPass:
 
         Parameters
         ----------
-        old, new : Parameters
+        old, new : GaussianComponents
 
         Returns
         -------

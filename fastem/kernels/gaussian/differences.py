@@ -13,7 +13,7 @@ from numba import types
 from numba.core import cgutils
 from numba.extending import intrinsic
 
-from fastem.kernels.gaussian.base import GaussianPass, Parameters, relative
+from fastem.kernels.gaussian.base import GaussianComponents, GaussianPass, relative
 from fastem.kernels.gaussian.driver import accumulate_tiles, log_joint_tile, prepare_tile
 from fastem.kernels.gaussian.whitening import centered, slots_of_zero
 from fastem.kernels.runtime.compiling import variant
@@ -217,7 +217,7 @@ class DifferencesPass(GaussianPass):
         return (self._rows.shape[1] + 1) * TILE
 
     def _standard_parameters(self, means):
-        return Parameters(np.zeros(len(means)), means, np.ones(means.shape))
+        return GaussianComponents(np.zeros(len(means)), means, np.ones(means.shape))
 
     def _constants(self, parameters, scales):
         """Log-densities at the means."""

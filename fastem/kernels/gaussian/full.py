@@ -6,7 +6,7 @@ from typing import NamedTuple
 import numpy as np
 from numba import types
 
-from fastem.kernels.gaussian.base import GaussianPass, Parameters, relative
+from fastem.kernels.gaussian.base import GaussianComponents, GaussianPass, relative
 from fastem.kernels.gaussian.driver import accumulate_tiles, log_joint_tile, prepare_tile
 from fastem.kernels.gaussian.scatter import add_products, scratch_size, totals_size, unpack_totals
 from fastem.kernels.gaussian.whitening import pack_triangles, whitened_norms
@@ -135,7 +135,7 @@ class FullPass(GaussianPass):
 
     def _standard_parameters(self, means):
         k, d = means.shape
-        return Parameters(np.zeros(k), means, np.broadcast_to(np.eye(d), (k, d, d)))
+        return GaussianComponents(np.zeros(k), means, np.broadcast_to(np.eye(d), (k, d, d)))
 
     def _peaks(self, parameters):
         log_weights, means, factors = parameters

@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from fastem.kernels.gaussian.base import GaussianStatistics, Parameters, relative
+from fastem.kernels.gaussian.base import GaussianComponents, GaussianStatistics, relative
 from fastem.kernels.gaussian.differences import DifferencesPass
 from fastem.kernels.gaussian.linear import (
     FEATURES_AND_NORM,
@@ -189,7 +189,7 @@ class LinearPass(DifferencesPass):
 
     def _linear_from_labels(self, labels, centers):
         k = self._n_components
-        origin = self._origin(Parameters(np.zeros(k), centers, None))
+        origin = self._origin(GaussianComponents(np.zeros(k), centers, None))
         packed = self._packed(self._form, origin, np.zeros((k, 1)), np.zeros(k))
         _, _, counts, sums = self._run(packed, k, labels=labels)
         means = centers - origin

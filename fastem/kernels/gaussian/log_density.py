@@ -7,7 +7,7 @@ from numba import types
 from numba.core.errors import TypingError
 from numba.extending import overload
 
-from fastem.kernels.gaussian import PASSES, Parameters
+from fastem.kernels.gaussian import PASSES, GaussianComponents
 from fastem.kernels.gaussian.whitening import BLOCK, whitened_norms
 from fastem.kernels.runtime.arrays import read_only
 from fastem.kernels.runtime.compiling import kernel
@@ -91,7 +91,7 @@ def gaussian_log_density(
     log_density = np.empty((len(X), k), dtype)
     if len(X) == 0:
         return log_density
-    parameters = Parameters(np.zeros(k), means, factors)
+    parameters = GaussianComponents(np.zeros(k), means, factors)
     PASSES[covariance_type](read_only(X), None, k).evaluate(parameters, log_joint=log_density)
     return log_density
 

@@ -110,7 +110,7 @@ class Visitor:
 
         Parameters
         ----------
-        parameters : Parameters
+        parameters : GaussianComponents
         peaks : ndarray of shape (n_components,)
             Log-densities at the means, weights included.
         movement : callable

@@ -3,13 +3,13 @@
 from typing import Any
 
 from fastem.kernels.kmeans.active import Active
-from fastem.kernels.kmeans.base import Frame, Statistics
+from fastem.kernels.kmeans.base import Frame, KMeansStatistics
 from fastem.kernels.kmeans.hamerly import Hamerly
 from fastem.kernels.kmeans.lloyd import Lloyd
 from fastem.kernels.kmeans.sparse import Sparse
 from fastem.kernels.kmeans.wide import Wide
 
-__all__ = ["ALGORITHMS", "Frame", "Lloyd", "Sparse", "Statistics", "choose"]
+__all__ = ["ALGORITHMS", "Frame", "KMeansStatistics", "Lloyd", "Sparse", "choose"]
 
 ALGORITHMS = {algorithm.name: algorithm for algorithm in (Lloyd, Hamerly, Active, Wide)}
 

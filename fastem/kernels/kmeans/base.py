@@ -34,7 +34,7 @@ class Frame(NamedTuple):
     scale: float
 
 
-class Statistics(NamedTuple):
+class KMeansStatistics(NamedTuple):
     """What the M-step needs of the rows; the statistics of two parts of the data add up.
 
     Parameters
@@ -99,7 +99,7 @@ class Algorithm:
 
         Returns
         -------
-        Statistics
+        KMeansStatistics
         """
         self.label_rows(centers)
         return self._statistics(centers)
@@ -126,8 +126,10 @@ class Algorithm:
         )
         n_moved = self._moves.counts
         if self._n_chunks == 1:  # small data, where NumPy's sums would take as long as the rest
-            return Statistics(self._sums[0].copy(), self._weights[0].copy(), int(n_moved[0]))
-        return Statistics(self._sums.sum(axis=0), self._weights.sum(axis=0), int(n_moved.sum()))
+            return KMeansStatistics(self._sums[0].copy(), self._weights[0].copy(), int(n_moved[0]))
+        return KMeansStatistics(
+            self._sums.sum(axis=0), self._weights.sum(axis=0), int(n_moved.sum())
+        )
 
     def inertia(self, centers):
         """Weighted sum of squared distances of the rows to their own centres, in float64."""

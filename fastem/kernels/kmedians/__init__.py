@@ -2,9 +2,9 @@
 
 from fastem.kernels.kmeans.hamerly import Hamerly
 from fastem.kernels.kmeans.lloyd import Lloyd
-from fastem.kernels.kmedians.base import MedianAlgorithm, Statistics
+from fastem.kernels.kmedians.base import KMediansStatistics, MedianAlgorithm
 
-__all__ = ["ALGORITHMS", "Bounded", "Plain", "Statistics", "choose"]
+__all__ = ["ALGORITHMS", "Bounded", "KMediansStatistics", "Plain", "choose"]
 
 
 class Plain(MedianAlgorithm, Lloyd):

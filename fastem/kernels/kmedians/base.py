@@ -13,7 +13,7 @@ from fastem.kernels.runtime.compiling import kernel
 from fastem.kernels.runtime.parallel import next_chunk, run
 
 
-class Statistics(NamedTuple):
+class KMediansStatistics(NamedTuple):
     """What a pass tells of the rows; the statistics of two parts of the data add up.
 
     Parameters
@@ -78,7 +78,7 @@ class MedianAlgorithm(DenseAlgorithm):
             self._medians.forget()
         self._followed = False
         inertia, weights = self._sum_up(centers)
-        return Statistics(inertia, weights, int(self._moves.counts.sum()))
+        return KMediansStatistics(inertia, weights, int(self._moves.counts.sum()))
 
     def _sum_up(self, centers):
         inertia = np.empty(self._n_chunks)

@@ -34,7 +34,7 @@ class Functions(NamedTuple):
     own_statistics: bool = False
 
 
-class OwnParameters(NamedTuple):
+class OwnComponents(NamedTuple):
     """A mixture's parameters.
 
     Parameters
@@ -98,7 +98,7 @@ class OwnPass:
 
         Parameters
         ----------
-        parameters : OwnParameters
+        parameters : OwnComponents
         hard : bool
             Whether every row belongs to its most probable component alone.
 
@@ -129,7 +129,7 @@ class OwnPass:
         OwnStatistics
             With an objective of 0.
         """
-        parameters = OwnParameters(np.zeros(self._n_components), ())
+        parameters = OwnComponents(np.zeros(self._n_components), ())
         labels = np.ascontiguousarray(labels, np.int32)
         return OwnStatistics(0.0, *self._reduce(parameters, labels=labels)[2])
 
@@ -138,7 +138,7 @@ class OwnPass:
 
         Parameters
         ----------
-        parameters : OwnParameters
+        parameters : OwnComponents
         log_density : ndarray of shape (n_rows,), float64
         labels : ndarray of shape (n_rows,), int64
             The most probable component.

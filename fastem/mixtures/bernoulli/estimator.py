@@ -11,11 +11,10 @@ from sklearn.utils import check_array
 from sklearn.utils._param_validation import Interval
 from sklearn.utils.validation import validate_data
 
-from fastem.kernels.bernoulli import DensePass, SparsePass
-from fastem.kernels.bernoulli import Parameters as KernelParameters
+from fastem.kernels.bernoulli import BernoulliComponents, DensePass, SparsePass
 from fastem.kernels.bernoulli.bits import first_other, packed_bits, sparse_bits
 from fastem.mixtures.base import BaseMixture
-from fastem.mixtures.bernoulli.model import IMPOSSIBLE, BernoulliModel, Parameters
+from fastem.mixtures.bernoulli.model import IMPOSSIBLE, BernoulliModel, BernoulliParameters
 from fastem.validation import check_mixing_weights, check_shape
 
 
@@ -207,13 +206,13 @@ class BernoulliMixture(BaseMixture):
         return _make_pass(X, sample_weight, self._n_fitted, self._threshold)
 
     def _fitted_parameters(self):
-        return KernelParameters.of(self.weights_, self.probabilities_)
+        return BernoulliComponents.of(self.weights_, self.probabilities_)
 
     def _make_model(self, X, **options):
         make_pass = partial(_make_pass, n_components=self.n_components, threshold=self._threshold)
         given = self._check_given(X.shape[1])
         if options["resumed"]:
-            parameters = Parameters(self.weights_, self.probabilities_)
+            parameters = BernoulliParameters(self.weights_, self.probabilities_)
             check_shape(self.probabilities_, (self.n_components, X.shape[1]), "probabilities")
             options["resumed"] = parameters, self.lower_bound_
         return BernoulliModel(

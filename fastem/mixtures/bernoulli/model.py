@@ -4,7 +4,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from fastem.kernels.bernoulli import Parameters as KernelParameters
+from fastem.kernels.bernoulli import BernoulliComponents
 from fastem.mixtures.base import MixtureModel
 from fastem.mixtures.bernoulli.start import start_probabilities
 
@@ -14,7 +14,7 @@ IMPOSSIBLE = (
 )
 
 
-class Parameters(NamedTuple):
+class BernoulliParameters(NamedTuple):
     """A Bernoulli mixture.
 
     Parameters
@@ -50,8 +50,8 @@ class BernoulliModel(MixtureModel):
         self.alpha = 0.0 if "probabilities" in fixed else alpha
         self.fixed = fixed
 
-    def for_kernels(self, parameters):
-        return KernelParameters.of(*parameters)
+    def components(self, parameters):
+        return BernoulliComponents.of(*parameters)
 
     def first(self, rows, random_state):
         weights, probabilities = self.given
@@ -61,7 +61,7 @@ class BernoulliModel(MixtureModel):
             probabilities = start_probabilities(
                 rows, self.make_pass, self.n_components, random_state
             )
-        return Parameters(weights, probabilities)
+        return BernoulliParameters(weights, probabilities)
 
     def e_step(self, rows, parameters):
         statistics = super().e_step(rows, parameters)
@@ -84,12 +84,12 @@ class BernoulliModel(MixtureModel):
             # A component without rows stays where it is; rounding may lead beyond 1.
             probabilities = np.divide(sums, divisors, out=probabilities.copy(), where=divisors > 0)
             np.minimum(probabilities, 1.0, out=probabilities)
-        return Parameters(weights, probabilities)
+        return BernoulliParameters(weights, probabilities)
 
     def objective(self, statistics, parameters):
         """The mean log-likelihood; with smoothing, of the posterior but for a constant."""
         objective = statistics.objective
         if self.alpha > 0:
-            _, absent, present = self.for_kernels(parameters)
+            _, absent, present = self.components(parameters)
             objective += self.alpha * float((absent + present).sum())
         return objective / self.total_weight

@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 import scipy.sparse
 
-from fastem.kernels.bernoulli import DensePass, Parameters, SparsePass
+from fastem.kernels.bernoulli import BernoulliComponents, DensePass, SparsePass
 from fastem.kernels.bernoulli.bits import packed_bits, unpacked_bits
 from fastem.rows.choice import choose_rows, count_positive
 
@@ -71,7 +71,7 @@ def _short_run(sample, n_components, random_state):
         weight = (_FIRST_SHARE if iteration == 0 else _SHARE) * total / n_components
         counts = statistics.counts[:, np.newaxis]
         probabilities = (statistics.sums + weight * prior) / (counts + weight)
-        statistics = sample.step(Parameters.of(weights, probabilities))
+        statistics = sample.step(BernoulliComponents.of(weights, probabilities))
     return statistics.objective, probabilities
 
 
@@ -170,4 +170,4 @@ class _Sample:
 def _distances_from(points):
     """Parameters for which the log-densities are the negative Hamming distances from points."""
     points = points.astype(np.float64)
-    return Parameters(np.zeros(len(points)), -points, points - 1.0)
+    return BernoulliComponents(np.zeros(len(points)), -points, points - 1.0)

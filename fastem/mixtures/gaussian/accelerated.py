@@ -5,7 +5,7 @@ import numpy as np
 from fastem.loop.squarem import SquaremMixin
 from fastem.mixtures.gaussian.covariances import CollapsedError
 from fastem.mixtures.gaussian.model import GaussianModel
-from fastem.mixtures.gaussian.parameters import Parameters
+from fastem.mixtures.gaussian.parameters import GaussianParameters
 
 
 class AcceleratedGaussianModel(SquaremMixin, GaussianModel):
@@ -44,4 +44,4 @@ class AcceleratedGaussianModel(SquaremMixin, GaussianModel):
                 factors = self.covariances.factor(covariances)
         except (FloatingPointError, CollapsedError):
             return None
-        return Parameters(weights, base.means + means, covariances, factors)
+        return GaussianParameters(weights, base.means + means, covariances, factors)

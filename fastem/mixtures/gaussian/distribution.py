@@ -9,7 +9,7 @@ from sklearn.utils.validation import _check_feature_names, _get_feature_names, c
 from fastem.mixtures.gaussian.conditional import Conditional, conditional_components
 from fastem.mixtures.gaussian.covariances import COVARIANCES, CollapsedError
 from fastem.mixtures.gaussian.moments import mixture_covariance, mixture_mean
-from fastem.mixtures.gaussian.parameters import Parameters
+from fastem.mixtures.gaussian.parameters import GaussianParameters
 from fastem.mixtures.gaussian.stacks import covariance_type, of_features, order, stacked, widened
 from fastem.validation import check_mixing_weights, check_shape
 
@@ -71,7 +71,7 @@ class DistributionMixin:
                 f"The covariance of {error.culprit} is not positive definite, or too nearly "
                 "singular for its digits."
             ) from error
-        parameters = Parameters(weights, means, covariances, factors)
+        parameters = GaussianParameters(weights, means, covariances, factors)
         vars(mixture).update(mixture._attributes(parameters, means.dtype))
         mixture.n_features_in_ = means.shape[1]
         if feature_names is not None:

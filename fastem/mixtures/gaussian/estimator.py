@@ -15,7 +15,7 @@ from fastem.mixtures.gaussian.accelerated import AcceleratedGaussianModel
 from fastem.mixtures.gaussian.covariances import COVARIANCES
 from fastem.mixtures.gaussian.distribution import DistributionMixin
 from fastem.mixtures.gaussian.model import GaussianModel
-from fastem.mixtures.gaussian.parameters import Parameters
+from fastem.mixtures.gaussian.parameters import GaussianParameters
 from fastem.mixtures.starts import Starts
 from fastem.validation import check_mixing_weights, check_shape
 
@@ -217,11 +217,11 @@ class GaussianMixture(DistributionMixin, BaseMixture):
         return PASSES[self.covariance_type](X, sample_weight, self._n_fitted)
 
     def _fitted_parameters(self):
-        return self._parameters().for_kernels()
+        return self._parameters().components()
 
     def _parameters(self):
         attributes = self.weights_, self.means_, self.covariances_, self.precisions_cholesky_
-        return Parameters(*(np.asarray(a, np.float64, order="C") for a in attributes))
+        return GaussianParameters(*(np.asarray(a, np.float64, order="C") for a in attributes))
 
     def _make_model(self, X, **options):
         make_pass = partial(PASSES[self.covariance_type], n_components=self.n_components)

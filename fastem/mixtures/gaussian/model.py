@@ -4,7 +4,7 @@ import numpy as np
 
 from fastem.mixtures.base import MixtureModel
 from fastem.mixtures.gaussian.covariances import CollapsedError
-from fastem.mixtures.gaussian.parameters import Parameters
+from fastem.mixtures.gaussian.parameters import GaussianParameters
 
 # Keeps the counts of empty components from zero; a multiple of the rows' mean weight.
 _LEAST_COUNT = 10 * np.finfo(np.float64).eps
@@ -44,8 +44,8 @@ class GaussianModel(MixtureModel):
         self.reg_covar = reg_covar
         self.fixed = fixed
 
-    def for_kernels(self, parameters):
-        return parameters.for_kernels()
+    def components(self, parameters):
+        return parameters.components()
 
     def statistics(self, rows, parameters, **options):
         return super().statistics(rows, parameters, skip=self.skip, **options)
@@ -65,8 +65,8 @@ class GaussianModel(MixtureModel):
             if precisions is None:
                 start = self._estimate(statistics, centers + delta, centers, divisors)
         if precisions is None:
-            return Parameters(weights, means, start, self.covariances.factor(start))
-        return Parameters.from_precisions(weights, means, precisions, self.covariances)
+            return GaussianParameters(weights, means, start, self.covariances.factor(start))
+        return GaussianParameters.from_precisions(weights, means, precisions, self.covariances)
 
     def m_step(self, rows, statistics, parameters):
         try:
@@ -97,7 +97,7 @@ class GaussianModel(MixtureModel):
         if "covariances" not in self.fixed:
             covariances = self._estimate(statistics, means, centers, divisors)
             factors = self.covariances.factor(covariances)
-        return Parameters(weights, means, covariances, factors)
+        return GaussianParameters(weights, means, covariances, factors)
 
     def _locate(self, rows, statistics, centers):
         """The counts to divide by, and the means' differences from the centres."""

@@ -7,7 +7,7 @@ from numba.core.errors import TypingError
 from reference import bernoulli_e_step, bernoulli_log_density
 
 import fastem.kernels
-from fastem.kernels.bernoulli import DensePass, Parameters, SparsePass
+from fastem.kernels.bernoulli import BernoulliComponents, DensePass, SparsePass
 from fastem.kernels.bernoulli.bits import first_other, packed_bits, sparse_bits, unpacked_bits
 
 # Rows, features and components: around the lanes of tiles, bytes, groups, batches and chunks.
@@ -67,7 +67,7 @@ def test_statistics(shape, hard, weighted, make_pass):
         w = np.random.default_rng(1).integers(0, 4, size=shape[0]) / 3 + (shape[0] < 3)
     log_density, responsibilities = bernoulli_e_step(X, weights, probabilities, hard)
     tested = make_pass(X, w if weighted else None, shape[2])
-    statistics = tested.step(Parameters.of(weights, probabilities), hard=hard)
+    statistics = tested.step(BernoulliComponents.of(weights, probabilities), hard=hard)
     assert statistics.objective == pytest.approx(w @ log_density, rel=1e-12)
     shares = responsibilities * w[:, np.newaxis]
     np.testing.assert_allclose(statistics.counts, shares.sum(axis=0), rtol=1e-10, atol=1e-12)
@@ -82,13 +82,13 @@ def test_outputs(shape, make_pass):
     log_joint = np.log(weights) + bernoulli_log_density(X, probabilities)
     found = outputs(shape[0], shape[2])
     tested = make_pass(X, None, shape[2])
-    tested.evaluate(Parameters.of(weights, probabilities), **found)
+    tested.evaluate(BernoulliComponents.of(weights, probabilities), **found)
     np.testing.assert_allclose(found["log_density"], log_density, rtol=1e-12)
     np.testing.assert_allclose(found["responsibilities"], responsibilities, rtol=1e-10)
     np.testing.assert_allclose(found["log_joint"], log_joint, rtol=1e-12)
     np.testing.assert_array_equal(found["labels"], log_joint.argmax(axis=1))
     for name, array in outputs(shape[0], shape[2]).items():
-        tested.evaluate(Parameters.of(weights, probabilities), **{name: array})
+        tested.evaluate(BernoulliComponents.of(weights, probabilities), **{name: array})
         np.testing.assert_array_equal(array, found[name])
 
 
@@ -107,7 +107,7 @@ def test_certain_features_and_impossible_rows(make_pass):
     impossible = log_density == -np.inf
     assert 100 < impossible.sum() < 300
     found = outputs(300, 3)
-    parameters = Parameters.of(weights, probabilities)
+    parameters = BernoulliComponents.of(weights, probabilities)
     make_pass(X, None, 3).evaluate(parameters, **found)
     np.testing.assert_allclose(found["log_density"], log_density, rtol=1e-12)
     np.testing.assert_allclose(found["responsibilities"], responsibilities, rtol=1e-12)
@@ -133,7 +133,7 @@ def test_bits_do_not_depend_on_the_number_of_threads(make_pass):
     for n_threads in (1, 2):
         before = numba.get_num_threads()
         numba.set_num_threads(n_threads)
-        found.append(tested.step(Parameters.of(weights, probabilities)))
+        found.append(tested.step(BernoulliComponents.of(weights, probabilities)))
         numba.set_num_threads(before)
     assert found[0].objective == found[1].objective
     np.testing.assert_array_equal(found[0].counts, found[1].counts)
@@ -156,11 +156,11 @@ def test_nothing_out_of_bounds(shape):
             tested = DensePass(inputs[0], n_features, w.array, n_components)
         else:
             tested = SparsePass(inputs, n_features, w.array, n_components)
-        statistics = tested.step(Parameters.of(weights, probabilities))
+        statistics = tested.step(BernoulliComponents.of(weights, probabilities))
         assert np.isfinite(statistics.objective)
         assert np.isfinite(statistics.sums).all()
         tested.evaluate(
-            Parameters.of(weights, probabilities),
+            BernoulliComponents.of(weights, probabilities),
             **{name: guarded_array.array for name, guarded_array in arrays.items()},
         )
         assert all(np.isfinite(array.array).all() for array in arrays.values())

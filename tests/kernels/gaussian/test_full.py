@@ -8,7 +8,7 @@ from reference import responsibilities_of, scatter_statistics, whitened_log_join
 from scipy.stats import multivariate_normal
 
 from fastem.kernels import gaussian_log_density
-from fastem.kernels.gaussian import PASSES, Parameters
+from fastem.kernels.gaussian import PASSES, GaussianComponents
 from fastem.kernels.gaussian.full import FullPass, movement
 from fastem.kernels.gaussian.scatter import totals_size
 from fastem.kernels.gaussian.whitening import pack_triangles, packed_size
@@ -38,7 +38,7 @@ def problem(n, d, k, dtype=np.float64, offset=0.0, seed=0):
     X = (means[rng.integers(0, k, n)] + rng.normal(size=(n, d))).astype(dtype)
     log_weights = np.log(rng.dirichlet(np.full(k, 3.0)))
     weights = rng.integers(0, 4, n) * rng.uniform(size=n)
-    return X, weights, Parameters(log_weights, means, upper_factors(rng, k, d))
+    return X, weights, GaussianComponents(log_weights, means, upper_factors(rng, k, d))
 
 
 def check(statistics, X, sample_weight, log_density, responsibilities, centers, rtol):
@@ -131,7 +131,7 @@ def test_guard_padding(shape, dtype):
     inputs = [Guarded(array) for array in (X, weights, *parameters)]
     rows, sample_weight, *guarded = (guard.array for guard in inputs)
     passes = FullPass(rows, sample_weight, k)
-    given, expected = Parameters(*guarded), FullPass(X, weights, k).step(parameters)
+    given, expected = GaussianComponents(*guarded), FullPass(X, weights, k).step(parameters)
     for a, b in zip(passes.step(given), expected, strict=True):
         np.testing.assert_array_equal(a, b)
     labels = Guarded(np.arange(n, dtype=np.int32) % k)
@@ -165,7 +165,9 @@ def test_far_from_the_origin(dtype):
     d, k = 6, 2
     centers = np.array([1e4, -3e4])[:, np.newaxis] * np.ones(d)
     X = (centers[rng.integers(0, k, 3000)] + rng.normal(size=(3000, d))).astype(dtype)
-    parameters = Parameters(np.log([0.5, 0.5]), centers + 0.1, upper_factors(rng, k, d, 3.0))
+    parameters = GaussianComponents(
+        np.log([0.5, 0.5]), centers + 0.1, upper_factors(rng, k, d, 3.0)
+    )
     log_density, responsibilities = responsibilities_of(whitened_log_joint(X, *parameters))
     statistics = FullPass(X, None, k).step(parameters)
     rtol = 1e-12 if dtype is np.float64 else 2e-6
@@ -194,7 +196,9 @@ def test_improbable_rows(dtype):
     X = np.array([[0.0, 0.0], [2e3, 0.0], [1e8, -1e8]], dtype)
     factors = np.stack([np.eye(2)] * 3)
     log_weights = np.log(np.array([0.5, 0.5, 1e-300])) - [0, 0, 1e4]
-    parameters = Parameters(log_weights, np.array([[0.0, 0.0], [1.0, 0.0], [0.0, 0.0]]), factors)
+    parameters = GaussianComponents(
+        log_weights, np.array([[0.0, 0.0], [1.0, 0.0], [0.0, 0.0]]), factors
+    )
     log_density, responsibilities = np.empty(3, dtype), np.empty((3, 3), dtype)
     passes = FullPass(X, None, 3)
     passes.evaluate(parameters, log_density=log_density, responsibilities=responsibilities)
@@ -207,7 +211,7 @@ def test_improbable_rows(dtype):
 
 def test_zero_weights_hide_impossible_rows():
     X = np.array([[0.0], [1e200], [1.0]])
-    parameters = Parameters(np.zeros(1), np.zeros((1, 1)), np.ones((1, 1, 1)))
+    parameters = GaussianComponents(np.zeros(1), np.zeros((1, 1)), np.ones((1, 1, 1)))
     passes = FullPass(X, np.array([1.0, 0.0, 2.0]), 1)
     statistics = passes.step(parameters)
     np.testing.assert_allclose(statistics.objective, -1.5 * np.log(2 * np.pi) - 1)

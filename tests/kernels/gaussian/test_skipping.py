@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from gaussian_passes import log_joint_of
 
-from fastem.kernels.gaussian import PASSES, Parameters, visiting
+from fastem.kernels.gaussian import PASSES, GaussianComponents, visiting
 from fastem.kernels.vectors.vector import TILE
 from fastem.mixtures.gaussian.covariances import COVARIANCES
 
@@ -34,7 +34,9 @@ def mixture(n, d, k, gap, seed=0, dtype=np.float64, covariance_type="full"):
         "tied_diag": rng.uniform(0.8, 1.2, size=d),
         "tied_spherical": np.array(0.9),
     }[covariance_type]
-    return X, Parameters(np.full(k, -np.log(k)), means + 0.2 * rng.normal(size=(k, d)), factors)
+    return X, GaussianComponents(
+        np.full(k, -np.log(k)), means + 0.2 * rng.normal(size=(k, d)), factors
+    )
 
 
 def constants_of(parameters):
@@ -52,7 +54,7 @@ def m_step(statistics, parameters, covariance_type="full"):
     covariances = kind.estimate(
         counts, sums, scatter, means, parameters.means, counts, reg_covar=1e-6
     )
-    return Parameters(np.log(counts / counts.sum()), means, kind.factor(covariances))
+    return GaussianComponents(np.log(counts / counts.sum()), means, kind.factor(covariances))
 
 
 class Watched:
@@ -185,7 +187,7 @@ def test_leaps_and_returns(covariance_type):
     permuted = rng.permutation(16)
     own = len(factors) == 16 if np.ndim(factors) else False
     sequence.append(
-        Parameters(
+        GaussianComponents(
             first.log_weights[permuted],
             first.means[permuted],
             factors[permuted] if own else factors,
@@ -228,7 +230,7 @@ def test_component_with_hardly_any_weight():
     log_weights[5] = -np.inf
     means = parameters.means.copy()
     means[3] = means[4] + 6
-    parameters = Parameters(log_weights, means, parameters.precisions_cholesky)
+    parameters = GaussianComponents(log_weights, means, parameters.precisions_cholesky)
     passes = Watched(X, None, 8)
     for _ in range(5):
         statistics = passes.step(parameters)
