@@ -9,7 +9,7 @@ from fastem.kernels.bernoulli.tables import GROUP
 from fastem.kernels.runtime.arrays import as_weights, wanted
 from fastem.kernels.runtime.chunks import ceil_div, round_up
 from fastem.kernels.runtime.parallel import run
-from fastem.kernels.vectors.vector import TILE
+from fastem.kernels.vectors.machine import TILE
 
 # Chunks at most, and at least if their sums would take more than this share of the rows' memory.
 _MOST_CHUNKS, _FEWEST_CHUNKS, _TOTALS_SHARE = 64, 4, 1 / 4

@@ -13,8 +13,9 @@ from fastem.kernels.bernoulli.tables import GROUP, transpose_group
 from fastem.kernels.mixtures.responsibilities import normalize_tile
 from fastem.kernels.runtime.compiling import inline, kernel
 from fastem.kernels.runtime.parallel import next_chunk
+from fastem.kernels.vectors.machine import TILE
 from fastem.kernels.vectors.tiles import aligned_empty_like
-from fastem.kernels.vectors.vector import TILE, broadcast, load, store
+from fastem.kernels.vectors.vector import broadcast, load, store
 
 
 def log_density_batch(rows, parameters, first, n, batch_rows, scratch, joint):

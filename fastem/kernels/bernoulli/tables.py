@@ -18,16 +18,9 @@ from numba.core import cgutils
 from numba.extending import intrinsic
 
 from fastem.kernels.runtime.compiling import inline
-from fastem.kernels.vectors.vector import (
-    broadcast,
-    constant,
-    data_pointer,
-    load,
-    load_at,
-    store,
-    store_at,
-)
-from fastem.kernels.vectors.vector import transpose_square as transposed
+from fastem.kernels.vectors.emit import constant, data_pointer, load_at, store_at
+from fastem.kernels.vectors.emit import transpose_square as transposed
+from fastem.kernels.vectors.vector import broadcast, load, store
 
 GROUP = 8  # float64 values in an entry: a cache line
 NIBBLE = 4  # features of a table

@@ -12,10 +12,7 @@ from numba.core import cgutils
 from numba.extending import intrinsic
 
 from fastem.kernels.runtime.compiling import inline
-from fastem.kernels.vectors.vector import (
-    TILE,
-    VECTOR_BYTES,
-    WIDE_REGISTER_FILE,
+from fastem.kernels.vectors.emit import (
     constant,
     data_pointer,
     fma,
@@ -30,6 +27,7 @@ from fastem.kernels.vectors.vector import (
     sum_vectors,
     transpose_square,
 )
+from fastem.kernels.vectors.machine import TILE, VECTOR_BYTES, WIDE_REGISTER_FILE
 
 # Rows of fewer bytes are transposed, so that a vector holds one feature of several rows; of more,
 # it holds several features of one row. Any such row fills a vector of any machine.

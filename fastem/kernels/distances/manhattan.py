@@ -20,17 +20,8 @@ from fastem.kernels.distances import metric
 from fastem.kernels.distances.rounding import ROUNDED_DOWN, least_two, rounding_error
 from fastem.kernels.distances.tile_nearest import absolute_norms, nearest_two_manhattan
 from fastem.kernels.runtime.compiling import inline, variant
-from fastem.kernels.vectors.vector import (
-    LANES,
-    TILE,
-    bits,
-    broadcast,
-    greater,
-    lesser,
-    load,
-    store,
-    where,
-)
+from fastem.kernels.vectors.machine import LANES, TILE
+from fastem.kernels.vectors.vector import bits, broadcast, greater, lesser, load, store, where
 
 # Above all scaled distances but those of rows that float32 can't hold.
 _FAR = np.float32(1e30)

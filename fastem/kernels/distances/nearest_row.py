@@ -21,8 +21,9 @@ from fastem.kernels.runtime.chunks import row_chunks
 from fastem.kernels.runtime.compiling import inline, kernel
 from fastem.kernels.runtime.inputs import as_pair, compiled_as
 from fastem.kernels.runtime.parallel import next_chunk, run
+from fastem.kernels.vectors.machine import LANES, TILE
 from fastem.kernels.vectors.tiles import aligned_empty, load_tile
-from fastem.kernels.vectors.vector import LANES, TILE, first_bit
+from fastem.kernels.vectors.vector import first_bit
 
 
 class _Packed(NamedTuple):

@@ -5,15 +5,8 @@ from numba import types
 from numba.core import cgutils
 from numba.extending import intrinsic
 
-from fastem.kernels.vectors.vector import (
-    VECTOR_BYTES,
-    call_llvm,
-    constant,
-    data_pointer,
-    fma,
-    load_at,
-    sum_lanes,
-)
+from fastem.kernels.vectors.emit import call_llvm, constant, data_pointer, fma, load_at, sum_lanes
+from fastem.kernels.vectors.machine import VECTOR_BYTES
 
 _LANES = VECTOR_BYTES // 8
 _LINE = 64  # bytes of a cache line

@@ -15,11 +15,7 @@ from fastem.kernels.distances.tile_nearest import BLOCK, VECTORS
 from fastem.kernels.runtime.compiling import kernel
 from fastem.kernels.runtime.inputs import as_pair, compiled_as
 from fastem.kernels.runtime.parallel import next_chunk, run
-from fastem.kernels.vectors.tiles import aligned_empty_like, load_tile
-from fastem.kernels.vectors.vector import (
-    LANES,
-    TILE,
-    VECTOR_BYTES,
+from fastem.kernels.vectors.emit import (
     call_llvm,
     constant,
     data_pointer,
@@ -27,8 +23,9 @@ from fastem.kernels.vectors.vector import (
     load_at,
     splat,
     store_at,
-    vector_lanes,
 )
+from fastem.kernels.vectors.machine import LANES, TILE, VECTOR_BYTES, vector_lanes
+from fastem.kernels.vectors.tiles import aligned_empty_like, load_tile
 
 # A chunk of pairwise distances: so many rows of X, and tiles of Y that fit into the cache.
 _CHUNK_ROWS = 256

@@ -18,9 +18,8 @@ from fastem.kernels.distances.one_row import row_distance
 from fastem.kernels.distances.tile_nearest import PARTIAL
 from fastem.kernels.runtime.chunks import ceil_div
 from fastem.kernels.runtime.compiling import inline
+from fastem.kernels.vectors.machine import LANES, TILE
 from fastem.kernels.vectors.vector import (
-    LANES,
-    TILE,
     bits,
     broadcast,
     greater,

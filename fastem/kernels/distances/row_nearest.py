@@ -14,30 +14,22 @@ from numba.extending import intrinsic
 
 from fastem.kernels.runtime.chunks import ceil_div
 from fastem.kernels.runtime.compiling import inline
-from fastem.kernels.vectors.tiles import aligned_empty
-from fastem.kernels.vectors.vector import (
-    LANES,
-    TILE,
-    VECTOR_BYTES,
-    WIDE_REGISTER_FILE,
-    broadcast,
+from fastem.kernels.vectors.emit import (
     constant,
     data_pointer,
     fma,
-    greater,
-    lesser,
     llvm_type,
-    load,
     load_at,
     load_some,
     prefetch,
     shuffle,
     splat,
-    store,
     store_at,
     sum_vectors,
-    where,
 )
+from fastem.kernels.vectors.machine import LANES, TILE, VECTOR_BYTES, WIDE_REGISTER_FILE
+from fastem.kernels.vectors.tiles import aligned_empty
+from fastem.kernels.vectors.vector import broadcast, greater, lesser, load, store, where
 
 _ROWS = 2  # accumulated together
 _MOST_CENTERS = 10 if WIDE_REGISTER_FILE else 4  # likewise

@@ -14,11 +14,7 @@ from numba.extending import intrinsic
 
 from fastem.kernels.runtime.chunks import round_up
 from fastem.kernels.runtime.compiling import kernel
-from fastem.kernels.vectors.vector import (
-    LANES,
-    TILE,
-    VECTOR_BYTES,
-    WIDE_REGISTER_FILE,
+from fastem.kernels.vectors.emit import (
     call_llvm,
     constant,
     data_pointer,
@@ -29,6 +25,7 @@ from fastem.kernels.vectors.vector import (
     splat,
     store_at,
 )
+from fastem.kernels.vectors.machine import LANES, TILE, VECTOR_BYTES, WIDE_REGISTER_FILE
 
 BLOCK = 4  # centres accumulated together
 VECTORS = 4 if WIDE_REGISTER_FILE else 2  # vectors of rows accumulated together

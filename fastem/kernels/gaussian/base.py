@@ -11,7 +11,7 @@ from fastem.kernels.gaussian.visiting import Visitor
 from fastem.kernels.runtime.arrays import as_weights, read_only, wanted
 from fastem.kernels.runtime.chunks import row_chunks, summing_chunks
 from fastem.kernels.runtime.parallel import run
-from fastem.kernels.vectors.vector import LANES
+from fastem.kernels.vectors.machine import LANES
 
 # What a batch of tiles may take of a core's cache, in bytes, and its most tiles.
 _BATCH_BYTES, _MOST_TILES = 1 << 18, 8

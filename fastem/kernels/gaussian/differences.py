@@ -17,20 +17,9 @@ from fastem.kernels.gaussian.base import GaussianComponents, GaussianPass, relat
 from fastem.kernels.gaussian.driver import accumulate_tiles, log_joint_tile, prepare_tile
 from fastem.kernels.gaussian.whitening import centered, slots_of_zero
 from fastem.kernels.runtime.compiling import variant
-from fastem.kernels.vectors.vector import (
-    TILE,
-    VECTOR_BYTES,
-    broadcast,
-    constant,
-    data_pointer,
-    fma,
-    load,
-    load_at,
-    splat,
-    store,
-    sum_lanes,
-    vector_lanes,
-)
+from fastem.kernels.vectors.emit import constant, data_pointer, fma, load_at, splat, sum_lanes
+from fastem.kernels.vectors.machine import TILE, VECTOR_BYTES, vector_lanes
+from fastem.kernels.vectors.vector import broadcast, load, store
 
 
 class DifferencesPacked(NamedTuple):

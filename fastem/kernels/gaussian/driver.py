@@ -18,8 +18,9 @@ from fastem.kernels.mixtures.products import sum_tile, weighted_sum
 from fastem.kernels.mixtures.responsibilities import choose_tile, normalize_tile
 from fastem.kernels.runtime.compiling import inline, kernel
 from fastem.kernels.runtime.parallel import next_chunk
+from fastem.kernels.vectors.machine import LANES, TILE
 from fastem.kernels.vectors.tiles import aligned_empty_like, load_tile
-from fastem.kernels.vectors.vector import LANES, TILE, fetch
+from fastem.kernels.vectors.vector import fetch
 
 _SAMPLED = 8  # every so many tiles' shares are counted
 _SHARE = 1e-16  # in a row's density, of which nothing remains when it is added to the rest

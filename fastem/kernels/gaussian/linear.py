@@ -34,8 +34,9 @@ from fastem.kernels.mixtures.responsibilities import normalize_tile
 from fastem.kernels.runtime.arrays import write_row
 from fastem.kernels.runtime.compiling import inline, kernel, variant
 from fastem.kernels.runtime.parallel import next_chunk
+from fastem.kernels.vectors.machine import TILE, vector_lanes
 from fastem.kernels.vectors.tiles import aligned_empty_like, load_tile
-from fastem.kernels.vectors.vector import TILE, broadcast, load, multiply_add, store, vector_lanes
+from fastem.kernels.vectors.vector import broadcast, load, multiply_add, store
 
 _SAMPLED = 32  # every so many tiles' shares are counted
 

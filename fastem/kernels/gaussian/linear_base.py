@@ -23,7 +23,7 @@ from fastem.kernels.linalg.factors import product
 from fastem.kernels.mixtures.products import pad_components, size_of_sums, unpack_sums
 from fastem.kernels.runtime.arrays import read_only
 from fastem.kernels.runtime.parallel import run
-from fastem.kernels.vectors.vector import LANES
+from fastem.kernels.vectors.machine import LANES
 
 
 class Limits(NamedTuple):

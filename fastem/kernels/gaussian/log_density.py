@@ -12,8 +12,8 @@ from fastem.kernels.gaussian.whitening import BLOCK, whitened_norms
 from fastem.kernels.runtime.arrays import read_only
 from fastem.kernels.runtime.compiling import kernel
 from fastem.kernels.runtime.inputs import convert, real_rows
+from fastem.kernels.vectors.machine import LANES, TILE
 from fastem.kernels.vectors.tiles import aligned_empty_like, load_tile
-from fastem.kernels.vectors.vector import LANES, TILE
 
 _SHAPES = {
     "full": "(n_components, n_features, n_features)",

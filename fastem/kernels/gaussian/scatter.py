@@ -13,9 +13,7 @@ from numba.extending import intrinsic
 
 from fastem.kernels.gaussian.whitening import BLOCK, centered, slots_of_zero
 from fastem.kernels.runtime.chunks import ceil_div
-from fastem.kernels.vectors.vector import (
-    TILE,
-    VECTOR_BYTES,
+from fastem.kernels.vectors.emit import (
     call_llvm,
     constant,
     data_pointer,
@@ -24,8 +22,8 @@ from fastem.kernels.vectors.vector import (
     splat,
     store_at,
     sum_vectors,
-    vector_lanes,
 )
+from fastem.kernels.vectors.machine import TILE, VECTOR_BYTES, vector_lanes
 
 # Up to so many, centring and weighting them again and again is cheaper than keeping the results.
 _FEW_FEATURES = 12

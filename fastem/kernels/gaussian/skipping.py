@@ -39,29 +39,28 @@ from fastem.kernels.mixtures.products import sum_tile, weighted_sum
 from fastem.kernels.mixtures.responsibilities import normalize_tile
 from fastem.kernels.runtime.compiling import inline, kernel, variant
 from fastem.kernels.runtime.parallel import next_chunk
-from fastem.kernels.vectors.tiles import aligned_empty_like, fetch_start, gather_tile
-from fastem.kernels.vectors.vector import (
-    LANES,
-    TILE,
-    VECTOR_BYTES,
-    bits,
-    broadcast,
+from fastem.kernels.vectors.emit import (
     call_llvm,
     constant,
     data_pointer,
-    fetch,
-    first_bit,
-    greater,
-    load,
     load_at,
     maximum,
     minimum,
     shuffle,
     splat,
+    store_at,
+)
+from fastem.kernels.vectors.machine import LANES, TILE, VECTOR_BYTES, vector_lanes
+from fastem.kernels.vectors.tiles import aligned_empty_like, fetch_start, gather_tile
+from fastem.kernels.vectors.vector import (
+    bits,
+    broadcast,
+    fetch,
+    first_bit,
+    greater,
+    load,
     square_root,
     store,
-    store_at,
-    vector_lanes,
 )
 
 # The bound on -q / 2 + log(1 + q) is OFFSET less q times the slope.

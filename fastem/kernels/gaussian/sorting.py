@@ -4,7 +4,7 @@ import numpy as np
 
 from fastem.kernels.runtime.compiling import inline, kernel
 from fastem.kernels.runtime.parallel import next_chunk
-from fastem.kernels.vectors.vector import TILE
+from fastem.kernels.vectors.machine import TILE
 
 # A sorted block is sorted anew when it has so many more mixed tiles than it had.
 _UNSORTED = 1.25

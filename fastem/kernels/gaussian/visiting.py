@@ -6,7 +6,7 @@ from fastem.kernels.gaussian.skipping import OFFSET, ROUNDING, STEPS, Visit
 from fastem.kernels.gaussian.sorting import sort_pass
 from fastem.kernels.runtime.chunks import ceil_div, round_up
 from fastem.kernels.runtime.parallel import run
-from fastem.kernels.vectors.vector import LANES, TILE
+from fastem.kernels.vectors.machine import LANES, TILE
 
 # The shares that are as good as none: in a row's density, and in a component's statistics.
 _IN_DENSITY = {np.dtype(np.float32): 1e-9, np.dtype(np.float64): 1e-13}

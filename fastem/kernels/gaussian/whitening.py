@@ -12,18 +12,8 @@ from numba.core import cgutils
 from numba.extending import intrinsic
 
 from fastem.kernels.runtime.chunks import ceil_div
-from fastem.kernels.vectors.vector import (
-    TILE,
-    VECTOR_BYTES,
-    WIDE_REGISTER_FILE,
-    constant,
-    data_pointer,
-    fma,
-    load_at,
-    splat,
-    store_at,
-    vector_lanes,
-)
+from fastem.kernels.vectors.emit import constant, data_pointer, fma, load_at, splat, store_at
+from fastem.kernels.vectors.machine import TILE, VECTOR_BYTES, WIDE_REGISTER_FILE, vector_lanes
 
 BLOCK = 4  # columns of P, hence values of y, accumulated together
 _VECTORS = 4 if WIDE_REGISTER_FILE else 2  # vectors of rows accumulated together

@@ -17,8 +17,8 @@ from fastem.kernels.kmeans.hamerly import Hamerly, list_failing
 from fastem.kernels.runtime.chunks import ceil_div
 from fastem.kernels.runtime.compiling import kernel
 from fastem.kernels.runtime.parallel import next_chunk, run
+from fastem.kernels.vectors.machine import TILE
 from fastem.kernels.vectors.tiles import aligned_empty, gather_tile
-from fastem.kernels.vectors.vector import TILE
 
 # A comparison with the fast centres alone must promise to save at least this share of a full one.
 _LEAST_SAVING = 0.1

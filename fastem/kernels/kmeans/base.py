@@ -12,7 +12,7 @@ from fastem.kernels.kmeans.sums import chunk_inertia, update_sums
 from fastem.kernels.runtime.arrays import as_weights, read_only
 from fastem.kernels.runtime.chunks import row_chunks
 from fastem.kernels.runtime.parallel import run
-from fastem.kernels.vectors.vector import LANES
+from fastem.kernels.vectors.machine import LANES
 
 # Partial sums take up to this share of the data's memory, and there are at most so many.
 _SUMS_SHARE, _MOST_GROUPS = 1 / 32, 16

@@ -14,8 +14,9 @@ from fastem.kernels.kmeans.base import DenseAlgorithm
 from fastem.kernels.kmeans.moves import move_row, move_tile
 from fastem.kernels.runtime.compiling import inline, kernel
 from fastem.kernels.runtime.parallel import next_chunk, run
+from fastem.kernels.vectors.machine import LANES, TILE
 from fastem.kernels.vectors.tiles import aligned_empty, gather_tile, load_narrow
-from fastem.kernels.vectors.vector import LANES, TILE, bits, broadcast, first_bit, load
+from fastem.kernels.vectors.vector import bits, broadcast, first_bit, load
 
 # Where more than this share of a chunk's rows fails, a pass over all of them is cheaper.
 _FULL_SHARE = 0.55

@@ -11,8 +11,9 @@ from fastem.kernels.kmeans.base import DenseAlgorithm
 from fastem.kernels.kmeans.moves import move_tile
 from fastem.kernels.runtime.compiling import kernel
 from fastem.kernels.runtime.parallel import next_chunk, run
+from fastem.kernels.vectors.machine import TILE
 from fastem.kernels.vectors.tiles import aligned_empty, load_tile
-from fastem.kernels.vectors.vector import TILE, first_bit
+from fastem.kernels.vectors.vector import first_bit
 
 
 @kernel

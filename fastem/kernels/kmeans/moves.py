@@ -5,7 +5,8 @@ from typing import NamedTuple
 import numpy as np
 
 from fastem.kernels.runtime.compiling import inline
-from fastem.kernels.vectors.vector import LANES, TILE, bits, count_bits, first_bit, load, store
+from fastem.kernels.vectors.machine import LANES, TILE
+from fastem.kernels.vectors.vector import bits, count_bits, first_bit, load, store
 
 # A chunk lists up to this share of its rows as moved; beyond it, sums are made anew.
 _LISTED_SHARE = 1 / 8

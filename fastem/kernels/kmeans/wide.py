@@ -21,8 +21,8 @@ from fastem.kernels.distances.row_nearest import (
 from fastem.kernels.kmeans.hamerly import Hamerly, list_failing, renew_row, settle
 from fastem.kernels.runtime.compiling import kernel
 from fastem.kernels.runtime.parallel import next_chunk, run
+from fastem.kernels.vectors.machine import TILE
 from fastem.kernels.vectors.tiles import aligned_empty, aligned_empty_like
-from fastem.kernels.vectors.vector import TILE
 
 
 @kernel

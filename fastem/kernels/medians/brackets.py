@@ -14,9 +14,9 @@ import numpy as np
 from fastem.kernels.medians.selection import middle, select
 from fastem.kernels.runtime.compiling import inline, kernel
 from fastem.kernels.runtime.parallel import next_chunk
+from fastem.kernels.vectors.machine import TILE
 from fastem.kernels.vectors.tiles import aligned_empty_like
 from fastem.kernels.vectors.vector import (
-    TILE,
     bits,
     broadcast,
     count_bits,

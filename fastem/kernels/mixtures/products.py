@@ -14,10 +14,7 @@ from numba.core import cgutils
 from numba.extending import intrinsic
 
 from fastem.kernels.runtime.chunks import ceil_div
-from fastem.kernels.vectors.vector import (
-    TILE,
-    VECTOR_BYTES,
-    WIDE_REGISTER_FILE,
+from fastem.kernels.vectors.emit import (
     constant,
     data_pointer,
     fma,
@@ -26,8 +23,8 @@ from fastem.kernels.vectors.vector import (
     store_at,
     sum_lanes,
     sum_vectors,
-    vector_lanes,
 )
+from fastem.kernels.vectors.machine import TILE, VECTOR_BYTES, WIDE_REGISTER_FILE, vector_lanes
 
 COMPONENTS = 4  # components of a block
 _VECTORS = 4 if WIDE_REGISTER_FILE else 2  # vectors of rows of a block, for log-densities

@@ -16,17 +16,9 @@ from fastem.kernels.runtime.compiling import inline, kernel, variant
 from fastem.kernels.runtime.inputs import convert, real_rows
 from fastem.kernels.runtime.parallel import next_chunk, run
 from fastem.kernels.vectors.elementary import exp_nonpositive, log
+from fastem.kernels.vectors.machine import LANES, TILE, vector_lanes
 from fastem.kernels.vectors.tiles import aligned_empty_like, load_tile
-from fastem.kernels.vectors.vector import (
-    LANES,
-    TILE,
-    broadcast,
-    greater,
-    load,
-    store,
-    vector_lanes,
-    where,
-)
+from fastem.kernels.vectors.vector import broadcast, greater, load, store, where
 
 _WORK = 16  # multiplications that an exponential is worth, for the size of chunks
 

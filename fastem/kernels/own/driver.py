@@ -14,8 +14,8 @@ from fastem.kernels.own.functions import call
 from fastem.kernels.runtime.arrays import write_row
 from fastem.kernels.runtime.compiling import inline, kernel
 from fastem.kernels.runtime.parallel import next_chunk
+from fastem.kernels.vectors.machine import LANES, TILE
 from fastem.kernels.vectors.tiles import aligned_empty_like, load_tile
-from fastem.kernels.vectors.vector import LANES, TILE
 
 
 @inline

@@ -23,7 +23,7 @@ from numba.extending import intrinsic
 
 from fastem.kernels.own.lanes import WIDTH, lanes_at, store_lanes
 from fastem.kernels.runtime.compiling import body, foreign, inline
-from fastem.kernels.vectors.vector import TILE
+from fastem.kernels.vectors.machine import TILE
 
 _VALUES, _INTEGERS = (types.Array(dtype, 1, "C") for dtype in (types.float64, types.int64))
 _SIGNATURE = (_VALUES, types.intp, _VALUES, _INTEGERS, types.intp, types.intp, _VALUES, _VALUES)

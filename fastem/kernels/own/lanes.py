@@ -26,17 +26,9 @@ from numba.np.arrayobj import populate_array
 
 from fastem.kernels.runtime.compiling import variant
 from fastem.kernels.vectors.elementary import emit_exp, emit_log
-from fastem.kernels.vectors.vector import (
-    TILE,
-    VECTOR_BYTES,
-    Vector,
-    VectorModel,
-    bits,
-    call_llvm,
-    constant,
-    data_pointer,
-    splat,
-)
+from fastem.kernels.vectors.emit import call_llvm, constant, data_pointer, splat
+from fastem.kernels.vectors.machine import TILE, VECTOR_BYTES
+from fastem.kernels.vectors.vector import Vector, VectorModel, bits
 
 # Vectors side by side: a sum in four of them need not wait for each addition, and a parameter is
 # loaded once for all.

@@ -21,8 +21,9 @@ from fastem.kernels.seeding.codes import (
     possible_gains,
 )
 from fastem.kernels.seeding.euclidean import Seeder, weigh
+from fastem.kernels.vectors.machine import TILE
 from fastem.kernels.vectors.tiles import aligned_empty
-from fastem.kernels.vectors.vector import TILE, count_bits, first_bit
+from fastem.kernels.vectors.vector import count_bits, first_bit
 
 # Rows are fetched about so many bytes before they are compared, in whole tiles.
 _AHEAD = 1 << 15

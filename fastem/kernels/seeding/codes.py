@@ -20,13 +20,7 @@ from fastem.kernels.runtime.arrays import read_only
 from fastem.kernels.runtime.chunks import ceil_div
 from fastem.kernels.runtime.compiling import inline, kernel
 from fastem.kernels.runtime.parallel import next_chunk, run
-from fastem.kernels.vectors.tiles import aligned_empty
-from fastem.kernels.vectors.vector import (
-    CPU_FEATURES,
-    LANES,
-    TILE,
-    VECTOR_BYTES,
-    WIDE_REGISTER_FILE,
+from fastem.kernels.vectors.emit import (
     call_llvm,
     constant,
     data_pointer,
@@ -38,6 +32,14 @@ from fastem.kernels.vectors.vector import (
     store_at,
     sum_lanes,
 )
+from fastem.kernels.vectors.machine import (
+    CPU_FEATURES,
+    LANES,
+    TILE,
+    VECTOR_BYTES,
+    WIDE_REGISTER_FILE,
+)
+from fastem.kernels.vectors.tiles import aligned_empty
 
 _DOUBLES = VECTOR_BYTES // 8
 _VECTORS = min(4 if WIDE_REGISTER_FILE else 2, TILE // LANES)  # of rows, taken together

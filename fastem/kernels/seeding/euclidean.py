@@ -23,8 +23,9 @@ from fastem.kernels.runtime.arrays import as_weights, read_only
 from fastem.kernels.runtime.chunks import ceil_div
 from fastem.kernels.runtime.compiling import inline, kernel
 from fastem.kernels.runtime.parallel import next_chunk, run
+from fastem.kernels.vectors.machine import TILE, VECTOR_BYTES
 from fastem.kernels.vectors.tiles import aligned_empty
-from fastem.kernels.vectors.vector import TILE, VECTOR_BYTES, count_bits, first_bit
+from fastem.kernels.vectors.vector import count_bits, first_bit
 
 # Tiles of a chunk, at most; and the values of a chunk, at least: a thread is not worth waking for
 # less.

@@ -12,8 +12,8 @@ from fastem.kernels.runtime.arrays import as_weights, read_only
 from fastem.kernels.runtime.chunks import row_chunks
 from fastem.kernels.runtime.compiling import kernel
 from fastem.kernels.runtime.parallel import next_chunk, run
+from fastem.kernels.vectors.machine import LANES, TILE
 from fastem.kernels.vectors.tiles import aligned_empty_like, load_tile
-from fastem.kernels.vectors.vector import LANES, TILE
 
 
 @kernel

@@ -18,7 +18,8 @@ from typing import NamedTuple
 from llvmlite import ir
 from numba.extending import intrinsic
 
-from fastem.kernels.vectors.vector import Vector, fma, maximum, minimum
+from fastem.kernels.vectors.emit import fma, maximum, minimum
+from fastem.kernels.vectors.vector import Vector
 
 
 class _Format(NamedTuple):

@@ -11,21 +11,19 @@ from numba import types
 from numba.extending import intrinsic
 
 from fastem.kernels.runtime.compiling import inline, kernel
-from fastem.kernels.vectors.vector import (
-    TILE,
+from fastem.kernels.vectors.emit import (
     constant,
     data_pointer,
-    fetch,
     fma,
-    lanes_of,
     load_at,
     prefetch,
     shuffle,
     splat,
     store_at,
     transpose_square,
-    vector_lanes,
 )
+from fastem.kernels.vectors.machine import TILE, vector_lanes
+from fastem.kernels.vectors.vector import fetch, lanes_of
 
 # Rows of so few features are loaded whole, many at a time, when they follow one another.
 NARROW = 4

@@ -1,17 +1,9 @@
-"""Vectors of the machine's own width, and tiles of rows laid out for them.
-
-A *tile* is ``TILE`` rows transposed to (features, lanes), so that one vector holds one feature of
-several rows and every operation works on that many rows at once. The vectors are LLVM's generic
-ones: the code generator lowers them to AVX-512, AVX2 or NEON, whichever the machine has.
-"""
+"""Vectors of the machine's own width, for kernels written in Python."""
 
 import operator
-import platform
 
-import llvmlite.binding
 from llvmlite import ir
 from numba import types
-from numba.core import cgutils, config
 from numba.extending import (
     intrinsic,
     lower_builtin,
@@ -21,38 +13,19 @@ from numba.extending import (
     type_callable,
 )
 
-# Rows of a tile: 256 bytes a feature in float32, 512 in float64. A stride of a multiple of 2 KiB
-# would make the features of a tile fight for the same cache sets.
-TILE = 64
-
-
-def _cpu_features():
-    """The feature string that Numba compiles for."""
-    if config.CPU_FEATURES is not None:
-        return config.CPU_FEATURES
-    return llvmlite.binding.get_host_cpu_features().flatten()
-
-
-CPU_FEATURES = frozenset(_cpu_features().split(","))
-
-
-def _vector_bytes():
-    if "+avx512f" in CPU_FEATURES:
-        return 64
-    return 32 if "+avx" in CPU_FEATURES else 16
-
-
-VECTOR_BYTES = _vector_bytes()
-LANES = VECTOR_BYTES // 4  # float32 values in a vector
-
-
-def vector_lanes(dtype):
-    """How many values of a Numba type a vector holds."""
-    return VECTOR_BYTES * 8 // dtype.bitwidth
-
-
-# AVX-512 and NEON have 32 vector registers, older x86 has 16.
-WIDE_REGISTER_FILE = VECTOR_BYTES == 64 or platform.machine() not in ("x86_64", "AMD64")
+from fastem.kernels.vectors.emit import (
+    call_llvm,
+    data_pointer,
+    fma,
+    llvm_type,
+    load_at,
+    maximum,
+    minimum,
+    prefetch,
+    splat,
+    store_at,
+)
+from fastem.kernels.vectors.machine import VECTOR_BYTES, vector_lanes
 
 
 class Vector(types.Type):
@@ -68,168 +41,6 @@ class Vector(types.Type):
 class VectorModel(models.PrimitiveModel):
     def __init__(self, dmm, fe_type):
         super().__init__(dmm, fe_type, ir.VectorType(llvm_type(fe_type.dtype), fe_type.lanes))
-
-
-def llvm_type(dtype):
-    """LLVM's type of a scalar Numba type; a boolean is one bit."""
-    if isinstance(dtype, types.Boolean):
-        return ir.IntType(1)
-    if isinstance(dtype, types.Float):
-        return ir.FloatType() if dtype.bitwidth == 32 else ir.DoubleType()
-    return ir.IntType(dtype.bitwidth)
-
-
-def constant(value):
-    """An index or number of values, as LLVM takes it."""
-    return ir.Constant(ir.IntType(64), value)
-
-
-def splat(builder, scalar, lanes):
-    """A vector with ``scalar`` in every lane."""
-    vector = ir.VectorType(scalar.type, lanes)
-    first = builder.insert_element(
-        ir.Constant(vector, ir.Undefined), scalar, ir.Constant(ir.IntType(32), 0)
-    )
-    mask = ir.Constant(ir.VectorType(ir.IntType(32), lanes), [0] * lanes)
-    return builder.shuffle_vector(first, ir.Constant(vector, ir.Undefined), mask)
-
-
-def _name_suffix(vector):
-    scalar = vector.element
-    if isinstance(scalar, ir.FloatType):
-        return f"v{vector.count}f32"
-    if isinstance(scalar, ir.DoubleType):
-        return f"v{vector.count}f64"
-    return f"v{vector.count}i{scalar.width}"
-
-
-def call_llvm(builder, name, args):
-    """Call the LLVM intrinsic ``name`` on vectors, declared by hand.
-
-    llvmlite's ``declare_intrinsic`` refuses vector types.
-    """
-    vector = args[0].type
-    function_type = ir.FunctionType(vector, [a.type for a in args])
-    function = cgutils.get_or_insert_function(
-        builder.module, function_type, f"llvm.{name}.{_name_suffix(vector)}"
-    )
-    return builder.call(function, args)
-
-
-def fma(builder, a, b, c):
-    """``a * b + c``, rounded once."""
-    return call_llvm(builder, "fma", [a, b, c])
-
-
-def minimum(builder, a, b):
-    """The lesser of each lane (``b`` where unordered), one instruction on x86."""
-    return builder.select(builder.fcmp_ordered("<", a, b), a, b)
-
-
-def maximum(builder, a, b):
-    return builder.select(builder.fcmp_ordered(">", a, b), a, b)
-
-
-def shuffle(builder, a, b, mask):
-    constant = ir.Constant(ir.VectorType(ir.IntType(32), len(mask)), list(mask))
-    return builder.shuffle_vector(a, b, constant)
-
-
-def transpose_square(builder, rows):
-    """Transpose a square of vectors in registers: log2(n) rounds of n shuffles."""
-    n = len(rows)
-    half = n // 2
-    rows = list(rows)
-    while half:
-        low = [i if not i & half else n + (i ^ half) for i in range(n)]
-        high = [i ^ half if not i & half else n + i for i in range(n)]
-        for i in range(n):
-            if not i & half:
-                a, b = rows[i], rows[i + half]
-                rows[i] = shuffle(builder, a, b, low)
-                rows[i + half] = shuffle(builder, a, b, high)
-        half //= 2
-    return rows
-
-
-def sum_lanes(builder, vector):
-    """The sum of a vector's lanes, added in pairs."""
-    lanes = vector.type.count
-    while lanes > 1:
-        lanes //= 2
-        vector = builder.fadd(
-            shuffle(builder, vector, vector, range(lanes)),
-            shuffle(builder, vector, vector, range(lanes, 2 * lanes)),
-        )
-    return builder.extract_element(vector, ir.Constant(ir.IntType(32), 0))
-
-
-def sum_vectors(builder, vectors):
-    """One vector of the sums of as many vectors as it has lanes, added in pairs."""
-    lanes = len(vectors)
-    vectors = list(vectors)
-    width = lanes // 2
-    while width:
-        # Each vector consists of runs of 2 * width lanes that are to be folded to half.
-        low, high = [], []
-        for run in range(0, 2 * lanes, 2 * width):
-            low += range(run, run + width)
-            high += range(run + width, run + 2 * width)
-        vectors = [
-            builder.fadd(shuffle(builder, a, b, low), shuffle(builder, a, b, high))
-            for a, b in zip(vectors[::2], vectors[1::2], strict=True)
-        ]
-        width //= 2
-    return vectors[0]
-
-
-def data_pointer(context, builder, array_type, array):
-    """The address of an array's first value."""
-    return context.make_array(array_type)(context, builder, array).data
-
-
-def load_at(builder, pointer, index, vector, align):
-    """Load a vector that starts ``index`` values behind ``pointer``."""
-    address = builder.bitcast(builder.gep(pointer, [index]), vector.as_pointer())
-    return builder.load(address, align=align)
-
-
-def load_some(builder, pointer, index, vector, align, count):
-    """As :func:`load_at`, the first ``count`` values only; zeros behind, where nothing is read."""
-    number = ir.IntType(32)
-    numbers = ir.Constant(ir.VectorType(number, vector.count), list(range(vector.count)))
-    mask = builder.icmp_signed(
-        "<", numbers, splat(builder, builder.trunc(count, number), vector.count)
-    )
-    address = builder.gep(pointer, [index])
-    function = cgutils.get_or_insert_function(
-        builder.module,
-        ir.FunctionType(vector, [address.type, number, mask.type, vector]),
-        f"llvm.masked.load.{_name_suffix(vector)}.p0",
-    )
-    zeros = ir.Constant(vector, [0.0] * vector.count)
-    return builder.call(function, [address, number(align), mask, zeros])
-
-
-def store_at(builder, value, pointer, index, align):
-    address = builder.bitcast(builder.gep(pointer, [index]), value.type.as_pointer())
-    builder.store(value, address, align=align)
-
-
-def prefetch(builder, pointer, index):
-    """Ask for the cache line of a value, which need not exist."""
-    byte, flag = ir.IntType(8).as_pointer(), ir.IntType(32)
-    function = cgutils.get_or_insert_function(
-        builder.module,
-        ir.FunctionType(ir.VoidType(), [byte, flag, flag, flag]),
-        "llvm.prefetch.p0",
-    )
-    address = builder.bitcast(builder.gep(pointer, [index]), byte)
-    # For reading, to all levels of the data cache.
-    builder.call(function, [address, flag(0), flag(3), flag(1)])
-
-
-# Operations for kernels written in Python
 
 
 def lanes_of(array):

@@ -14,7 +14,7 @@ from fastem.kernels.distances.row_nearest import (
 )
 from fastem.kernels.distances.tile_nearest import pack_centers
 from fastem.kernels.runtime.compiling import kernel
-from fastem.kernels.vectors.vector import LANES, TILE
+from fastem.kernels.vectors.machine import LANES, TILE
 
 DTYPES = [np.float32, np.float64]
 FEATURES = [1, 2, 3, 7, 8, 15, 16, 17, 63, 64, 65, 129, 300]

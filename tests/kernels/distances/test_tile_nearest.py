@@ -6,7 +6,7 @@ from reference import l1_distances
 from fastem.kernels.distances import tile_nearest
 from fastem.kernels.distances.tile_nearest import BLOCK, pack_centers, pad_order
 from fastem.kernels.runtime.compiling import kernel
-from fastem.kernels.vectors.vector import TILE
+from fastem.kernels.vectors.machine import TILE
 
 SIZES = [1, 2, 3, 4, 7, 63, 64, 65, 129]
 

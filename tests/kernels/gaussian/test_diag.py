@@ -27,7 +27,7 @@ from fastem.kernels.mixtures.products import (
     weighted_sum,
 )
 from fastem.kernels.runtime.compiling import kernel
-from fastem.kernels.vectors.vector import TILE
+from fastem.kernels.vectors.machine import TILE
 
 TYPES = ["diag", "spherical"]
 ALL_BUT_FULL = [*TYPES, "tied", "tied_diag", "tied_spherical"]

@@ -8,7 +8,7 @@ import pytest
 from gaussian_passes import log_joint_of
 
 from fastem.kernels.gaussian import PASSES, GaussianComponents, visiting
-from fastem.kernels.vectors.vector import TILE
+from fastem.kernels.vectors.machine import TILE
 from fastem.mixtures.gaussian.covariances import COVARIANCES
 
 DTYPES = [np.float32, np.float64]

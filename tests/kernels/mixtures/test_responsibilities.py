@@ -12,7 +12,7 @@ from scipy.special import log_softmax, logsumexp, softmax
 from fastem.kernels import normalize_responsibilities
 from fastem.kernels.mixtures.responsibilities import choose_tile, normalize_tile
 from fastem.kernels.runtime.compiling import kernel
-from fastem.kernels.vectors.vector import TILE
+from fastem.kernels.vectors.machine import TILE
 
 DTYPES = [np.float32, np.float64]
 SHAPES = [(1, 1), (2, 3), (63, 2), (64, 7), (65, 1), (129, 65), (700, 17), (3, 130)]

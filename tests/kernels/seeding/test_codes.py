@@ -10,7 +10,7 @@ from reference import squared_distances
 
 from fastem.kernels.runtime.compiling import kernel
 from fastem.kernels.seeding import codes as coarse
-from fastem.kernels.vectors.vector import TILE
+from fastem.kernels.vectors.machine import TILE
 
 SHAPES = [(1, 1), (2, 3), (63, 2), (64, 16), (65, 17), (130, 33), (7, 130)]
 

@@ -4,7 +4,8 @@ from guards import Guarded
 
 from fastem.kernels.runtime.compiling import kernel
 from fastem.kernels.vectors.elementary import exp, exp_nonpositive, log
-from fastem.kernels.vectors.vector import LANES, load, store
+from fastem.kernels.vectors.machine import LANES
+from fastem.kernels.vectors.vector import load, store
 
 SINGLE, DOUBLE = LANES, LANES // 2
 

@@ -3,8 +3,8 @@ import pytest
 from guards import Guarded
 
 from fastem.kernels.runtime.compiling import kernel
+from fastem.kernels.vectors.machine import LANES, TILE
 from fastem.kernels.vectors.tiles import aligned_empty, aligned_empty_like, gather_tile, load_tile
-from fastem.kernels.vectors.vector import LANES, TILE
 
 FEATURES = [1, 2, 3, 4, 5, 7, 15, 16, 17, 63, 64, 65, 129]
 DTYPES = [np.float32, np.float64]

@@ -6,26 +6,21 @@ from numba import types
 from numba.extending import intrinsic
 
 from fastem.kernels.runtime.compiling import kernel
+from fastem.kernels.vectors.emit import data_pointer, load_at, store_at, sum_lanes, transpose_square
+from fastem.kernels.vectors.machine import LANES, vector_lanes
 from fastem.kernels.vectors.vector import (
-    LANES,
     Vector,
     bits,
     broadcast,
     count_bits,
-    data_pointer,
     first_bit,
     greater,
     lanes_of,
     lesser,
     load,
-    load_at,
     multiply_add,
     square_root,
     store,
-    store_at,
-    sum_lanes,
-    transpose_square,
-    vector_lanes,
     where,
 )
 
