@@ -2,9 +2,8 @@
 
 import math
 from abc import ABCMeta, abstractmethod
-from collections.abc import Callable
+from collections.abc import Collection
 from numbers import Integral, Real
-from time import perf_counter
 from typing import Any
 
 import numpy as np
@@ -16,127 +15,17 @@ from sklearn.utils.validation import check_is_fitted
 
 from fastem.loop.callbacks import watch
 from fastem.loop.fit import fit
-from fastem.loop.model import Model
 from fastem.mixtures.bound import BoundMixin, weighted_sum
+from fastem.mixtures.model import MixtureModel, Resumed
 from fastem.rows import array_rows
 from fastem.validation import check_rows, check_weights, restored_on_failure
-
-
-def _step(part, make_pass, parameters, options):
-    if "mixture" not in part.state:
-        part.state["mixture"] = make_pass(part.X, part.sample_weight)
-    return part.state["mixture"].step(parameters, **options)
-
-
-class MixtureModel(Model):
-    """A mixture for the EM loop; a subclass writes ``first``, ``m_step`` and ``components``.
-
-    Parameters
-    ----------
-    make_pass : callable
-        ``(X, sample_weight)`` to an object whose ``step(parameters, hard=...)`` returns additive
-        statistics of the rows with an attribute ``objective``: the weighted sum of the rows'
-        log-densities, or with ``hard=True`` of their largest joint log-density. It can be pickled.
-    total_weight : float
-        Sum of all rows' weights: the objective is a mean over it.
-    tol : float
-        A change of the objective below which a run has converged.
-    hard : bool
-        Whether each row counts for its most probable component only: classification EM (Celeux
-        and Govaert, Computational Statistics & Data Analysis 14, 1992).
-    resumed : tuple or None
-        Parameters and objective of an earlier fit to go on from.
-    verbose, verbose_interval : int
-        As for the estimators.
-    """
-
-    def __init__(
-        self,
-        make_pass: Callable,
-        total_weight: float,
-        *,
-        tol: float,
-        hard: bool = False,
-        resumed: tuple[Any, float] | None = None,
-        verbose: int = 0,
-        verbose_interval: int = 10,
-    ):
-        self.make_pass = make_pass
-        self.total_weight = total_weight
-        self.tol = tol
-        self.hard = hard
-        self.resumed = resumed
-        self.verbose = verbose
-        self.verbose_interval = verbose_interval
-
-    def first(self, rows: Any, random_state: Any) -> Any:
-        """The parameters that a run starts from, unless it resumes an earlier fit."""
-        raise NotImplementedError
-
-    def components(self, parameters: Any) -> Any:
-        """The parameters as the passes take them."""
-        return parameters
-
-    def statistics(self, rows: Any, parameters: Any, **options: Any) -> Any:
-        """A pass over all rows; ``options`` are for the pass' ``step``."""
-        options["hard"] = self.hard
-        return rows.reduce(_step, self.make_pass, self.components(parameters), options)
-
-    def start(self, rows, random_state):
-        self._started = self._last = perf_counter()
-        return self.resumed[0] if self.resumed else self.first(rows, random_state)
-
-    def e_step(self, rows, parameters):
-        return self.statistics(rows, parameters)
-
-    def objective(self, statistics, parameters):
-        return float(statistics.objective) / self.total_weight
-
-    def _change(self, step):
-        if step.previous is not None:
-            return step.objective - step.previous
-        return step.objective - self.resumed[1] if self.resumed else math.inf
-
-    def converged(self, step):
-        return abs(self._change(step)) < self.tol
-
-    def better(self, rows, run, best):
-        return run.objective > best.objective or best.objective == -math.inf
-
-    def report(self, step):
-        number = step.number + 1
-        if number % self.verbose_interval:
-            return
-        if self.verbose == 1:
-            print(f"  Iteration {number}")
-            return
-        now = perf_counter()
-        print(
-            f"  Iteration {number}\t time lapse {now - self._last:.5f}s"
-            f"\t ll change {self._change(step):.5f}"
-        )
-        self._last = now
-
-    def report_end(self, run):
-        if not run.history:
-            return
-        message = "converged" if run.converged else "did not converge"
-        if self.verbose == 1:
-            print(f"Initialization {message}.")
-            return
-        elapsed = perf_counter() - self._started
-        print(
-            f"Initialization {message}. time lapse {elapsed:.5f}s"
-            f"\t lower bound {run.objective:.5f}."
-        )
 
 
 class BaseMixture(CallbackSupportMixin, BoundMixin, DensityMixin, BaseEstimator, metaclass=ABCMeta):
     """Base class of the mixtures.
 
-    A subclass has the parameters ``n_components``, ``tol``, ``max_iter``, ``n_init``,
-    ``random_state``, ``warm_start``, ``verbose``, ``verbose_interval``, ``fixed`` and
-    ``assignment``, an attribute ``weights_`` once fitted, and writes the abstract methods.
+    A subclass has the parameters below in the signature of its own constructor, where scikit-learn
+    looks for them, an attribute ``weights_`` once fitted, and writes the abstract methods.
     ``elbo`` and what belongs to it come from :class:`fastem.mixtures.bound.BoundMixin`.
     """
 
@@ -154,6 +43,31 @@ class BaseMixture(CallbackSupportMixin, BoundMixin, DensityMixin, BaseEstimator,
     }
     #: The parameters that ``fixed`` may name.
     _fixable: tuple[str, ...] = ()
+
+    def __init__(
+        self,
+        *,
+        n_components: int,
+        tol: float,
+        max_iter: int,
+        n_init: int,
+        fixed: Collection[str],
+        assignment: str,
+        random_state: Any,
+        warm_start: bool,
+        verbose: int,
+        verbose_interval: int,
+    ):
+        self.n_components = n_components
+        self.tol = tol
+        self.max_iter = max_iter
+        self.n_init = n_init
+        self.fixed = fixed
+        self.assignment = assignment
+        self.random_state = random_state
+        self.warm_start = warm_start
+        self.verbose = verbose
+        self.verbose_interval = verbose_interval
 
     # What a subclass writes.
 
@@ -175,16 +89,19 @@ class BaseMixture(CallbackSupportMixin, BoundMixin, DensityMixin, BaseEstimator,
         return X.dtype
 
     @abstractmethod
-    def _fitted_parameters(self) -> Any:
+    def _components(self) -> Any:
         """The fitted parameters as the passes take them."""
 
     @abstractmethod
     def _make_model(self, X: Any, **options: Any) -> MixtureModel:
         """The model to fit to these rows, after checks of the initial parameters.
 
-        ``options`` are those of :class:`MixtureModel` from ``total_weight`` on, but ``resumed`` is
-        a bool: whether to go on from the fitted parameters and ``lower_bound_``.
+        ``options`` are those of :class:`MixtureModel` from ``total_weight`` on.
         """
+
+    @abstractmethod
+    def _parameters_to_resume(self, n_features: int) -> Any:
+        """The fitted parameters as the model takes them, if they fit the estimator's parameters."""
 
     @abstractmethod
     def _attributes(self, parameters: Any, dtype: np.dtype) -> dict[str, Any]:
@@ -247,7 +164,9 @@ class BaseMixture(CallbackSupportMixin, BoundMixin, DensityMixin, BaseEstimator,
             )
         self._check_fixed()
         sample_weight = check_weights(sample_weight, X)
-        resumed = self.warm_start and hasattr(self, "converged_")
+        resumed = None
+        if self.warm_start and hasattr(self, "converged_"):
+            resumed = Resumed(self._parameters_to_resume(X.shape[1]), self.lower_bound_)
         n_init = 1 if resumed else self.n_init
         model = self._make_model(
             X,
@@ -317,7 +236,7 @@ class BaseMixture(CallbackSupportMixin, BoundMixin, DensityMixin, BaseEstimator,
         return len(self.weights_)
 
     def _evaluate(self, X, **outputs):
-        self._make_pass(X, None).evaluate(self._fitted_parameters(), **outputs)
+        self._make_pass(X, None).evaluate(self._components(), **outputs)
 
     def _log_density(self, X):
         log_density = np.empty(X.shape[0], self._output_dtype(X))

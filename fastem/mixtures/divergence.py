@@ -245,7 +245,7 @@ def _for_zeros_and_ones(mixture):
 def _log_density(mixture, X):
     """As ``score_samples`` without its warning about impossible rows."""
     log_density = np.empty(len(X))
-    mixture._make_pass(X, None).evaluate(mixture._fitted_parameters(), log_density=log_density)
+    mixture._make_pass(X, None).evaluate(mixture._components(), log_density=log_density)
     return log_density
 
 

@@ -11,7 +11,7 @@ from sklearn.utils import check_array
 from sklearn.utils._param_validation import Interval
 from sklearn.utils.validation import validate_data
 
-from fastem.kernels.bernoulli import BernoulliComponents, DensePass, SparsePass
+from fastem.kernels.bernoulli import DensePass, SparsePass
 from fastem.kernels.bernoulli.bits import first_other, packed_bits, sparse_bits
 from fastem.mixtures.base import BaseMixture
 from fastem.mixtures.bernoulli.model import IMPOSSIBLE, BernoulliModel, BernoulliParameters
@@ -155,20 +155,22 @@ class BernoulliMixture(BaseMixture):
         verbose: int = 0,
         verbose_interval: int = 10,
     ):
-        self.n_components = n_components
-        self.tol = tol
-        self.max_iter = max_iter
-        self.n_init = n_init
+        super().__init__(
+            n_components=n_components,
+            tol=tol,
+            max_iter=max_iter,
+            n_init=n_init,
+            fixed=fixed,
+            assignment=assignment,
+            random_state=random_state,
+            warm_start=warm_start,
+            verbose=verbose,
+            verbose_interval=verbose_interval,
+        )
         self.weights_init = weights_init
         self.probabilities_init = probabilities_init
-        self.fixed = fixed
-        self.assignment = assignment
         self.alpha = alpha
         self.binarize = binarize
-        self.random_state = random_state
-        self.warm_start = warm_start
-        self.verbose = verbose
-        self.verbose_interval = verbose_interval
 
     def __sklearn_tags__(self):
         tags = super().__sklearn_tags__()
@@ -205,24 +207,25 @@ class BernoulliMixture(BaseMixture):
     def _make_pass(self, X, sample_weight):
         return _make_pass(X, sample_weight, self._n_fitted, self._threshold)
 
-    def _fitted_parameters(self):
-        return BernoulliComponents.of(self.weights_, self.probabilities_)
+    def _parameters(self):
+        return BernoulliParameters(self.weights_, self.probabilities_)
+
+    def _components(self):
+        return self._parameters().components()
 
     def _make_model(self, X, **options):
-        make_pass = partial(_make_pass, n_components=self.n_components, threshold=self._threshold)
-        given = self._check_given(X.shape[1])
-        if options["resumed"]:
-            parameters = BernoulliParameters(self.weights_, self.probabilities_)
-            check_shape(self.probabilities_, (self.n_components, X.shape[1]), "probabilities")
-            options["resumed"] = parameters, self.lower_bound_
         return BernoulliModel(
-            make_pass,
-            given=given,
+            partial(_make_pass, n_components=self.n_components, threshold=self._threshold),
+            given=self._check_given(X.shape[1]),
             n_components=self.n_components,
             alpha=self.alpha,
             fixed=self.fixed,
             **options,
         )
+
+    def _parameters_to_resume(self, n_features):
+        check_shape(self.probabilities_, (self.n_components, n_features), "probabilities")
+        return self._parameters()
 
     def _check_given(self, n_features):
         """The initial weights and probabilities; None for those that aren't given."""

@@ -5,8 +5,8 @@ from typing import NamedTuple
 import numpy as np
 
 from fastem.kernels.bernoulli import BernoulliComponents
-from fastem.mixtures.base import MixtureModel
 from fastem.mixtures.bernoulli.start import start_probabilities
+from fastem.mixtures.model import MixtureModel
 
 IMPOSSIBLE = (
     "under every component: each has a probability of 0 for a feature that the row has, or of 1 "
@@ -26,6 +26,10 @@ class BernoulliParameters(NamedTuple):
     weights: np.ndarray
     probabilities: np.ndarray
 
+    def components(self) -> BernoulliComponents:
+        """As the passes take them."""
+        return BernoulliComponents.of(self.weights, self.probabilities)
+
 
 class BernoulliModel(MixtureModel):
     """A Bernoulli mixture for the EM loop.
@@ -39,7 +43,7 @@ class BernoulliModel(MixtureModel):
     alpha : float
     fixed : collection of str
     *args, **options
-        As for :class:`fastem.mixtures.base.MixtureModel`.
+        As for :class:`fastem.mixtures.model.MixtureModel`.
     """
 
     def __init__(self, *args, given, n_components, alpha, fixed, **options):
@@ -51,7 +55,7 @@ class BernoulliModel(MixtureModel):
         self.fixed = fixed
 
     def components(self, parameters):
-        return BernoulliComponents.of(*parameters)
+        return parameters.components()
 
     def first(self, rows, random_state):
         weights, probabilities = self.given

@@ -16,7 +16,7 @@ from fastem.mixtures.gaussian.covariances import COVARIANCES
 from fastem.mixtures.gaussian.distribution import DistributionMixin
 from fastem.mixtures.gaussian.model import GaussianModel
 from fastem.mixtures.gaussian.parameters import GaussianParameters
-from fastem.mixtures.starts import Starts
+from fastem.mixtures.gaussian.starts import GaussianStarts
 from fastem.validation import check_mixing_weights, check_shape
 
 
@@ -191,22 +191,24 @@ class GaussianMixture(DistributionMixin, BaseMixture):
         assignment: str = "soft",
         accelerate: str | None = None,
     ):
-        self.n_components = n_components
+        super().__init__(
+            n_components=n_components,
+            tol=tol,
+            max_iter=max_iter,
+            n_init=n_init,
+            fixed=fixed,
+            assignment=assignment,
+            random_state=random_state,
+            warm_start=warm_start,
+            verbose=verbose,
+            verbose_interval=verbose_interval,
+        )
         self.covariance_type = covariance_type
-        self.tol = tol
         self.reg_covar = reg_covar
-        self.max_iter = max_iter
-        self.n_init = n_init
         self.init_params = init_params
         self.weights_init = weights_init
         self.means_init = means_init
         self.precisions_init = precisions_init
-        self.random_state = random_state
-        self.warm_start = warm_start
-        self.verbose = verbose
-        self.verbose_interval = verbose_interval
-        self.fixed = fixed
-        self.assignment = assignment
         self.accelerate = accelerate
 
     @property
@@ -216,7 +218,7 @@ class GaussianMixture(DistributionMixin, BaseMixture):
     def _make_pass(self, X, sample_weight):
         return PASSES[self.covariance_type](X, sample_weight, self._n_fitted)
 
-    def _fitted_parameters(self):
+    def _components(self):
         return self._parameters().components()
 
     def _parameters(self):
@@ -225,25 +227,25 @@ class GaussianMixture(DistributionMixin, BaseMixture):
 
     def _make_model(self, X, **options):
         make_pass = partial(PASSES[self.covariance_type], n_components=self.n_components)
-        given = self._check_given(X.shape[1])
-        if options["resumed"]:
-            parameters = self._parameters()
-            shape = self.n_components, X.shape[1]
-            check_shape(parameters.means, shape, "means")
-            name = f"{self.covariance_type} covariance"
-            check_shape(parameters.covariances, self._covariances.shape(*shape), name)
-            options["resumed"] = parameters, self.lower_bound_
         model = GaussianModel if self.accelerate is None else AcceleratedGaussianModel
         return model(
             make_pass,
-            starts=Starts(make_pass, self.n_components, self._covariances),
+            starts=GaussianStarts(make_pass, self.n_components, self._covariances),
             init_params=self.init_params,
-            given=given,
+            given=self._check_given(X.shape[1]),
             covariances=self._covariances,
             reg_covar=self.reg_covar,
             fixed=self.fixed,
             **options,
         )
+
+    def _parameters_to_resume(self, n_features):
+        parameters = self._parameters()
+        shape = self.n_components, n_features
+        check_shape(parameters.means, shape, "means")
+        name = f"{self.covariance_type} covariance"
+        check_shape(parameters.covariances, self._covariances.shape(*shape), name)
+        return parameters
 
     def _check_given(self, n_features):
         """The initial weights, means and precisions; None for those that aren't given."""

@@ -2,9 +2,9 @@
 
 import numpy as np
 
-from fastem.mixtures.base import MixtureModel
 from fastem.mixtures.gaussian.covariances import CollapsedError
 from fastem.mixtures.gaussian.parameters import GaussianParameters
+from fastem.mixtures.model import MixtureModel
 
 # Keeps the counts of empty components from zero; a multiple of the rows' mean weight.
 _LEAST_COUNT = 10 * np.finfo(np.float64).eps
@@ -18,7 +18,7 @@ class GaussianModel(MixtureModel):
 
     Parameters
     ----------
-    starts : Starts
+    starts : GaussianStarts
     init_params : str
         Which of them.
     given : tuple
@@ -27,7 +27,7 @@ class GaussianModel(MixtureModel):
     reg_covar : float
     fixed : collection of str
     *args, **options
-        As for :class:`fastem.mixtures.base.MixtureModel`.
+        As for :class:`fastem.mixtures.model.MixtureModel`.
     """
 
     #: Whether a pass may leave out components whose share of a tile of rows is negligible.

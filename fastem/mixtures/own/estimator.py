@@ -1,4 +1,4 @@
-"""Mixtures of a user's own components: a log-density and an M-step make an estimator.
+"""The estimator around mixtures of a user's own components.
 
 Public as ``fastem.em.Mixture``.
 """
@@ -7,150 +7,20 @@ import inspect
 import warnings
 from collections.abc import Callable, Collection
 from functools import partial
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 from sklearn.utils._param_validation import StrOptions
 
-from fastem.kernels.distances.nearest_row import nearest
-from fastem.kernels.own import Functions, OwnComponents, OwnPass
-from fastem.mixtures.base import BaseMixture, MixtureModel
-from fastem.mixtures.starts import Starts
-from fastem.rows.choice import choose_rows
+from fastem.kernels.own import Functions, OwnPass
+from fastem.mixtures.base import BaseMixture
+from fastem.mixtures.own.model import OwnModel
+from fastem.mixtures.own.parameters import OwnParameters, as_tuple, check_arrays
 from fastem.validation import check_mixing_weights, check_shape
-
-# Axes that an argument of a component may have: a number, an array or a matrix.
-_MOST_AXES = 2
-# Numbers in a block of (rows, components) that exists at a time.
-_BLOCK_SIZE = 1 << 18
-
-
-class OwnParameters(NamedTuple):
-    """A mixture.
-
-    Parameters
-    ----------
-    weights : ndarray of shape (n_components,), float64
-    own : ndarray or tuple of ndarray, float64
-        What the user's M-step returned; first axes run over the components.
-    """
-
-    weights: np.ndarray
-    own: Any
-
-
-def _as_tuple(own):
-    return own if isinstance(own, tuple) else (own,)
-
-
-def _like(own, arrays):
-    """Arrays as the array or the tuple that ``own`` is."""
-    if not isinstance(own, tuple):
-        return arrays[0]
-    return type(own)(*arrays) if hasattr(own, "_fields") else tuple(arrays)
-
-
-def _check_arrays(own, n_components, source):
-    """An array or a tuple of arrays as float64, of which each has a row for each component."""
-    arrays = []
-    for value in _as_tuple(own):
-        try:
-            array = np.asarray(value, np.float64)
-        except (TypeError, ValueError) as error:
-            raise ValueError(
-                f"{source} should be an array or a tuple of arrays: {error}"
-            ) from error
-        if array.ndim == 0 or len(array) != n_components:
-            raise ValueError(
-                f"{source} should be an array, or a tuple of arrays, with n_components = "
-                f"{n_components} rows each, but got one of shape {array.shape}"
-            )
-        arrays.append(array)
-    return _like(own, arrays)
 
 
 def _make_pass(X, sample_weight, n_components, functions, n_statistics):
     return OwnPass(X, sample_weight, n_components, functions, n_statistics)
-
-
-def _nearest_seeds(part, make_pass, seeds):
-    if "mixture" not in part.state:
-        part.state["mixture"] = make_pass(part.X, part.sample_weight)
-    return part.state["mixture"].from_labels(nearest(part.X, seeds)[0])
-
-
-def _explain(part, make_pass, parameters):
-    """What is wrong with the first row whose log-density is no number, or None."""
-    n_components = len(parameters.log_weights)
-    size = max(1, _BLOCK_SIZE // n_components)
-    for start in range(0, part.n_rows, size):
-        block = slice(start, start + size)
-        X = part.X[block]
-        log_joint = np.empty((len(X), n_components))
-        make_pass(X, None).evaluate(parameters, log_joint=log_joint)
-        counts = np.ones(len(X), bool)
-        if part.sample_weight is not None:
-            counts = part.sample_weight[block] > 0
-        wrong = np.isnan(log_joint) | (log_joint == np.inf)
-        impossible = counts & (log_joint == -np.inf).all(axis=1)
-        found = np.flatnonzero(wrong.any(axis=1) | impossible)
-        if len(found):
-            row = found[0]
-            where = f"row {part.offset + start + row}"
-            if impossible[row]:
-                return f"{where} is impossible under every component: its log-density is -inf."
-            component = int(np.argmax(wrong[row]))
-            value = log_joint[row, component]
-            return f"the log-density of {where} under component {component} is {value}."
-    return None
-
-
-class OwnModel(MixtureModel):
-    """A user's mixture for the EM loop.
-
-    Parameters
-    ----------
-    mixture : Mixture
-    *args, **options
-        As for :class:`fastem.mixtures.base.MixtureModel`.
-    """
-
-    def __init__(self, mixture, *args, **options):
-        super().__init__(*args, **options)
-        self.mixture = mixture
-        self.given = mixture._check_given()
-
-    def components(self, parameters):
-        return self.mixture._for_kernels(parameters)
-
-    def first(self, rows, random_state):
-        weights, own = self.given
-        if own is None:
-            counts, own = self.mixture._start(rows, self.make_pass, random_state)
-            if weights is None and counts is not None:
-                weights = counts / counts.sum()
-        if weights is None:
-            n_components = self.mixture.n_components
-            weights = np.full(n_components, 1.0 / n_components)
-        return OwnParameters(weights, own)
-
-    def e_step(self, rows, parameters):
-        statistics = super().e_step(rows, parameters)
-        if not (np.isfinite(statistics.objective) and np.isfinite(statistics.counts).all()):
-            prepared = self.components(parameters)
-            reasons = [reason for reason in rows.map(_explain, self.make_pass, prepared) if reason]
-            reason = reasons[0] if reasons else "the sum of the log-densities overflows."
-            raise ValueError(f"Fitting the mixture model failed because {reason}")
-        return statistics
-
-    def m_step(self, rows, statistics, parameters):
-        weights, own = parameters
-        counts = statistics.counts
-        if "weights" not in self.mixture.fixed:
-            weights = counts / counts.sum()
-        if "parameters" not in self.mixture.fixed:
-            own = self.mixture._m_step(counts, statistics.sums, own)
-        return OwnParameters(weights, own)
 
 
 class Mixture(BaseMixture):
@@ -286,19 +156,21 @@ class Mixture(BaseMixture):
         verbose: int = 0,
         verbose_interval: int = 10,
     ):
-        self.n_components = n_components
-        self.tol = tol
-        self.max_iter = max_iter
-        self.n_init = n_init
+        super().__init__(
+            n_components=n_components,
+            tol=tol,
+            max_iter=max_iter,
+            n_init=n_init,
+            fixed=fixed,
+            assignment=assignment,
+            random_state=random_state,
+            warm_start=warm_start,
+            verbose=verbose,
+            verbose_interval=verbose_interval,
+        )
         self.init_params = init_params
         self.weights_init = weights_init
         self.parameters_init = parameters_init
-        self.fixed = fixed
-        self.assignment = assignment
-        self.random_state = random_state
-        self.warm_start = warm_start
-        self.verbose = verbose
-        self.verbose_interval = verbose_interval
 
     # What a subclass writes.
 
@@ -402,66 +274,13 @@ class Mixture(BaseMixture):
             own = len(inspect.signature(statistics).parameters) > 2
         return Functions(log_density, log_base, statistics, own)
 
-    def _for_kernels(self, parameters):
-        weights, own = parameters
-        with np.errstate(divide="ignore"):
-            log_weights = np.log(weights)
-            arguments = self.arguments(own)
-        arguments = _as_tuple(_check_arrays(arguments, len(weights), "What 'arguments' returns"))
-        for array in arguments:
-            if array.ndim > 1 + _MOST_AXES:
-                raise ValueError(
-                    f"What 'arguments' returns should have at most {1 + _MOST_AXES} axes, but got "
-                    f"an array of shape {array.shape}"
-                )
-        return OwnComponents(log_weights, arguments)
-
-    def _m_step(self, counts, sums, previous=None):
-        with np.errstate(divide="ignore", invalid="ignore"):
-            own = self.m_step(counts, sums)
-        own = _check_arrays(own, len(counts), "What 'm_step' returns")
-        if previous is None:
-            return own
-        new, old = _as_tuple(own), _as_tuple(previous)
-        shapes, expected = ([array.shape for array in arrays] for arrays in (new, old))
-        if shapes != expected:
-            raise ValueError(
-                f"What 'm_step' returns should have the shapes {expected} of the parameters that "
-                f"the fit started from, but got {shapes}"
-            )
-        arrays = []
-        for array, before in zip(new, old, strict=True):
-            empty = (counts == 0).reshape(-1, *[1] * (array.ndim - 1))
-            arrays.append(np.where(empty, before, array))
-        return _like(own, arrays)
-
-    def _start(self, rows, make_pass, random_state):
-        """The rows that each component starts with, if known, and the parameters."""
-        own = self.start(rows, random_state)
-        if own is not None:
-            return None, _check_arrays(own, self.n_components, "What 'start' returns")
-        if self._functions.own_statistics:
-            raise ValueError(
-                "The statistics depend on the parameters, so that these can't start from clusters. "
-                "Write 'start' or set parameters_init."
-            )
-        if self.init_params == "kmeans":
-            statistics, _ = Starts(make_pass, self.n_components, None).kmeans(rows, random_state)
-        else:
-            if rows.weighted:
-                indices = choose_rows(rows, random_state, self.n_components)
-            else:
-                indices = random_state.choice(rows.n_rows, self.n_components, replace=False)
-            statistics = rows.reduce(_nearest_seeds, make_pass, rows.take(indices))
-        return statistics.counts, self._m_step(statistics.counts, statistics.sums)
-
     def _check_given(self):
         """The initial weights and parameters; None for those that aren't given."""
         weights, own = self.weights_init, self.parameters_init
         if weights is not None:
             weights = check_mixing_weights(weights, self.n_components)
         if own is not None:
-            own = _check_arrays(own, self.n_components, "The parameter 'parameters_init'")
+            own = check_arrays(own, self.n_components, "The parameter 'parameters_init'")
         return weights, own
 
     def _output_dtype(self, X):
@@ -478,14 +297,23 @@ class Mixture(BaseMixture):
     def _make_pass(self, X, sample_weight):
         return self._pass_maker(self._n_fitted, X.shape[1])(X, sample_weight)
 
-    def _fitted_parameters(self):
-        return self._for_kernels(OwnParameters(self.weights_, self.parameters_))
+    def _parameters(self):
+        return OwnParameters(self.weights_, self.parameters_)
+
+    def _components(self):
+        return self._parameters().components(self.arguments)
 
     def _make_model(self, X, **options):
-        if options["resumed"]:
-            check_shape(self.weights_, (self.n_components,), "weights")
-            options["resumed"] = OwnParameters(self.weights_, self.parameters_), self.lower_bound_
-        return OwnModel(self, self._pass_maker(self.n_components, X.shape[1]), **options)
+        return OwnModel(
+            self,
+            self._pass_maker(self.n_components, X.shape[1]),
+            given=self._check_given(),
+            **options,
+        )
+
+    def _parameters_to_resume(self, n_features):
+        check_shape(self.weights_, (self.n_components,), "weights")
+        return self._parameters()
 
     def _attributes(self, parameters, dtype):
         return {"weights_": parameters.weights, "parameters_": parameters.own}
@@ -493,7 +321,7 @@ class Mixture(BaseMixture):
     def _n_parameters(self):
         sizes = {
             "weights": len(self.weights_) - 1,
-            "parameters": sum(array.size for array in _as_tuple(self.parameters_)),
+            "parameters": sum(array.size for array in as_tuple(self.parameters_)),
         }
         return sum(size for name, size in sizes.items() if name not in self.fixed)
 

@@ -20,7 +20,7 @@ from fastem import GaussianMixture, em
 from fastem.kernels.own import Functions, OwnComponents, OwnPass
 from fastem.kernels.own.functions import compile_body
 
-EXAMPLE = Path(__file__).parents[2] / "examples" / "poisson_mixture.py"
+EXAMPLE = Path(__file__).parents[3] / "examples" / "poisson_mixture.py"
 specification = importlib.util.spec_from_file_location("poisson_example", EXAMPLE)
 example = importlib.util.module_from_spec(specification)
 specification.loader.exec_module(example)

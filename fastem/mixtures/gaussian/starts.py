@@ -1,0 +1,127 @@
+"""Where Gaussian mixtures start: the statistics that the first M-step works with.
+
+Every start is a method of :class:`GaussianStarts` named as in ``init_params`` and returns
+``GaussianStatistics`` about the centres that it returns with them.
+"""
+
+from collections.abc import Callable
+from functools import reduce
+from typing import Any
+
+import numpy as np
+
+from fastem.kernels.gaussian import GaussianStatistics
+from fastem.mixtures.gaussian.covariances import Covariances
+from fastem.mixtures.starts import Starts
+from fastem.rows import add
+
+# Responsibilities in a block.
+_BLOCK_SIZE = 1 << 20
+
+
+class GaussianStarts:
+    """The starts of several runs over the same rows, which share what they learn of these.
+
+    Parameters
+    ----------
+    make_pass : callable
+        As for :class:`fastem.mixtures.model.MixtureModel`, and takes ``n_components``.
+    n_components : int
+    covariances : Covariances
+    """
+
+    def __init__(self, make_pass: Callable, n_components: int, covariances: Covariances):
+        self._make_pass = make_pass
+        self._n_components = n_components
+        self._covariances = covariances
+        self._starts = Starts(n_components)
+
+    def __call__(
+        self, init_params: str, rows: Any, random_state: np.random.RandomState
+    ) -> tuple[GaussianStatistics, np.ndarray]:
+        """A start of this name."""
+        start = {
+            "kmeans": self.kmeans,
+            "k-means++": self.kmeans_plusplus,
+            "random": self.random,
+            "random_from_data": self.random_from_data,
+        }[init_params]
+        return start(rows, random_state)
+
+    def kmeans(self, rows, random_state):
+        """Each row belongs to its cluster of K-means."""
+        centers = self._starts.kmeans(rows, random_state)
+        statistics = rows.reduce(_from_labels, self._make_pass, centers)
+        self._starts.warn_of_duplicates(statistics.counts)
+        return statistics, centers
+
+    def kmeans_plusplus(self, rows, random_state):
+        """Rows drawn by k-means++ are the only ones of their components."""
+        return self._of_seeds(rows, self._starts.kmeans_plusplus(rows, random_state))
+
+    def random_from_data(self, rows, random_state):
+        """Rows drawn at random are the only ones of their components."""
+        return self._of_seeds(rows, self._starts.random_rows(rows, random_state))
+
+    def random(self, rows, random_state):
+        """Each row's responsibilities are random."""
+        centers = np.tile(self._starts.center(rows), (self._n_components, 1))
+        tied = self._covariances.tied
+        statistics = rows.reduce(_from_random, self._make_pass, tied, centers, random_state)
+        return statistics, centers
+
+    def _of_seeds(self, rows, indices):
+        # Whatever a seed's weight: of a row that is repeated, one copy is drawn.
+        centers = rows.take(indices).astype(np.float64)
+        if self._covariances.tied:
+            # scikit-learn's estimate is the second moment of all rows, not only of the seeds.
+            scatter = rows.reduce(_second_moment, self._make_pass)
+            scatter = scatter - self._covariances.products(0.5 * centers, centers)
+        else:
+            scatter = np.zeros(self._covariances.shape(*centers.shape))
+        statistics = GaussianStatistics(
+            0.0, np.ones(len(centers)), np.zeros(centers.shape), scatter
+        )
+        return statistics, centers
+
+
+# The steps that run where the rows are.
+
+
+def _from_labels(part, make_pass, centers):
+    if "mixture" not in part.state:
+        part.state["mixture"] = make_pass(part.X, part.sample_weight)
+    return part.state["mixture"].from_labels(part.state.pop("labels"), centers)
+
+
+def _from_random(part, make_pass, tied, centers, random_state):
+    """Statistics of responsibilities from scikit-learn's random stream, block by block."""
+    n_components = len(centers)
+    size = max(_BLOCK_SIZE // n_components, 1024)
+    blocks = []
+    for start in range(0, part.n_rows, size):
+        X = part.X[start : start + size]
+        responsibilities = random_state.uniform(size=(len(X), n_components)).astype(X.dtype)
+        responsibilities /= responsibilities.sum(axis=1)[:, np.newaxis]
+        weights = responsibilities.T.astype(np.float64)
+        if part.sample_weight is not None:
+            weights *= part.sample_weight[start : start + size]
+        # Rows with weights that belong to a single component.
+        passes = [make_pass(X, weight, n_components=1) for weight in weights]
+        labels = np.zeros(len(X), np.int32)
+        statistics = [
+            one.from_labels(labels, center[np.newaxis])
+            for one, center in zip(passes, centers, strict=True)
+        ]
+        _, counts, sums, scatter = zip(*statistics, strict=True)
+        scatter = sum(scatter) if tied else np.concatenate(scatter)
+        blocks.append(
+            GaussianStatistics(0.0, np.concatenate(counts), np.concatenate(sums), scatter)
+        )
+    return reduce(add, blocks)
+
+
+def _second_moment(part, make_pass):
+    rows = make_pass(part.X, part.sample_weight, n_components=1)
+    origin = np.zeros((1, part.X.shape[1]))
+    return rows.from_labels(np.zeros(part.n_rows, np.int32), origin).scatter

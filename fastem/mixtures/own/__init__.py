@@ -1,0 +1,1 @@
+"""Mixtures of a user's own components: the model, the estimator around it."""
