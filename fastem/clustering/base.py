@@ -23,7 +23,7 @@ from fastem.clustering.seeding import Called, Given, check_centers
 from fastem.loop.callbacks import watch
 from fastem.loop.fit import fit
 from fastem.loop.model import Model
-from fastem.rows import array_rows
+from fastem.rows import Slot, array_rows
 from fastem.validation import check_weights, restored_on_failure
 
 STRICT = "strict convergence"
@@ -31,38 +31,50 @@ STRICT = "strict convergence"
 _LABEL_BLOCK = 1 << 12
 
 
+# What a part keeps: the algorithm of the run under way, and the labels of the best run so far.
+ALGORITHM: Slot[Any] = Slot("algorithm")
+LABELS: Slot[np.ndarray] = Slot("labels")
+
+
 # The steps that run where the rows are.
 
 
 def assign(part, algorithm, n_clusters, frame, centers):
     """The statistics of a part's rows after they are assigned to the nearest centres."""
-    if "clustering" not in part.state:
-        part.state["clustering"] = algorithm(part.X, part.sample_weight, n_clusters, frame)
-    return part.state["clustering"].assign(centers)
+    made = part.kept(ALGORITHM, algorithm, part.X, part.sample_weight, n_clusters, frame)
+    return made.assign(centers)
 
 
 def inertia_of(part, centers):
     """The inertia of a part's rows with the labels that they have."""
-    return part.state["clustering"].inertia(centers)
+    return part.kept(ALGORITHM).inertia(centers)
+
+
+def relabel(part, centers):
+    """As :func:`assign`, for the labels only; returns the inertia."""
+    algorithm = part.kept(ALGORITHM)
+    algorithm.label_rows(centers)
+    return algorithm.inertia(centers)
 
 
 def labels_of(part):
-    """The labels that were kept."""
-    return part.state["labels"]
+    """The labels of the best run."""
+    return part.kept(LABELS)
 
 
 def begin(part):
     """Forget the run before."""
-    part.state.pop("clustering", None)
+    part.drop(ALGORITHM)
 
 
 def _keep(part):
-    part.state["labels"] = part.state.pop("clustering").labels
+    part.keep(LABELS, part.kept(ALGORITHM).labels)
+    part.drop(ALGORITHM)
 
 
 def _permutation(part, n_clusters):
     """The best run's label for each label of this run, -1 for none; None if not unique."""
-    best, labels = part.state["labels"], part.state["clustering"].labels
+    best, labels = part.kept(LABELS), part.kept(ALGORITHM).labels
     mapping = np.full(n_clusters, -1, np.int32)
     mapping[labels] = best
     return mapping if np.array_equal(mapping[labels], best) else None
@@ -128,14 +140,8 @@ class Clustering(Model):
         return all(((part == highest) | (part == -1)).all() for part in mappings)
 
     def finish(self, rows, run):
-        if run.converged != STRICT:
-            # Labels that go with the last centres.
-            run.statistics = self.e_step(rows, run.parameters)
-        run.objective = self._inertia(rows, run)
-
-    def _inertia(self, rows, run):
-        """The inertia of a run's last centres."""
-        return self.objective(run.statistics, run.parameters)
+        """See that the labels go with the last centres, and find their inertia."""
+        raise NotImplementedError
 
     def public(self, centers):
         """Centres in the rows' coordinates and dtype."""
@@ -211,8 +217,8 @@ class BaseClustering(
         """The rows as the kernels take them, after scikit-learn's checks."""
 
     @abstractmethod
-    def _make_model(self, X: Any, rows: Any, init: Any) -> tuple[Clustering, float]:
-        """The model to fit to ``rows``, and the factor by which these are now multiplied.
+    def _make_model(self, X: Any, rows: Any, init: Any) -> tuple[Clustering, Any, float]:
+        """The model, the rows to fit it to, and the factor by which these are multiplied.
 
         ``X`` are the rows as given, and ``init`` has been checked.
         """
@@ -292,7 +298,7 @@ class BaseClustering(
         else:
             random_state = check_random_state(self.random_state)
         rows = array_rows(X, sample_weight)
-        model, factor = self._make_model(X, rows, init)
+        model, rows, factor = self._make_model(X, rows, init)
 
         def attributes(centers):
             return self._attributes(model, centers, factor)

@@ -9,9 +9,9 @@ import numpy as np
 from sklearn.utils import check_array, check_random_state
 from sklearn.utils._param_validation import Interval, StrOptions, validate_params
 
-from fastem.clustering.base import BaseClustering, Clustering, inertia_of
+from fastem.clustering.base import STRICT, BaseClustering, Clustering, inertia_of
 from fastem.clustering.euclidean.empty import relocate
-from fastem.clustering.euclidean.frame import frame_of_centers, measure, range_factor
+from fastem.clustering.euclidean.frame import frame_of_centers, measure_spread, range_factor
 from fastem.clustering.euclidean.seeding import STRATEGIES, greedy_kmeans_plusplus
 from fastem.kernels.distances.pairwise import squared_euclidean
 from fastem.kernels.kmeans import ALGORITHMS, Lloyd, Sparse, choose
@@ -89,12 +89,13 @@ class KMeansModel(Clustering):
     def _shift(self, before, after):
         return kernels.squared_shift(before, after)
 
-    def _inertia(self, rows, run):
+    def finish(self, rows, run):
+        if run.converged != STRICT:
+            run.statistics = self.e_step(rows, run.parameters)
         centers = self.public(run.parameters) - self.frame.origin
-        inertia = self.objective(run.statistics, centers)
-        if inertia * _MOST_CANCELLED < self.squares:
-            return rows.reduce(inertia_of, centers)
-        return inertia
+        run.objective = self.objective(run.statistics, centers)
+        if run.objective * _MOST_CANCELLED < self.squares:
+            run.objective = rows.reduce(inertia_of, centers)
 
     def public(self, centers):
         return super().public(centers + self.frame.origin)
@@ -237,12 +238,13 @@ class KMeans(BaseClustering):
     def _make_model(self, X, rows, init):
         n_clusters = int(self.n_clusters)
         algorithm = choose(self._check_algorithm(), *X.shape, n_clusters, X.dtype, rows.sparse)
-        frame, variance, squares, factor = measure(rows)
+        rows, (frame, variance, squares, factor) = measure_spread(rows)
         if not math.isfinite(variance):
             check_finite(self, X)
         start = self._start(X, init, factor)
         tol = self.tol * variance
-        return KMeansModel(start, n_clusters, algorithm, frame, X.dtype, tol, squares), factor
+        model = KMeansModel(start, n_clusters, algorithm, frame, X.dtype, tol, squares)
+        return model, rows, factor
 
     def _check_algorithm(self):
         if self.algorithm == "elkan" and self.n_clusters == 1:
@@ -382,7 +384,7 @@ def kmeans_plusplus(
             )
     random_state = check_random_state(random_state)
     rows = array_rows(X, sample_weight)
-    spread = measure(rows)
+    rows, spread = measure_spread(rows)
     if not math.isfinite(spread.variance):
         check_array(X, accept_sparse="csr")
     _, indices = greedy_kmeans_plusplus(

@@ -3,18 +3,14 @@
 import numpy as np
 from sklearn.utils._param_validation import StrOptions
 
-from fastem.clustering.base import STRICT, BaseClustering, Clustering, begin
+from fastem.clustering.base import STRICT, BaseClustering, Clustering, begin, relabel
 from fastem.clustering.manhattan.empty import farthest_rows
-from fastem.clustering.manhattan.frame import bring_in_range, measure, scaled
+from fastem.clustering.manhattan.frame import measure_spread, range_factor, scaled
 from fastem.clustering.manhattan.seeding import STRATEGIES
 from fastem.kernels.distances.pairwise import manhattan
 from fastem.kernels.kmedians import Plain, choose
 from fastem.rows import array_rows
 from fastem.validation import check_rows
-
-
-def _medians(part):
-    return part.state["clustering"].medians()
 
 
 class KMediansModel(Clustering):
@@ -27,8 +23,7 @@ class KMediansModel(Clustering):
         return self._rounded(self._start(rows, self.n_clusters, frame, random_state))
 
     def m_step(self, rows, statistics, parameters):
-        (medians,) = rows.map(_medians)
-        updated = medians.astype(np.float64)
+        updated = statistics.medians.values.astype(np.float64)
         empty = np.flatnonzero(statistics.weights == 0)
         if len(empty):
             moved = farthest_rows(rows, parameters, len(empty))
@@ -39,6 +34,12 @@ class KMediansModel(Clustering):
 
     def objective(self, statistics, parameters):
         return statistics.inertia
+
+    def finish(self, rows, run):
+        if run.converged == STRICT:
+            run.objective = run.statistics.inertia
+        else:
+            run.objective = rows.reduce(relabel, run.parameters)
 
     def _shift(self, before, after):
         return float(np.abs(after - before).sum())
@@ -150,11 +151,12 @@ class KMedians(BaseClustering):
 
     def _make_model(self, X, rows, init):
         n_clusters = int(self.n_clusters)
-        frame, spread, factor = measure(rows, init if isinstance(init, np.ndarray) else None)
+        given = init if isinstance(init, np.ndarray) else None
+        rows, (frame, spread, factor) = measure_spread(rows, given)
         start = self._start(X, init, factor)
         algorithm = choose(X.shape[1], n_clusters)
         tol = self.tol * spread
-        return KMediansModel(start, n_clusters, algorithm, frame, X.dtype, tol), factor
+        return KMediansModel(start, n_clusters, algorithm, frame, X.dtype, tol), rows, factor
 
     def _attributes(self, model, centers, factor):
         frame = scaled(model.frame, 1 / factor, np.float64)
@@ -166,9 +168,9 @@ class KMedians(BaseClustering):
 
     def _in_range(self, X):
         rows = array_rows(X)
-        factor = bring_in_range(rows, self.cluster_centers_)
+        factor = range_factor(rows, self.cluster_centers_)
         centers = self.cluster_centers_.astype(np.float64) * factor
-        return rows.parts[0].X, centers, scaled(self._frame, factor, X.dtype), factor
+        return rows.scaled(factor).parts[0].X, centers, scaled(self._frame, factor, X.dtype), factor
 
     @staticmethod
     def _plain_algorithm(X):

@@ -11,11 +11,14 @@ import numpy as np
 import scipy.sparse
 from sklearn.utils import check_array
 
-from fastem.rows import array_rows
+from fastem.rows import Slot, array_rows
 from fastem.rows.choice import choose_rows, count_positive
 
 # Up to so many rows are sorted for k-means++.
 FEW_ROWS = 100
+
+# What a part keeps while seeds are drawn.
+SEEDER: Slot[Any] = Slot("seeder")
 
 
 def draw_greedily(
@@ -36,8 +39,8 @@ def draw_greedily(
     n_local_trials : int or None
         Candidates for each seed but the first; None for 2 + log(n_clusters).
     start : callable
-        A step ``(part, *args, point)`` that puts a seeder into ``part.state["seeder"]``, makes the
-        point its first seed and returns the part's offset and potential.
+        A step ``(part, *args, point)`` that keeps a seeder as ``SEEDER``, makes the point its first
+        seed and returns the part's offset and potential.
     *args
         Passed to ``start``.
 
@@ -60,20 +63,20 @@ def draw_greedily(
         best = int(np.argmin(rows.reduce(_try, kept)))
         potentials = rows.map(_accept, best)
         indices[seed] = candidates[kept[best]]
-    rows.map(forget, "seeder")
+    rows.map(forget, SEEDER)
     return indices
 
 
 def _screen(part, candidates):
-    return part.state["seeder"].screen(candidates)
+    return part.kept(SEEDER).screen(candidates)
 
 
 def _try(part, kept):
-    return part.state["seeder"].try_candidates(kept)
+    return part.kept(SEEDER).try_candidates(kept)
 
 
 def _accept(part, index):
-    return part.offset, part.state["seeder"].accept(index)
+    return part.offset, part.kept(SEEDER).accept(index)
 
 
 def _locate(rows, potentials, values):
@@ -93,12 +96,12 @@ def _locate(rows, potentials, values):
 
 
 def _locate_in(part, wanted):
-    return part.offset + part.state["seeder"].locate(wanted[part.offset])
+    return part.offset + part.kept(SEEDER).locate(wanted[part.offset])
 
 
-def forget(part, *names):
-    for name in names:
-        del part.state[name]
+def forget(part, *slots):
+    """Keep these no longer, as a step."""
+    part.drop(*slots)
 
 
 def spare_rows(rows, random_state, size):

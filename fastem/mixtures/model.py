@@ -6,6 +6,7 @@ from time import perf_counter
 from typing import Any, NamedTuple
 
 from fastem.loop.model import Model
+from fastem.rows import Part, Slot
 
 
 class Resumed(NamedTuple):
@@ -23,10 +24,17 @@ class Resumed(NamedTuple):
     objective: float
 
 
+# What a part keeps: the pass over its rows.
+_PASS: Slot[Any] = Slot("pass")
+
+
+def pass_of(part: Part, make_pass: Callable) -> Any:
+    """The pass over a part's rows, made once."""
+    return part.kept(_PASS, make_pass, part.X, part.sample_weight)
+
+
 def _step(part, make_pass, parameters, options):
-    if "mixture" not in part.state:
-        part.state["mixture"] = make_pass(part.X, part.sample_weight)
-    return part.state["mixture"].step(parameters, **options)
+    return pass_of(part, make_pass).step(parameters, **options)
 
 
 class MixtureModel(Model):

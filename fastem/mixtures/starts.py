@@ -1,17 +1,18 @@
 """Where any mixture may start: the clusters of K-means, rows at random."""
 
 import warnings
-from contextlib import contextmanager
 
 import numpy as np
 from sklearn.exceptions import ConvergenceWarning
 
-from fastem.clustering.euclidean.frame import measure
+from fastem.clustering.base import LABELS, labels_of
+from fastem.clustering.euclidean.frame import measure_spread
 from fastem.clustering.euclidean.seeding import STRATEGIES, greedy_kmeans_plusplus
 from fastem.clustering.kmeans import KMeansModel
 from fastem.clustering.seeding import FEW_ROWS
 from fastem.kernels.kmeans import choose
 from fastem.loop.fit import fit
+from fastem.rows import Part
 from fastem.rows.choice import choose_rows
 
 # scikit-learn's defaults for KMeans.
@@ -31,22 +32,22 @@ class Starts:
         self._spread = None
 
     def kmeans(self, rows, random_state):
-        """The centres of K-means; each part keeps its rows' clusters as its state's "labels"."""
-        with self.in_range(rows) as spread:
-            algorithm = choose(
-                "auto", rows.n_rows, rows.n_features, self._n_components, rows.dtype, rows.sparse
-            )
-            model = KMeansModel(
-                _seeds,
-                self._n_components,
-                algorithm,
-                spread.frame,
-                rows.dtype,
-                _KMEANS_TOL * spread.variance,
-                spread.squares,
-            )
-            run = fit(model, rows, max_iter=_KMEANS_ITERATIONS, random_state=random_state)
-            return model.public(run.parameters).astype(np.float64) / spread.factor
+        """The centres of K-means; each part keeps its rows' clusters for :func:`take_clusters`."""
+        rows, spread = self._in_range(rows)
+        algorithm = choose(
+            "auto", rows.n_rows, rows.n_features, self._n_components, rows.dtype, rows.sparse
+        )
+        model = KMeansModel(
+            _seeds,
+            self._n_components,
+            algorithm,
+            spread.frame,
+            rows.dtype,
+            _KMEANS_TOL * spread.variance,
+            spread.squares,
+        )
+        run = fit(model, rows, max_iter=_KMEANS_ITERATIONS, random_state=random_state)
+        return model.public(run.parameters).astype(np.float64) / spread.factor
 
     def warn_of_duplicates(self, counts):
         """As scikit-learn's K-means does, if some of its clusters have no rows."""
@@ -61,8 +62,8 @@ class Starts:
 
     def kmeans_plusplus(self, rows, random_state):
         """The indices of rows drawn by k-means++."""
-        with self.in_range(rows) as spread:
-            return greedy_kmeans_plusplus(rows, self._n_components, spread.frame, random_state)[1]
+        rows, spread = self._in_range(rows)
+        return greedy_kmeans_plusplus(rows, self._n_components, spread.frame, random_state)[1]
 
     def random_rows(self, rows, random_state):
         """The indices of different rows drawn at random, by their weights if they have any."""
@@ -72,21 +73,25 @@ class Starts:
 
     def center(self, rows):
         """The rows' mean, or what is near it."""
-        with self.in_range(rows) as spread:
-            return spread.frame.origin / spread.factor
+        _, spread = self._in_range(rows)
+        return spread.frame.origin / spread.factor
 
-    @contextmanager
-    def in_range(self, rows):
-        """Rows whose squares neither overflow nor vanish, and their spread."""
-        rows.map(_remember)
-        try:
-            if self._spread is None:
-                self._spread = measure(rows)
-            elif self._spread.factor != 1.0:
-                rows.map(_scale, self._spread.factor)
-            yield self._spread
-        finally:
-            rows.map(_restore)
+    def _in_range(self, rows):
+        """Rows whose squares neither overflow nor vanish, scaled for that if need be; their spread.
+
+        What scaled rows keep is kept with the rows.
+        """
+        if self._spread is None:
+            scaled, self._spread = measure_spread(rows)
+            return scaled, self._spread
+        return rows.scaled(self._spread.factor), self._spread
+
+
+def take_clusters(part: Part) -> np.ndarray:
+    """The clusters that K-means has left with a part, once."""
+    labels = labels_of(part)
+    part.drop(LABELS)
+    return labels
 
 
 def _seeds(rows, n_clusters, frame, random_state):
@@ -100,18 +105,3 @@ def _seeds(rows, n_clusters, frame, random_state):
         if len(distinct) == rows.n_rows:
             return greedy_kmeans_plusplus(rows, n_clusters, frame, random_state)[0]
     return STRATEGIES["k-means++"](rows, n_clusters, frame, random_state)
-
-
-# The steps that run where the rows are.
-
-
-def _remember(part):
-    part.state["rows"] = part.X
-
-
-def _scale(part, factor):
-    part.X = part.X * factor
-
-
-def _restore(part):
-    part.X = part.state.pop("rows")

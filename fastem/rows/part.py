@@ -1,15 +1,39 @@
 """The interface between a fit and its rows."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Generic, TypeVar
 
 import numpy as np
+
+T = TypeVar("T")
+
+
+class Slot(Generic[T]):
+    """The name of one kind of thing that a part keeps from one call to the next.
+
+    Parameters
+    ----------
+    name : str
+        Different for each slot.
+    """
+
+    def __init__(self, name: str):
+        self.name = name
+
+
+@dataclass(slots=True)
+class _Kept:
+    things: dict[str, Any] = field(default_factory=dict)
+    n_calls: int = 0
 
 
 @dataclass(slots=True)
 class Part:
-    """Consecutive rows that live in one process.
+    """Consecutive rows that live in one process, and what is kept with them between calls.
+
+    All that is kept follows from the rows and the calls so far, whose number is known. So a home of
+    rows that logs its calls can lose a part and replay them on the same rows.
 
     Parameters
     ----------
@@ -18,18 +42,57 @@ class Part:
         None stands for ones.
     offset : int
         Index of the first row among all rows.
-    state : dict
-        Stays with the rows between passes: labels, bounds, whatever has a value for each row.
     """
 
     X: Any
     sample_weight: np.ndarray | None = None
     offset: int = 0
-    state: dict[str, Any] = field(default_factory=dict)
+    _kept: _Kept = field(default_factory=_Kept, repr=False)
 
     @property
     def n_rows(self) -> int:
         return self.X.shape[0]
+
+    @property
+    def n_calls(self) -> int:
+        """How many calls have led to what is kept."""
+        return self._kept.n_calls
+
+    @property
+    def keeps(self) -> set[str]:
+        """The names of what is kept. Where that is nothing, earlier calls need no replay."""
+        return set(self._kept.things)
+
+    def call(self, step: Callable, *args: Any) -> Any:
+        """The step's result for this part; the call counts."""
+        result = step(self, *args)
+        self._kept.n_calls += 1
+        return result
+
+    def replay(self, calls: Iterable[tuple[Callable, tuple]]) -> None:
+        """Catch up with a log of all calls: those that this part hasn't seen are made again."""
+        for step, args in list(calls)[self.n_calls :]:
+            self.call(step, *args)
+
+    def keep(self, slot: Slot[T], thing: T) -> T:
+        """Keep a thing, in the place of the one before."""
+        self._kept.things[slot.name] = thing
+        return thing
+
+    def kept(self, slot: Slot[T], make: Callable[..., T] | None = None, *args: Any) -> T:
+        """What is kept; ``make(*args)`` if there is nothing yet."""
+        if make is not None and slot.name not in self._kept.things:
+            return self.keep(slot, make(*args))
+        return self._kept.things[slot.name]
+
+    def drop(self, *slots: Slot) -> None:
+        """Keep these no longer, if they are there."""
+        for slot in slots:
+            self._kept.things.pop(slot.name, None)
+
+    def scaled(self, factor: float) -> "Part":
+        """The rows multiplied by a factor, in a copy, with the same things kept."""
+        return Part(self.X * factor, self.sample_weight, self.offset, self._kept)
 
 
 def add(left: Any, right: Any) -> Any:
@@ -73,20 +136,27 @@ class LocalRows:
 
     def map(self, step: Callable, *args: Any) -> list:
         """The step's result for each part, in the parts' order."""
-        return [step(part, *args) for part in self.parts]
+        return [part.call(step, *args) for part in self.parts]
 
     def reduce(self, step: Callable, *args: Any) -> Any:
         """The sum of the step's results over the parts, added in the parts' order."""
         first, *others = self.parts
-        total = step(first, *args)
+        total = first.call(step, *args)
         for part in others:
-            total = add(total, step(part, *args))
+            total = add(total, part.call(step, *args))
         return total
 
     def collect(self, step: Callable, *args: Any) -> np.ndarray:
         """Per-row results of a step, put together in the rows' order."""
         results = self.map(step, *args)
         return results[0] if len(results) == 1 else np.concatenate(results)
+
+    def scaled(self, factor: float) -> "LocalRows":
+        """The rows multiplied by a factor, in a copy unless that is 1.
+
+        What parts keep is shared with the copy, whose lifetime is the caller's concern.
+        """
+        return self if factor == 1.0 else LocalRows([part.scaled(factor) for part in self.parts])
 
     def take(self, indices: np.ndarray) -> np.ndarray:
         """Rows by their index among all rows, dense and in the rows' dtype.

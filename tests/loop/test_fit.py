@@ -12,7 +12,7 @@ from sklearn.preprocessing import StandardScaler
 
 from fastem import KMeans, em
 from fastem.clustering.base import labels_of
-from fastem.clustering.euclidean.frame import measure
+from fastem.clustering.euclidean.frame import measure_spread
 from fastem.clustering.kmeans import KMeansModel
 from fastem.clustering.seeding import Given
 from fastem.kernels.kmeans import choose
@@ -129,7 +129,7 @@ def test_em_never_raises_the_inertia(seed, dtype):
             return updated
 
     rows = array_rows(X, sample_weight)
-    frame, _, squares, _ = measure(rows)
+    _, (frame, _, squares, _) = measure_spread(rows)
     algorithm = choose("auto", n_rows, n_features, n_clusters, X.dtype, False)
     init = (rng.normal(size=(n_clusters, n_features)) * rng.choice([1, 20])).astype(dtype)
     model = Recorded(Given(init), n_clusters, algorithm, frame, X.dtype, 0.0, squares)

@@ -5,9 +5,10 @@ import pytest
 from reference import COVARIANCE_TYPES
 
 from fastem import GaussianMixture, em
-from fastem.loop.squarem import SquaremMixin
+from fastem.loop.squarem import Accelerated
+from fastem.mixtures.gaussian.accelerated import GaussianCoordinates
 from fastem.mixtures.gaussian.covariances import COVARIANCES
-from fastem.mixtures.gaussian.estimator import AcceleratedGaussianModel, GaussianParameters
+from fastem.mixtures.gaussian.parameters import GaussianParameters
 from fastem.rows import array_rows
 
 
@@ -44,18 +45,9 @@ def test_coordinates_lead_there_and_back(covariance_type, X):
     options = {"covariance_type": covariance_type, "init_params": "random", "random_state": 0}
     base = GaussianMixture(4, **options, tol=0.1).fit(X)._parameters()
     there = GaussianMixture(4, **options, tol=1e-4).fit(X * 1.5 + 2)._parameters()
-    model = AcceleratedGaussianModel(
-        None,
-        1.0,
-        tol=0,
-        starts=None,
-        init_params="random",
-        given=None,
-        covariances=COVARIANCES[covariance_type],
-        reg_covar=1e-6,
-    )
-    np.testing.assert_allclose(model.coordinates(base, base), 0, atol=1e-12)
-    back = model.at(model.coordinates(there, base), base)
+    coordinates = GaussianCoordinates(COVARIANCES[covariance_type], reg_covar=1e-6)
+    np.testing.assert_allclose(coordinates.of(base, base), 0, atol=1e-12)
+    back = coordinates.at(coordinates.of(there, base), base)
     for name in GaussianParameters._fields:
         np.testing.assert_allclose(
             getattr(back, name), getattr(there, name), rtol=1e-9, atol=1e-9, err_msg=name
@@ -68,14 +60,14 @@ def test_coordinates_lead_there_and_back(covariance_type, X):
         for p in (base, there)
     )
     np.testing.assert_allclose(
-        model.coordinates(moved_there, moved_base), model.coordinates(there, base), atol=1e-9
+        coordinates.of(moved_there, moved_base), coordinates.of(there, base), atol=1e-9
     )
-    assert model.at(np.full_like(model.coordinates(there, base), 1e4), base) is None
+    assert coordinates.at(np.full_like(coordinates.of(there, base), 1e4), base) is None
     narrow = base._replace(covariances=base.covariances * 1e-9)  # below reg_covar
-    assert model.at(model.coordinates(narrow, base), base) is None
+    assert coordinates.at(coordinates.of(narrow, base), base) is None
     if covariance_type in ("full", "tied"):
         flat = there._replace(covariances=np.ones_like(there.covariances))
-        assert model.coordinates(flat, base) is None
+        assert coordinates.of(flat, base) is None
 
 
 class Linear(em.Model):
@@ -96,7 +88,11 @@ class Linear(em.Model):
     def objective(self, statistics, parameters):
         return -float(statistics @ statistics)
 
-    def coordinates(self, parameters, base):
+
+class Differences:
+    """The parameters themselves as coordinates."""
+
+    def of(self, parameters, base):
         return parameters - base
 
     def at(self, coordinates, base):
@@ -104,10 +100,7 @@ class Linear(em.Model):
 
 
 def test_a_leap_goes_where_the_formula_says():
-    class Accelerated(SquaremMixin, Linear):
-        pass
-
-    run = em.fit(Accelerated(), array_rows(np.zeros((1, 1))), max_iter=3)
+    run = em.fit(Accelerated(Linear(), Differences()), array_rows(np.zeros((1, 1))), max_iter=3)
     x0 = np.array([1.0, 1.0])
     x1, x2 = x0 * [0.99, 0.3], x0 * [0.99, 0.3] ** np.array([2.0, 2.0])
     r, v = x1 - x0, x2 - 2 * x1 + x0
@@ -117,11 +110,11 @@ def test_a_leap_goes_where_the_formula_says():
 
 
 def test_a_leap_that_lowers_the_objective_is_taken_back():
-    class Overshooting(SquaremMixin, Linear):
+    class Overshooting(Differences):
         def at(self, coordinates, base):
             return base + 1e3
 
-    model = Overshooting()
+    model = Accelerated(Linear(), Overshooting())
     run = em.fit(model, array_rows(np.zeros((1, 1))), max_iter=50)
     plain = em.fit(Linear(), array_rows(np.zeros((1, 1))), max_iter=50)
     np.testing.assert_array_equal(run.history, plain.history)

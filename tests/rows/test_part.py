@@ -10,11 +10,11 @@ from sklearn.utils import check_random_state
 
 from fastem import KMeans, em
 from fastem.clustering.base import labels_of
-from fastem.clustering.euclidean.frame import measure
+from fastem.clustering.euclidean.frame import measure_spread
 from fastem.clustering.euclidean.seeding import STRATEGIES
 from fastem.clustering.kmeans import KMeansModel
 from fastem.kernels.kmeans import ALGORITHMS, choose
-from fastem.rows import LocalRows, Part, add, array_rows
+from fastem.rows import LocalRows, Part, Slot, add, array_rows
 
 
 class Sums(NamedTuple):
@@ -54,12 +54,12 @@ class PickledRows(LocalRows):
 
     def _remote(self, part, step, args):
         step, args = pickle.loads(pickle.dumps((step, args)))
-        return pickle.loads(pickle.dumps(step(part, *args)))
+        return pickle.loads(pickle.dumps(part.call(step, *args)))
 
 
 def fit(rows, init, n_clusters, n_init=1, max_iter=50, algorithm="auto"):
     """What KMeans.fit does with rows wherever they are."""
-    frame, variance, squares, _ = measure(rows)
+    rows, (frame, variance, squares, _) = measure_spread(rows)
     shape = rows.n_rows, rows.n_features
     model = KMeansModel(
         STRATEGIES[init],
@@ -129,13 +129,56 @@ def test_empty_clusters_are_filled_across_parts(algorithm):
     results = []
     for bounds in ([], [40, 50]):
         rows = split(X, None, bounds)
-        frame, _, squares, _ = measure(rows)
+        _, (frame, _, squares, _) = measure_spread(rows)
         model = KMeansModel(start, 4, ALGORITHMS[algorithm], frame, X.dtype, 0.0, squares)
         run = em.fit(model, rows, max_iter=20)
         results.append((rows.collect(labels_of), run.parameters))
     np.testing.assert_array_equal(results[0][0], results[1][0])
     np.testing.assert_allclose(results[0][1], results[1][1], rtol=1e-12)
     assert len(np.unique(results[0][0])) == 4
+
+
+TOTAL: Slot[float] = Slot("total")
+
+
+def run_up(part, value):
+    return part.keep(TOTAL, part.kept(TOTAL, float) * 2 + value * part.n_rows)
+
+
+def forget_total(part):
+    part.drop(TOTAL)
+
+
+def test_what_a_part_keeps_can_be_made_again_from_a_log_of_calls():
+    calls = [(run_up, (1.0,)), (forget_total, ()), (run_up, (2.0,)), (run_up, (5.0,))]
+    part = Part(np.zeros((3, 1)))
+    results = [part.call(step, *args) for step, args in calls]
+    assert results == [3.0, None, 6.0, 27.0]
+    assert (part.n_calls, part.keeps) == (4, {"total"})
+    lost = Part(np.zeros((3, 1)))
+    lost.replay(calls[:2])
+    assert (lost.n_calls, lost.keeps) == (2, set())
+    lost.replay(calls)
+    assert (lost.n_calls, lost.kept(TOTAL)) == (4, 27.0)
+
+
+def test_a_call_that_fails_does_not_count():
+    part = Part(np.zeros((3, 1)))
+    with pytest.raises(KeyError):
+        part.call(Part.kept, TOTAL)
+    assert part.n_calls == 0
+
+
+def test_scaled_rows_are_a_copy_that_keeps_the_same_things():
+    X = np.arange(6.0).reshape(3, 2)
+    rows = split(X, None, [1])
+    assert rows.scaled(1.0) is rows
+    scaled = rows.scaled(0.5)
+    np.testing.assert_array_equal(scaled.take([0, 1, 2]), X / 2)
+    np.testing.assert_array_equal(rows.take([0, 1, 2]), X)
+    scaled.map(run_up, 1.0)
+    assert rows.map(run_up, 0.0) == [2.0, 4.0]
+    assert [part.n_calls for part in rows.parts] == [2, 2]
 
 
 def test_memory_map_is_used_in_place(tmp_path):

@@ -4,6 +4,8 @@ from typing import Any
 
 import numpy as np
 
+from fastem.clustering.base import ALGORITHM
+
 _BLOCK_VALUES = 1 << 16
 
 
@@ -17,7 +19,7 @@ def relocate(
     Parameters
     ----------
     rows : rows as in :mod:`fastem.rows`
-        Each part's ``state["clustering"].labels`` are the nearest of ``centers``.
+        After an assignment to ``centers``.
     sums : ndarray of shape (n_clusters, n_features), float64
     weights : ndarray of shape (n_clusters,), float64
         Statistics of the clusters. A cluster of weight zero is empty.
@@ -63,7 +65,7 @@ def _farthest(part, centers, origin, count):
 
     These as squared distances, labels, rows relative to the origin, and weights.
     """
-    labels = part.state["clustering"].labels
+    labels = part.kept(ALGORITHM).labels
     distances = np.empty(part.n_rows)
     step = max(1, _BLOCK_VALUES // part.X.shape[1])
     for start in range(0, part.n_rows, step):

@@ -5,6 +5,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from fastem.clustering.scaling import inverse_power
 from fastem.kernels.columns.moments import (
     combine,
     dense_moments,
@@ -42,8 +43,8 @@ class EuclideanSpread(NamedTuple):
 
 
 @np.errstate(over="ignore", invalid="ignore")
-def measure(rows: Any) -> EuclideanSpread:
-    """Pass over the rows for their spread; rescale them, in a copy, if their magnitude is extreme.
+def measure_spread(rows: Any) -> tuple[Any, EuclideanSpread]:
+    """Pass over the rows for their spread; if their magnitude is extreme, that of a scaled copy.
 
     Parameters
     ----------
@@ -51,7 +52,9 @@ def measure(rows: Any) -> EuclideanSpread:
 
     Returns
     -------
-    EuclideanSpread
+    rows : rows as in :mod:`fastem.rows`
+        The rows themselves, or as multiplied by ``spread.factor``.
+    spread : EuclideanSpread
     """
     factor = 1.0
     moments = combine(rows.map(_moments))
@@ -59,7 +62,7 @@ def measure(rows: Any) -> EuclideanSpread:
     if not _SMALLEST**2 < total < _LARGEST**2:
         factor = range_factor(max(rows.map(_magnitude)))
         if factor != 1.0:
-            rows.map(_rescale, factor)
+            rows = rows.scaled(factor)
             moments = combine(rows.map(_moments))
             total = float(moments.squares.sum())
     if rows.sparse:
@@ -71,7 +74,7 @@ def measure(rows: Any) -> EuclideanSpread:
     if rows.weighted:
         squares = rows.reduce(_weighted_squares, origin)
     variance = total / (rows.n_rows * rows.n_features)
-    return EuclideanSpread(Frame(origin, scale), variance, squares, factor)
+    return rows, EuclideanSpread(Frame(origin, scale), variance, squares, factor)
 
 
 def frame_of_centers(centers: np.ndarray, origin: np.ndarray, dtype: np.dtype) -> Frame:
@@ -99,12 +102,6 @@ def range_factor(magnitude: float) -> float:
     return inverse_power(magnitude, np.float64)
 
 
-def inverse_power(value, dtype):
-    """The normal power of two by which a positive value comes nearest one; 1 for zero."""
-    limit = np.finfo(dtype).maxexp - 2
-    return math.ldexp(1.0, min(max(-math.frexp(value)[1], -limit), limit)) if value > 0 else 1.0
-
-
 def _moments(part):
     return dense_moments(part.X) if isinstance(part.X, np.ndarray) else sparse_moments(part.X)
 
@@ -118,7 +115,3 @@ def _weighted_squares(part, origin):
 def _magnitude(part):
     values = part.X if isinstance(part.X, np.ndarray) else part.X.data
     return max(float(values.max()), -float(values.min())) if values.size else 0.0
-
-
-def _rescale(part, factor):
-    part.X = part.X * factor

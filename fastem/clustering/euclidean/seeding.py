@@ -12,12 +12,13 @@ relative to the frame's origin as an ndarray of shape (n_clusters, n_features), 
 """
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from fastem.clustering.seeding import (
     FEW_ROWS,
+    SEEDER,
     draw_greedily,
     forget,
     random_rows,
@@ -28,7 +29,7 @@ from fastem.kernels.kmeans import Frame, choose
 from fastem.kernels.seeding.coarse import CoarseSeeder
 from fastem.kernels.seeding.euclidean import GreedySeeder
 from fastem.kernels.seeding.sparse import SparseGreedySeeder
-from fastem.rows import array_rows
+from fastem.rows import Slot, array_rows
 from fastem.rows.blocks import (
     BLOCK_ROWS,
     block_seeds,
@@ -44,6 +45,17 @@ _OVERSAMPLING = 2
 _ROUNDS = 5
 # Rows of so many float64 features get a coarse copy for k-means++.
 _COARSE_FEATURES = 16
+
+
+class _Nearest(NamedTuple):
+    """Each row's nearest candidate of k-means||, and its squared distance from it."""
+
+    distances: np.ndarray
+    candidates: np.ndarray
+
+
+# What a part keeps between the rounds of k-means||.
+NEAREST: Slot[_Nearest] = Slot("nearest candidates")
 
 
 def greedy_kmeans_plusplus(
@@ -75,8 +87,7 @@ def greedy_kmeans_plusplus(
 
 
 def _start(part, frame, point):
-    part.state["seeder"] = _seeder(part, frame)
-    return part.offset, part.state["seeder"].add(point)
+    return part.offset, part.keep(SEEDER, _seeder(part, frame)).add(point)
 
 
 def _seeder(part, frame):
@@ -94,7 +105,7 @@ def kmeans_plusplus(rows, n_clusters, frame, random_state):
     return greedy_kmeans_plusplus(rows, n_clusters, frame, random_state)[0]
 
 
-def random_partition(rows, n_clusters, frame, random_state):
+def means_of_random_partition(rows, n_clusters, frame, random_state):
     """``"random_partition"``, as the module describes it; a random row where no row fell."""
     sums, weights = rows.reduce(
         _partition, n_clusters, frame.origin, block_seeds(rows.n_rows, random_state)
@@ -131,7 +142,7 @@ def scalable_kmeans_plusplus(rows, n_clusters, frame, random_state):
         candidates = np.concatenate([candidates, rows.take(chosen) - frame.origin])
         potential = rows.reduce(_approach, candidates[n_before:], n_before, frame)
     weights = rows.reduce(_count, len(candidates))
-    rows.map(forget, "distances", "candidates")
+    rows.map(forget, NEAREST)
     candidates, weights = candidates[weights > 0], weights[weights > 0]
     missing = n_clusters - len(candidates)
     if missing > 0:
@@ -147,10 +158,9 @@ def scalable_kmeans_plusplus(rows, n_clusters, frame, random_state):
 
 def _approach(part, new, n_before, frame):
     """Compare every row with new candidates; returns the sum of the weighted distances."""
-    state = part.state
     if n_before == 0:
-        state["distances"] = np.full(part.n_rows, np.inf)
-        state["candidates"] = np.zeros(part.n_rows, np.int32)
+        part.keep(NEAREST, _Nearest(np.full(part.n_rows, np.inf), np.zeros(part.n_rows, np.int32)))
+    kept = part.kept(NEAREST)
     sparse = not isinstance(part.X, np.ndarray)
     algorithm = choose("lloyd", *part.X.shape, len(new), part.X.dtype, sparse)
     algorithm = algorithm(part.X, None, len(new), frame)
@@ -159,7 +169,7 @@ def _approach(part, new, n_before, frame):
     for start in range(0, part.n_rows, BLOCK_ROWS):
         block = slice(start, start + BLOCK_ROWS)
         nearest = algorithm.labels[block]
-        closest, candidates = state["distances"][block], state["candidates"][block]
+        closest, candidates = kept.distances[block], kept.candidates[block]
         differences = centered(part, block, frame.origin) - new[nearest]
         distances = np.einsum("ij,ij->i", differences, differences)
         nearer = distances < closest
@@ -174,7 +184,7 @@ def _sample(part, factor, seeds):
     chosen = []
     for block, generator, drawn in generators(part, seeds):
         values = generator.random_sample(BLOCK_ROWS)[drawn]
-        probabilities = factor * part.state["distances"][block] * weights_of(part, block)
+        probabilities = factor * part.kept(NEAREST).distances[block] * weights_of(part, block)
         chosen.append(part.offset + block.start + np.flatnonzero(values < probabilities))
     return np.concatenate(chosen)
 
@@ -183,7 +193,7 @@ def _count(part, n_candidates):
     weights = np.zeros(n_candidates)
     for start in range(0, part.n_rows, BLOCK_ROWS):
         block = slice(start, start + BLOCK_ROWS)
-        labels = part.state["candidates"][block]
+        labels = part.kept(NEAREST).candidates[block]
         weights += np.bincount(labels, weights_of(part, block), n_candidates)
     return weights
 
@@ -192,5 +202,5 @@ STRATEGIES: dict[str, Callable] = {
     "k-means++": kmeans_plusplus,
     "k-means||": scalable_kmeans_plusplus,
     "random": random_rows,
-    "random_partition": random_partition,
+    "random_partition": means_of_random_partition,
 }

@@ -4,6 +4,8 @@ from typing import Any
 
 import numpy as np
 
+from fastem.clustering.base import ALGORITHM
+
 _BLOCK_VALUES = 1 << 16
 
 
@@ -29,7 +31,7 @@ def farthest_rows(rows: Any, centers: np.ndarray, count: int) -> np.ndarray:
 
 
 def _farthest(part, centers, count):
-    labels = part.state["clustering"].labels
+    labels = part.kept(ALGORITHM).labels
     distances = np.empty(part.n_rows)
     step = max(1, _BLOCK_VALUES // part.X.shape[1])
     for start in range(0, part.n_rows, step):

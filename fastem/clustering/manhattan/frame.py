@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from fastem.clustering.euclidean.frame import inverse_power
+from fastem.clustering.scaling import inverse_power
 from fastem.kernels.columns.magnitude import largest_magnitude
 from fastem.kernels.kmeans import Frame
 
@@ -35,8 +35,8 @@ class ManhattanSpread(NamedTuple):
     factor: float
 
 
-def measure(rows: Any, others: np.ndarray | None = None) -> ManhattanSpread:
-    """Look at some rows for their spread; rescale all, in a copy, if sums could overflow.
+def measure_spread(rows: Any, others: np.ndarray | None = None) -> tuple[Any, ManhattanSpread]:
+    """Look at some rows for their spread; of a scaled copy if sums could overflow.
 
     Parameters
     ----------
@@ -46,34 +46,29 @@ def measure(rows: Any, others: np.ndarray | None = None) -> ManhattanSpread:
 
     Returns
     -------
-    ManhattanSpread
+    rows : rows as in :mod:`fastem.rows`
+        The rows themselves, or as multiplied by ``spread.factor``.
+    spread : ManhattanSpread
     """
-    factor = bring_in_range(rows, others)
+    factor = range_factor(rows, others)
+    rows = rows.scaled(factor)
     indices = np.unique(np.linspace(0, rows.n_rows - 1, _SAMPLE).astype(np.intp))
     sample = rows.take(indices)
     origin = np.median(sample, axis=0).astype(np.float64)
     distances = np.abs(sample - origin).sum(axis=1)
     distance = float(np.median(distances))
     frame = Frame(origin, inverse_power(distance, rows.dtype))
-    return ManhattanSpread(frame, distance / rows.n_features, factor)
+    return rows, ManhattanSpread(frame, distance / rows.n_features, factor)
 
 
-def bring_in_range(rows: Any, others: np.ndarray | None) -> float:
-    """Rescale rows, in a copy, if sums could overflow; parameters as for :func:`measure`.
-
-    Returns
-    -------
-    float
-        What the rows were multiplied by.
-    """
+def range_factor(rows: Any, others: np.ndarray | None) -> float:
+    """A power of two by which no sums overflow; parameters as for :func:`measure_spread`."""
     magnitude = max(rows.map(_magnitude))
     if others is not None:
         magnitude = max(magnitude, float(np.abs(others).max()))
     if magnitude <= min(float(np.finfo(rows.dtype).max) / (8 * rows.n_features), _LARGEST):
         return 1.0
-    factor = inverse_power(magnitude, rows.dtype)
-    rows.map(_rescale, factor)
-    return factor
+    return inverse_power(magnitude, rows.dtype)
 
 
 def scaled(frame: Frame, factor: float, dtype: Any) -> Frame:
@@ -84,7 +79,3 @@ def scaled(frame: Frame, factor: float, dtype: Any) -> Frame:
 
 def _magnitude(part):
     return largest_magnitude(part.X)
-
-
-def _rescale(part, factor):
-    part.X = part.X * part.X.dtype.type(factor)

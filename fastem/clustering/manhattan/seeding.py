@@ -14,6 +14,7 @@ import numpy as np
 
 from fastem.clustering.seeding import (
     FEW_ROWS,
+    SEEDER,
     draw_greedily,
     random_rows,
     sorted_by_value,
@@ -33,11 +34,11 @@ def greedy_seeds(rows, n_clusters, frame, random_state):
 
 
 def _start(part, point):
-    part.state["seeder"] = GreedyManhattanSeeder(part.X, part.sample_weight)
-    return part.offset, part.state["seeder"].add(point)
+    seeder = part.keep(SEEDER, GreedyManhattanSeeder(part.X, part.sample_weight))
+    return part.offset, seeder.add(point)
 
 
-def random_partition(rows, n_clusters, frame, random_state):
+def medians_of_random_partition(rows, n_clusters, frame, random_state):
     """``"random_partition"``, as the module describes it; a random row where no row fell."""
     seeds = block_seeds(rows.n_rows, random_state)
     (medians,) = rows.map(_partition, n_clusters, seeds)
@@ -57,5 +58,5 @@ def _partition(part, n_clusters, seeds):
 STRATEGIES: dict[str, Callable] = {
     "k-means++": greedy_seeds,
     "random": random_rows,
-    "random_partition": random_partition,
+    "random_partition": medians_of_random_partition,
 }

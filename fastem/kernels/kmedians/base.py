@@ -1,5 +1,6 @@
 """What the exact K-medians algorithms share: the L1 distance and medians instead of sums."""
 
+from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
@@ -13,8 +14,26 @@ from fastem.kernels.runtime.compiling import kernel
 from fastem.kernels.runtime.parallel import next_chunk, run
 
 
+@dataclass(frozen=True)
+class PartMedians:
+    """The medians of each cluster's rows in one part.
+
+    Those of several parts don't follow from them: this is where they would have to come from.
+
+    Parameters
+    ----------
+    values : ndarray of shape (n_clusters, n_features)
+        In the rows' dtype; NaN for clusters without rows.
+    """
+
+    values: np.ndarray
+
+    def __add__(self, other):
+        raise NotImplementedError("K-medians takes its rows in one part: medians don't add up.")
+
+
 class KMediansStatistics(NamedTuple):
-    """What a pass tells of the rows; the statistics of two parts of the data add up.
+    """What a pass tells of the rows; but for the medians, it adds up over parts of the data.
 
     Parameters
     ----------
@@ -24,11 +43,13 @@ class KMediansStatistics(NamedTuple):
         Sum of the weights of each cluster's rows.
     n_changed : int
         Rows whose cluster differs from that of the previous pass.
+    medians : PartMedians
     """
 
     inertia: float
     weights: np.ndarray
     n_changed: int
+    medians: PartMedians
 
 
 @kernel
@@ -71,19 +92,23 @@ class MedianAlgorithm(DenseAlgorithm):
     def _set_up_statistics(self, X, n_clusters):
         self._n_clusters = n_clusters
         self._medians = MovingMedians(self._rows, self._weight, self.labels, n_clusters)
-        self._followed = True
 
-    def _statistics(self, centers):
-        if not self._followed:
-            self._medians.forget()
-        self._followed = False
-        inertia, weights = self._sum_up(centers)
-        return KMediansStatistics(inertia, weights, int(self._moves.counts.sum()))
+    def assign(self, centers):
+        """Assign every row to its nearest centre, and follow the rows that move by the medians."""
+        self._pass(np.ascontiguousarray(centers, np.float64))
+        inertia, weights, counts = self._sum_up(centers)
+        self._medians.update(self._chunk_rows, self._moves, counts)
+        medians = PartMedians(self._medians.medians.copy())
+        return KMediansStatistics(inertia, weights, int(self._moves.counts.sum()), medians)
+
+    def label_rows(self, centers):
+        self._medians.forget()  # the moves of this pass
+        super().label_rows(centers)
 
     def _sum_up(self, centers):
         inertia = np.empty(self._n_chunks)
         weights = np.empty((self._n_chunks, self._n_clusters))
-        self._counts = np.empty((self._n_chunks, self._n_clusters), np.int64)
+        counts = np.empty((self._n_chunks, self._n_clusters), np.int64)
         run(
             chunk_statistics,
             self._n_chunks,
@@ -94,23 +119,13 @@ class MedianAlgorithm(DenseAlgorithm):
             np.ascontiguousarray(centers, np.float64),
             inertia,
             weights,
-            self._counts,
+            counts,
         )
-        return float(inertia.sum()), weights.sum(axis=0)
+        return float(inertia.sum()), weights.sum(axis=0), counts
 
     def inertia(self, centers):
         """Weighted sum of L1 distances of the rows to their own centres, in float64."""
         return self._sum_up(centers)[0]
-
-    def medians(self):
-        """The medians of each cluster's rows, in the rows' dtype; NaN for clusters without.
-
-        Fastest if called after every pass: rows that have moved in one pass can be followed.
-        """
-        if not self._followed:
-            self._medians.update(self._chunk_rows, self._moves, self._counts)
-            self._followed = True
-        return self._medians.medians.copy()
 
     def _pack(self, centers):
         return pack_centers(centers, self._origin, self._frame.scale)

@@ -19,6 +19,7 @@ import scipy.sparse
 
 from fastem.kernels.bernoulli import BernoulliComponents, DensePass, SparsePass
 from fastem.kernels.bernoulli.bits import packed_bits, unpacked_bits
+from fastem.mixtures.model import pass_of
 from fastem.rows.choice import choose_rows, count_positive
 
 # Rows of the sample, at least and for each component.
@@ -40,7 +41,7 @@ def start_probabilities(
     ----------
     rows : rows as in :mod:`fastem.rows`
     make_pass : callable
-        ``(X, sample_weight)`` to a pass; kept in the parts' state as "mixture".
+        ``(X, sample_weight)`` to a pass, which is that of the fit.
     n_components : int
     random_state : RandomState
 
@@ -77,9 +78,7 @@ def _short_run(sample, n_components, random_state):
 
 def _collect(part, make_pass, indices):
     """The part's rows of positive weight, or those that were drawn by their weights."""
-    if "mixture" not in part.state:
-        part.state["mixture"] = make_pass(part.X, part.sample_weight)
-    rows = part.state["mixture"].rows
+    rows = pass_of(part, make_pass).rows
     if indices is not None:
         local = indices - part.offset
         local = local[(local >= 0) & (local < part.n_rows)]

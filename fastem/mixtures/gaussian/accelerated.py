@@ -2,20 +2,26 @@
 
 import numpy as np
 
-from fastem.loop.squarem import SquaremMixin
-from fastem.mixtures.gaussian.covariances import CollapsedError
-from fastem.mixtures.gaussian.model import GaussianModel
+from fastem.mixtures.gaussian.covariances import CollapsedError, Covariances
 from fastem.mixtures.gaussian.parameters import GaussianParameters
 
 
-class AcceleratedGaussianModel(SquaremMixin, GaussianModel):
-    """The same with extrapolated steps.
+class GaussianCoordinates:
+    """Coordinates that don't depend on the data's location and scale.
 
-    Coordinates don't depend on the data's location and scale: logarithms of the weights, means in
-    standard deviations, logarithms of standard deviations.
+    Logarithms of the weights, means in standard deviations, logarithms of standard deviations.
+
+    Parameters
+    ----------
+    covariances : Covariances
+    reg_covar : float
     """
 
-    def coordinates(self, parameters, base):
+    def __init__(self, covariances: Covariances, reg_covar: float):
+        self.covariances = covariances
+        self.reg_covar = reg_covar
+
+    def of(self, parameters, base):
         weighted = base.weights * parameters.weights > 0.0
         log_weights = np.zeros(len(weighted))
         log_weights[weighted] = np.log(parameters.weights[weighted] / base.weights[weighted])

@@ -10,8 +10,9 @@ from sklearn.utils import check_array
 from sklearn.utils._param_validation import Interval, StrOptions
 
 from fastem.kernels.gaussian import PASSES
+from fastem.loop.squarem import Accelerated
 from fastem.mixtures.base import BaseMixture
-from fastem.mixtures.gaussian.accelerated import AcceleratedGaussianModel
+from fastem.mixtures.gaussian.accelerated import GaussianCoordinates
 from fastem.mixtures.gaussian.covariances import COVARIANCES
 from fastem.mixtures.gaussian.distribution import DistributionMixin
 from fastem.mixtures.gaussian.model import GaussianModel
@@ -227,8 +228,7 @@ class GaussianMixture(DistributionMixin, BaseMixture):
 
     def _make_model(self, X, **options):
         make_pass = partial(PASSES[self.covariance_type], n_components=self.n_components)
-        model = GaussianModel if self.accelerate is None else AcceleratedGaussianModel
-        return model(
+        model = GaussianModel(
             make_pass,
             starts=GaussianStarts(make_pass, self.n_components, self._covariances),
             init_params=self.init_params,
@@ -238,6 +238,9 @@ class GaussianMixture(DistributionMixin, BaseMixture):
             fixed=self.fixed,
             **options,
         )
+        if self.accelerate is None:
+            return model
+        return Accelerated(model, GaussianCoordinates(self._covariances, self.reg_covar))
 
     def _parameters_to_resume(self, n_features):
         parameters = self._parameters()

@@ -12,7 +12,8 @@ import numpy as np
 
 from fastem.kernels.gaussian import GaussianStatistics
 from fastem.mixtures.gaussian.covariances import Covariances
-from fastem.mixtures.starts import Starts
+from fastem.mixtures.model import pass_of
+from fastem.mixtures.starts import Starts, take_clusters
 from fastem.rows import add
 
 # Responsibilities in a block.
@@ -89,9 +90,7 @@ class GaussianStarts:
 
 
 def _from_labels(part, make_pass, centers):
-    if "mixture" not in part.state:
-        part.state["mixture"] = make_pass(part.X, part.sample_weight)
-    return part.state["mixture"].from_labels(part.state.pop("labels"), centers)
+    return pass_of(part, make_pass).from_labels(take_clusters(part), centers)
 
 
 def _from_random(part, make_pass, tied, centers, random_state):

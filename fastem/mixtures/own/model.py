@@ -3,9 +3,9 @@
 import numpy as np
 
 from fastem.kernels.distances.nearest_row import nearest
-from fastem.mixtures.model import MixtureModel
+from fastem.mixtures.model import MixtureModel, pass_of
 from fastem.mixtures.own.parameters import OwnParameters, as_tuple, check_arrays, like
-from fastem.mixtures.starts import Starts
+from fastem.mixtures.starts import Starts, take_clusters
 
 # Numbers in a block of (rows, components) that exists at a time.
 _BLOCK_SIZE = 1 << 18
@@ -108,15 +108,11 @@ def _keep_empty(counts, own, previous):
 
 
 def _from_labels(part, make_pass):
-    if "mixture" not in part.state:
-        part.state["mixture"] = make_pass(part.X, part.sample_weight)
-    return part.state["mixture"].from_labels(part.state.pop("labels"))
+    return pass_of(part, make_pass).from_labels(take_clusters(part))
 
 
 def _nearest_seeds(part, make_pass, seeds):
-    if "mixture" not in part.state:
-        part.state["mixture"] = make_pass(part.X, part.sample_weight)
-    return part.state["mixture"].from_labels(nearest(part.X, seeds)[0])
+    return pass_of(part, make_pass).from_labels(nearest(part.X, seeds)[0])
 
 
 def _explain(part, make_pass, components):

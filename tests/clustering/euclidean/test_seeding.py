@@ -5,7 +5,7 @@ from sklearn.cluster import KMeans as SklearnKMeans
 from sklearn.cluster import kmeans_plusplus as sklearn_kmeans_plusplus
 
 from fastem import KMeans, kmeans_plusplus
-from fastem.clustering.euclidean.frame import measure
+from fastem.clustering.euclidean.frame import measure_spread
 from fastem.clustering.euclidean.seeding import STRATEGIES
 from fastem.rows import LocalRows, Part, array_rows
 
@@ -94,7 +94,7 @@ def test_rows_of_weight_zero_are_no_seeds():
     X = rng.normal(size=(200, 2))
     sample_weight = (rng.uniform(size=200) < 0.1).astype(float)
     rows = array_rows(X, sample_weight)
-    frame = measure(rows).frame
+    frame = measure_spread(rows)[1].frame
     allowed = X[sample_weight > 0]
     for init in ("k-means++", "k-means||", "random"):
         for seed in range(5):
@@ -113,7 +113,7 @@ def test_starts_dont_depend_on_how_rows_are_split(n_features, init, container, b
     X = rng.normal(size=(17_100, n_features))
     sample_weight = rng.uniform(size=17_100)
     whole = array_rows(container(X), sample_weight)
-    frame = measure(whole).frame
+    frame = measure_spread(whole)[1].frame
     edges = [0, *bounds, len(X)]
     parts = [
         Part(container(X[a:b]), sample_weight[a:b], a)
@@ -124,14 +124,14 @@ def test_starts_dont_depend_on_how_rows_are_split(n_features, init, container, b
         for rows in (whole, LocalRows(parts))
     ]
     np.testing.assert_allclose(starts[0], starts[1], rtol=1e-12, atol=1e-13)
-    assert all(part.state.keys() == set() for part in parts)
+    assert all(part.keeps == set() for part in parts)
 
 
 def test_random_partition_averages_random_clusters():
     rng = np.random.default_rng(0)
     X = rng.normal(size=(40_000, 2)) + 5
     rows = array_rows(X)
-    frame = measure(rows).frame
+    frame = measure_spread(rows)[1].frame
     centers = STRATEGIES["random_partition"](rows, 4, frame, np.random.RandomState(0))
     # Means of 10 000 rows each: all near the mean of all, and different.
     assert np.abs(centers).max() < 0.06
@@ -148,7 +148,7 @@ def test_as_many_clusters_as_rows(init, container):
     """Clusters that no row fell into, or too few candidates."""
     X = np.random.default_rng(0).normal(size=(9, 2))
     rows = array_rows(container(X))
-    frame = measure(rows).frame
+    frame = measure_spread(rows)[1].frame
     for seed in range(10):
         centers = STRATEGIES[init](rows, 9, frame, np.random.RandomState(seed))
         assert centers.shape == (9, 2)
@@ -157,7 +157,7 @@ def test_as_many_clusters_as_rows(init, container):
 
 def test_starts_from_rows_that_are_all_the_same():
     rows = array_rows(np.ones((30, 2)), np.r_[np.ones(2), np.zeros(28)])
-    frame = measure(rows).frame
+    frame = measure_spread(rows)[1].frame
     for init in ("k-means++", "k-means||", "random_partition"):
         centers = STRATEGIES[init](rows, 4, frame, np.random.RandomState(0))
         np.testing.assert_array_equal(centers, np.zeros((4, 2)))

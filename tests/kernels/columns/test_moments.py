@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 import scipy.sparse as sp
 
-from fastem.clustering.euclidean.frame import measure
+from fastem.clustering.euclidean.frame import measure_spread
 from fastem.kernels.columns.moments import (
     Moments,
     combine,
@@ -81,7 +81,7 @@ def test_spread(container, dtype, weighted):
             Part(container(X[100:]), None if sample_weight is None else sample_weight[100:], 100),
         ]
     )
-    frame, variance, squares, factor = measure(rows)
+    _, (frame, variance, squares, factor) = measure_spread(rows)
     assert factor == 1.0
     double = X.astype(float)
     if container is np.asarray:
@@ -105,8 +105,9 @@ def test_extreme_magnitudes_are_rescaled_in_a_copy(container, magnitude):
     X = np.random.default_rng(0).uniform(-1, 1, size=(50, 3)) * magnitude
     before = X.copy()
     rows = array_rows(container(X))
-    spread = measure(rows)
+    scaled, spread = measure_spread(rows)
     np.testing.assert_array_equal(X, before)
     assert spread.factor != 1
     assert 1e-6 < spread.variance < 10
-    np.testing.assert_array_equal(rows.take(np.arange(50)), X * spread.factor)
+    np.testing.assert_array_equal(scaled.take(np.arange(50)), X * spread.factor)
+    np.testing.assert_array_equal(rows.take(np.arange(50)), X)
