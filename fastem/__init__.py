@@ -13,6 +13,12 @@ if TYPE_CHECKING:
     from fastem.mixtures.bernoulli.estimator import BernoulliMixture
     from fastem.mixtures.divergence import kl_divergence, kl_gaussian
     from fastem.mixtures.gaussian.estimator import GaussianMixture
+    from fastem.silhouette import (
+        silhouette_samples,
+        silhouette_score,
+        simplified_silhouette_samples,
+        simplified_silhouette_score,
+    )
 
 _HOMES = {
     "BernoulliMixture": "fastem.mixtures.bernoulli.estimator",
@@ -22,6 +28,10 @@ _HOMES = {
     "kl_divergence": "fastem.mixtures.divergence",
     "kl_gaussian": "fastem.mixtures.divergence",
     "kmeans_plusplus": "fastem.clustering.kmeans",
+    "silhouette_samples": "fastem.silhouette",
+    "silhouette_score": "fastem.silhouette",
+    "simplified_silhouette_samples": "fastem.silhouette",
+    "simplified_silhouette_score": "fastem.silhouette",
 }
 _MODULES = ("em", "kernels", "rows")
 
@@ -33,6 +43,10 @@ __all__ = [
     "kl_divergence",
     "kl_gaussian",
     "kmeans_plusplus",
+    "silhouette_samples",
+    "silhouette_score",
+    "simplified_silhouette_samples",
+    "simplified_silhouette_score",
 ]
 
 

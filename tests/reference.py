@@ -331,3 +331,26 @@ def poisson_em(X, weights, rates, n_iter, sample_weight=None, hard=False):
         r = responsibilities_of(log_joint, hard)[1] * w[:, None]
         weights, rates = r.sum(axis=0) / w.sum(), r.T @ X / r.sum(axis=0)[:, None]
     return weights, rates, history
+
+
+def silhouettes(X, labels, distances):
+    """``(b - a) / max(a, b)`` of each row, from ``distances(X, X)``; 0 in a cluster of one row."""
+    labels = np.asarray(labels)
+    values = distances(X, X)
+    result = np.zeros(len(labels))
+    for i, label in enumerate(labels):
+        own = labels == label
+        if own.sum() > 1:
+            a = values[i, own].sum() / (own.sum() - 1)
+            b = min(values[i, labels == other].mean() for other in set(labels) - {label})
+            result[i] = (b - a) / max(a, b) if max(a, b) > 0 else 0
+    return result
+
+
+def simplified_silhouettes(distances, labels):
+    """The same from the distances to the clusters' centres."""
+    result = np.zeros(len(labels))
+    for i, label in enumerate(labels):
+        a, b = distances[i, label], min(np.delete(distances[i], label))
+        result[i] = (b - a) / max(a, b) if max(a, b) > 0 else 0
+    return result

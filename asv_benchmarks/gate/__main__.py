@@ -24,6 +24,7 @@ TRACKED = (
     r"kmeans_fit\.KMeansFit\..*(16,64|784,10)",
     r"seeding\.Starts",
     r"small\.SmallKMeans",
+    r"silhouette\..*float64",
 )
 
 

@@ -165,8 +165,9 @@ def _pairwise_kernel(block_of_distances):
     return pairwise
 
 
+block_of_squared_euclidean = _block_of_distances(_add_square)
 block_of_manhattan = _block_of_distances(_add_magnitude)
-_squared_euclidean = _pairwise_kernel(_block_of_distances(_add_square))
+_squared_euclidean = _pairwise_kernel(block_of_squared_euclidean)
 _manhattan = _pairwise_kernel(block_of_manhattan)
 
 

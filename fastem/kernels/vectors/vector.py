@@ -24,6 +24,7 @@ from fastem.kernels.vectors.emit import (
     prefetch,
     splat,
     store_at,
+    sum_lanes,
 )
 from fastem.kernels.vectors.machine import VECTOR_BYTES, vector_lanes
 
@@ -112,6 +113,16 @@ def multiply_add(typingctx, a, b, c):
         return fma(builder, *args)
 
     return a(a, b, c), codegen
+
+
+@intrinsic
+def sum_of_lanes(typingctx, a):
+    """The sum of a vector's lanes, added in pairs."""
+
+    def codegen(context, builder, signature, args):
+        return sum_lanes(builder, args[0])
+
+    return a.dtype(a), codegen
 
 
 @intrinsic
