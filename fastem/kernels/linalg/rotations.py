@@ -13,8 +13,8 @@ from fastem.kernels.runtime.compiling import inline, kernel
 
 # Turns of a plane in a visit: the second catches up with weights that the first has changed.
 _TURNS = 2
-# A turn's gain, relative to the weights, that is nothing but rounding: a plane in which all matrices
-# are spheres has no axes.
+# A turn's gain, relative to the weights, that is nothing but rounding: a plane in which all
+# matrices are spheres has no axes.
 _NO_GAIN = 1e-20
 
 

@@ -47,6 +47,7 @@ class GaussianCoordinates:
                 self.covariances.factor(
                     self.covariances.regularized(np.array(covariances), -0.99 * self.reg_covar)
                 )
+                covariances = self.covariances.constrained(covariances, weights, base.covariances)
                 factors = self.covariances.factor(covariances)
         except (FloatingPointError, CollapsedError):
             return None

@@ -32,7 +32,7 @@ class Conditional:
         The components' covariances, shaped as a mixture's ``covariances_``.
 
     covariance_type : str
-        Of the mixture.
+        Of the remaining features.
 
     feature_names : ndarray of shape (n_features,) or None
         Names of the remaining features, if they are known.

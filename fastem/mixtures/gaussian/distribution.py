@@ -6,11 +6,13 @@ import numpy as np
 from sklearn.utils import check_array
 from sklearn.utils.validation import _check_feature_names, _get_feature_names, check_is_fitted
 
+from fastem.mixtures.gaussian.closure import type_of_some_features, type_of_sum
 from fastem.mixtures.gaussian.conditional import Conditional, conditional_components
 from fastem.mixtures.gaussian.covariances import COVARIANCES, CollapsedError
+from fastem.mixtures.gaussian.covariances.decomposition import Decomposition, decompose
 from fastem.mixtures.gaussian.moments import mixture_covariance, mixture_mean
 from fastem.mixtures.gaussian.parameters import GaussianParameters
-from fastem.mixtures.gaussian.stacks import covariance_type, of_features, order, stacked, widened
+from fastem.mixtures.gaussian.stacks import of_features, order, stacked, widened
 from fastem.validation import check_mixing_weights, check_shape
 
 
@@ -110,6 +112,24 @@ class DistributionMixin:
         """
         return mixture_covariance(*self._distribution(), self._covariances)
 
+    def decomposition(self) -> Decomposition:
+        """Volumes, shapes and orientations of the components' covariances.
+
+        Returns
+        -------
+        decomposition : Decomposition
+            A tuple ``volume, shape, orientation``, in which what is the same for all components has
+            no axis for them; a covariance is ``volume * orientation @ diag(shape) @
+            orientation.T``.
+
+        Notes
+        -----
+        G. Celeux and G. Govaert, "Gaussian parsimonious clustering models", Pattern Recognition 28,
+        1995.
+        """
+        _, _, covariances = self._distribution()
+        return decompose(self._covariances, covariances, self.n_features_in_)
+
     def convolve(self, other: "DistributionMixin") -> "DistributionMixin":
         """The distribution of the sum of two independent variables, this one's and the other's.
 
@@ -126,7 +146,8 @@ class DistributionMixin:
             the narrowest that holds the sum for any two mixtures of these types: the components
             share one covariance if both mixtures' do; it is a matrix if either mixture's are, else
             a diagonal if either's are, else a multiple of the identity. So ``"tied_diag"`` and
-            ``"spherical"`` make ``"diag"``.
+            ``"spherical"`` make ``"diag"``. Of what types between these share, orientations are
+            kept if the other mixture's are multiples of the identity.
 
         Raises
         ------
@@ -156,7 +177,7 @@ class DistributionMixin:
             np.outer(*weights).ravel(),
             _sums_of_pairs(*means),
             sums[0] if tied else sums,
-            covariance_type(widest, tied),
+            type_of_sum(*kinds),
             names[0] if np.array_equal(*names) else None,
         )
 
@@ -172,7 +193,10 @@ class DistributionMixin:
         Returns
         -------
         mixture : GaussianMixture
-            Fitted, of the same covariance type, with the features in the given order.
+            Fitted, with the features in the given order. The covariance type is the same, but
+            ``"EVI"`` becomes ``"diag"``, and ``"EVE"``, ``"VVE"``, ``"EEV"``, ``"VEV"`` and
+            ``"EVV"``, of which parts share nothing, become ``"full"`` unless all features are
+            there.
 
         Raises
         ------
@@ -185,7 +209,7 @@ class DistributionMixin:
             weights,
             means[:, chosen],
             of_features(self._covariances, covariances, chosen),
-            self.covariance_type,
+            self._type_of(chosen),
             self._feature_names(chosen),
         )
 
@@ -203,9 +227,9 @@ class DistributionMixin:
         Returns
         -------
         distribution : GaussianMixture or Conditional
-            For one row a fitted mixture of the remaining features, in their order, of the same
-            covariance type. For many rows, even if ``n_samples`` is one, a
-            :class:`fastem.mixtures.gaussian.conditional.Conditional`, whose ``mean()`` and
+            For one row a fitted mixture of the remaining features, in their order, of the
+            covariance type of their :meth:`marginal`. For many rows, even if ``n_samples`` is one,
+            a :class:`fastem.mixtures.gaussian.conditional.Conditional`, whose ``mean()`` and
             ``covariance()`` are those of mixture regression.
 
         Raises
@@ -231,11 +255,18 @@ class DistributionMixin:
         conditional = Conditional(
             _posterior(marginal, values),
             *conditional_components(means, covariances, self._covariances, given, rest, values),
-            self.covariance_type,
+            self._type_of(rest),
             self._feature_names(rest),
             self._of,
         )
         return conditional if many else conditional[0]
+
+    def _type_of(self, chosen):
+        """The covariance type of these features, under the name it has here if it is the same."""
+        kind = self._covariances
+        narrowed = len(chosen) < self.n_features_in_
+        name = type_of_some_features(kind) if narrowed else kind.name
+        return self.covariance_type if name == kind.name else name
 
     def _feature_names(self, chosen):
         return self.feature_names_in_[chosen] if hasattr(self, "feature_names_in_") else None

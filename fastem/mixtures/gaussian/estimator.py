@@ -31,8 +31,9 @@ class GaussianMixture(DistributionMixin, BaseMixture):
     n_components : int, default=1
         Number of components.
 
-    covariance_type : {'full', 'tied', 'diag', 'spherical', 'tied_diag', 'tied_spherical'}, \
-            default='full'
+    covariance_type : {'full', 'tied', 'diag', 'spherical', 'tied_diag', 'tied_spherical', 'EII', \
+            'VII', 'EEI', 'VEI', 'EVI', 'VVI', 'EEE', 'VEE', 'EVE', 'VVE', 'EEV', 'VEV', 'EVV', \
+            'VVV'}, default='full'
         What the components' covariances are.
 
         - ``'full'``: any, each component its own.
@@ -41,6 +42,13 @@ class GaussianMixture(DistributionMixin, BaseMixture):
         - ``'spherical'``: a multiple of the identity, each component its own.
         - ``'tied_diag'``: diagonal, one for all components.
         - ``'tied_spherical'``: a multiple of the identity, one for all components.
+
+        Three letters are a model of R's mclust: whether the components' volumes, shapes and
+        orientations, in this order, are equal (E) or vary (V); I are the shape of a sphere, and
+        axes parallel to the features'. Six of the fourteen are the six above: ``'VVV'``,
+        ``'EEE'``, ``'VVI'``, ``'VII'``, ``'EEI'``, ``'EII'``, in this order. Of the others,
+        ``'EVI'`` and ``'VEI'`` have covariances shaped as those of ``'diag'``, the rest as those of
+        ``'full'``; :meth:`decomposition` has the three parts.
 
     tol : float, default=1e-3
         A run ends when the mean log-density of the rows changes by less.
@@ -107,9 +115,9 @@ class GaussianMixture(DistributionMixin, BaseMixture):
     covariances_ : ndarray
         Covariances of the components. The shape depends on ``covariance_type``::
 
-            (n_components, n_features, n_features) if 'full',
+            (n_components, n_features, n_features) if 'full', and for matrices between,
             (n_features, n_features)               if 'tied',
-            (n_components, n_features)             if 'diag',
+            (n_components, n_features)             if 'diag', 'EVI' or 'VEI',
             (n_components,)                        if 'spherical',
             (n_features,)                          if 'tied_diag',
             ()                                     if 'tied_spherical'
@@ -145,7 +153,12 @@ class GaussianMixture(DistributionMixin, BaseMixture):
     parameters in any case. With ``sample_weight``, means over the rows are weighted.
 
     The method is that of Dempster, Laird and Rubin, "Maximum likelihood from incomplete data via
-    the EM algorithm", Journal of the Royal Statistical Society B 39, 1977.
+    the EM algorithm", Journal of the Royal Statistical Society B 39, 1977. The fourteen models are
+    those of G. Celeux and G. Govaert, "Gaussian parsimonious clustering models", Pattern
+    Recognition 28, 1995. Where their M-steps take steps of their own, these go on from the last
+    covariances: volumes to a relative 1e-7, an orientation that all components share by one sweep
+    of rotations, which is enough as the next M-step makes another. Numbers of parameters in
+    :meth:`bic` and the other criteria are mclust's; its BIC has the opposite sign.
 
     Examples
     --------
@@ -217,7 +230,7 @@ class GaussianMixture(DistributionMixin, BaseMixture):
         return COVARIANCES[self.covariance_type]
 
     def _make_pass(self, X, sample_weight):
-        return PASSES[self.covariance_type](X, sample_weight, self._n_fitted)
+        return PASSES[self._covariances.passes](X, sample_weight, self._n_fitted)
 
     def _components(self):
         return self._parameters().components()
@@ -227,7 +240,7 @@ class GaussianMixture(DistributionMixin, BaseMixture):
         return GaussianParameters(*(np.asarray(a, np.float64, order="C") for a in attributes))
 
     def _make_model(self, X, **options):
-        make_pass = partial(PASSES[self.covariance_type], n_components=self.n_components)
+        make_pass = partial(PASSES[self._covariances.passes], n_components=self.n_components)
         model = GaussianModel(
             make_pass,
             starts=GaussianStarts(make_pass, self.n_components, self._covariances),

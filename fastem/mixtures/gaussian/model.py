@@ -95,7 +95,7 @@ class GaussianModel(MixtureModel):
         if "means" not in self.fixed:
             means = centers + delta
         if "covariances" not in self.fixed:
-            covariances = self._estimate(statistics, means, centers, divisors)
+            covariances = self._estimate(statistics, means, centers, divisors, covariances)
             factors = self.covariances.factor(covariances)
         return GaussianParameters(weights, means, covariances, factors)
 
@@ -105,8 +105,8 @@ class GaussianModel(MixtureModel):
         divisors = statistics.counts + least
         return divisors, (statistics.sums - least * centers) / divisors[:, np.newaxis]
 
-    def _estimate(self, statistics, means, centers, divisors):
+    def _estimate(self, statistics, means, centers, divisors, last=None):
         _, counts, sums, scatter = statistics
         return self.covariances.estimate(
-            counts, sums, scatter, means, centers, divisors, self.reg_covar
+            counts, sums, scatter, means, centers, divisors, self.reg_covar, last
         )

@@ -197,7 +197,8 @@ def test_weights_out_of_range(weights, no_kernels):
 @pytest.mark.parametrize("covariance_type", COVARIANCES)
 @pytest.mark.parametrize("bad", ["negative", "nan", "shape", "zero"])
 def test_precisions_and_covariances_of_every_type(covariance_type, bad, no_kernels):
-    good = np.asarray(GOOD[covariance_type])
+    kind = COVARIANCES[covariance_type]
+    good = np.asarray(GOOD[kind.passes])
     value = {
         "negative": -good,
         "nan": good * np.nan,
@@ -207,9 +208,9 @@ def test_precisions_and_covariances_of_every_type(covariance_type, bad, no_kerne
     if bad == "nan":
         message = "contains NaN"
     elif bad == "shape":
-        message = f"The parameter '{covariance_type} (precision|covariance)' should have the shape"
+        message = f"The parameter '{kind.name} (precision|covariance)' should have the shape"
     else:
-        message = f"'{covariance_type} (precision|covariance)' should be (symmetric, )?positive"
+        message = f"'{kind.name} (precision|covariance)' should be (symmetric, )?positive"
     with pytest.raises(ValueError, match=message):
         GaussianMixture(2, covariance_type=covariance_type, precisions_init=value).fit(X)
     with pytest.raises(ValueError, match=message):

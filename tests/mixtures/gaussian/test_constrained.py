@@ -86,13 +86,15 @@ def test_scipys_optimiser_gains_nothing(name, n_components, n_features):
         least = objective(found, S, weights)
         zero = np.zeros(size(name, n_components, n_features))
         np.testing.assert_allclose(moved(name, found, zero), found, rtol=1e-9, atol=1e-9)
-        result = minimize(lambda x: objective(moved(name, found, x), S, weights), zero)
-        assert result.fun > least - 1e-8
+
+        def near(x, found=found, S=S, weights=weights):
+            return objective(moved(name, found, x), S, weights)
+
+        assert minimize(near, zero).fun > least - 1e-8
         # From elsewhere it ends no lower either, but orientations in common have other optima.
         if not name.endswith("VE"):
             start = np.random.default_rng(seed).normal(size=len(zero), scale=0.3)
-            result = minimize(lambda x: objective(moved(name, found, x), S, weights), start)
-            assert result.fun > least - 1e-8
+            assert minimize(near, start).fun > least - 1e-8
 
 
 @every_name
@@ -171,7 +173,7 @@ def test_shapes_that_are_all_but_disjoint():
 
 @every_name
 def test_components_without_variance_spoil_only_themselves(name):
-    """One all but empty component: its weight and scatter are tiny, the others stay as they were."""
+    """Beside an all but empty component the others stay as they were."""
     S, weights = problem(3, 3)
     expected = estimate(name, S, weights)
     more = np.concatenate([S, 1e-6 * np.eye(3)[np.newaxis]])

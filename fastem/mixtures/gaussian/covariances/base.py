@@ -58,9 +58,14 @@ class Covariances:
         return "V" not in self.model
 
     @property
+    def partly_shared(self) -> bool:
+        """Whether components that have covariances of their own share a part of these."""
+        return self._constrain is not None
+
+    @property
     def passes(self) -> str:
-        """The passes over the rows that it takes, by their covariance type."""
-        return self.name if self._constrain is None else self._unconstrained
+        """The type whose passes over the rows it takes: its own, or without what is shared."""
+        return self._unconstrained if self.partly_shared else self.name
 
     def shape(self, n_components: int, n_features: int) -> tuple[int, ...]:
         """The shape of the covariances, and of precisions and their factors."""
@@ -119,7 +124,7 @@ class Covariances:
 
         Those of ``last``, if given, don't fit better.
         """
-        if self._constrain is None:
+        if self._constrain is None or not np.isfinite(covariances).all():
             return covariances
         return self._constrain(covariances, weights / weights.sum(), last)
 

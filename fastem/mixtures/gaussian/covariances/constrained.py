@@ -1,4 +1,4 @@
-"""The eight of mclust's fourteen covariance models that share some of volume, shape and orientation.
+"""The eight of mclust's fourteen covariance models in which components share a part.
 
 A covariance is ``volume * orientation @ diag(shape) @ orientation.T`` with a shape of determinant
 one. Three letters say whether the components' volumes, shapes and orientations are equal (E) or

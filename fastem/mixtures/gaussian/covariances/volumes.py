@@ -56,7 +56,8 @@ class Symmetric:
         return -2.0 * float(np.log(np.diagonal(factor[0])).sum()) if definite[0] else np.inf
 
     def traces(self, total):
-        return self._flat() @ np.linalg.inv(total).ravel()
+        root = factor_inverses(total[np.newaxis])[0][0]
+        return self._flat() @ (root @ root.T).ravel()
 
     def interactions(self, total):
         root = factor_inverses(total[np.newaxis])[0][0]
@@ -124,7 +125,7 @@ def _newton(covariances, weights, factors, total, shares):
     # A change that all share has no effect, so anything may be added along it.
     hessian += np.eye(len(units)) + np.outer(roots, roots) / covariances.size
     gradient = shares - covariances.size * weights
-    return -np.linalg.solve(hessian, gradient / roots) / roots
+    return -np.linalg.lstsq(hessian, gradient / roots)[0] / roots
 
 
 def _length(covariances, weights, logs, change, objective):
