@@ -8,7 +8,7 @@ import os
 import stat
 
 import pytest
-from processes import copy_package, run_script
+from processes import copy_package, finish, run_script, start
 
 # The work that is done in every circumstance, as functions that return arrays.
 WORK = """
@@ -141,7 +141,7 @@ def guest(tmp_path_factory):
     script = (
         "import work\n"
         "def plain(body, n_chunks, *args):\n"
-        "    body(np.zeros(1, np.int64), *args)\n"
+        "    body(np.zeros(1, np.int64), n_chunks, *args)\n"
         "print(*[digest(lambda: work.sum_rows(plain)), *digests()[1:]])"
     )
     expected = run_script(header + script, NUMBA_NUM_THREADS=1).split()
@@ -380,3 +380,44 @@ show([digests()])
         for path in paths:
             path.chmod(path.stat().st_mode | stat.S_IWUSR)
     assert sorted(paths) == sorted([package, *package.rglob("*")])
+
+
+def test_little_memory(guest):
+    # Once all that is needed is loaded, a fit ends or says that there's no memory; it never ends
+    # the process, as OpenBLAS does, nor hangs.
+    script = """
+import resource
+from fastem import KMeans
+
+model = KMeans(20, n_init=1, random_state=0, max_iter=3)
+rows = np.random.default_rng(0).normal(size=(20_000, 300))
+model.fit(rows[:4000])
+for mib in (2, 4, 8, 16, 32, 64):
+    pid = os.fork()
+    if pid == 0:
+        status = 1
+        try:
+            pages = int(open("/proc/self/statm").read().split()[0])
+            limit = pages * resource.getpagesize() + (mib << 20)
+            resource.setrlimit(resource.RLIMIT_AS, (limit, limit))
+            model.fit(rows)
+            status = 0
+        except MemoryError:
+            status = 0
+        finally:
+            os._exit(status)
+    print(os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]))
+"""
+    assert guest(script, NUMBA_NUM_THREADS=3) == ["0"] * 6
+
+
+@pytest.mark.parametrize("name", ["fastem.KMeans", "fastem.kernels.nearest", "fastem.em.fit"])
+def test_without_the_compiler(name):
+    script = f"""
+import fastem
+try:
+    {name}
+except ImportError as error:
+    print(error)
+"""
+    assert "NUMBA_DISABLE_JIT has switched off" in finish(start(script, NUMBA_DISABLE_JIT=1))

@@ -42,8 +42,10 @@ def combine(moments: list[Moments]) -> Moments:
 
 def _combine(counts, means, squares):
     n_rows = counts.sum()
-    mean = counts @ means / n_rows
-    return Moments(n_rows, mean, squares.sum(axis=0) + counts @ (means - mean) ** 2)
+    # Not dot products: OpenBLAS ends the process where it can't have memory for its threads.
+    mean = np.einsum("i,ij->j", counts, means) / n_rows
+    between = np.einsum("i,ij->j", counts, (means - mean) ** 2)
+    return Moments(n_rows, mean, squares.sum(axis=0) + between)
 
 
 @kernel

@@ -11,9 +11,11 @@ import functools
 import hashlib
 import os
 import pickle
+import secrets
 import shutil
+import stat
 import sys
-import tempfile
+import warnings
 from pathlib import Path
 
 import llvmlite
@@ -28,6 +30,7 @@ from numba.core.serialize import dumps
 _SOURCES = Path(__file__).resolve().parents[1]  # all kernels
 _DIGEST_SIZE = hashlib.sha256().digest_size
 _GENERATIONS = 4  # kept side by side: several Pythons or branches may share one folder
+_MOST_BYTES = 1 << 26  # of an entry: a hundred times the largest
 
 # What Numba's environment variables change in the generated code, beside the CPU.
 _CODE_OPTIONS = (
@@ -51,6 +54,30 @@ _CODE_OPTIONS = (
 
 class _NotCacheable(Exception):
     """The function depends on something the key can't describe."""
+
+
+@functools.cache
+def say_once(reason):
+    """Warn that this process goes without a cache."""
+    warnings.warn(
+        f"fastem can't keep compiled kernels on disk, and compiles them in each process: {reason}",
+        RuntimeWarning,
+        stacklevel=2,
+    )
+
+
+@contextlib.contextmanager
+def _never_failing():
+    """Whatever is wrong with an entry or a disk, compiling anew is the remedy.
+
+    What is wrong with this module, in the eyes of a new Numba say, is said.
+    """
+    try:
+        yield
+    except (OSError, _NotCacheable):
+        pass
+    except Exception as error:
+        say_once(f"{type(error).__name__}: {error}")
 
 
 def _source_files():
@@ -207,11 +234,10 @@ class DiskCache:
 
     def load_overload(self, sig, target_context):
         """The stored compile result of a signature, or None."""
-        # Whatever is wrong with an entry, compiling anew is the remedy.
-        with contextlib.suppress(Exception):
+        with _never_failing():
             name, key = self._entry(sig, target_context.codegen())
             for folder in _folders():
-                with contextlib.suppress(Exception):
+                with _never_failing():
                     result = self._load(folder / _generation() / name, key, sig, target_context)
                     if result is not None:
                         return result
@@ -219,7 +245,7 @@ class DiskCache:
 
     def save_overload(self, sig, result):
         """Store a compile result where it is possible."""
-        with contextlib.suppress(Exception):
+        with _never_failing():
             # As Numba does: code that holds addresses of this process is of no use to another.
             if result.library.has_dynamic_globals or any(not x.can_cache for x in result.lifted):
                 return
@@ -229,7 +255,8 @@ class DiskCache:
             for folder in _folders():
                 with contextlib.suppress(OSError):
                     _write(folder / _generation(), name, content)
-                    _prune(folder)
+                    with contextlib.suppress(OSError):
+                        _prune(folder)
                     return
 
     def _entry(self, sig, codegen):
@@ -244,7 +271,7 @@ class DiskCache:
 
     @staticmethod
     def _load(path, key, sig, target_context):
-        content = path.read_bytes()
+        content = _read(path)
         digest, content = content[:_DIGEST_SIZE], content[_DIGEST_SIZE:]
         # Damaged machine code would crash the process.
         if hashlib.sha256(content).digest() != digest:
@@ -263,17 +290,31 @@ def _describe_signature(sig):
     return _describe((arguments, getattr(sig, "return_type", None)))
 
 
+def _read(path):
+    """An entry's bytes. A pipe in its place would block and a device might never end."""
+    status = path.stat()
+    if not stat.S_ISREG(status.st_mode) or status.st_size > _MOST_BYTES:
+        raise OSError(f"{path} is no entry")
+    return path.read_bytes()
+
+
 def _write(folder, name, content):
+    for place in (folder.parent, folder):  # a file or a dangling link may be there
+        if not place.is_dir():
+            place.unlink(missing_ok=True)
     folder.mkdir(parents=True, exist_ok=True)
-    descriptor, temporary = tempfile.mkstemp(prefix=name[:32], suffix=".tmp", dir=folder)
+    # Not by `tempfile`, whose files only their owner may read: modes follow the umask.
+    temporary = folder / f"{name[:32]}-{secrets.token_hex(8)}.tmp"
     try:
-        with os.fdopen(descriptor, "wb") as file:
+        with open(temporary, "xb") as file:
             file.write(hashlib.sha256(content).digest())
             file.write(content)
+        if (folder / name).is_dir() and not (folder / name).is_symlink():
+            shutil.rmtree(folder / name)
         os.replace(temporary, folder / name)
     except BaseException:
         with contextlib.suppress(OSError):
-            os.unlink(temporary)
+            temporary.unlink()
         raise
 
 

@@ -1,14 +1,20 @@
 """How every kernel is compiled: the one place for Numba's options."""
 
-import contextlib
+import warnings
 
 import numba
 from numba.extending import overload, register_jitable
 
 try:
-    from fastem.kernels.runtime.cache import DiskCache
-except (ImportError, AttributeError):  # another Numba, with other insides: compile in each process
+    from fastem.kernels.runtime.cache import DiskCache, say_once
+except (ImportError, AttributeError) as error:  # another Numba, with other insides
     DiskCache = None
+    warnings.warn(
+        "fastem can't keep compiled kernels on disk, and compiles them in each process: its cache "
+        f"doesn't know Numba {numba.__version__} ({error})",
+        RuntimeWarning,
+        stacklevel=2,
+    )
 
 # `nnan` and `ninf` stay out, so that tests for NaN and infinity survive; `reassoc` stays out, so
 # that a kernel loaded from the cache rounds as the one just compiled does.
@@ -25,6 +31,15 @@ _INLINED = {
 }
 
 
+def _compiled(function, **options):
+    if numba.config.DISABLE_JIT:
+        raise ImportError(
+            "fastem's kernels are compiled by Numba, which NUMBA_DISABLE_JIT has switched off: "
+            "unset it before fastem is used"
+        )
+    return numba.njit(**_OPTIONS, no_cfunc_wrapper=True, **options)(function)
+
+
 def kernel(function):
     """Compile a function at its first call and keep the machine code on disk.
 
@@ -39,11 +54,12 @@ def kernel(function):
     dispatcher
         Numba's compiled function: callable from Python and from any ``@njit`` code.
     """
-    dispatcher = numba.njit(**_OPTIONS, no_cfunc_wrapper=True)(function)
-    # With NUMBA_DISABLE_JIT it is only the Python function.
-    if DiskCache is not None and hasattr(dispatcher, "_cache"):
-        with contextlib.suppress(Exception):
-            dispatcher._cache = DiskCache(dispatcher.py_func)
+    dispatcher = _compiled(function)
+    if DiskCache is not None:
+        if hasattr(dispatcher, "_cache"):
+            dispatcher._cache = DiskCache(function)
+        else:
+            say_once(f"Numba {numba.__version__} has no place for another cache than its own")
     return dispatcher
 
 
@@ -89,8 +105,7 @@ def foreign(function, checked=False):
     -------
     dispatcher
     """
-    options = {"forceinline": True, "no_cfunc_wrapper": True, "boundscheck": checked}
-    return numba.njit(**_OPTIONS, **options)(function)
+    return _compiled(function, forceinline=True, boundscheck=checked)
 
 
 def body(function):
@@ -105,4 +120,4 @@ def body(function):
     -------
     dispatcher
     """
-    return numba.njit(**_OPTIONS, _nrt=False, no_cfunc_wrapper=True)(function)
+    return _compiled(function, _nrt=False)

@@ -13,11 +13,11 @@ from collections.abc import Callable
 from queue import SimpleQueue
 from typing import Any
 
-import numba
 import numpy as np
 from numba import types
 from numba.extending import intrinsic
-from numba.np.ufunc import parallel as numba_parallel
+
+from fastem.kernels.runtime.threads import get_num_threads
 
 
 @intrinsic
@@ -42,23 +42,6 @@ def next_chunk(typingctx, tickets):
         return builder.atomic_rmw("add", array.data, one, "monotonic")
 
     return sig, codegen
-
-
-def get_num_threads() -> int:
-    """Number of threads the calling thread may use: ``numba.set_num_threads`` or the default.
-
-    Unlike ``numba.get_num_threads``, this neither starts one of Numba's threading layers nor fails
-    where none can be loaded.
-    """
-    if not getattr(numba_parallel, "_is_initialized", True):
-        # Nothing was set: that would have started the layer.
-        return numba.config.NUMBA_NUM_THREADS
-    try:
-        # Numba's public function takes a lock that a fork may have left held.
-        n_threads = numba_parallel._get_num_threads()
-    except AttributeError:
-        n_threads = numba.get_num_threads()
-    return n_threads if n_threads > 0 else numba.config.NUMBA_NUM_THREADS
 
 
 class _Task:
@@ -125,12 +108,14 @@ class _Pool:
             while self._n_workers < n_workers:
                 # Daemons, as nobody could tell them to end before the interpreter waits for them.
                 # They are idle then: whoever runs a kernel waits for its helpers.
-                worker = threading.Thread(
-                    target=_work, args=(self._tasks,), name="fastem", daemon=True
-                )
                 try:
+                    worker = threading.Thread(
+                        target=_work, args=(self._tasks,), name="fastem", daemon=True
+                    )
                     worker.start()
-                except RuntimeError:  # the system's limit, or the interpreter is shutting down
+                except (RuntimeError, MemoryError):
+                    # The system's limit, or the interpreter is shutting down: go on with what
+                    # threads there are.
                     return
                 self._n_workers += 1
                 self._ids.append(worker.native_id)

@@ -1,11 +1,15 @@
 import json
 import os
 import shutil
+import stat
+import textwrap
 
+import numba
 import numpy as np
 import pytest
 from processes import copy_package, finish, run_script, start
 
+from fastem.kernels.runtime import cache
 from fastem.kernels.runtime.compiling import inline, kernel
 
 HELPER = """
@@ -170,9 +174,65 @@ def test_damaged_entries(report, tmp_path):
     longer.write_bytes(longer.read_bytes() + b"\0")
     folder.unlink()
     folder.mkdir()
+    (folder / "file").touch()
     assert report(script) == {**expected, "hits": 0, "misses": 5}
-    # All but the folder can be replaced.
-    assert report(script) == {**expected, "hits": 4, "misses": 1}
+    assert report(script) == {**expected, "hits": 5, "misses": 0}
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="no pipes, no devices")
+@pytest.mark.parametrize("kind", ["pipe", "device", "dangling link", "huge file"])
+def test_what_is_no_entry_is_not_read(report, tmp_path, kind):
+    assert report()["misses"] == 2
+    for path in entries(tmp_path):
+        path.unlink()
+        if kind == "pipe":
+            os.mkfifo(path)
+        elif kind == "device":
+            path.symlink_to("/dev/zero")
+        elif kind == "dangling link":
+            path.symlink_to(tmp_path / "nowhere")
+        else:
+            path.touch()
+            os.truncate(path, 1 << 40)
+    assert report() == {"total": 20.0, "hits": 0, "misses": 2}
+    assert report() == {"total": 20.0, "hits": 1, "misses": 0}
+    assert all(path.is_file() and not path.is_symlink() for path in entries(tmp_path))
+
+
+@pytest.mark.parametrize("level", [0, 1])
+def test_a_file_where_a_folder_belongs(report, tmp_path, level):
+    report()
+    folder = entries(tmp_path)[0].parents[level]
+    shutil.rmtree(folder)
+    folder.touch()
+    assert report() == {"total": 20.0, "hits": 0, "misses": 2}
+    assert report() == {"total": 20.0, "hits": 1, "misses": 0}
+
+
+@pytest.mark.skipif(os.name == "nt", reason="no modes")
+@pytest.mark.parametrize(("umask", "mode"), [(0o022, 0o644), (0o077, 0o600), (0o002, 0o664)])
+def test_modes_follow_the_umask(report, tmp_path, umask, mode):
+    # An image's cache is filled by root and read by others.
+    report(REPORT % f"import os; os.umask({umask}); probe.total(values)")
+    paths = entries(tmp_path)
+    assert {stat.S_IMODE(path.stat().st_mode) for path in paths} == {mode}
+    assert {stat.S_IMODE(path.parent.stat().st_mode) for path in paths} == {0o777 & ~umask}
+
+
+def test_every_source_of_a_kernel_is_in_the_key(tmp_path, monkeypatch):
+    kernels = copy_package(tmp_path) / "kernels"
+    monkeypatch.setattr(cache, "_SOURCES", kernels)
+    digest = cache._source_digest()
+    paths = sorted(kernels.rglob("*.py"))
+    assert {path.parent.name for path in paths} > {"kernels", "runtime", "gaussian"}
+    for path in paths:
+        content = path.read_bytes()
+        path.write_bytes(content + b"#")
+        assert cache._source_digest() != digest, path
+        path.write_bytes(content)
+    assert cache._source_digest() == digest
+    paths[-1].rename(paths[-1].with_name("renamed.py"))
+    assert cache._source_digest() != digest
 
 
 def test_nowhere_to_write(report, package, tmp_path):
@@ -180,9 +240,9 @@ def test_nowhere_to_write(report, package, tmp_path):
     (package / "kernels" / "__pycache__").touch()
     nowhere = tmp_path / "file" / "folder"
     places = {"HOME": nowhere, "XDG_CACHE_HOME": nowhere, "LOCALAPPDATA": nowhere}
-    for cache in (nowhere, None):
+    for folder in (nowhere, None):
         expected = {"total": 20.0, "hits": 0, "misses": 2}
-        assert report(NUMBA_CACHE_DIR=cache, **places) == expected
+        assert report(NUMBA_CACHE_DIR=folder, **places) == expected
     assert not entries(tmp_path)
 
 
@@ -364,9 +424,35 @@ def test_old_versions_are_dropped(report, package, tmp_path):
 
 
 def test_numba_with_other_insides(report, tmp_path):
-    script = f"import sys\nsys.modules['fastem.kernels.runtime.cache'] = None\n{TOTAL}"
-    assert report(script) == {"total": 20.0, "hits": 0, "misses": 2}
-    assert not entries(tmp_path)
+    # The cache can't be imported, or can't store what it always did.
+    changes = (
+        "sys.modules['fastem.kernels.runtime.cache'] = None",
+        "from numba.core import compiler; del compiler.CompileResult._reduce",
+    )
+    for change in changes:
+        script = (
+            f"import sys, warnings\n{change}\n"
+            "with warnings.catch_warnings(record=True) as said:\n"
+            "    warnings.simplefilter('always')\n"
+            + textwrap.indent(
+                REPORT % "result['total'] = probe.total(values)\n"
+                "result['said'] = [w.category.__name__ for w in said]\n"
+                "result['text'] = str(said[0].message)",
+                "    ",
+            )
+        )
+        result = report(script)
+        assert result["total"] == 20.0, change
+        assert result["said"] == ["RuntimeWarning"], change
+        assert "compiles them in each process" in result["text"]
+        assert not entries(tmp_path)
+
+
+def test_numba_without_a_place_for_a_cache(monkeypatch):
+    monkeypatch.setattr(numba, "njit", lambda **_: lambda function: function)
+    cache.say_once.cache_clear()
+    with pytest.warns(RuntimeWarning, match="no place for another cache"):
+        kernel(lambda value: value)
 
 
 def test_inline_from_python():

@@ -6,16 +6,13 @@ import time
 import weakref
 from types import SimpleNamespace
 
-import numba
 import numpy as np
 import pytest
 from processes import run_script
 
 from fastem.kernels.runtime import parallel
 from fastem.kernels.runtime.compiling import kernel
-from fastem.kernels.runtime.parallel import get_num_threads, next_chunk, run
-
-N_THREADS = numba.config.NUMBA_NUM_THREADS
+from fastem.kernels.runtime.parallel import next_chunk, run
 
 
 @kernel
@@ -154,21 +151,6 @@ def test_the_pool_grows_and_threads_are_reused(threads):
         names.update(meeting.names)
         assert len(meeting.names) == n_threads
     assert parallel._pool._n_workers == 3
-
-
-def test_get_num_threads():
-    assert get_num_threads() == N_THREADS
-    numba.set_num_threads(1)
-    try:
-        assert get_num_threads() == 1
-        other = []
-        thread = threading.Thread(target=lambda: other.append(get_num_threads()))
-        thread.start()
-        thread.join()
-        assert other == [N_THREADS]
-    finally:
-        numba.set_num_threads(N_THREADS)
-    assert get_num_threads() == N_THREADS
 
 
 @pytest.mark.parametrize("bad", [0, 1, 50, 99])
@@ -339,11 +321,12 @@ def test_arrays_are_released(threads):
         gc.enable()
 
 
-def test_no_thread_to_be_had(threads, monkeypatch):
+@pytest.mark.parametrize("error", [RuntimeError("can't start new thread"), MemoryError()])
+def test_no_thread_to_be_had(threads, monkeypatch, error):
     threads(4)
 
     def refuse(thread):
-        raise RuntimeError("can't start new thread")
+        raise error
 
     monkeypatch.setattr(threading.Thread, "start", refuse)
     taken = np.zeros(100, np.int64)
