@@ -5,10 +5,10 @@ from typing import Any
 
 import numpy as np
 from sklearn.utils import check_array, check_random_state, check_X_y, column_or_1d
-from sklearn.utils._param_validation import Interval, StrOptions, validate_params
 
 from fastem.kernels.distances.cluster_sums import cluster_sums
 from fastem.kernels.distances.pairwise import manhattan, squared_euclidean
+from fastem.sklearn_private import Interval, StrOptions, validate_params
 
 _METRICS = {
     "euclidean": "euclidean",

@@ -6,7 +6,9 @@ from typing import Any
 
 import numpy as np
 from sklearn.utils import check_array
-from sklearn.utils.validation import _check_sample_weight, assert_all_finite, validate_data
+from sklearn.utils.validation import assert_all_finite, validate_data
+
+from fastem.sklearn_private import _check_sample_weight
 
 _SET_BY_VALIDATION = ("n_features_in_", "feature_names_in_")
 

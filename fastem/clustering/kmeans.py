@@ -7,7 +7,6 @@ from typing import Any
 
 import numpy as np
 from sklearn.utils import check_array, check_random_state
-from sklearn.utils._param_validation import Interval, StrOptions, validate_params
 
 from fastem.clustering.base import STRICT, BaseClustering, Clustering, inertia_of
 from fastem.clustering.euclidean.empty import relocate
@@ -17,6 +16,7 @@ from fastem.kernels.distances.pairwise import squared_euclidean
 from fastem.kernels.kmeans import ALGORITHMS, Lloyd, Sparse, choose
 from fastem.kernels.kmeans import centers as kernels
 from fastem.rows import array_rows
+from fastem.sklearn_private import Interval, StrOptions, validate_params
 from fastem.validation import check_finite, check_rows, check_weights
 
 # The inertia is also the rows' spread about the origin less the clusters': this difference is

@@ -1,7 +1,6 @@
 """K-medians: the model, and the estimator around it."""
 
 import numpy as np
-from sklearn.utils._param_validation import StrOptions
 
 from fastem.clustering.base import STRICT, BaseClustering, Clustering, begin, relabel
 from fastem.clustering.manhattan.empty import farthest_rows
@@ -10,6 +9,7 @@ from fastem.clustering.manhattan.seeding import STRATEGIES
 from fastem.kernels.distances.pairwise import manhattan
 from fastem.kernels.kmedians import Plain, choose
 from fastem.rows import array_rows
+from fastem.sklearn_private import StrOptions
 from fastem.validation import check_rows
 
 

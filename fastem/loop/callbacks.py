@@ -4,6 +4,8 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any
 
+from fastem.sklearn_private import callback_context
+
 
 class Task:
     """A node in the tree of tasks that scikit-learn's callbacks watch: fit, run, iteration."""
@@ -76,7 +78,7 @@ def watch(
     -------
     Task
     """
-    if not (hasattr(estimator, "_skl_callbacks") or hasattr(estimator, "_parent_callback_ctx")):
+    context = callback_context(estimator, n_init)
+    if context is None:
         return UNWATCHED
-    context = estimator._init_callback_context(max_subtasks=n_init)
     return Task(context, estimator, attributes, data).begin()

@@ -7,10 +7,9 @@ from numbers import Integral, Real
 from typing import Any
 
 import numpy as np
-from sklearn.base import BaseEstimator, DensityMixin, _fit_context
+from sklearn.base import BaseEstimator, DensityMixin
 from sklearn.callback import CallbackSupportMixin
 from sklearn.utils import check_random_state
-from sklearn.utils._param_validation import Interval, InvalidParameterError, StrOptions
 from sklearn.utils.validation import check_is_fitted
 
 from fastem.loop.callbacks import watch
@@ -18,6 +17,7 @@ from fastem.loop.fit import fit
 from fastem.mixtures.bound import BoundMixin, weighted_sum
 from fastem.mixtures.model import MixtureModel, Resumed
 from fastem.rows import array_rows
+from fastem.sklearn_private import Interval, InvalidParameterError, StrOptions, _fit_context
 from fastem.validation import check_rows, check_weights, restored_on_failure
 
 

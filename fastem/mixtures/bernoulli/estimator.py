@@ -8,13 +8,13 @@ from typing import Any
 
 import numpy as np
 from sklearn.utils import check_array
-from sklearn.utils._param_validation import Interval
 from sklearn.utils.validation import validate_data
 
 from fastem.kernels.bernoulli import DensePass, SparsePass
 from fastem.kernels.bernoulli.bits import first_other, packed_bits, sparse_bits
 from fastem.mixtures.base import BaseMixture
 from fastem.mixtures.bernoulli.model import IMPOSSIBLE, BernoulliModel, BernoulliParameters
+from fastem.sklearn_private import Interval
 from fastem.validation import check_mixing_weights, check_shape
 
 

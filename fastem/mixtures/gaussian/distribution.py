@@ -4,7 +4,7 @@ from typing import Any
 
 import numpy as np
 from sklearn.utils import check_array
-from sklearn.utils.validation import _check_feature_names, _get_feature_names, check_is_fitted
+from sklearn.utils.validation import check_is_fitted
 
 from fastem.mixtures.gaussian.closure import type_of_some_features, type_of_sum
 from fastem.mixtures.gaussian.conditional import Conditional, conditional_components
@@ -13,6 +13,7 @@ from fastem.mixtures.gaussian.covariances.decomposition import Decomposition, de
 from fastem.mixtures.gaussian.moments import mixture_covariance, mixture_mean
 from fastem.mixtures.gaussian.parameters import GaussianParameters
 from fastem.mixtures.gaussian.stacks import of_features, order, stacked, widened
+from fastem.sklearn_private import _check_feature_names, _get_feature_names
 from fastem.validation import check_mixing_weights, check_shape
 
 

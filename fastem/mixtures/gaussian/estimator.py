@@ -7,7 +7,6 @@ from typing import Any
 
 import numpy as np
 from sklearn.utils import check_array
-from sklearn.utils._param_validation import Interval, StrOptions
 
 from fastem.kernels.gaussian import PASSES
 from fastem.loop.squarem import Accelerated
@@ -18,6 +17,7 @@ from fastem.mixtures.gaussian.distribution import DistributionMixin
 from fastem.mixtures.gaussian.model import GaussianModel
 from fastem.mixtures.gaussian.parameters import GaussianParameters
 from fastem.mixtures.gaussian.starts import GaussianStarts
+from fastem.sklearn_private import Interval, StrOptions
 from fastem.validation import check_mixing_weights, check_shape
 
 

@@ -10,12 +10,12 @@ from functools import partial
 from typing import Any
 
 import numpy as np
-from sklearn.utils._param_validation import StrOptions
 
 from fastem.kernels.own import Functions, OwnPass
 from fastem.mixtures.base import BaseMixture
 from fastem.mixtures.own.model import OwnModel
 from fastem.mixtures.own.parameters import OwnParameters, as_tuple, check_arrays
+from fastem.sklearn_private import StrOptions
 from fastem.validation import check_mixing_weights, check_shape
 
 
