@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from fastem.mixtures.bernoulli.estimator import BernoulliMixture
     from fastem.mixtures.divergence import kl_divergence, kl_gaussian
     from fastem.mixtures.gaussian.estimator import GaussianMixture
+    from fastem.selection import CriterionSearch
     from fastem.silhouette import (
         silhouette_samples,
         silhouette_score,
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
 
 _HOMES = {
     "BernoulliMixture": "fastem.mixtures.bernoulli.estimator",
+    "CriterionSearch": "fastem.selection",
     "GaussianMixture": "fastem.mixtures.gaussian.estimator",
     "KMeans": "fastem.clustering.kmeans",
     "KMedians": "fastem.clustering.kmedians",
@@ -37,6 +39,7 @@ _MODULES = ("em", "kernels", "rows")
 
 __all__ = [
     "BernoulliMixture",
+    "CriterionSearch",
     "GaussianMixture",
     "KMeans",
     "KMedians",
