@@ -81,7 +81,7 @@ class KMeansModel(Clustering):
         return self._rounded(average(sums, weights))
 
     def objective(self, statistics, parameters):
-        """The inertia of any centres with the statistics' assignment; it needs no pass."""
+        """The inertia of any centres with the statistics' labels; it needs no pass."""
         return self.squares + kernels.inertia_change(
             statistics.sums, statistics.weights, parameters
         )

@@ -14,7 +14,7 @@ def relocate(
 ) -> tuple[np.ndarray, np.ndarray]:
     """Move the rows farthest from their centres into the empty clusters.
 
-    The labels stay as they are: the next assignment sees the moved centres.
+    The labels stay as they are: the next pass sees the moved centres.
 
     Parameters
     ----------

@@ -15,7 +15,7 @@ def farthest_rows(rows: Any, centers: np.ndarray, count: int) -> np.ndarray:
     Parameters
     ----------
     rows : rows as in :mod:`fastem.rows`
-        After an assignment to ``centers``.
+        Labelled by the nearest of ``centers``.
     centers : ndarray of shape (n_clusters, n_features), float64
     count : int
 

@@ -9,7 +9,7 @@ from fastem.kernels.distances.tile_nearest import nearest_two, squared_norms
 from fastem.kernels.runtime.compiling import variant
 
 
-class Packed(NamedTuple):
+class EuclideanPacked(NamedTuple):
     """The centres of one pass, as kernels over dense rows take them.
 
     ``negated`` and ``half_norms`` as ``pack_centers`` writes them (scaled, float32); ``exact`` as
@@ -25,7 +25,7 @@ class Packed(NamedTuple):
 
 @variant(metric.compare_tile)
 def _compare_tile(packed, tile, n_features, order, norms, best, second, nearest):
-    if not metric.same_metric(packed, Packed):
+    if not metric.same_metric(packed, EuclideanPacked):
         return None
 
     def compare_tile(packed, tile, n_features, order, norms, best, second, nearest):
@@ -48,7 +48,7 @@ def _compare_tile(packed, tile, n_features, order, norms, best, second, nearest)
 
 @variant(metric.undecided_lanes)
 def _undecided_lanes(packed, norms, best, second):
-    if not metric.same_metric(packed, Packed):
+    if not metric.same_metric(packed, EuclideanPacked):
         return None
     return lambda packed, norms, best, second: rounding.undecided_lanes(
         norms, best, second, packed.rounding, packed.radius
@@ -57,13 +57,13 @@ def _undecided_lanes(packed, norms, best, second):
 
 @variant(metric.distance_gaps)
 def _distance_gaps(packed, norms, best, second, gaps):
-    if not metric.same_metric(packed, Packed):
+    if not metric.same_metric(packed, EuclideanPacked):
         return None
     return rounding.distance_gaps
 
 
 @variant(metric.nearest_exactly)
 def _nearest_exactly(packed, X, row, origin, distances):
-    if not metric.same_metric(packed, Packed):
+    if not metric.same_metric(packed, EuclideanPacked):
         return None
     return rounding.nearest_exactly

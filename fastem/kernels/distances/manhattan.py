@@ -33,7 +33,7 @@ _CONVERSION = np.float32(2.0**-22)
 _TINY = np.float32(2.0**-125)
 
 
-class ManhattanCenters(NamedTuple):
+class ManhattanPacked(NamedTuple):
     """The centres of one pass.
 
     Parameters
@@ -55,7 +55,7 @@ class ManhattanCenters(NamedTuple):
 
 
 def pack_centers(centers, origin, scale):
-    """Centres (n_clusters, n_features) in float64 as :class:`ManhattanCenters`."""
+    """Centres (n_clusters, n_features) in float64 as :class:`ManhattanPacked`."""
     n_clusters, n_features = centers.shape
     shifted = np.zeros((n_clusters + 1, n_features), np.float32)
     with np.errstate(over="ignore"):  # a centre far beyond the rows: infinity is never the least
@@ -63,7 +63,7 @@ def pack_centers(centers, origin, scale):
     offsets = np.zeros(n_clusters + 1, np.float32)
     offsets[-1] = np.inf
     exact = np.ascontiguousarray(centers.T)
-    return ManhattanCenters(shifted, offsets, exact, rounding_error(n_features))
+    return ManhattanPacked(shifted, offsets, exact, rounding_error(n_features))
 
 
 @inline
@@ -78,7 +78,7 @@ def _differences(norms, best, second, rounding, lane):
 
 @variant(metric.compare_tile)
 def _compare_tile(packed, tile, n_features, order, norms, best, second, nearest):
-    if not metric.same_metric(packed, ManhattanCenters):
+    if not metric.same_metric(packed, ManhattanPacked):
         return None
 
     def compare_tile(packed, tile, n_features, order, norms, best, second, nearest):
@@ -101,7 +101,7 @@ def _compare_tile(packed, tile, n_features, order, norms, best, second, nearest)
 
 @variant(metric.undecided_lanes)
 def _undecided_lanes(packed, norms, best, second):
-    if not metric.same_metric(packed, ManhattanCenters):
+    if not metric.same_metric(packed, ManhattanPacked):
         return None
 
     def undecided_lanes(packed, norms, best, second):
@@ -117,7 +117,7 @@ def _undecided_lanes(packed, norms, best, second):
 
 @variant(metric.distance_gaps)
 def _distance_gaps(packed, norms, best, second, gaps):
-    if not metric.same_metric(packed, ManhattanCenters):
+    if not metric.same_metric(packed, ManhattanPacked):
         return None
 
     def distance_gaps(packed, norms, best, second, gaps):
@@ -136,7 +136,7 @@ def _distance_gaps(packed, norms, best, second, gaps):
 
 @variant(metric.nearest_exactly)
 def _nearest_exactly(packed, X, row, origin, distances):
-    if not metric.same_metric(packed, ManhattanCenters):
+    if not metric.same_metric(packed, ManhattanPacked):
         return None
 
     def nearest_exactly(packed, X, row, origin, distances):

@@ -14,7 +14,7 @@ def compare_tile(packed, tile, n_features, order, norms, best, second, nearest):
         The centres as the metric's algorithms pack them.
     tile : float32 array of n_features * TILE values
     order : int32 array
-        The centres' numbers in whole blocks, as ``assignment.pad_order`` returns them.
+        The centres' numbers in whole blocks, as ``tile_nearest.pad_order`` returns them.
     norms, best, second : float32 arrays of TILE values
     nearest : int32 array of TILE values
     """

@@ -8,22 +8,13 @@ that they may be called in a parallel region.
 import numpy as np
 from llvmlite import ir
 from numba import types
-from numba.core import cgutils
 from numba.extending import intrinsic
 
 from fastem.kernels.distances.tile_nearest import BLOCK, VECTORS
 from fastem.kernels.runtime.compiling import kernel
 from fastem.kernels.runtime.inputs import as_pair, compiled_as
 from fastem.kernels.runtime.parallel import next_chunk, run
-from fastem.kernels.vectors.emit import (
-    call_llvm,
-    constant,
-    data_pointer,
-    fma,
-    load_at,
-    splat,
-    store_at,
-)
+from fastem.kernels.vectors.emit import Emitter, add_magnitude, add_square, load_at, splat, store_at
 from fastem.kernels.vectors.machine import LANES, TILE, VECTOR_BYTES, vector_lanes
 from fastem.kernels.vectors.tiles import aligned_empty_like, load_tile
 
@@ -31,14 +22,6 @@ from fastem.kernels.vectors.tiles import aligned_empty_like, load_tile
 _CHUNK_ROWS = 256
 _CHUNK_VALUES = 32768
 _CHUNK_TILES = 16
-
-
-def _add_square(builder, difference, total):
-    return fma(builder, difference, difference, total)
-
-
-def _add_magnitude(builder, difference, total):
-    return builder.fadd(total, call_llvm(builder, "fabs", [difference]))
 
 
 def _block_of_distances(add):
@@ -57,48 +40,36 @@ def _block_of_distances(add):
         size = tile.dtype.bitwidth // 8
 
         def codegen(context, builder, signature, args):
-            x, y, z = (
-                data_pointer(context, builder, signature.args[i], args[i]) for i in (0, 3, 5)
-            )
+            e = Emitter(context, builder, signature, args)
+            x, y, z = e.pointers(0, 3, 5)
             row, last_row, n_features, start, stride = (args[i] for i in (1, 2, 4, 6, 7))
             vector = ir.VectorType(y.type.pointee, lanes)
-            zero = ir.Constant(vector, [0.0] * lanes)
             rows, outputs = [], []
             for i in range(BLOCK):
-                number = builder.add(row, constant(i))
+                number = e.plus(row, i)
                 inside = builder.icmp_signed("<", number, last_row)
                 number = builder.select(inside, number, last_row)
-                rows.append(builder.gep(x, [builder.mul(number, n_features)]))
-                at = builder.mul(builder.sub(number, row), stride)
-                outputs.append(builder.add(start, at))
-            with cgutils.for_range_slice(
-                builder, constant(0), constant(TILE), constant(VECTORS * lanes), ir.IntType(64)
-            ) as (lane, _):
-                sums = [
-                    [cgutils.alloca_once(builder, vector) for _ in range(VECTORS)]
-                    for _ in range(BLOCK)
-                ]
-                for slots in sums:
-                    for slot in slots:
-                        builder.store(zero, slot)
-                with cgutils.for_range(builder, n_features) as loop:
-                    at = builder.add(builder.mul(loop.index, constant(TILE)), lane)
+                rows.append(e.row(x, number, n_features))
+                at = e.times(builder.sub(number, row), stride)
+                outputs.append(e.plus(start, at))
+            with e.loop(0, TILE, VECTORS * lanes) as lane:
+                sums = [e.zeros(vector, VECTORS) for _ in range(BLOCK)]
+                with e.loop(0, n_features) as f:
+                    at = e.plus(e.times(f, TILE), lane)
                     columns = [
-                        load_at(
-                            builder, y, builder.add(at, constant(v * lanes)), vector, VECTOR_BYTES
-                        )
+                        load_at(builder, y, e.plus(at, v * lanes), vector, VECTOR_BYTES)
                         for v in range(VECTORS)
                     ]
                     for base, slots in zip(rows, sums, strict=True):
-                        value = splat(builder, builder.load(builder.gep(base, [loop.index])), lanes)
+                        value = splat(builder, builder.load(builder.gep(base, [f])), lanes)
                         for column, slot in zip(columns, slots, strict=True):
                             difference = builder.fsub(value, column)
                             builder.store(add(builder, difference, builder.load(slot)), slot)
                 for at, slots in zip(outputs, sums, strict=True):
                     for v, slot in enumerate(slots):
-                        column = builder.add(lane, constant(v * lanes))
-                        store_at(builder, builder.load(slot), z, builder.add(at, column), size)
-            return context.get_dummy_value()
+                        column = e.plus(lane, v * lanes)
+                        store_at(builder, builder.load(slot), z, e.plus(at, column), size)
+            return e.nothing()
 
         return sig, codegen
 
@@ -165,8 +136,8 @@ def _pairwise_kernel(block_of_distances):
     return pairwise
 
 
-block_of_squared_euclidean = _block_of_distances(_add_square)
-block_of_manhattan = _block_of_distances(_add_magnitude)
+block_of_squared_euclidean = _block_of_distances(add_square)
+block_of_manhattan = _block_of_distances(add_magnitude)
 _squared_euclidean = _pairwise_kernel(block_of_squared_euclidean)
 _manhattan = _pairwise_kernel(block_of_manhattan)
 

@@ -103,7 +103,7 @@ def undecided_lanes(norms, best, second, rounding, radius):
 
 
 def distance_gaps(packed, norms, best, second, gaps):
-    """``comparison.distance_gaps`` of packed centres that have ``rounding`` and ``radius``."""
+    """``metric.distance_gaps`` of packed centres that have ``rounding`` and ``radius``."""
     undecided = np.uint64(0)
     zero = broadcast(np.float32(0), LANES)
     two = broadcast(np.float32(2), LANES)
@@ -153,7 +153,7 @@ def least_two(distances, n_clusters):
 
 @inline
 def nearest_exactly(packed, X, row, origin, distances):
-    """``comparison.nearest_exactly`` by direct differences from ``packed.exact``.
+    """``metric.nearest_exactly`` by direct differences from ``packed.exact``.
 
     Those are float64 centres as :func:`exact_layout` returns them.
     """

@@ -1,6 +1,6 @@
 """The nearest and the second nearest centre of whole rows: vectors lie along the features.
 
-As ``assignment.py``, by the *score* ``|c|^2 / 2 - x.c``, but without tiles: to transpose a row
+As ``tile_nearest.py``, by the *score* ``|c|^2 / 2 - x.c``, but without tiles: to transpose a row
 costs more than to compare it with a few centres. Two rows and a block of centres are accumulated
 in registers, segment by segment of the features, so that the centres' segment stays in the fastest
 cache. Rows are shifted, scaled and rounded to float32 as they are read.
@@ -9,14 +9,15 @@ cache. Rows are shifted, scaled and rounded to float32 as they are read.
 import numpy as np
 from llvmlite import ir
 from numba import types
-from numba.core import cgutils
 from numba.extending import intrinsic
 
+from fastem.kernels.distances.listed import MOST_AHEAD
 from fastem.kernels.runtime.chunks import ceil_div
 from fastem.kernels.runtime.compiling import inline
 from fastem.kernels.vectors.emit import (
+    INDEX,
+    Emitter,
     constant,
-    data_pointer,
     fma,
     llvm_type,
     load_at,
@@ -38,9 +39,7 @@ _MOST_CENTERS = 10 if WIDE_REGISTER_FILE else 4  # likewise
 # summed at a stretch, for the sake of the rounding error.
 _SEGMENT_BYTES, _SEGMENT_VECTORS = 32768, 64
 
-# Rows are fetched so many bytes and at most so many rows before they are compared.
-_AHEAD, _MOST_AHEAD = 6144, 64
-LIST_SLACK = _MOST_AHEAD + _ROWS
+_AHEAD = 6144  # bytes that rows are fetched before they are compared
 
 
 def empty_blocks(n_features, n_clusters):
@@ -60,14 +59,6 @@ def fill_blocks(negated, blocks):
     rows = np.zeros((n_blocks * size, n_vectors * lanes), np.float32)
     rows[:n_clusters, :n_features] = negated
     blocks[:] = rows.reshape(n_blocks, size, n_vectors, lanes).swapaxes(1, 2)
-
-
-@inline
-def end_list(rows, n_listed, n_rows):
-    """Put behind the listed rows, of ``n_rows``, those that may well come next."""
-    if n_listed > 0:
-        for j in range(n_listed, n_listed + LIST_SLACK):
-            rows[j] = min(rows[j - 1] + 1, n_rows - 1)
 
 
 @inline
@@ -121,16 +112,10 @@ def _compare_pair(
     )
 
     def codegen(context, builder, signature, args):
-        def pointer(i):
-            return data_pointer(context, builder, signature.args[i], args[i])
-
-        def width_of(i, axis):
-            shape = context.make_array(signature.args[i])(context, builder, args[i]).shape
-            return builder.extract_value(shape, axis)
-
-        x, numbers, offsets, c, output = (pointer(i) for i in (0, 1, 5, 6, 11))
+        e = Emitter(context, builder, signature, args)
+        x, numbers, offsets, c, output = e.pointers(0, 1, 5, 6, 11)
         first, ahead, scale, block, start, stop, lane = (args[i] for i in (2, 3, 4, 7, 8, 9, 12))
-        width = width_of(0, 1)
+        width = e.extent(0, 1)
         size = X.dtype.bitwidth // 8
         given = ir.VectorType(llvm_type(X.dtype), LANES)
         vector = ir.VectorType(ir.FloatType(), LANES)
@@ -139,15 +124,13 @@ def _compare_pair(
 
         def starts_of_rows(at):
             for r in range(_ROWS):
-                row = builder.load(builder.gep(numbers, [builder.add(at, constant(r))]))
-                yield builder.gep(x, [builder.mul(builder.sext(row, ir.IntType(64)), width)])
+                row = builder.load(builder.gep(numbers, [e.plus(at, r)]))
+                yield e.row(x, builder.sext(row, INDEX), width)
 
         row_starts, later_starts = list(starts_of_rows(first)), list(starts_of_rows(ahead))
-        features = builder.mul(width_of(6, 1), constant(LANES))
-        c = builder.gep(c, [builder.mul(builder.mul(block, features), constant(n_centers))])
-        sums = [cgutils.alloca_once(builder, vector) for _ in range(_ROWS * (1 + n_centers))]
-        for slot in sums:
-            builder.store(zero, slot)
+        features = e.times(e.extent(6, 1), LANES)
+        c = e.row(c, e.times(block, features), n_centers)
+        sums = e.zeros(vector, _ROWS * (1 + n_centers))
 
         def add_product(a, b, slot):
             builder.store(fma(builder, a, b, builder.load(slot)), slot)
@@ -156,7 +139,7 @@ def _compare_pair(
             offset = load_at(builder, offsets, feature, given, size)
             for row in later_starts:
                 for line in range(0, LANES * size, 64):
-                    prefetch(builder, row, builder.add(feature, constant(line // size)))
+                    prefetch(builder, row, e.plus(feature, line // size))
             values = []
             for row in row_starts:
                 value = fma(builder, load_row(row, feature), factor, offset)
@@ -164,36 +147,33 @@ def _compare_pair(
             slots = iter(sums)
             for value in values:
                 add_product(value, value, next(slots))
-            at = builder.mul(feature, constant(n_centers))
+            at = e.times(feature, n_centers)
             for i in range(n_centers):
-                center = load_at(builder, c, builder.add(at, constant(i * LANES)), vector, 4)
+                center = load_at(builder, c, e.plus(at, i * LANES), vector, 4)
                 for value in values:
                     add_product(value, center, next(slots))
 
         rest = builder.srem(builder.sub(stop, start), constant(LANES))
         whole = builder.sub(stop, rest)
-        with cgutils.for_range_slice(builder, start, whole, constant(LANES), ir.IntType(64)) as (
-            feature,
-            _,
-        ):
+        with e.loop(start, whole, LANES) as feature:
             accumulate(feature, lambda row, at: load_at(builder, row, at, given, size))
         with builder.if_then(builder.icmp_signed("!=", rest, constant(0))):
             accumulate(whole, lambda row, at: load_some(builder, row, at, given, size, rest))
         totals = [builder.load(slot) for slot in sums]
         totals += [zero] * (-len(totals) % LANES)
         summed = [sum_vectors(builder, totals[i : i + LANES]) for i in range(0, len(totals), LANES)]
-        at = builder.mul(block, constant((1 + n_centers) * TILE))
-        at = builder.add(at, lane)
+        at = e.times(block, (1 + n_centers) * TILE)
+        at = e.plus(at, lane)
         pair = ir.VectorType(ir.FloatType(), _ROWS)
         for i in range(1 + n_centers):
             numbered, inside = divmod(i * _ROWS, LANES)
             part = shuffle(
                 builder, summed[numbered], summed[numbered], range(inside, inside + _ROWS)
             )
-            position = builder.add(at, constant(i * TILE))
+            position = e.plus(at, i * TILE)
             part = builder.fadd(part, load_at(builder, output, position, pair, 4))
             store_at(builder, part, output, position, 4)
-        return context.get_dummy_value()
+        return e.nothing()
 
     return sig, codegen
 
@@ -201,7 +181,7 @@ def _compare_pair(
 @inline
 def _compare_segment(X, rows, first, n_rows, scale, shift, blocks, start, stop, scores):
     """Add a segment's norms and products to those of listed rows, in pairs."""
-    ahead = first + min(max(_AHEAD // (X.itemsize * X.shape[1]), 1) * _ROWS, _MOST_AHEAD)
+    ahead = first + min(max(_AHEAD // (X.itemsize * X.shape[1]), 1) * _ROWS, MOST_AHEAD)
     size = blocks.shape[2]
     for lane in range(0, n_rows, _ROWS):
         at, later = first + lane, ahead + lane

@@ -9,21 +9,23 @@ With the rows and centres taken relative to an origin, ``|x - c|^2 = |x|^2 + 2 s
 import numpy as np
 from llvmlite import ir
 from numba import types
-from numba.core import cgutils
 from numba.extending import intrinsic
 
 from fastem.kernels.runtime.chunks import round_up
 from fastem.kernels.runtime.compiling import kernel
 from fastem.kernels.vectors.emit import (
-    call_llvm,
+    INDEX,
+    Emitter,
+    add_magnitude,
+    add_square,
     constant,
-    data_pointer,
     fma,
     load_at,
     maximum,
     minimum,
     splat,
     store_at,
+    zeros_of,
 )
 from fastem.kernels.vectors.machine import LANES, TILE, VECTOR_BYTES, WIDE_REGISTER_FILE
 
@@ -75,20 +77,12 @@ def pad_order(indices, padding):
     return order
 
 
-def _add_square(builder, value, total):
-    return fma(builder, value, value, total)
-
-
-def _add_magnitude(builder, value, total):
-    return builder.fadd(total, call_llvm(builder, "fabs", [value]))
-
-
 def _add_product(builder, row, center, total):
     return fma(builder, row, center, total)
 
 
 def _add_difference(builder, row, center, total):
-    return _add_magnitude(builder, builder.fsub(row, center), total)
+    return add_magnitude(builder, builder.fsub(row, center), total)
 
 
 def _sum_features(add, tile, norms):
@@ -96,45 +90,38 @@ def _sum_features(add, tile, norms):
     sig = types.void(tile, types.intp, norms)
 
     def codegen(context, builder, signature, args):
-        x = data_pointer(context, builder, signature.args[0], args[0])
-        output = data_pointer(context, builder, signature.args[2], args[2])
+        e = Emitter(context, builder, signature, args)
+        x, output = e.pointers(0, 2)
         n_features = args[1]
         vector = ir.VectorType(ir.FloatType(), LANES)
-        zero = ir.Constant(vector, [0.0] * LANES)
-        n_vectors = TILE // LANES
-        sums = [cgutils.alloca_once(builder, vector) for _ in range(n_vectors)]
-        partial = [cgutils.alloca_once(builder, vector) for _ in range(n_vectors)]
+        sums = e.zeros(vector, TILE // LANES)
+        partial = e.zeros(vector, TILE // LANES)
 
         def accumulate(first, last, slots):
             for slot in slots:
-                builder.store(zero, slot)
-            with cgutils.for_range_slice(builder, first, last, constant(1), ir.IntType(64)) as (
-                feature,
-                _,
-            ):
-                at = builder.mul(feature, constant(TILE))
+                builder.store(zeros_of(vector), slot)
+            with e.loop(first, last) as feature:
+                at = e.times(feature, TILE)
                 for v, slot in enumerate(slots):
-                    lane = builder.add(at, constant(v * LANES))
+                    lane = e.plus(at, v * LANES)
                     value = load_at(builder, x, lane, vector, VECTOR_BYTES)
                     builder.store(add(builder, value, builder.load(slot)), slot)
 
         short = builder.icmp_signed("<=", n_features, constant(PARTIAL))
         with builder.if_else(short) as (few, many):
             with few:
-                accumulate(constant(0), n_features, sums)
+                accumulate(0, n_features, sums)
             with many:
-                accumulate(constant(0), constant(PARTIAL), sums)
-                with cgutils.for_range_slice(
-                    builder, constant(PARTIAL), n_features, constant(PARTIAL), ir.IntType(64)
-                ) as (first, _):
-                    last = builder.add(first, constant(PARTIAL))
+                accumulate(0, PARTIAL, sums)
+                with e.loop(PARTIAL, n_features, PARTIAL) as first:
+                    last = e.plus(first, PARTIAL)
                     beyond = builder.icmp_signed("<", n_features, last)
                     accumulate(first, builder.select(beyond, n_features, last), partial)
                     for slot, addend in zip(sums, partial, strict=True):
                         builder.store(builder.fadd(builder.load(slot), builder.load(addend)), slot)
         for v, slot in enumerate(sums):
             store_at(builder, builder.load(slot), output, constant(v * LANES), 4)
-        return context.get_dummy_value()
+        return e.nothing()
 
     return sig, codegen
 
@@ -142,13 +129,13 @@ def _sum_features(add, tile, norms):
 @intrinsic
 def squared_norms(typingctx, tile, n_features, norms):
     """Write each lane's sum of squares to ``norms`` (TILE values), summed as the scores are."""
-    return _sum_features(_add_square, tile, norms)
+    return _sum_features(add_square, tile, norms)
 
 
 @intrinsic
 def absolute_norms(typingctx, tile, n_features, norms):
     """Write each lane's sum of magnitudes to ``norms`` (TILE values)."""
-    return _sum_features(_add_magnitude, tile, norms)
+    return _sum_features(add_magnitude, tile, norms)
 
 
 def _compare(add, tile, centers, offsets, order, best, second, labels):
@@ -157,65 +144,37 @@ def _compare(add, tile, centers, offsets, order, best, second, labels):
     sig = types.void(tile, integer, centers, offsets, order, integer, integer, best, second, labels)
 
     def codegen(context, builder, signature, args):
+        e = Emitter(context, builder, signature, args)
         # Vectors that don't fit into registers are kept on the stack. Without this, they straddle
         # cache lines there: 2 features and 8 clusters took a third more time.
         builder.function.attributes.alignstack = VECTOR_BYTES
 
-        def pointer(i):
-            return data_pointer(context, builder, signature.args[i], args[i])
-
-        x, c, first_terms, numbers = pointer(0), pointer(2), pointer(3), pointer(4)
-        outputs = [pointer(i) for i in (7, 8, 9)]
+        x, c, first_terms, numbers, *outputs = e.pointers(0, 2, 3, 4, 7, 8, 9)
         n_features, start, stop = args[1], args[5], args[6]
         single = ir.FloatType()
         vector = ir.VectorType(single, LANES)
         label_vector = ir.VectorType(ir.IntType(32), LANES)
-        zero = ir.Constant(vector, [0.0] * LANES)
         infinity = splat(builder, ir.Constant(single, float("inf")), LANES)
 
-        with cgutils.for_range_slice(
-            builder, constant(0), constant(TILE), constant(VECTORS * LANES), ir.IntType(64)
-        ) as (lane, _):
-            least = [cgutils.alloca_once_value(builder, infinity) for _ in range(VECTORS)]
-            runner_up = [cgutils.alloca_once_value(builder, infinity) for _ in range(VECTORS)]
-            nearest = [cgutils.alloca_once(builder, label_vector) for _ in range(VECTORS)]
-            for v in range(VECTORS):
-                builder.store(infinity, least[v])
-                builder.store(infinity, runner_up[v])
-                builder.store(ir.Constant(label_vector, [0] * LANES), nearest[v])
-
-            with cgutils.for_range_slice(builder, start, stop, constant(BLOCK), ir.IntType(64)) as (
-                j,
-                _,
-            ):
-                which = [
-                    builder.load(builder.gep(numbers, [builder.add(j, constant(i))]))
-                    for i in range(BLOCK)
-                ]
+        with e.loop(0, TILE, VECTORS * LANES) as lane:
+            least = e.places(VECTORS, infinity)
+            runner_up = e.places(VECTORS, infinity)
+            nearest = e.zeros(label_vector, VECTORS)
+            with e.loop(start, stop, BLOCK) as j:
+                which = [builder.load(builder.gep(numbers, [e.plus(j, i)])) for i in range(BLOCK)]
                 bases = []
                 sums = []
                 for number in which:
-                    wide = builder.sext(number, ir.IntType(64))
-                    bases.append(builder.gep(c, [builder.mul(wide, n_features)]))
+                    wide = builder.sext(number, INDEX)
+                    bases.append(e.row(c, wide, n_features))
                     offset = splat(builder, builder.load(builder.gep(first_terms, [wide])), LANES)
-                    row = [cgutils.alloca_once(builder, vector) for _ in range(VECTORS)]
-                    for slot in row:
-                        builder.store(offset, slot)
-                    sums.append(row)
+                    sums.append(e.places(VECTORS, offset))
 
                 def accumulate(first, last, slots):
-                    with cgutils.for_range_slice(
-                        builder, first, last, constant(1), ir.IntType(64)
-                    ) as (f, _):
-                        at = builder.add(builder.mul(f, constant(TILE)), lane)
+                    with e.loop(first, last) as f:
+                        at = e.plus(e.times(f, TILE), lane)
                         rows = [
-                            load_at(
-                                builder,
-                                x,
-                                builder.add(at, constant(v * LANES)),
-                                vector,
-                                VECTOR_BYTES,
-                            )
+                            load_at(builder, x, e.plus(at, v * LANES), vector, VECTOR_BYTES)
                             for v in range(VECTORS)
                         ]
                         for base, row in zip(bases, slots, strict=True):
@@ -228,18 +187,10 @@ def _compare(add, tile, centers, offsets, order, best, second, labels):
                     beyond = builder.icmp_signed("<", n_features, stop)
                     return builder.select(beyond, n_features, stop)
 
-                accumulate(constant(0), at_most(constant(PARTIAL)), sums)
-                with cgutils.for_range_slice(
-                    builder, constant(PARTIAL), n_features, constant(PARTIAL), ir.IntType(64)
-                ) as (first, _):
-                    partial = [
-                        [cgutils.alloca_once(builder, vector) for _ in range(VECTORS)]
-                        for _ in range(BLOCK)
-                    ]
-                    for slots in partial:
-                        for slot in slots:
-                            builder.store(zero, slot)
-                    accumulate(first, at_most(builder.add(first, constant(PARTIAL))), partial)
+                accumulate(0, at_most(constant(PARTIAL)), sums)
+                with e.loop(PARTIAL, n_features, PARTIAL) as first:
+                    partial = [e.zeros(vector, VECTORS) for _ in range(BLOCK)]
+                    accumulate(first, at_most(e.plus(first, PARTIAL)), partial)
                     for slots, row in zip(partial, sums, strict=True):
                         for v in range(VECTORS):
                             total = builder.fadd(builder.load(row[v]), builder.load(slots[v]))
@@ -256,10 +207,10 @@ def _compare(add, tile, centers, offsets, order, best, second, labels):
                         builder.store(loser, runner_up[v])
                         builder.store(builder.select(closer, score, old), least[v])
             for v in range(VECTORS):
-                at = builder.add(lane, constant(v * LANES))
+                at = e.plus(lane, v * LANES)
                 for slots, output in zip((least, runner_up, nearest), outputs, strict=True):
                     store_at(builder, builder.load(slots[v]), output, at, 4)
-        return context.get_dummy_value()
+        return e.nothing()
 
     return sig, codegen
 

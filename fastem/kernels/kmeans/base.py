@@ -4,7 +4,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from fastem.kernels.distances.euclidean import Packed
+from fastem.kernels.distances.euclidean import EuclideanPacked
 from fastem.kernels.distances.rounding import exact_layout, rounding_error
 from fastem.kernels.distances.tile_nearest import pack_centers, pad_order
 from fastem.kernels.kmeans.moves import no_moves
@@ -182,7 +182,7 @@ class DenseAlgorithm(Algorithm):
 
     def _pack(self, centers):
         greatest = pack_centers(centers, self._frame.scale, self._negated, self._half_norms)
-        return Packed(
+        return EuclideanPacked(
             self._negated,
             self._half_norms,
             exact_layout(centers),

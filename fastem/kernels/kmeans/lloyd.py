@@ -1,7 +1,7 @@
 """Lloyd's algorithm: every row is compared with every centre in every pass.
 
 S. P. Lloyd, "Least squares quantization in PCM", IEEE Transactions on Information Theory 28,
-1982, with the fused compare-and-accumulate of ``assignment.py``.
+1982, with the fused compare-and-accumulate of ``tile_nearest.py``.
 """
 
 import numpy as np

@@ -1,18 +1,17 @@
 """Hamerly's algorithm for many features and few clusters: rows are compared whole.
 
 The bounds are those of ``hamerly.py``; see there. The rows that fail are read where they are, two
-at a time (``whole_rows.py``): to transpose them would take longer than to compare them, which takes
-no longer than to read them from memory.
+at a time (``row_nearest.py``): to transpose them would take longer than to compare them, which
+takes no longer than to read them from memory.
 """
 
 import numpy as np
 
+from fastem.kernels.distances.listed import LIST_SLACK, end_list
 from fastem.kernels.distances.metric import distance_gaps
 from fastem.kernels.distances.rounding import chain_error
 from fastem.kernels.distances.row_nearest import (
-    LIST_SLACK,
     empty_blocks,
-    end_list,
     fill_blocks,
     longest_chain,
     n_scores,

@@ -65,7 +65,7 @@ def _log_densities(squares, listed=False):
     """
 
     def emit(context, builder, signature, args):
-        # as in assignment.py
+        # as in tile_nearest.py
         builder.function.attributes.alignstack = VECTOR_BYTES
         x, c, b, a, out = (
             data_pointer(context, builder, signature.args[i], args[i]) for i in (0, 2, 3, 4, 6)

@@ -7,20 +7,14 @@ compared at all: of the rows themselves, little more is read than those that the
 
 import numpy as np
 
-from fastem.kernels.distances.direct import sum_of_lesser
 from fastem.kernels.distances.one_row import direct_distance, fetch_row
 from fastem.kernels.runtime.arrays import read_only
 from fastem.kernels.runtime.compiling import inline, kernel
 from fastem.kernels.runtime.parallel import next_chunk, run
-from fastem.kernels.seeding.codes import (
-    NO_ROWS,
-    code_points,
-    code_products,
-    code_rows,
-    gain_terms,
-    possible_gains,
-)
-from fastem.kernels.seeding.euclidean import Seeder, weigh
+from fastem.kernels.seeding.base import Seeder
+from fastem.kernels.seeding.closest import sum_of_lesser, weigh
+from fastem.kernels.seeding.codes import NO_ROWS, code_points, code_rows
+from fastem.kernels.seeding.gains import code_products, gain_terms, possible_gains
 from fastem.kernels.vectors.machine import TILE
 from fastem.kernels.vectors.tiles import aligned_empty
 from fastem.kernels.vectors.vector import count_bits, first_bit

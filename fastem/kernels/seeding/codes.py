@@ -12,28 +12,25 @@ from typing import NamedTuple
 import numpy as np
 from llvmlite import ir
 from numba import types
-from numba.core import cgutils
 from numba.extending import intrinsic
 
-from fastem.kernels.distances.direct import load_columns
+from fastem.kernels.distances.direct_tiles import load_columns
 from fastem.kernels.runtime.arrays import read_only
 from fastem.kernels.runtime.chunks import ceil_div
 from fastem.kernels.runtime.compiling import inline, kernel
 from fastem.kernels.runtime.parallel import next_chunk, run
 from fastem.kernels.vectors.emit import (
+    Emitter,
     call_llvm,
     constant,
-    data_pointer,
     fma,
     load_at,
     maximum,
     shuffle,
     splat,
     store_at,
-    sum_lanes,
 )
 from fastem.kernels.vectors.machine import (
-    CPU_FEATURES,
     LANES,
     TILE,
     VECTOR_BYTES,
@@ -49,7 +46,7 @@ _CHUNK_TILES = 16
 # No step is smaller: its square is a normal number of float32.
 _LEAST_STEP = 2.0**-60
 # A multiple of what rounding in float32 makes of a comparison, relative to the terms in it.
-_MARGIN = 2.0**-19
+MARGIN = 2.0**-19
 _TINY = 1e-30
 
 
@@ -92,17 +89,16 @@ def _greatest(typingctx, columns, n_features, origin):
     sig = types.float64(columns, types.intp, origin)
 
     def codegen(context, builder, signature, args):
-        x, o = (data_pointer(context, builder, signature.args[i], args[i]) for i in (0, 2))
+        e = Emitter(context, builder, signature, args)
+        x, o = e.pointers(0, 2)
         vector = ir.VectorType(ir.DoubleType(), _DOUBLES)
-        slots = [cgutils.alloca_once(builder, vector) for _ in range(4)]
-        for slot in slots:
-            builder.store(ir.Constant(vector, [0.0] * _DOUBLES), slot)
-        with cgutils.for_range(builder, args[1]) as loop:
-            shift = splat(builder, builder.load(builder.gep(o, [loop.index])), _DOUBLES)
-            start = builder.mul(loop.index, constant(TILE))
+        slots = e.zeros(vector, 4)
+        with e.loop(0, args[1]) as f:
+            shift = splat(builder, builder.load(builder.gep(o, [f])), _DOUBLES)
+            start = e.times(f, TILE)
             for number, lane in enumerate(range(0, TILE, _DOUBLES)):
                 slot = slots[number % 4]
-                value = load_at(builder, x, builder.add(start, constant(lane)), vector, 8)
+                value = load_at(builder, x, e.plus(start, lane), vector, 8)
                 value = call_llvm(builder, "fabs", [builder.fsub(value, shift)])
                 builder.store(maximum(builder, value, builder.load(slot)), slot)
         result = builder.load(slots[0])
@@ -124,31 +120,26 @@ def _code_pairs(typingctx, columns, n_features, origin, step, codes, tile, norms
     sig = types.void(columns, types.intp, origin, types.float64, codes, types.intp, norms, errors)
 
     def codegen(context, builder, signature, args):
-        x, o, output, squares, rests = (
-            data_pointer(context, builder, signature.args[i], args[i]) for i in (0, 2, 4, 6, 7)
-        )
+        e = Emitter(context, builder, signature, args)
+        x, o, output, squares, rests = e.pointers(0, 2, 4, 6, 7)
         n_features, tile = args[1], args[5]
         vector = ir.VectorType(ir.DoubleType(), _DOUBLES)
         integers = ir.VectorType(ir.IntType(32), _DOUBLES)
         step = splat(builder, args[3], _DOUBLES)
         inverse = builder.fdiv(ir.Constant(vector, [1.0] * _DOUBLES), step)
         last = builder.sub(n_features, constant(1))
-        n_pairs = builder.lshr(builder.add(n_features, constant(1)), constant(1))
-        output = builder.gep(output, [builder.mul(builder.mul(tile, n_pairs), constant(2 * TILE))])
-        with cgutils.for_range_slice(
-            builder, constant(0), constant(TILE), constant(_DOUBLES), ir.IntType(64)
-        ) as (lane, _):
-            square, rest = (cgutils.alloca_once(builder, t) for t in (integers, vector))
-            builder.store(ir.Constant(integers, [0] * _DOUBLES), square)
-            builder.store(ir.Constant(vector, [0.0] * _DOUBLES), rest)
-            with cgutils.for_range(builder, n_pairs) as loop:
+        n_pairs = builder.lshr(e.plus(n_features, 1), constant(1))
+        output = e.row(output, e.times(tile, n_pairs), 2 * TILE)
+        with e.loop(0, TILE, _DOUBLES) as lane:
+            square, rest = (e.zeros(t, 1)[0] for t in (integers, vector))
+            with e.loop(0, n_pairs) as f:
                 pair = []
                 for i in (0, 1):
-                    feature = builder.add(builder.mul(loop.index, constant(2)), constant(i))
+                    feature = e.plus(e.times(f, 2), i)
                     missing = builder.icmp_signed(">", feature, last)
                     feature = builder.select(missing, last, feature)
                     shift = splat(builder, builder.load(builder.gep(o, [feature])), _DOUBLES)
-                    at = builder.add(builder.mul(feature, constant(TILE)), lane)
+                    at = e.plus(e.times(feature, TILE), lane)
                     value = builder.fsub(load_at(builder, x, at, vector, 8), shift)
                     value = builder.select(missing, ir.Constant(vector, [0.0] * _DOUBLES), value)
                     code = call_llvm(builder, "rint", [builder.fmul(value, inverse)])
@@ -159,13 +150,13 @@ def _code_pairs(typingctx, columns, n_features, origin, step, codes, tile, norms
                     builder.store(added, square)
                     pair.append(builder.trunc(code, ir.VectorType(ir.IntType(8), _DOUBLES)))
                 order = [j for i in range(_DOUBLES) for j in (i, _DOUBLES + i)]
-                at = builder.add(builder.mul(loop.index, constant(TILE)), lane)
+                at = e.plus(e.times(f, TILE), lane)
                 both = shuffle(builder, *pair, order)
-                store_at(builder, both, output, builder.mul(at, constant(2)), 1)
-            at = builder.add(builder.mul(tile, constant(TILE)), lane)
+                store_at(builder, both, output, e.times(at, 2), 1)
+            at = e.plus(e.times(tile, TILE), lane)
             store_at(builder, builder.load(square), squares, at, 4)
             store_at(builder, builder.load(rest), rests, lane, 8)
-        return context.get_dummy_value()
+        return e.nothing()
 
     return sig, codegen
 
@@ -182,12 +173,12 @@ def _code_rows(tickets, n_chunks, X, scale, origin, codes, norms, steps, errors)
         for tile in range(chunk * _CHUNK_TILES, min((chunk + 1) * _CHUNK_TILES, len(steps))):
             load_columns(X, tile * TILE, _DOUBLES, scale, columns)
             greatest = _greatest(columns, n_features, origin)
-            steps[tile] = max(greatest / _CODES * (1 + _MARGIN), _LEAST_STEP)
+            steps[tile] = max(greatest / _CODES * (1 + MARGIN), _LEAST_STEP)
             _code_pairs(columns, n_features, origin, steps[tile], codes, tile, norms, rests)
             worst = 0.0
             for lane in range(TILE):
                 worst = max(worst, rests[lane])
-            errors[tile] = np.sqrt(worst) * (1 + _MARGIN)
+            errors[tile] = np.sqrt(worst) * (1 + MARGIN)
 
 
 def code_rows(X, scale, origin):
@@ -258,209 +249,4 @@ def code_points(points, scale, origin, codes, steps, norms):
         steps[i] = step
         norms[i] = norm
         worst = max(worst, error)
-    return np.sqrt(worst) * (1 + _MARGIN)
-
-
-def _pair_products(builder, a, b):
-    """Sums of two products each of neighbouring int16, as int32."""
-    lanes = a.type.count // 2
-    result = ir.VectorType(ir.IntType(32), lanes)
-    name = {4: "sse2.pmadd.wd", 8: "avx2.pmadd.wd", 16: "avx512.pmaddw.d.512"}[lanes]
-    needed = {4: "sse2", 8: "avx2", 16: "avx512bw"}[lanes]
-    if f"+{needed}" in CPU_FEATURES:
-        function = cgutils.get_or_insert_function(
-            builder.module, ir.FunctionType(result, [a.type, b.type]), f"llvm.x86.{name}"
-        )
-        return builder.call(function, [a, b])
-    products = []
-    for first in (0, 1):
-        mask = range(first, 2 * lanes, 2)
-        x, y = (builder.sext(shuffle(builder, v, v, mask), result) for v in (a, b))
-        products.append(builder.mul(x, y))
-    return builder.add(*products)
-
-
-@intrinsic
-def _product_pair(typingctx, codes, tile, points, point, products):
-    """``products[(point + i) * TILE + lane]`` for all lanes and two points."""
-    count = 2
-    sig = types.void(codes, types.intp, points, types.intp, products)
-
-    def codegen(context, builder, signature, args):
-        x, c, output = (
-            data_pointer(context, builder, signature.args[i], args[i]) for i in (0, 2, 4)
-        )
-        shape = context.make_array(signature.args[2])(context, builder, args[2]).shape
-        n_pairs = builder.extract_value(shape, 1)
-        tile, point = args[1], args[3]
-        integer = ir.IntType(64)
-        x = builder.gep(x, [builder.mul(builder.mul(tile, n_pairs), constant(2 * TILE))])
-        starts = [
-            builder.gep(c, [builder.mul(builder.add(point, constant(i)), n_pairs)])
-            for i in range(count)
-        ]
-        bytes_ = ir.VectorType(ir.IntType(8), 2 * LANES)
-        shorts = ir.VectorType(ir.IntType(16), 2 * LANES)
-        sums_type = ir.VectorType(ir.IntType(32), LANES)
-        with cgutils.for_range_slice(
-            builder, constant(0), constant(TILE), constant(_VECTORS * LANES), integer
-        ) as (lane, _):
-            slots = [cgutils.alloca_once(builder, sums_type) for _ in range(count * _VECTORS)]
-            for slot in slots:
-                builder.store(ir.Constant(sums_type, [0] * LANES), slot)
-            with cgutils.for_range(builder, n_pairs) as loop:
-                at = builder.add(builder.mul(loop.index, constant(TILE)), lane)
-                at = builder.mul(at, constant(2))
-                values = [
-                    builder.sext(
-                        load_at(builder, x, builder.add(at, constant(2 * v * LANES)), bytes_, 1),
-                        shorts,
-                    )
-                    for v in range(_VECTORS)
-                ]
-                remaining = iter(slots)
-                for start in starts:
-                    pair = splat(builder, builder.load(builder.gep(start, [loop.index])), LANES)
-                    pair = builder.bitcast(pair, shorts)
-                    for value in values:
-                        slot = next(remaining)
-                        product = _pair_products(builder, value, pair)
-                        builder.store(builder.add(builder.load(slot), product), slot)
-            for s, slot in enumerate(slots):
-                i, v = divmod(s, _VECTORS)
-                position = builder.mul(builder.add(point, constant(i)), constant(TILE))
-                position = builder.add(builder.add(position, lane), constant(v * LANES))
-                store_at(builder, builder.load(slot), output, position, 4)
-        return context.get_dummy_value()
-
-    return sig, codegen
-
-
-@inline
-def code_products(codes, tile, points, products):
-    """``products[i * TILE + lane]``: the codes of a tile's rows times those of all points."""
-    for i in range(0, len(points), 2):
-        _product_pair(codes, tile, points, i, products)
-
-
-@intrinsic
-def gain_terms(typingctx, norms, closest, row, step, error, terms):
-    """What :func:`possible_gains` must know of a tile's rows.
-
-    With ``D`` a row's closest squared distance, ``d`` the distance between its code and a
-    point's, and ``e`` the error of both, the row gains between ``D - (d + e)^2`` and
-    ``D - (d - e)^2``. For any positive ``a`` these squares lie within
-    ``d^2 (1 +- a) + e^2 (1 +- 1/a)``, which takes no square root for each point. With
-    ``a = e / (sqrt(D) + e)`` the upper bound is positive just where ``d - e < sqrt(D)``.
-
-    Parameters
-    ----------
-    norms, closest : arrays of shape (n_tiles * TILE,), int32 and float64
-    row : int
-        The tile's first.
-    step, error : float
-        The tile's; the error with the points'.
-    terms : float32 array of 4 * TILE values
-        Bounds on a row's gain are ``terms[:TILE] - terms[TILE:] * q`` (above) and
-        ``terms[2 * TILE:] - terms[3 * TILE:] * q`` (below), with ``q`` the point's squared norm
-        less twice the product of both.
-    """
-    sig = types.void(norms, closest, types.intp, types.float64, types.float64, terms)
-
-    def codegen(context, builder, signature, args):
-        numbers, old, output = (
-            data_pointer(context, builder, signature.args[i], args[i]) for i in (0, 1, 5)
-        )
-        single, double = ir.FloatType(), ir.DoubleType()
-        vector = ir.VectorType(single, LANES)
-        square = builder.fptrunc(builder.fmul(args[3], args[3]), single)
-        square = splat(builder, square, LANES)
-        error = splat(builder, builder.fptrunc(args[4], single), LANES)
-        margin, tiny = (ir.Constant(vector, [value] * LANES) for value in (_MARGIN, _TINY))
-        for lane in range(0, TILE, LANES):
-            at = builder.add(args[2], constant(lane))
-            known = load_at(builder, old, at, ir.VectorType(double, LANES), 8)
-            known = builder.fadd(builder.fptrunc(known, vector), tiny)
-            norm = load_at(builder, numbers, at, ir.VectorType(ir.IntType(32), LANES), 4)
-            norm = builder.fmul(builder.sitofp(norm, vector), square)
-            root = call_llvm(builder, "sqrt", [known])
-            reach = builder.fadd(root, error)
-            mixed = builder.fmul(root, error)
-            above = builder.fadd(known, mixed)
-            below = builder.fsub(builder.fsub(known, mixed), builder.fmul(error, error))
-            below = builder.fsub(below, builder.fmul(error, error))
-            slack = builder.fadd(builder.fmul(builder.fadd(above, norm), margin), tiny)
-            slope = builder.fdiv(root, reach)
-            steeper = builder.fdiv(builder.fadd(reach, error), reach)
-            values = (
-                builder.fsub(builder.fadd(above, slack), builder.fmul(slope, norm)),
-                slope,
-                builder.fsub(builder.fsub(below, slack), builder.fmul(steeper, norm)),
-                steeper,
-            )
-            for number, value in enumerate(values):
-                store_at(builder, value, output, constant(number * TILE + lane), 4)
-        return context.get_dummy_value()
-
-    return sig, codegen
-
-
-@intrinsic
-def possible_gains(typingctx, products, first, terms, weights, factor, norm):
-    """How much nearer a point than ``closest`` a tile's rows may be.
-
-    Parameters
-    ----------
-    products : int32 array
-        From :func:`code_products`; those from ``first`` on belong to the point.
-    terms : float32 array
-        From :func:`gain_terms`.
-    weights : float32 array of TILE values
-    factor, norm : float
-        Twice the step of the tile times that of the point; the point's squared norm.
-
-    Returns
-    -------
-    lanes : uint64
-        The bits of those that may be nearer.
-    least, most : float
-        Bounds on the weighted sum of what the rows gain.
-    """
-    result = types.Tuple((types.uint64, types.float64, types.float64))
-    sig = result(products, types.intp, terms, weights, types.float64, types.float64)
-
-    def codegen(context, builder, signature, args):
-        numbers, values, weights = (
-            data_pointer(context, builder, signature.args[i], args[i]) for i in (0, 2, 3)
-        )
-        single = ir.FloatType()
-        vector = ir.VectorType(single, LANES)
-        zero = ir.Constant(vector, [0.0] * LANES)
-        factor = builder.fneg(splat(builder, builder.fptrunc(args[4], single), LANES))
-        norm = splat(builder, builder.fptrunc(args[5], single), LANES)
-        slack = builder.fmul(norm, ir.Constant(vector, [_MARGIN] * LANES))
-        bits = ir.Constant(ir.IntType(64), 0)
-        least = most = zero
-        for lane in range(0, TILE, LANES):
-            at = builder.add(args[1], constant(lane))
-            product = load_at(builder, numbers, at, ir.VectorType(ir.IntType(32), LANES), 4)
-            cross = fma(builder, builder.sitofp(product, vector), factor, norm)
-            above, slope, below, steeper = (
-                load_at(builder, values, constant(number * TILE + lane), vector, 4)
-                for number in range(4)
-            )
-            weight = load_at(builder, weights, constant(lane), vector, 4)
-            cross = builder.fneg(cross)
-            above = builder.fadd(fma(builder, slope, cross, above), slack)
-            below = builder.fsub(fma(builder, steeper, cross, below), slack)
-            # What has overflowed is possible, too.
-            possible = builder.fcmp_unordered(">", above, zero)
-            most = fma(builder, builder.select(possible, above, zero), weight, most)
-            certain = builder.fcmp_ordered(">", below, zero)
-            least = fma(builder, builder.select(certain, below, zero), weight, least)
-            mask = builder.zext(builder.bitcast(possible, ir.IntType(LANES)), ir.IntType(64))
-            bits = builder.or_(bits, builder.shl(mask, constant(lane)))
-        sums = [builder.fpext(sum_lanes(builder, v), ir.DoubleType()) for v in (least, most)]
-        return context.make_tuple(builder, signature.return_type, [bits, *sums])
-
-    return sig, codegen
+    return np.sqrt(worst) * (1 + MARGIN)

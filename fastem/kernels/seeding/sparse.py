@@ -14,18 +14,11 @@ class SparseGreedySeeder:
     sample_weight : None or ndarray of shape (n_rows,), float64
     scale : float
         A power of two that the rows are multiplied by.
-
-    Attributes
-    ----------
-    labels : ndarray of shape (n_rows,), int32
-        Each row's nearest seed, by the order of the calls.
     """
 
     def __init__(self, X, sample_weight, scale):
         self.X, self.sample_weight, self._scale = X, sample_weight, scale
         self.closest = np.full(X.shape[0], np.inf)
-        self.labels = np.zeros(X.shape[0], np.int32)
-        self._n_seeds = 0
         self._candidates = None
 
     def _chunks(self):
@@ -80,7 +73,5 @@ class SparseGreedySeeder:
             distances = self._distances(chunk, self._candidates[index : index + 1])[:, 0]
             nearer = distances < self.closest[chunk]
             self.closest[chunk][nearer] = distances[nearer]
-            self.labels[chunk][nearer] = self._n_seeds
             potential += (self.closest[chunk] * weights).sum()
-        self._n_seeds += 1
         return float(potential)

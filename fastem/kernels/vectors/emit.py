@@ -1,12 +1,16 @@
-"""LLVM's vectors, as the code generators of intrinsics emit them.
+"""LLVM's vectors and loops, as the code generators of intrinsics emit them.
 
-They are LLVM's generic ones: the code generator lowers them to AVX-512, AVX2 or NEON, whichever
-the machine has.
+The vectors are LLVM's generic ones: the code generator lowers them to AVX-512, AVX2 or NEON,
+whichever the machine has.
 """
+
+from contextlib import contextmanager
 
 from llvmlite import ir
 from numba import types
 from numba.core import cgutils
+
+INDEX = ir.IntType(64)
 
 
 def llvm_type(dtype):
@@ -20,7 +24,84 @@ def llvm_type(dtype):
 
 def constant(value):
     """An index or number of values, as LLVM takes it."""
-    return ir.Constant(ir.IntType(64), value)
+    return ir.Constant(INDEX, value)
+
+
+def as_index(value):
+    """An index that may be LLVM's already."""
+    return constant(value) if isinstance(value, int) else value
+
+
+class Emitter:
+    """The lines that the code of every intrinsic repeats.
+
+    Parameters
+    ----------
+    context, builder, signature, args
+        As Numba passes them to an intrinsic's code.
+    """
+
+    def __init__(self, context, builder, signature, args):
+        self.context, self.builder = context, builder
+        self.signature, self.args = signature, args
+
+    def pointers(self, *numbers):
+        """The addresses of the first values of the array arguments with these numbers."""
+        return [
+            data_pointer(self.context, self.builder, self.signature.args[i], self.args[i])
+            for i in numbers
+        ]
+
+    def extent(self, i, axis):
+        """The length of the ``i``-th argument, an array, along an axis."""
+        array = self.context.make_array(self.signature.args[i])
+        shape = array(self.context, self.builder, self.args[i]).shape
+        return self.builder.extract_value(shape, axis)
+
+    def plus(self, a, b):
+        """The sum of two indices, each a number of Python's or LLVM's."""
+        return self.builder.add(as_index(a), as_index(b))
+
+    def times(self, a, b):
+        """The product of two indices."""
+        return self.builder.mul(as_index(a), as_index(b))
+
+    def row(self, pointer, i, width):
+        """The address of the ``i``-th of rows of ``width`` values."""
+        return self.builder.gep(pointer, [self.times(i, width)])
+
+    @contextmanager
+    def loop(self, start, stop, step=1):
+        """``for index in range(start, stop, step)`` around what is emitted inside."""
+        if start == 0 and step == 1:
+            with cgutils.for_range(self.builder, as_index(stop)) as loop:
+                yield loop.index
+        else:
+            bounds = as_index(start), as_index(stop), as_index(step)
+            with cgutils.for_range_slice(self.builder, *bounds, INDEX) as (index, _):
+                yield index
+
+    def places(self, n, value):
+        """``n`` places on the stack, which LLVM keeps in registers, for copies of a value."""
+        slots = [cgutils.alloca_once(self.builder, value.type) for _ in range(n)]
+        for slot in slots:
+            self.builder.store(value, slot)
+        return slots
+
+    def zeros(self, vector, n):
+        """:meth:`places` for sums of this type."""
+        return self.places(n, zeros_of(vector))
+
+    def nothing(self):
+        """What an intrinsic returns that returns nothing."""
+        return self.context.get_dummy_value()
+
+
+def zeros_of(vector):
+    """A vector's or a scalar's zero."""
+    if not isinstance(vector, ir.VectorType):
+        return ir.Constant(vector, 0 if isinstance(vector, ir.IntType) else 0.0)
+    return ir.Constant(vector, [zeros_of(vector.element).constant] * vector.count)
 
 
 def splat(builder, scalar, lanes):
@@ -67,6 +148,21 @@ def minimum(builder, a, b):
 
 def maximum(builder, a, b):
     return builder.select(builder.fcmp_ordered(">", a, b), a, b)
+
+
+def add_square(builder, value, total):
+    """``total + value**2``, of vectors or scalars."""
+    if isinstance(value.type, ir.VectorType):
+        return fma(builder, value, value, total)
+    return builder.fadd(total, builder.fmul(value, value))
+
+
+def add_magnitude(builder, value, total):
+    """``total + abs(value)``, of vectors or scalars."""
+    if isinstance(value.type, ir.VectorType):
+        return builder.fadd(total, call_llvm(builder, "fabs", [value]))
+    negative = builder.fcmp_ordered("<", value, ir.Constant(value.type, 0.0))
+    return builder.fadd(total, builder.select(negative, builder.fneg(value), value))
 
 
 def shuffle(builder, a, b, mask):

@@ -12,8 +12,9 @@ from numba.extending import intrinsic
 
 from fastem.kernels.runtime.compiling import inline, kernel
 from fastem.kernels.vectors.emit import (
+    INDEX,
+    Emitter,
     constant,
-    data_pointer,
     fma,
     load_at,
     prefetch,
@@ -72,34 +73,32 @@ def _transpose_block(typingctx, X, n_features, rows, lane, feature, scale, shift
     lanes = vector_lanes(tile.dtype)
 
     def codegen(context, builder, signature, args):
+        e = Emitter(context, builder, signature, args)
         width, factor = args[1], args[5]
-        pointers = [
-            data_pointer(context, builder, signature.args[i], args[i]) for i in (0, 2, 6, 7)
-        ]
-        x_pointer, row_pointer, shift_pointer, tile_pointer = pointers
+        x_pointer, row_pointer, shift_pointer, tile_pointer = e.pointers(0, 2, 6, 7)
         lane, feature = args[3], args[4]
         size = X.dtype.bitwidth // 8
         scalar = tile_pointer.type.pointee
         vector = ir.VectorType(x_pointer.type.pointee, lanes)
         factor = splat(builder, factor, lanes)
         offset = load_at(builder, shift_pointer, feature, vector, size)
-        later = builder.add(feature, constant(_AHEAD // size))
+        later = e.plus(feature, _AHEAD // size)
         later = builder.select(builder.icmp_signed("<", later, width), later, feature)
         block = []
         for i in range(lanes):
-            row = builder.load(builder.gep(row_pointer, [builder.add(lane, constant(i))]))
+            row = builder.load(builder.gep(row_pointer, [e.plus(lane, i)]))
             if row.type.width < 64:
-                row = builder.sext(row, ir.IntType(64))
-            start = builder.mul(row, width)
-            values = load_at(builder, x_pointer, builder.add(start, feature), vector, size)
-            prefetch(builder, x_pointer, builder.add(start, later))
+                row = builder.sext(row, INDEX)
+            start = e.times(row, width)
+            values = load_at(builder, x_pointer, e.plus(start, feature), vector, size)
+            prefetch(builder, x_pointer, e.plus(start, later))
             block.append(_convert(builder, fma(builder, values, factor, offset), scalar))
         for i, column in enumerate(transpose_square(builder, block)):
-            f = builder.add(feature, constant(i))
+            f = e.plus(feature, i)
             with builder.if_then(builder.icmp_signed("<", f, width)):
-                at = builder.add(builder.mul(f, constant(TILE)), lane)
+                at = e.plus(e.times(f, TILE), lane)
                 store_at(builder, column, tile_pointer, at, tile.dtype.bitwidth // 8)
-        return context.get_dummy_value()
+        return e.nothing()
 
     return sig, codegen
 
@@ -114,22 +113,21 @@ def _deinterleave(typingctx, X, n_features, first_row, lane, scale, shift, tile)
     sig = types.void(X, n_features, types.intp, types.intp, X.dtype, shift, tile)
 
     def codegen(context, builder, signature, args):
-        x_pointer = data_pointer(context, builder, signature.args[0], args[0])
-        shift_pointer = data_pointer(context, builder, signature.args[5], args[5])
-        tile_pointer = data_pointer(context, builder, signature.args[6], args[6])
+        e = Emitter(context, builder, signature, args)
+        x_pointer, shift_pointer, tile_pointer = e.pointers(0, 5, 6)
         first_row, lane, scale = args[2], args[3], args[4]
         vector = ir.VectorType(x_pointer.type.pointee, lanes * width)
-        start = builder.mul(builder.add(first_row, lane), constant(width))
+        start = e.times(e.plus(first_row, lane), width)
         rows = load_at(builder, x_pointer, start, vector, X.dtype.bitwidth // 8)
         factor = splat(builder, scale, lanes)
         for f in range(width):
             column = shuffle(builder, rows, rows, [i * width + f for i in range(lanes)])
             offset = builder.load(builder.gep(shift_pointer, [constant(f)]))
             column = fma(builder, column, factor, splat(builder, offset, lanes))
-            at = builder.add(lane, constant(f * TILE))
+            at = e.plus(lane, f * TILE)
             column = _convert(builder, column, tile_pointer.type.pointee)
             store_at(builder, column, tile_pointer, at, tile.dtype.bitwidth // 8)
-        return context.get_dummy_value()
+        return e.nothing()
 
     return sig, codegen
 

@@ -3,9 +3,10 @@ import pytest
 from guards import Guarded
 from reference import squared_distances
 
+from fastem.kernels.distances import listed as lists
 from fastem.kernels.distances import row_nearest
+from fastem.kernels.distances.listed import LIST_SLACK
 from fastem.kernels.distances.row_nearest import (
-    LIST_SLACK,
     empty_blocks,
     fill_blocks,
     longest_chain,
@@ -30,7 +31,7 @@ def nearest_two_rows(X, rows, n_rows, scale, shift, blocks, half_norms, scores, 
 
 @kernel
 def end_list(rows, n_listed, n_rows):
-    row_nearest.end_list(rows, n_listed, n_rows)
+    lists.end_list(rows, n_listed, n_rows)
 
 
 def packed(centers):

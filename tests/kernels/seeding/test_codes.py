@@ -9,7 +9,8 @@ from hypothesis import strategies as st
 from reference import squared_distances
 
 from fastem.kernels.runtime.compiling import kernel
-from fastem.kernels.seeding import codes as coarse
+from fastem.kernels.seeding.codes import MOST_FEATURES, code_points, code_rows
+from fastem.kernels.seeding.gains import code_products, gain_terms, possible_gains
 from fastem.kernels.vectors.machine import TILE
 
 SHAPES = [(1, 1), (2, 3), (63, 2), (64, 16), (65, 17), (130, 33), (7, 130)]
@@ -18,17 +19,17 @@ SHAPES = [(1, 1), (2, 3), (63, 2), (64, 16), (65, 17), (130, 33), (7, 130)]
 @kernel
 def _screen(rows, points, scale, origin, closest, weights, codes, steps, norms, lanes, gains):
     """As a pass of seeding: the lanes of each (tile, point) that may be nearer; the error."""
-    error = coarse.code_points(points, scale, origin, codes, steps, norms)
+    error = code_points(points, scale, origin, codes, steps, norms)
     packed = codes.view(np.int32)
     products = np.empty(len(codes) * TILE, np.int32)
     terms, tile_weights = np.empty(4 * TILE, np.float32), np.empty(TILE, np.float32)
     for tile in range(len(rows.steps)):
-        coarse.code_products(rows.codes, tile, packed, products)
+        code_products(rows.codes, tile, packed, products)
         step = np.float64(rows.steps[tile])
-        coarse.gain_terms(rows.norms, closest, tile * TILE, step, rows.errors[tile] + error, terms)
+        gain_terms(rows.norms, closest, tile * TILE, step, rows.errors[tile] + error, terms)
         tile_weights[:] = weights[tile * TILE : (tile + 1) * TILE]
         for i in range(len(points)):
-            lanes[tile, i], least, most = coarse.possible_gains(
+            lanes[tile, i], least, most = possible_gains(
                 products, i * TILE, terms, tile_weights, 2 * step * steps[i], norms[i]
             )
             gains[0, i] += least
@@ -44,7 +45,7 @@ class Screened(NamedTuple):
 
 
 def screened(X, points, scale, origin, closest, sample_weight=1.0):
-    rows = coarse.code_rows(X, scale, origin)
+    rows = code_rows(X, scale, origin)
     n_points, n_features = points.shape
     codes = np.zeros((n_points + n_points % 2, n_features + n_features % 2), np.int16)
     steps, norms = np.empty(n_points), np.empty(n_points)
@@ -70,7 +71,7 @@ def test_codes_of_rows(shape):
     rng = np.random.default_rng(0)
     X = 100 + rng.normal(size=shape)
     origin = 50 + rng.normal(size=shape[1])
-    rows = coarse.code_rows(X, 0.5, origin)
+    rows = code_rows(X, 0.5, origin)
     codes, coded = decoded(rows, *shape)
     left = X * 0.5 - origin - coded
     steps = rows.steps.repeat(TILE)[: len(X)]
@@ -147,18 +148,18 @@ def test_bounds_are_close(n_features):
 
 
 def test_rows_of_equal_values():
-    rows = coarse.code_rows(np.full((70, 5), 3.0), 1.0, np.full(5, 3.0))
+    rows = code_rows(np.full((70, 5), 3.0), 1.0, np.full(5, 3.0))
     assert not rows.codes.any()
     assert not rows.errors.any()
 
 
 def test_too_many_features_stay_uncoded():
     """Else the sums of products would overflow."""
-    most = coarse.MOST_FEATURES
+    most = MOST_FEATURES
     X = np.ones((2, most))
     X[1] = -1.0
-    rows = coarse.code_rows(X, 1.0, np.zeros(most))
+    rows = code_rows(X, 1.0, np.zeros(most))
     assert list(rows.norms[:2]) == [most * 127**2] * 2
-    assert len(coarse.code_rows(np.ones((1, most + 1)), 1.0, np.zeros(most + 1)).steps) == 0
+    assert len(code_rows(np.ones((1, most + 1)), 1.0, np.zeros(most + 1)).steps) == 0
     result = screened(X, X, 1.0, np.zeros(most), np.array([1.0, 1.0]))
     np.testing.assert_array_equal(result.nearer, np.eye(2, dtype=bool))
