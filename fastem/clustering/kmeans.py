@@ -13,6 +13,7 @@ from fastem.clustering.euclidean.empty import relocate
 from fastem.clustering.euclidean.frame import frame_of_centers, measure_spread, range_factor
 from fastem.clustering.euclidean.seeding import STRATEGIES, greedy_kmeans_plusplus
 from fastem.kernels.distances.pairwise import squared_euclidean
+from fastem.kernels.distances.sparse import sparse_distances
 from fastem.kernels.kmeans import ALGORITHMS, Lloyd, Sparse, choose
 from fastem.kernels.kmeans import centers as kernels
 from fastem.rows import array_rows
@@ -22,8 +23,6 @@ from fastem.validation import check_finite, check_rows, check_weights
 # The inertia is also the rows' spread about the origin less the clusters': this difference is
 # precise enough, and spares a pass, unless it is smaller than the spread by more than this.
 _MOST_CANCELLED = 100
-
-_BLOCK_ROWS = 1024
 
 
 def average(sums: np.ndarray, weights: np.ndarray) -> np.ndarray:
@@ -288,21 +287,9 @@ class KMeans(BaseClustering):
         if isinstance(X, np.ndarray):
             distances = squared_euclidean(X, centers.astype(X.dtype))
         else:
-            distances = self._sparse_distances(X, centers)
+            distances = sparse_distances(X, centers)
         np.sqrt(distances, out=distances)
         return distances if factor == 1.0 else distances / X.dtype.type(factor)
-
-    @staticmethod
-    def _sparse_distances(X, centers):
-        norms = np.einsum("ij,ij->i", centers, centers)
-        distances = np.empty((X.shape[0], len(centers)), X.dtype)
-        for start in range(0, X.shape[0], _BLOCK_ROWS):
-            block = slice(start, start + _BLOCK_ROWS)
-            rows = X[block].toarray().astype(np.float64, copy=False)
-            squares = norms - 2 * (rows @ centers.T)
-            squares += np.einsum("ij,ij->i", rows, rows)[:, np.newaxis]
-            distances[block] = np.maximum(squares, 0, out=squares)
-        return distances
 
 
 @validate_params(

@@ -144,9 +144,14 @@ class Algorithm:
             self._weight,
             self.labels,
             centers,
+            self._norms(centers),
             partial,
         )
         return sum(partial.tolist())
+
+    def _norms(self, centers):
+        """The centres' squared norms, (2, n_clusters), if distances are computed from them."""
+        return np.empty((2, 0))
 
     def _as_kernel_rows(self, X):
         """The rows as the kernels take them."""

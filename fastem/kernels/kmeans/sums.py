@@ -1,12 +1,13 @@
 """Each cluster's sums and the inertia, in float64, for dense and CSR rows.
 
-``rows`` is a dense array, or a CSR matrix as the tuple (data, indices, indptr).
+``rows`` is a dense array, or a CSR matrix as ``SparseRows``.
 """
 
 import numpy as np
 from numba import types
 
 from fastem.kernels.distances.one_row import FEW_FEATURES, row_distance
+from fastem.kernels.distances.sparse import distance_to_one
 from fastem.kernels.runtime.compiling import kernel, variant
 from fastem.kernels.runtime.parallel import next_chunk
 
@@ -35,7 +36,7 @@ def _add_row(rows, origin, row, weight, sums, cluster):
 
 
 def own_distance(rows, origin, row, centers, norms, cluster):
-    """Squared distance of one row to its centre by direct differences."""
+    """Squared distance of one row to its centre."""
     raise NotImplementedError("for kernels only")
 
 
@@ -54,16 +55,9 @@ def _own_distance(rows, origin, row, centers, norms, cluster):
 
         return dense
 
-    def sparse(rows, origin, row, centers, norms, cluster):
-        data, indices, indptr = rows
-        distance = norms[cluster]
-        for i in range(indptr[row], indptr[row + 1]):
-            center = centers[cluster, indices[i]]
-            difference = data[i] - center
-            distance += difference * difference - center * center
-        return max(distance, 0.0)
-
-    return sparse
+    return lambda rows, origin, row, centers, norms, cluster: distance_to_one(
+        rows, row, centers, norms, cluster
+    )
 
 
 @kernel
@@ -134,14 +128,24 @@ def update_sums(
 
 @kernel
 def chunk_inertia(
-    tickets, n_chunks, chunk_rows, rows, origin, sample_weight, labels, centers, inertia
+    tickets, n_chunks, chunk_rows, rows, origin, sample_weight, labels, centers, norms, inertia
 ):
-    """Each chunk's weighted sum of squared distances to the rows' own centres."""
+    """Each chunk's weighted sum of squared distances to the rows' own centres.
+
+    Parameters
+    ----------
+    rows : float array of shape (n_rows, n_features), or SparseRows
+    origin : float64 array of shape (n_features,)
+        Subtracted from dense rows.
+    sample_weight : float64 array of n_rows values, or of none
+    labels : int32 array of shape (n_rows,)
+    centers : float64 array of shape (n_clusters, n_features)
+        Relative to the origin.
+    norms : float64 array of shape (2, n_clusters)
+        Their squared norms in twofold precision, for CSR rows.
+    inertia : float64 array of shape (n_chunks,)
+    """
     n_rows = len(labels)
-    norms = np.zeros(len(centers))
-    for j in range(len(centers)):
-        for f in range(centers.shape[1]):
-            norms[j] += centers[j, f] * centers[j, f]
     while True:
         chunk = next_chunk(tickets)
         if chunk >= n_chunks:

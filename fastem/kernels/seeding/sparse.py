@@ -1,12 +1,65 @@
-"""Greedy k-means++ over one part's CSR rows, in plain NumPy."""
+"""Greedy k-means++ over one part's CSR rows."""
 
 import numpy as np
 
-_CHUNK_ROWS = 4096
+from fastem.kernels.distances.sparse import distances_of_row, pack_sparse, row_work, sparse_rows
+from fastem.kernels.runtime.chunks import row_chunks
+from fastem.kernels.runtime.compiling import kernel
+from fastem.kernels.runtime.parallel import next_chunk, run
+from fastem.kernels.seeding.chunked import ChunkedSeeder
+
+_CANDIDATES = 4  # that a pass compares, about
 
 
-class SparseGreedySeeder:
-    """The same as ``seeding.GreedySeeder``, for CSR rows.
+@kernel
+def try_sparse(
+    tickets,
+    n_chunks,
+    chunk_rows,
+    rows,
+    unit,
+    sample_weight,
+    packed,
+    closest,
+    settle,
+    potentials,
+):
+    """Compare all rows with a few points.
+
+    Parameters
+    ----------
+    rows : SparseRows
+    unit : float
+        What squared distances are multiplied by.
+    sample_weight : float64 array of n_rows values, or of none
+    packed : SparsePacked
+        The points.
+    closest : float64 array of shape (n_rows,)
+        Squared distances to the nearest seed; brought up to date with the first point if
+        ``settle`` is set.
+    potentials : float64 array of shape (n_points, n_chunks)
+        Gets each chunk's weighted sum of the distances if the point were a seed.
+    """
+    n_rows, n_points = len(closest), len(packed.high)
+    sums, distances = np.empty((2, n_points)), np.empty(n_points)
+    while True:
+        chunk = next_chunk(tickets)
+        if chunk >= n_chunks:
+            return
+        totals = np.zeros(n_points)
+        for row in range(chunk * chunk_rows, min((chunk + 1) * chunk_rows, n_rows)):
+            distances_of_row(rows, row, packed, sums, distances)
+            weight = sample_weight[row] if len(sample_weight) else 1.0
+            for j in range(n_points):
+                totals[j] += weight * min(closest[row], distances[j] * unit)
+            if settle:
+                closest[row] = min(closest[row], distances[0] * unit)
+        for j in range(n_points):
+            potentials[j, chunk] = totals[j]
+
+
+class SparseGreedySeeder(ChunkedSeeder):
+    """A :class:`ChunkedSeeder` of CSR rows by squared Euclidean distance.
 
     Parameters
     ----------
@@ -17,61 +70,23 @@ class SparseGreedySeeder:
     """
 
     def __init__(self, X, sample_weight, scale):
-        self.X, self.sample_weight, self._scale = X, sample_weight, scale
-        self.closest = np.full(X.shape[0], np.inf)
-        self._candidates = None
+        n_rows = X.shape[0]
+        chunk_rows, n_chunks = row_chunks(n_rows, row_work(X, _CANDIDATES))
+        super().__init__(n_rows, sample_weight, chunk_rows, n_chunks, np.float64)
+        self._rows, self._unit = sparse_rows(X), float(scale) ** 2
 
-    def _chunks(self):
-        for start in range(0, self.X.shape[0], _CHUNK_ROWS):
-            chunk = slice(start, start + _CHUNK_ROWS)
-            weights = 1.0 if self.sample_weight is None else self.sample_weight[chunk]
-            yield chunk, weights
-
-    def _distances(self, chunk, centers):
-        rows = self.X[chunk].astype(np.float64) * self._scale
-        products = np.asarray(rows @ centers.T)
-        distances = np.einsum("ij,ij->i", centers, centers) - 2 * products
-        distances += np.asarray(rows.multiply(rows).sum(axis=1)).reshape(-1, 1)
-        return np.maximum(distances, 0, out=distances)
-
-    def add(self, point):
-        """Make a row a seed; returns the potential afterwards."""
-        self.screen(point[np.newaxis])
-        self.try_candidates(np.zeros(1, np.intp))
-        return self.accept(0)
-
-    def locate(self, values):
-        """The first rows up to which the weighted squared distances sum to at least the values."""
-        found = np.full(len(values), self.X.shape[0] - 1)
-        running = 0.0
-        for chunk, weights in self._chunks():
-            cumulated = running + np.cumsum(self.closest[chunk] * weights)
-            here = (values <= cumulated[-1]) & ((values > running) | (chunk.start == 0))
-            found[here] = chunk.start + np.searchsorted(cumulated, values[here])
-            running = cumulated[-1]
-        return found
-
-    def screen(self, candidates):
-        """Bounds on how much the potential would fall if a candidate were the next seed: none."""
-        self._points = candidates.astype(np.float64) * self._scale
-        return np.array([np.zeros(len(candidates)), np.full(len(candidates), np.inf)])
-
-    def try_candidates(self, kept):
-        """The potential that a candidate would leave if it were the next seed."""
-        self._candidates = self._points[kept]
-        potentials = np.zeros(len(kept))
-        for chunk, weights in self._chunks():
-            distances = self._distances(chunk, self._candidates)
-            np.minimum(distances, self.closest[chunk][:, np.newaxis], out=distances)
-            potentials += (distances.T * weights).sum(axis=1)
+    def _compare(self, points, settle):
+        potentials = np.empty((len(points), self._n_chunks))
+        run(
+            try_sparse,
+            self._n_chunks,
+            self._chunk_rows,
+            self._rows,
+            self._unit,
+            self._weight,
+            pack_sparse(np.ascontiguousarray(points, np.float64)),
+            self._closest,
+            settle,
+            potentials,
+        )
         return potentials
-
-    def accept(self, index):
-        """Make ``kept[index]`` of those just tried a seed; returns the potential afterwards."""
-        potential = 0.0
-        for chunk, weights in self._chunks():
-            distances = self._distances(chunk, self._candidates[index : index + 1])[:, 0]
-            nearer = distances < self.closest[chunk]
-            self.closest[chunk][nearer] = distances[nearer]
-            potential += (self.closest[chunk] * weights).sum()
-        return float(potential)
