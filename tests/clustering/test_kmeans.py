@@ -271,3 +271,19 @@ def test_inertia_is_precise_however_far_apart_the_clusters_are(separation, weigh
         centers = kmeans.cluster_centers_.astype(float)
         distances = ((X.astype(float) - centers[kmeans.labels_]) ** 2).sum(axis=1)
         np.testing.assert_allclose(kmeans.inertia_, weight @ distances, rtol=1e-12)
+
+
+@pytest.mark.parametrize("offset", [1e4, 1e7, 1e8])
+def test_csr_far_from_zero_is_as_exact_as_dense(offset):
+    X = np.random.default_rng(0).normal(size=(500, 3)) + offset
+    X[:, 2] *= np.arange(500) % 3 > 0  # some are not stored
+    A = sp.csr_array(X)
+    for start in ({"init": X[:4], "n_init": 1}, {"n_init": 3, "random_state": 0}):
+        dense, sparse = (KMeans(4, **start).fit(rows) for rows in (X, A))
+        np.testing.assert_array_equal(sparse.labels_, dense.labels_)
+        np.testing.assert_array_equal(sparse.predict(A), dense.labels_)
+        np.testing.assert_allclose(sparse.inertia_, dense.inertia_, rtol=1e-6)
+        np.testing.assert_allclose(-sparse.score(A), sparse.inertia_, rtol=1e-6)
+        distances = sparse.transform(A)
+        expected = np.sqrt(reference.squared_distances(X, sparse.cluster_centers_))
+        np.testing.assert_allclose(distances, expected, rtol=1e-9)

@@ -3,9 +3,9 @@
 ``|x|^2 + |c|^2 - 2 x.c`` loses its digits where rows and points are far from zero and close to each
 other. So the sum is taken with a bound on its rounding error, and where this is more than a small
 share of the distance, or doesn't tell which point is the nearest, the same sum is made anew in
-twofold precision. With ``n`` non-zeros and ``u = 2^-53`` the error is at most ``(n + 4) u`` times the
-sum of the terms' magnitudes (Higham, Accuracy and Stability of Numerical Algorithms, 2002, section
-3.1), which is at most ``2 |x|^2 + 2 |c|^2``; it is taken as ``(n + 4) 2 u (|x|^2 + 2 |c|^2)``.
+twofold precision. With ``n`` non-zeros and ``u = 2^-53`` the error is at most ``(n + 4) u`` times
+the sum of the terms' magnitudes (Higham, Accuracy and Stability of Numerical Algorithms, 2002,
+section 3.1), at most ``2 |x|^2 + 2 |c|^2``; it is taken as ``(n + 4) 2 u (|x|^2 + 2 |c|^2)``.
 """
 
 from typing import Any, NamedTuple
