@@ -51,18 +51,29 @@ class Accelerated(Model):
         return self.model.start(rows, random_state)
 
     def e_step(self, rows, parameters):
-        statistics = self.model.e_step(rows, parameters)
-        if self._fallback is not None:
-            if not self.objective(statistics, parameters) >= self._reached:
+        if self._fallback is None:
+            statistics = self.model.e_step(rows, parameters)
+        else:
+            statistics = self._judged(rows, parameters)
+            if statistics is None:
                 self._longest = max(self._length * _SHORTER, 1.0)
                 parameters = self._fallback
                 statistics = self.model.e_step(rows, parameters)
             else:
                 self._longest *= _LONGER
             self._fallback = None
-        self._reached = self.objective(statistics, parameters)
+        self._reached = self.model.objective(statistics, parameters)
         self._here = parameters
         return statistics
+
+    def _judged(self, rows, parameters):
+        """Statistics of a leap's end, or None if it is no good."""
+        try:
+            statistics = self.model.e_step(rows, parameters)
+        except (ValueError, ArithmeticError):  # it left the parameters' range
+            return None
+        reached = self.model.objective(statistics, parameters)
+        return statistics if reached >= self._reached else None
 
     def m_step(self, rows, statistics, parameters):
         updated = self.model.m_step(rows, statistics, self._here)
@@ -97,7 +108,8 @@ class Accelerated(Model):
     # The rest is the model's.
 
     def objective(self, statistics, parameters):
-        return self.model.objective(statistics, parameters)
+        # Of where the E-step was made in the end: the loop knows of the leap only.
+        return self.model.objective(statistics, self._here)
 
     def converged(self, step):
         return self.model.converged(step)

@@ -1,6 +1,5 @@
 """What mixtures share: the EM fit, prediction, scores and criteria."""
 
-import math
 from abc import ABCMeta, abstractmethod
 from collections.abc import Collection
 from numbers import Integral, Real
@@ -14,8 +13,11 @@ from sklearn.utils.validation import check_is_fitted
 
 from fastem.loop.callbacks import watch
 from fastem.loop.fit import fit
-from fastem.mixtures.bound import BoundMixin, weighted_sum
+from fastem.loop.model import Model
+from fastem.loop.squarem import Accelerated, Coordinates
+from fastem.mixtures.bound import BoundMixin
 from fastem.mixtures.model import MixtureModel, Resumed
+from fastem.mixtures.weights import RowWeights
 from fastem.rows import array_rows
 from fastem.sklearn_private import Interval, InvalidParameterError, StrOptions, _fit_context
 from fastem.validation import check_rows, check_weights, restored_on_failure
@@ -40,6 +42,7 @@ class BaseMixture(CallbackSupportMixin, BoundMixin, DensityMixin, BaseEstimator,
         "verbose_interval": [Interval(Integral, 1, None, closed="left")],
         "fixed": ["array-like", set, frozenset],
         "assignment": [StrOptions({"soft", "hard"})],
+        "accelerate": [StrOptions({"squarem"}), None],
     }
     #: The parameters that ``fixed`` may name.
     _fixable: tuple[str, ...] = ()
@@ -57,6 +60,7 @@ class BaseMixture(CallbackSupportMixin, BoundMixin, DensityMixin, BaseEstimator,
         warm_start: bool,
         verbose: int,
         verbose_interval: int,
+        accelerate: str | None,
     ):
         self.n_components = n_components
         self.tol = tol
@@ -68,6 +72,7 @@ class BaseMixture(CallbackSupportMixin, BoundMixin, DensityMixin, BaseEstimator,
         self.warm_start = warm_start
         self.verbose = verbose
         self.verbose_interval = verbose_interval
+        self.accelerate = accelerate
 
     # What a subclass writes.
 
@@ -98,6 +103,10 @@ class BaseMixture(CallbackSupportMixin, BoundMixin, DensityMixin, BaseEstimator,
 
         ``options`` are those of :class:`MixtureModel` from ``total_weight`` on.
         """
+
+    @abstractmethod
+    def _coordinates(self) -> Coordinates:
+        """In what coordinates the model's steps are extrapolated."""
 
     @abstractmethod
     def _parameters_to_resume(self, n_features: int) -> Any:
@@ -164,19 +173,23 @@ class BaseMixture(CallbackSupportMixin, BoundMixin, DensityMixin, BaseEstimator,
             )
         self._check_fixed()
         sample_weight = check_weights(sample_weight, X)
+        weights = RowWeights.near_one(sample_weight, X.shape[0])
         resumed = None
         if self.warm_start and hasattr(self, "converged_"):
             resumed = Resumed(self._parameters_to_resume(X.shape[1]), self.lower_bound_)
         n_init = 1 if resumed else self.n_init
-        model = self._make_model(
+        model: Model = self._make_model(
             X,
-            total_weight=float(X.shape[0] if sample_weight is None else sample_weight.sum()),
+            total_weight=weights.total,
+            row_unit=weights.unit,
             tol=self.tol,
             hard=self.assignment == "hard",
             resumed=resumed,
             verbose=self.verbose,
             verbose_interval=self.verbose_interval,
         )
+        if self.accelerate is not None:
+            model = Accelerated(model, self._coordinates())
         # Without an iteration the caller wants the start.
         model.warns = self.max_iter > 0
 
@@ -187,18 +200,21 @@ class BaseMixture(CallbackSupportMixin, BoundMixin, DensityMixin, BaseEstimator,
         task = watch(self, n_init, attributes, X=X, y=y, metadata=metadata)
         best = fit(
             model,
-            array_rows(X, sample_weight),
+            array_rows(X, weights.values),
             max_iter=self.max_iter,
             n_init=n_init,
             random_state=check_random_state(self.random_state),
             verbose=self.verbose,
             task=task,
         )
-        vars(self).update(attributes(best.parameters))
-        self.converged_ = bool(best.converged)
-        self.n_iter_ = best.n_iter
-        self.lower_bound_ = best.objective
-        self.lower_bounds_ = best.history
+        fitted = {
+            **attributes(best.parameters),
+            "converged_": bool(best.converged),
+            "n_iter_": best.n_iter,
+            "lower_bound_": best.objective,
+            "lower_bounds_": best.history,
+        }
+        vars(self).update(fitted)
         task.end(best.parameters)
         return self
 
@@ -308,9 +324,8 @@ class BaseMixture(CallbackSupportMixin, BoundMixin, DensityMixin, BaseEstimator,
         log_likelihood : float
         """
         X = self._check_new(X)
-        sample_weight = check_weights(sample_weight, X)
-        total_weight = X.shape[0] if sample_weight is None else sample_weight.sum()
-        return weighted_sum(self._log_density(X), sample_weight) / total_weight
+        weights = RowWeights.of(sample_weight, X)
+        return weights.sum(self._log_density(X)) / weights.total
 
     def sample(self, n_samples: int = 1) -> tuple[np.ndarray, np.ndarray]:
         """Draw rows from the mixture.
@@ -345,34 +360,42 @@ class BaseMixture(CallbackSupportMixin, BoundMixin, DensityMixin, BaseEstimator,
 
     # Criteria: the lower the better.
 
-    def aic(self, X: Any) -> float:
+    def aic(self, X: Any, sample_weight: Any = None) -> float:
         """Akaike's information criterion of rows, the lower the better.
 
         Parameters
         ----------
         X : array-like of shape (n_samples, n_features)
 
+        sample_weight : array-like of shape (n_samples,), default=None
+            Non-negative weights of the rows; None for ones. A weight of two is the row twice.
+
         Returns
         -------
         aic : float
         """
-        return -2 * self._log_likelihood(self._check_new(X)) + 2 * self._n_parameters()
+        return -2 * self.elbo(X, sample_weight=sample_weight) + 2 * self._n_parameters()
 
-    def bic(self, X: Any) -> float:
+    def bic(self, X: Any, sample_weight: Any = None) -> float:
         """Bayesian information criterion of rows, the lower the better.
 
         Parameters
         ----------
         X : array-like of shape (n_samples, n_features)
 
+        sample_weight : array-like of shape (n_samples,), default=None
+            Non-negative weights of the rows; None for ones. A weight of two is the row twice: the
+            number of rows is the sum of the weights.
+
         Returns
         -------
         bic : float
         """
         X = self._check_new(X)
-        return -2 * self._log_likelihood(X) + self._n_parameters() * math.log(X.shape[0])
+        weights = RowWeights.of(sample_weight, X)
+        return self._criterion(weights.unscaled(weights.sum(self._log_density(X))), weights)
 
-    def icl(self, X: Any) -> float:
+    def icl(self, X: Any, sample_weight: Any = None) -> float:
         """Integrated completed likelihood of rows, the lower the better.
 
         As :meth:`bic` with the complete-data log-likelihood of the most probable components, so
@@ -381,6 +404,9 @@ class BaseMixture(CallbackSupportMixin, BoundMixin, DensityMixin, BaseEstimator,
         Parameters
         ----------
         X : array-like of shape (n_samples, n_features)
+
+        sample_weight : array-like of shape (n_samples,), default=None
+            Non-negative weights of the rows, as for :meth:`bic`.
 
         Returns
         -------
@@ -393,12 +419,12 @@ class BaseMixture(CallbackSupportMixin, BoundMixin, DensityMixin, BaseEstimator,
         2000.
         """
         X = self._check_new(X)
+        weights = RowWeights.of(sample_weight, X)
 
         def greatest(block, log_joint, log_density):
             return log_joint.max(axis=1)
 
-        total = self._sum_over_rows(greatest, X)
-        return -2 * total + self._n_parameters() * math.log(X.shape[0])
+        return self._criterion(self._sum_over_rows(greatest, X, weights), weights)
 
-    def _log_likelihood(self, X):
-        return weighted_sum(self._log_density(X), None)
+    def _criterion(self, log_likelihood, weights):
+        return -2 * log_likelihood + self._n_parameters() * weights.log_total

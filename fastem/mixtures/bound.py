@@ -12,7 +12,8 @@ import numpy as np
 from scipy.special import xlogy
 from sklearn.utils import check_array
 
-from fastem.validation import check_shape, check_weights
+from fastem.mixtures.weights import RowWeights
+from fastem.validation import check_shape
 
 # Numbers in a block of (rows, components) that exists at a time.
 _BLOCK_SIZE = 1 << 18
@@ -48,16 +49,16 @@ class BoundMixin:
             For bad input; responsibilities are refused unless each row's sum to one.
         """
         X = self._check_new(X)
-        sample_weight = check_weights(sample_weight, X)
+        weights = RowWeights.of(sample_weight, X)
         if responsibilities is None:
-            return weighted_sum(self._log_density(X), sample_weight)
+            return weights.unscaled(weights.sum(self._log_density(X)))
         q = self._check_responsibilities(responsibilities, X)
 
         def bounds(block, log_joint, log_density):
             own = _in_float64(q[block])
             return (_expected(own, log_joint) - xlogy(own, own)).sum(axis=1)
 
-        return self._sum_over_rows(bounds, X, sample_weight)
+        return self._sum_over_rows(bounds, X, weights)
 
     def posterior_kl(self, X: Any, responsibilities: Any, sample_weight: Any = None) -> float:
         """The bound's gap: the sum over rows of ``KL(q_n || p(k given x_n))``.
@@ -79,7 +80,7 @@ class BoundMixin:
             count.
         """
         X = self._check_new(X)
-        sample_weight = check_weights(sample_weight, X)
+        weights = RowWeights.of(sample_weight, X)
         q = self._check_responsibilities(responsibilities, X)
 
         def gaps(block, log_joint, log_density):
@@ -88,7 +89,7 @@ class BoundMixin:
             gap = (xlogy(own, own) - _expected(own, log_posterior)).sum(axis=1)
             return np.where(log_density == -np.inf, 0.0, gap)
 
-        return max(self._sum_over_rows(gaps, X, sample_weight), 0.0)
+        return max(self._sum_over_rows(gaps, X, weights), 0.0)
 
     def complete_log_likelihood(self, X: Any, labels: Any, sample_weight: Any = None) -> float:
         """The log-likelihood of rows whose components are known: ``sum_n log p(x_n, labels_n)``.
@@ -109,13 +110,13 @@ class BoundMixin:
             In nats.
         """
         X = self._check_new(X)
-        sample_weight = check_weights(sample_weight, X)
+        weights = RowWeights.of(sample_weight, X)
         labels = self._check_labels(labels, X)
 
         def of_labels(block, log_joint, log_density):
             return log_joint[np.arange(len(log_joint)), labels[block]]
 
-        return self._sum_over_rows(of_labels, X, sample_weight)
+        return self._sum_over_rows(of_labels, X, weights)
 
     def expected_complete_log_likelihood(
         self, X: Any, responsibilities: Any = None, sample_weight: Any = None
@@ -138,7 +139,7 @@ class BoundMixin:
             In nats.
         """
         X = self._check_new(X)
-        sample_weight = check_weights(sample_weight, X)
+        weights = RowWeights.of(sample_weight, X)
         q = None
         if responsibilities is not None:
             q = self._check_responsibilities(responsibilities, X)
@@ -150,13 +151,13 @@ class BoundMixin:
                 own = q[block]
             return _expected(own, log_joint).sum(axis=1)
 
-        return self._sum_over_rows(expectations, X, sample_weight)
+        return self._sum_over_rows(expectations, X, weights)
 
     def _sum_over_rows(
         self,
         rows_of: Callable[[slice, np.ndarray, np.ndarray], np.ndarray],
         X: Any,
-        sample_weight: np.ndarray | None = None,
+        weights: RowWeights,
     ) -> float:
         """The rows' weighted sum of what is made of their densities.
 
@@ -173,8 +174,8 @@ class BoundMixin:
             log_density = np.empty(rows.shape[0], dtype)
             self._evaluate(rows, log_joint=log_joint, log_density=log_density)
             values = rows_of(block, _in_float64(log_joint), _in_float64(log_density))
-            total += weighted_sum(values, None if sample_weight is None else sample_weight[block])
-        return total
+            total += weights.sum(values, block)
+        return weights.unscaled(total)
 
     def _check_responsibilities(self, responsibilities, X):
         responsibilities = check_array(responsibilities, input_name="responsibilities")
@@ -198,13 +199,6 @@ class BoundMixin:
                 f"The parameter 'labels' should be integers in the range [0, {self._n_fitted - 1}]"
             )
         return labels
-
-
-def weighted_sum(values: np.ndarray, weights: np.ndarray | None) -> float:
-    """The rows' weighted sum, in float64; a row without weight may have any value."""
-    if weights is not None:
-        values = _expected(weights, values)
-    return float(values.sum(dtype=np.float64))
 
 
 def _in_float64(values):

@@ -33,8 +33,9 @@ def pass_of(part: Part, make_pass: Callable) -> Any:
     return part.kept(_PASS, make_pass, part.X, part.sample_weight)
 
 
-def _step(part, make_pass, parameters, options):
-    return pass_of(part, make_pass).step(parameters, **options)
+def e_step(part: Part, make_pass: Callable, components: Any, options: dict[str, Any]) -> Any:
+    """Statistics of a part's rows."""
+    return pass_of(part, make_pass).step(components, **options)
 
 
 class MixtureModel(Model):
@@ -48,6 +49,8 @@ class MixtureModel(Model):
         log-densities, or with ``hard=True`` of their largest joint log-density. It can be pickled.
     total_weight : float
         Sum of all rows' weights: the objective is a mean over it.
+    row_unit : float
+        What counts as one row among these weights: what pseudo-counts are multiplied with.
     tol : float
         A change of the objective below which a run has converged.
     hard : bool
@@ -64,6 +67,7 @@ class MixtureModel(Model):
         make_pass: Callable,
         total_weight: float,
         *,
+        row_unit: float = 1.0,
         tol: float,
         hard: bool = False,
         resumed: Resumed | None = None,
@@ -72,6 +76,7 @@ class MixtureModel(Model):
     ):
         self.make_pass = make_pass
         self.total_weight = total_weight
+        self.row_unit = row_unit
         self.tol = tol
         self.hard = hard
         self.resumed = resumed
@@ -86,17 +91,14 @@ class MixtureModel(Model):
         """The parameters as the passes take them."""
         return parameters
 
-    def statistics(self, rows: Any, parameters: Any, **options: Any) -> Any:
-        """A pass over all rows; ``options`` are for the pass' ``step``."""
-        options["hard"] = self.hard
-        return rows.reduce(_step, self.make_pass, self.components(parameters), options)
-
     def start(self, rows, random_state):
         self._started = self._last = perf_counter()
         return self.resumed.parameters if self.resumed else self.first(rows, random_state)
 
-    def e_step(self, rows, parameters):
-        return self.statistics(rows, parameters)
+    def e_step(self, rows: Any, parameters: Any, **options: Any) -> Any:
+        """A pass over all rows; ``options`` are for the pass."""
+        options["hard"] = self.hard
+        return rows.reduce(e_step, self.make_pass, self.components(parameters), options)
 
     def objective(self, statistics, parameters):
         return float(statistics.objective) / self.total_weight

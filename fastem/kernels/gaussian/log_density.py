@@ -234,6 +234,12 @@ def _with_scalar(X, means, precisions_cholesky, covariance_type="full"):
     return _with_scales(X, means, np.full(means.shape, np.float64(precisions_cholesky)))
 
 
+def _with_scalar_in_array(X, means, precisions_cholesky, covariance_type="full"):
+    if covariance_type != "tied_spherical":
+        raise ValueError(_MISFIT)
+    return _with_scales(X, means, np.full(means.shape, np.float64(precisions_cholesky[()])))
+
+
 @overload(gaussian_log_density)
 def _compiled(X, means, precisions_cholesky, covariance_type="full"):
     real = types.Float | types.Integer | types.Boolean
@@ -245,10 +251,10 @@ def _compiled(X, means, precisions_cholesky, covariance_type="full"):
     if isinstance(precisions_cholesky, real):
         return _with_scalar
     if isinstance(precisions_cholesky, types.Array) and isinstance(precisions_cholesky.dtype, real):
-        by_dimension = {1: _with_vector, 2: _with_matrix, 3: _with_stack}
+        by_dimension = {0: _with_scalar_in_array, 1: _with_vector, 2: _with_matrix, 3: _with_stack}
         if precisions_cholesky.ndim in by_dimension:
             return by_dimension[precisions_cholesky.ndim]
     raise TypingError(
-        f"precisions_cholesky must be a real number or an array of 1 to 3 dimensions, not "
+        f"precisions_cholesky must be a real number or an array of 0 to 3 dimensions, not "
         f"{precisions_cholesky}"
     )

@@ -13,6 +13,7 @@ from sklearn.utils.validation import validate_data
 from fastem.kernels.bernoulli import DensePass, SparsePass
 from fastem.kernels.bernoulli.bits import first_other, packed_bits, sparse_bits
 from fastem.mixtures.base import BaseMixture
+from fastem.mixtures.bernoulli.accelerated import BernoulliCoordinates
 from fastem.mixtures.bernoulli.model import IMPOSSIBLE, BernoulliModel, BernoulliParameters
 from fastem.sklearn_private import Interval
 from fastem.validation import check_mixing_weights, check_shape
@@ -79,6 +80,11 @@ class BernoulliMixture(BaseMixture):
 
     verbose_interval : int, default=10
         Number of iterations from one print to the next.
+
+    accelerate : {'squarem'} or None, default=None
+        ``'squarem'`` extrapolates from pairs of EM steps and takes an extrapolation back if it
+        lowers the objective: fewer iterations where components overlap (Varadhan and Roland,
+        Scandinavian Journal of Statistics 35, 2008).
 
     Attributes
     ----------
@@ -154,6 +160,7 @@ class BernoulliMixture(BaseMixture):
         warm_start: bool = False,
         verbose: int = 0,
         verbose_interval: int = 10,
+        accelerate: str | None = None,
     ):
         super().__init__(
             n_components=n_components,
@@ -166,6 +173,7 @@ class BernoulliMixture(BaseMixture):
             warm_start=warm_start,
             verbose=verbose,
             verbose_interval=verbose_interval,
+            accelerate=accelerate,
         )
         self.weights_init = weights_init
         self.probabilities_init = probabilities_init
@@ -222,6 +230,9 @@ class BernoulliMixture(BaseMixture):
             fixed=self.fixed,
             **options,
         )
+
+    def _coordinates(self):
+        return BernoulliCoordinates()
 
     def _parameters_to_resume(self, n_features):
         check_shape(self.probabilities_, (self.n_components, n_features), "probabilities")

@@ -51,7 +51,7 @@ class BernoulliModel(MixtureModel):
         self.given = given
         self.n_components = n_components
         # Smoothing has nothing to say about probabilities that stay as they are.
-        self.alpha = 0.0 if "probabilities" in fixed else alpha
+        self.alpha = 0.0 if "probabilities" in fixed else alpha * self.row_unit
         self.fixed = fixed
 
     def components(self, parameters):

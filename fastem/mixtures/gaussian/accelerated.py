@@ -2,6 +2,7 @@
 
 import numpy as np
 
+from fastem.mixtures.coordinates import log_ratios, weights_at
 from fastem.mixtures.gaussian.covariances import CollapsedError, Covariances
 from fastem.mixtures.gaussian.parameters import GaussianParameters
 
@@ -22,9 +23,7 @@ class GaussianCoordinates:
         self.reg_covar = reg_covar
 
     def of(self, parameters, base):
-        weighted = base.weights * parameters.weights > 0.0
-        log_weights = np.zeros(len(weighted))
-        log_weights[weighted] = np.log(parameters.weights[weighted] / base.weights[weighted])
+        log_weights = log_ratios(parameters.weights, base.weights)
         means = self.covariances.whiten(parameters.means - base.means, base.precisions_cholesky)
         try:
             spreads = self.covariances.relative(parameters.covariances, base.precisions_cholesky)
@@ -38,8 +37,7 @@ class GaussianCoordinates:
         factors = base.precisions_cholesky
         try:
             with np.errstate(over="raise", invalid="raise"):
-                weights = base.weights * np.exp(log_weights)
-                weights /= weights.sum()
+                weights = weights_at(log_weights, base.weights)
                 means = self.covariances.unwhiten(means.reshape(base.means.shape), factors)
                 spreads = spreads.reshape(np.shape(factors))
                 covariances = self.covariances.absolute(spreads, factors)

@@ -9,7 +9,6 @@ import numpy as np
 from sklearn.utils import check_array
 
 from fastem.kernels.gaussian import PASSES
-from fastem.loop.squarem import Accelerated
 from fastem.mixtures.base import BaseMixture
 from fastem.mixtures.gaussian.accelerated import GaussianCoordinates
 from fastem.mixtures.gaussian.covariances import COVARIANCES
@@ -180,7 +179,6 @@ class GaussianMixture(DistributionMixin, BaseMixture):
         "weights_init": ["array-like", None],
         "means_init": ["array-like", None],
         "precisions_init": ["array-like", Real, None],
-        "accelerate": [StrOptions({"squarem"}), None],
     }
     _fixable = ("weights", "means", "covariances")
 
@@ -216,6 +214,7 @@ class GaussianMixture(DistributionMixin, BaseMixture):
             warm_start=warm_start,
             verbose=verbose,
             verbose_interval=verbose_interval,
+            accelerate=accelerate,
         )
         self.covariance_type = covariance_type
         self.reg_covar = reg_covar
@@ -223,7 +222,6 @@ class GaussianMixture(DistributionMixin, BaseMixture):
         self.weights_init = weights_init
         self.means_init = means_init
         self.precisions_init = precisions_init
-        self.accelerate = accelerate
 
     @property
     def _covariances(self):
@@ -241,7 +239,7 @@ class GaussianMixture(DistributionMixin, BaseMixture):
 
     def _make_model(self, X, **options):
         make_pass = partial(PASSES[self._covariances.passes], n_components=self.n_components)
-        model = GaussianModel(
+        return GaussianModel(
             make_pass,
             starts=GaussianStarts(make_pass, self.n_components, self._covariances),
             init_params=self.init_params,
@@ -251,9 +249,9 @@ class GaussianMixture(DistributionMixin, BaseMixture):
             fixed=self.fixed,
             **options,
         )
-        if self.accelerate is None:
-            return model
-        return Accelerated(model, GaussianCoordinates(self._covariances, self.reg_covar))
+
+    def _coordinates(self):
+        return GaussianCoordinates(self._covariances, self.reg_covar)
 
     def _parameters_to_resume(self, n_features):
         parameters = self._parameters()

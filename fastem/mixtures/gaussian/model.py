@@ -47,8 +47,8 @@ class GaussianModel(MixtureModel):
     def components(self, parameters):
         return parameters.components()
 
-    def statistics(self, rows, parameters, **options):
-        return super().statistics(rows, parameters, skip=self.skip, **options)
+    def e_step(self, rows, parameters, **options):
+        return super().e_step(rows, parameters, skip=self.skip, **options)
 
     def first(self, rows, random_state):
         weights, means, precisions = self.given
@@ -83,7 +83,7 @@ class GaussianModel(MixtureModel):
             centers = parameters.means
         # The means moved so far that little precision is left, or the covariance has collapsed: see
         # by a pass about the new means.
-        statistics = self.statistics(rows, parameters, centers=centers)
+        statistics = self.e_step(rows, parameters, centers=centers)
         return self._maximize(rows, statistics, centers, parameters)
 
     def _maximize(self, rows, statistics, centers, parameters):

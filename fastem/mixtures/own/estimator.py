@@ -13,6 +13,7 @@ import numpy as np
 
 from fastem.kernels.own import Functions, OwnPass
 from fastem.mixtures.base import BaseMixture
+from fastem.mixtures.own.accelerated import OwnCoordinates
 from fastem.mixtures.own.model import OwnModel
 from fastem.mixtures.own.parameters import OwnParameters, as_tuple, check_arrays
 from fastem.sklearn_private import StrOptions
@@ -72,6 +73,11 @@ class Mixture(BaseMixture):
 
     verbose_interval : int, default=10
         Number of iterations from one print to the next.
+
+    accelerate : {'squarem'} or None, default=None
+        ``'squarem'`` extrapolates from pairs of EM steps and takes an extrapolation back if it
+        lowers the objective: fewer iterations where components overlap (Varadhan and Roland,
+        Scandinavian Journal of Statistics 35, 2008).
 
     Attributes
     ----------
@@ -155,6 +161,7 @@ class Mixture(BaseMixture):
         warm_start: bool = False,
         verbose: int = 0,
         verbose_interval: int = 10,
+        accelerate: str | None = None,
     ):
         super().__init__(
             n_components=n_components,
@@ -167,6 +174,7 @@ class Mixture(BaseMixture):
             warm_start=warm_start,
             verbose=verbose,
             verbose_interval=verbose_interval,
+            accelerate=accelerate,
         )
         self.init_params = init_params
         self.weights_init = weights_init
@@ -202,6 +210,11 @@ class Mixture(BaseMixture):
         -------
         parameters : ndarray, or tuple of ndarray
             Their first axes run over the components. A component without rows stays as it is.
+
+        Notes
+        -----
+        A method ``m_step(self, counts, sums, previous)`` is also given the parameters before this
+        step, as for a Newton step: None at the start from clusters.
         """
         raise NotImplementedError(f"{type(self).__name__} has no m_step")
 
@@ -224,6 +237,21 @@ class Mixture(BaseMixture):
     def n_statistics(self, n_features: int) -> int:
         """The number of a row's statistics: that of its features unless overridden."""
         return n_features
+
+    def n_parameters(self, parameters: Any) -> int:
+        """The number of free parameters, which :meth:`aic`, :meth:`bic` and :meth:`icl` count.
+
+        Parameters
+        ----------
+        parameters : ndarray, or tuple of ndarray
+            As :meth:`m_step` returned them.
+
+        Returns
+        -------
+        n_parameters : int
+            By default of all numbers there are. The weights are not among them.
+        """
+        return sum(np.size(array) for array in as_tuple(parameters))
 
     def start(self, rows: Any, random_state: np.random.RandomState) -> Any:
         """The parameters that a run starts from.
@@ -311,6 +339,9 @@ class Mixture(BaseMixture):
             **options,
         )
 
+    def _coordinates(self):
+        return OwnCoordinates()
+
     def _parameters_to_resume(self, n_features):
         check_shape(self.weights_, (self.n_components,), "weights")
         return self._parameters()
@@ -321,7 +352,7 @@ class Mixture(BaseMixture):
     def _n_parameters(self):
         sizes = {
             "weights": len(self.weights_) - 1,
-            "parameters": sum(array.size for array in as_tuple(self.parameters_)),
+            "parameters": self.n_parameters(self.parameters_),
         }
         return sum(size for name, size in sizes.items() if name not in self.fixed)
 

@@ -1,5 +1,7 @@
 """The mixture of a user's own components as the loop sees it: start, E-step, M-step."""
 
+import inspect
+
 import numpy as np
 
 from fastem.kernels.distances.nearest_row import nearest
@@ -28,6 +30,7 @@ class OwnModel(MixtureModel):
         super().__init__(*args, **options)
         self.mixture = mixture
         self.given = given
+        self._takes_previous = "previous" in inspect.signature(mixture.m_step).parameters
 
     def components(self, parameters):
         return parameters.components(self.mixture.arguments)
@@ -62,7 +65,7 @@ class OwnModel(MixtureModel):
         else:
             seeds = rows.take(starts.random_rows(rows, random_state))
             statistics = rows.reduce(_nearest_seeds, self.make_pass, seeds)
-        return statistics.counts, self._own(statistics)
+        return statistics.counts, self._own(statistics, None)
 
     def e_step(self, rows, parameters):
         statistics = super().e_step(rows, parameters)
@@ -78,13 +81,15 @@ class OwnModel(MixtureModel):
         if "weights" not in self.mixture.fixed:
             weights = statistics.counts / statistics.counts.sum()
         if "parameters" not in self.mixture.fixed:
-            own = _keep_empty(statistics.counts, self._own(statistics), own)
+            own = _keep_empty(statistics.counts, self._own(statistics, own), own)
         return OwnParameters(weights, own)
 
-    def _own(self, statistics):
+    def _own(self, statistics, previous):
         """What the user's M-step makes of statistics."""
+        counts, sums = statistics.counts / self.row_unit, statistics.sums / self.row_unit
+        known = {"previous": previous} if self._takes_previous else {}
         with np.errstate(divide="ignore", invalid="ignore"):
-            own = self.mixture.m_step(statistics.counts, statistics.sums)
+            own = self.mixture.m_step(counts, sums, **known)
         return check_arrays(own, len(statistics.counts), "What 'm_step' returns")
 
 

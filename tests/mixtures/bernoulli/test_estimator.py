@@ -488,6 +488,7 @@ def test_defaults():
         "warm_start": False,
         "verbose": 0,
         "verbose_interval": 10,
+        "accelerate": None,
     }
 
 

@@ -660,3 +660,45 @@ def test_incomplete_models(X):
     with pytest.raises(ValueError, match="Write 'start' or set parameters_init"):
         Dependent().fit(X)
     assert not hasattr(Empty(), "weights_")
+
+
+def test_a_user_says_how_many_parameters_are_free():
+    """Shares of a whole are one fewer than there are."""
+
+    class Categories(example.PoissonMixture):
+        def n_parameters(self, parameters):
+            assert parameters is self.parameters_
+            return 5
+
+    X = np.arange(1.0, 9.0)[:, np.newaxis]
+    counted, free = example.PoissonMixture(2).fit(X), Categories(2).fit(X)
+    # By default two rates count, and the two weights as one.
+    assert counted.aic(X) == pytest.approx(-2 * counted.score_samples(X).sum() + 2 * 3)
+    assert free.aic(X) == pytest.approx(-2 * free.score_samples(X).sum() + 2 * 6)
+    assert free.bic(X) == pytest.approx(-2 * free.score_samples(X).sum() + 6 * np.log(8))
+    fixed = Categories(2, fixed=("parameters",), parameters_init=[[2.0], [5.0]]).fit(X)
+    assert fixed.aic(X) == pytest.approx(-2 * fixed.score_samples(X).sum() + 2)
+
+
+def test_an_m_step_sees_the_parameters_before():
+    seen = []
+
+    class Damped(em.Mixture):
+        """Goes half the way."""
+
+        def log_density(x, mean):
+            return -0.5 * (x[0] - mean) ** 2
+
+        def m_step(self, counts, sums, previous):
+            seen.append(previous)
+            means = sums[:, 0] / counts
+            return means if previous is None else 0.5 * (means + previous)
+
+    X = np.array([[0.0], [2.0]])
+    # The second step ends it, by the tolerance. The mean is 1: from 5 to 3, to 2.
+    Damped(1, parameters_init=[5.0], tol=99).fit(X)
+    np.testing.assert_array_equal(seen, [[5.0], [3.0]])
+    seen.clear()
+    model = Damped(1).fit(X)
+    assert seen[0] is None
+    np.testing.assert_array_equal(model.parameters_, [1.0])

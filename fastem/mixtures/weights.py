@@ -1,0 +1,77 @@
+"""The rows' weights as mixtures take them: not too far from one."""
+
+import math
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from fastem.validation import check_weights
+
+# Weights up to so many powers of two from one are taken as they are, without a copy.
+_NEAR = 32
+# Up to so many, what counts rows (pseudo-counts, a user's M-step) has digits to do so.
+_FAR = 256
+
+
+class RowWeights(NamedTuple):
+    """The weights of rows, times a power of two if the greatest is far from one.
+
+    So neither their sums nor products with them overflow or vanish; means don't change.
+
+    Parameters
+    ----------
+    values : None or ndarray of shape (n_rows,), float64
+        None stands for ones.
+    exponent : int
+        The weights are ``values * 2**exponent``.
+    total : float
+        Of the values.
+    """
+
+    values: np.ndarray | None
+    exponent: int
+    total: float
+
+    @classmethod
+    def of(cls, sample_weight: Any, X: Any) -> "RowWeights":
+        """The weights, or None, that a user gives for rows; checked."""
+        return cls.near_one(check_weights(sample_weight, X), X.shape[0])
+
+    @classmethod
+    def near_one(cls, values: np.ndarray | None, n_rows: int) -> "RowWeights":
+        """The same of weights that are checked already."""
+        if values is None:
+            return cls(None, 0, float(n_rows))
+        exponent = 0
+        greatest = math.frexp(values.max())[1]
+        if abs(greatest) > _NEAR:
+            values, exponent = np.ldexp(values, -greatest), greatest
+        return cls(values, exponent, float(values.sum()))
+
+    @property
+    def unit(self) -> float:
+        """What a weight of one is among the values.
+
+        It is one where the weights are too far from one for a single row to count among them.
+        """
+        return math.ldexp(1.0, -self.exponent) if abs(self.exponent) <= _FAR else 1.0
+
+    @property
+    def log_total(self) -> float:
+        """The logarithm of the weights' sum."""
+        return math.log(self.total) + self.exponent * math.log(2.0)
+
+    def sum(self, values: np.ndarray, rows: slice = slice(None)) -> float:
+        """The sum over rows of these values times :attr:`values`, in float64.
+
+        A row without weight may have any value.
+        """
+        if self.values is not None:
+            weights = self.values[rows]
+            values = np.multiply(weights, values, out=np.zeros(len(weights)), where=weights > 0)
+        return float(values.sum(dtype=np.float64))
+
+    def unscaled(self, total: float) -> float:
+        """A sum over rows with the weights that were given."""
+        with np.errstate(over="ignore"):
+            return float(np.ldexp(total, self.exponent))
