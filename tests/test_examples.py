@@ -169,6 +169,20 @@ def test_iris_density(tmp_path):
         assert picture.width > 2 * picture.height
 
 
+def test_model_based_clustering(tmp_path):
+    done = run_example("model_based_clustering.py", "--output", tmp_path)
+    assert done.returncode == 0, done.stderr
+    # mclust publishes BICs of -561.7285 for iris' best and -574.0178 for the next but one.
+    assert "The BIC chooses VEV with 2 components" in done.stdout
+    table = dict(re.findall(r"^([EVI]{3}) +(.*)$", done.stdout, re.MULTILINE))
+    assert len(table) == 14
+    assert float(table["VEV"].split()[1]) == pytest.approx(561.7285, abs=0.1)
+    assert float(table["VVV"].split()[1]) == pytest.approx(574.0178, abs=0.1)
+    for name in ("choice", "models"):
+        with Image.open(tmp_path / f"{name}.png") as picture:
+            assert picture.width > 1.5 * picture.height
+
+
 def test_kmedians_outliers(tmp_path):
     path = tmp_path / "outliers.png"
     done = run_example("kmedians_outliers.py", "--output", path)
