@@ -8,6 +8,9 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from fastem import em as em
+    from fastem import kernels as kernels
+    from fastem import rows as rows
     from fastem.clustering.kmeans import KMeans, kmeans_plusplus
     from fastem.clustering.kmedians import KMedians
     from fastem.mixtures.bernoulli.estimator import BernoulliMixture
@@ -20,6 +23,8 @@ if TYPE_CHECKING:
         simplified_silhouette_samples,
         simplified_silhouette_score,
     )
+
+    __version__: str
 
 _HOMES = {
     "BernoulliMixture": "fastem.mixtures.bernoulli.estimator",
@@ -53,19 +58,21 @@ __all__ = [
 ]
 
 
-def __getattr__(name: str) -> Any:
-    if name in _HOMES:
-        value = getattr(import_module(_HOMES[name]), name)
-    elif name in _MODULES:
-        value = import_module(f"fastem.{name}")
-    elif name == "__version__":
-        from importlib.metadata import version
+if not TYPE_CHECKING:  # so that a wrong name is found before it is used
 
-        value = version("fastem")
-    else:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    globals()[name] = value
-    return value
+    def __getattr__(name: str) -> Any:
+        if name in _HOMES:
+            value = getattr(import_module(_HOMES[name]), name)
+        elif name in _MODULES:
+            value = import_module(f"fastem.{name}")
+        elif name == "__version__":
+            from importlib.metadata import version
+
+            value = version("fastem")
+        else:
+            raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+        globals()[name] = value
+        return value
 
 
 def __dir__() -> list[str]:

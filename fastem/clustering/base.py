@@ -3,9 +3,10 @@
 import warnings
 from abc import ABCMeta, abstractmethod
 from numbers import Integral, Real
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
+from numpy.typing import NDArray
 from sklearn.base import (
     BaseEstimator,
     ClassNamePrefixFeaturesOutMixin,
@@ -182,6 +183,13 @@ class BaseClustering(
         "verbose": ["verbose"],
         "random_state": ["random_state"],
     }
+    cluster_centers_: NDArray[np.floating[Any]]
+    labels_: NDArray[np.int32]
+    inertia_: float
+    n_iter_: int
+    n_features_in_: int
+    feature_names_in_: NDArray[np.object_]
+
     #: Starts by name.
     _strategies: dict[str, Any] = {}
 
@@ -244,13 +252,13 @@ class BaseClustering(
         """The algorithm for a single pass over such rows."""
 
     @abstractmethod
-    def _distances(self, X: Any) -> np.ndarray:
+    def _distances(self, X: Any) -> NDArray[np.floating[Any]]:
         """The distances of new rows to all centres, in the rows' dtype."""
 
     # The fit.
 
     @_fit_context(prefer_skip_nested_validation=True)
-    def fit(self, X: Any, y: Any = None, sample_weight: Any = None) -> "BaseClustering":
+    def fit(self, X: Any, y: Any = None, sample_weight: Any = None) -> Self:
         """Find the clusters.
 
         Parameters
@@ -333,7 +341,7 @@ class BaseClustering(
     def _n_features_out(self):
         return len(self.cluster_centers_)
 
-    def fit_predict(self, X: Any, y: Any = None, sample_weight: Any = None) -> np.ndarray:
+    def fit_predict(self, X: Any, y: Any = None, sample_weight: Any = None) -> NDArray[np.int32]:
         """Find the clusters and return each row's.
 
         Parameters
@@ -347,7 +355,9 @@ class BaseClustering(
         """
         return self.fit(X, sample_weight=sample_weight).labels_
 
-    def fit_transform(self, X: Any, y: Any = None, sample_weight: Any = None) -> np.ndarray:
+    def fit_transform(
+        self, X: Any, y: Any = None, sample_weight: Any = None
+    ) -> NDArray[np.floating[Any]]:
         """Find the clusters and return the rows' distances to their centres.
 
         Parameters
@@ -376,7 +386,7 @@ class BaseClustering(
         algorithm.label_rows(centers)
         return algorithm, centers, factor
 
-    def predict(self, X: Any) -> np.ndarray:
+    def predict(self, X: Any) -> NDArray[np.int32]:
         """Return each row's nearest centre.
 
         Parameters
@@ -426,7 +436,7 @@ class BaseClustering(
         algorithm, centers, factor = self._assigned(X, check_weights(sample_weight, X))
         return -self._unscaled(algorithm.inertia(centers), factor)
 
-    def transform(self, X: Any) -> np.ndarray:
+    def transform(self, X: Any) -> NDArray[np.floating[Any]]:
         """Return the rows' distances to all centres, in the metric of the inertia.
 
         Parameters

@@ -50,7 +50,7 @@ def fit(
     ConvergenceWarning
         If the best run has not converged, unless the model doesn't warn.
     """
-    best = None
+    best: Run | None = None
     for number in range(n_init):
         run_task = task.subtask("run", max_subtasks=max_iter)
         run = _run(model, rows, number, max_iter, random_state, verbose, run_task)
@@ -59,6 +59,8 @@ def fit(
             model.keep(rows)
         if run_task.end(run.parameters):
             break
+    if best is None:
+        raise ValueError(f"n_init={n_init} should be >= 1.")
     if model.warns and not best.converged:
         warnings.warn(
             "Best performing initialization did not converge. Try different init parameters, or "

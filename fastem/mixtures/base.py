@@ -3,9 +3,10 @@
 from abc import ABCMeta, abstractmethod
 from collections.abc import Collection
 from numbers import Integral, Real
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
+from numpy.typing import NDArray
 from sklearn.base import BaseEstimator, DensityMixin
 from sklearn.callback import CallbackSupportMixin
 from sklearn.utils import check_random_state
@@ -44,6 +45,14 @@ class BaseMixture(CallbackSupportMixin, BoundMixin, DensityMixin, BaseEstimator,
         "assignment": [StrOptions({"soft", "hard"})],
         "accelerate": [StrOptions({"squarem"}), None],
     }
+    weights_: NDArray[np.floating[Any]]
+    converged_: bool
+    n_iter_: int
+    lower_bound_: float
+    lower_bounds_: list[float]
+    n_features_in_: int
+    feature_names_in_: NDArray[np.object_]
+
     #: The parameters that ``fixed`` may name.
     _fixable: tuple[str, ...] = ()
 
@@ -127,7 +136,7 @@ class BaseMixture(CallbackSupportMixin, BoundMixin, DensityMixin, BaseEstimator,
     # The fit.
 
     @_fit_context(prefer_skip_nested_validation=True)
-    def fit(self, X: Any, y: Any = None, sample_weight: Any = None) -> "BaseMixture":
+    def fit(self, X: Any, y: Any = None, sample_weight: Any = None) -> Self:
         """Estimate the parameters by expectation-maximisation.
 
         The best of ``n_init`` runs is kept. A run ends once the objective changes by less than
@@ -226,7 +235,7 @@ class BaseMixture(CallbackSupportMixin, BoundMixin, DensityMixin, BaseEstimator,
                     f"among {list(self._fixable)}. Got {name!r} instead."
                 )
 
-    def fit_predict(self, X: Any, y: Any = None, sample_weight: Any = None) -> np.ndarray:
+    def fit_predict(self, X: Any, y: Any = None, sample_weight: Any = None) -> NDArray[np.int64]:
         """Estimate the parameters and return each row's most probable component.
 
         Parameters
@@ -242,24 +251,24 @@ class BaseMixture(CallbackSupportMixin, BoundMixin, DensityMixin, BaseEstimator,
 
     # Prediction and scores.
 
-    def _check_new(self, X):
+    def _check_new(self, X: Any) -> Any:
         check_is_fitted(self)
         return self._check_input(X, reset=False)
 
     @property
-    def _n_fitted(self):
+    def _n_fitted(self) -> int:
         """The number of components at hand, whatever ``n_components`` may say by now."""
         return len(self.weights_)
 
-    def _evaluate(self, X, **outputs):
+    def _evaluate(self, X: Any, **outputs: Any) -> None:
         self._make_pass(X, None).evaluate(self._components(), **outputs)
 
-    def _log_density(self, X):
+    def _log_density(self, X: Any) -> NDArray[np.floating[Any]]:
         log_density = np.empty(X.shape[0], self._output_dtype(X))
         self._evaluate(X, log_density=log_density)
         return log_density
 
-    def predict(self, X: Any) -> np.ndarray:
+    def predict(self, X: Any) -> NDArray[np.int64]:
         """Return each row's most probable component.
 
         Parameters
@@ -275,7 +284,7 @@ class BaseMixture(CallbackSupportMixin, BoundMixin, DensityMixin, BaseEstimator,
         self._evaluate(X, labels=labels)
         return labels
 
-    def predict_proba(self, X: Any) -> np.ndarray:
+    def predict_proba(self, X: Any) -> NDArray[np.floating[Any]]:
         """Return the responsibilities: the components' probabilities given each row.
 
         Parameters
@@ -292,7 +301,7 @@ class BaseMixture(CallbackSupportMixin, BoundMixin, DensityMixin, BaseEstimator,
         self._evaluate(X, responsibilities=responsibilities)
         return responsibilities
 
-    def score_samples(self, X: Any) -> np.ndarray:
+    def score_samples(self, X: Any) -> NDArray[np.floating[Any]]:
         """Return the log-density of each row.
 
         Parameters
@@ -327,7 +336,7 @@ class BaseMixture(CallbackSupportMixin, BoundMixin, DensityMixin, BaseEstimator,
         weights = RowWeights.of(sample_weight, X)
         return weights.sum(self._log_density(X)) / weights.total
 
-    def sample(self, n_samples: int = 1) -> tuple[np.ndarray, np.ndarray]:
+    def sample(self, n_samples: int = 1) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
         """Draw rows from the mixture.
 
         Parameters

@@ -5,6 +5,7 @@ closes the gap, the M-step raises the bound. Neal and Hinton, "A view of the EM 
 justifies incremental, sparse, and other variants", in Learning in Graphical Models, 1998.
 """
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable
 from typing import Any
 
@@ -19,8 +20,33 @@ from fastem.validation import check_shape
 _BLOCK_SIZE = 1 << 18
 
 
-class BoundMixin:
+class BoundMixin(ABC):
     """Gives a mixture its bound; nothing of (rows, components) is made but the caller's own."""
+
+    # What the mixture has.
+
+    @property
+    @abstractmethod
+    def _n_fitted(self) -> int:
+        """The number of components."""
+
+    @abstractmethod
+    def _check_new(self, X: Any) -> Any:
+        """The rows as the passes take them, if the mixture is fitted."""
+
+    @abstractmethod
+    def _output_dtype(self, X: Any) -> np.dtype:
+        """The dtype of log-densities of these rows."""
+
+    @abstractmethod
+    def _evaluate(self, X: Any, **outputs: Any) -> None:
+        """Fill the arrays given, such as ``log_density`` and ``log_joint``."""
+
+    @abstractmethod
+    def _log_density(self, X: Any) -> Any:
+        """The log-density of each row."""
+
+    # What it is given.
 
     def elbo(self, X: Any, responsibilities: Any = None, sample_weight: Any = None) -> float:
         """The evidence lower bound: ``sum_n sum_k q_nk (log p(x_n, k) - log q_nk)``.

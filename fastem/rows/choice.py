@@ -38,7 +38,7 @@ def choose_rows(rows: Any, random_state: np.random.RandomState, size: int) -> np
     total = rows.reduce(_weight)
     if rows.reduce(count_positive) < size:
         raise ValueError("Fewer non-zero entries in p than size")
-    found = []
+    found: list[int] = []
     while len(found) < size:
         values = random_state.random_sample(size - len(found))
         drawn = None if rows.weighted or found else _equal_steps(rows.n_rows, values)
@@ -50,7 +50,8 @@ def choose_rows(rows: Any, random_state: np.random.RandomState, size: int) -> np
 
 def count_positive(part: Part) -> int:
     """The number of a part's rows of positive weight, as a step."""
-    return part.n_rows if part.sample_weight is None else np.count_nonzero(part.sample_weight > 0)
+    weight = part.sample_weight
+    return part.n_rows if weight is None else int(np.count_nonzero(weight > 0))
 
 
 def _weight(part):

@@ -1,14 +1,16 @@
 """How every kernel is compiled: the one place for Numba's options."""
 
 import warnings
+from typing import Any
 
 import numba
 from numba.extending import overload, register_jitable
 
+cache: Any
 try:
-    from fastem.kernels.runtime.cache import DiskCache, say_once
+    from fastem.kernels.runtime import cache
 except (ImportError, AttributeError) as error:  # another Numba, with other insides
-    DiskCache = None
+    cache = None
     warnings.warn(
         "fastem can't keep compiled kernels on disk, and compiles them in each process: its cache "
         f"doesn't know Numba {numba.__version__} ({error})",
@@ -55,11 +57,11 @@ def kernel(function):
         Numba's compiled function: callable from Python and from any ``@njit`` code.
     """
     dispatcher = _compiled(function)
-    if DiskCache is not None:
+    if cache is not None:
         if hasattr(dispatcher, "_cache"):
-            dispatcher._cache = DiskCache(function)
+            dispatcher._cache = cache.DiskCache(function)
         else:
-            say_once(f"Numba {numba.__version__} has no place for another cache than its own")
+            cache.say_once(f"Numba {numba.__version__} has no place for another cache than its own")
     return dispatcher
 
 

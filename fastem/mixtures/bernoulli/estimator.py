@@ -7,6 +7,7 @@ from numbers import Real
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 from sklearn.utils import check_array
 from sklearn.utils.validation import validate_data
 
@@ -133,6 +134,8 @@ class BernoulliMixture(BaseMixture):
     >>> mixture.predict([[1, 1, 0, 0], [0, 0, 1, 1]])
     array([0, 1])
     """
+
+    probabilities_: NDArray[np.floating[Any]]
 
     _parameter_constraints: dict = {
         **BaseMixture._parameter_constraints,

@@ -1,6 +1,7 @@
 """A Gaussian mixture as a distribution: moments, sums, marginals and conditionals."""
 
-from typing import Any
+from abc import ABC, abstractmethod
+from typing import Any, Self
 
 import numpy as np
 from sklearn.utils import check_array
@@ -8,7 +9,7 @@ from sklearn.utils.validation import check_is_fitted
 
 from fastem.mixtures.gaussian.closure import type_of_some_features, type_of_sum
 from fastem.mixtures.gaussian.conditional import Conditional, conditional_components
-from fastem.mixtures.gaussian.covariances import COVARIANCES, CollapsedError
+from fastem.mixtures.gaussian.covariances import COVARIANCES, CollapsedError, Covariances
 from fastem.mixtures.gaussian.covariances.decomposition import Decomposition, decompose
 from fastem.mixtures.gaussian.moments import mixture_covariance, mixture_mean
 from fastem.mixtures.gaussian.parameters import GaussianParameters
@@ -17,7 +18,7 @@ from fastem.sklearn_private import _check_feature_names, _get_feature_names
 from fastem.validation import check_mixing_weights, check_shape
 
 
-class DistributionMixin:
+class DistributionMixin(ABC):
     """Gives a Gaussian mixture what a distribution has.
 
     What it returns is in float64, and mixtures among it are as good as fitted: they have default
@@ -25,10 +26,25 @@ class DistributionMixin:
     their source does.
     """
 
+    n_features_in_: int
+
+    # What the mixture has.
+
+    @property
+    @abstractmethod
+    def _covariances(self) -> Covariances:
+        """Its type of covariances."""
+
+    @abstractmethod
+    def _parameters(self) -> GaussianParameters:
+        """The fitted parameters, in double precision."""
+
+    # What it is given.
+
     @classmethod
     def from_parameters(
         cls, weights: Any, means: Any, covariances: Any, covariance_type: str = "full"
-    ) -> "DistributionMixin":
+    ) -> Self:
         """A mixture with known parameters, as good as fitted.
 
         Parameters
@@ -111,7 +127,8 @@ class DistributionMixin:
         -------
         covariance : ndarray of shape (n_features, n_features)
         """
-        return mixture_covariance(*self._distribution(), self._covariances)
+        weights, means, covariances = self._distribution()
+        return mixture_covariance(weights, means, covariances, self._covariances)
 
     def decomposition(self) -> Decomposition:
         """Volumes, shapes and orientations of the components' covariances.
@@ -131,7 +148,7 @@ class DistributionMixin:
         _, _, covariances = self._distribution()
         return decompose(self._covariances, covariances, self.n_features_in_)
 
-    def convolve(self, other: "DistributionMixin") -> "DistributionMixin":
+    def convolve(self, other: "DistributionMixin") -> Self:
         """The distribution of the sum of two independent variables, this one's and the other's.
 
         Parameters
@@ -173,7 +190,7 @@ class DistributionMixin:
                 for stack, mean in zip(stacks, means, strict=True)
             ]
         sums = _sums_of_pairs(*stacks)
-        names = [getattr(one, "feature_names_in_", None) for one in both]
+        names: list[Any] = [getattr(one, "feature_names_in_", None) for one in both]
         return self._of(
             np.outer(*weights).ravel(),
             _sums_of_pairs(*means),
@@ -182,7 +199,7 @@ class DistributionMixin:
             names[0] if np.array_equal(*names) else None,
         )
 
-    def marginal(self, features: Any) -> "DistributionMixin":
+    def marginal(self, features: Any) -> Self:
         """The distribution of some of the features.
 
         Parameters
@@ -214,7 +231,7 @@ class DistributionMixin:
             self._feature_names(chosen),
         )
 
-    def condition(self, features: Any, values: Any) -> "DistributionMixin | Conditional":
+    def condition(self, features: Any, values: Any) -> "Self | Conditional":
         """The distribution of the remaining features given the values of some.
 
         Parameters

@@ -6,6 +6,7 @@ from numbers import Real
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 from sklearn.utils import check_array
 
 from fastem.kernels.gaussian import PASSES
@@ -170,6 +171,11 @@ class GaussianMixture(DistributionMixin, BaseMixture):
     >>> mixture.predict([[0, 0], [12, 3]])
     array([1, 0])
     """
+
+    means_: NDArray[np.floating[Any]]
+    covariances_: NDArray[np.floating[Any]]
+    precisions_: NDArray[np.floating[Any]]
+    precisions_cholesky_: NDArray[np.floating[Any]]
 
     _parameter_constraints: dict = {
         **BaseMixture._parameter_constraints,

@@ -2,6 +2,8 @@
 one covariance, and behind it the axes of matrices, of diagonals or of multiples of the identity.
 """
 
+from typing import Any
+
 import numpy as np
 
 from fastem.mixtures.gaussian.covariances import COVARIANCES, Covariances
@@ -38,4 +40,5 @@ def widened(stack: np.ndarray, order: int, n_features: int) -> np.ndarray:
 
 def of_features(kind: Covariances, covariances: np.ndarray, features: np.ndarray) -> np.ndarray:
     """Covariances of some of the features, shaped as they are."""
-    return covariances[(..., *np.ix_(*[features] * order(kind)))]
+    index: tuple[Any, ...] = np.ix_(*[features] * order(kind))
+    return covariances[(..., *index)]

@@ -49,7 +49,7 @@ def decompose(kind: Covariances, covariances: np.ndarray, n_features: int) -> De
         variances = np.broadcast_to(variances, (len(stack), n_features))
     volumes = np.exp(np.log(variances).mean(axis=1))
     shapes = variances / volumes[:, np.newaxis]
-    volume, shape, _ = kind.model
+    volume, shape = kind.model[0], kind.model[1]
     return Decomposition(
         volumes if volume == "V" else float(volumes[0]),
         shapes if shape == "V" else shapes[0],
