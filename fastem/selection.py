@@ -11,16 +11,16 @@ from warnings import warn
 import numba
 import numpy as np
 from joblib import effective_n_jobs
-from sklearn.base import BaseEstimator, MetaEstimatorMixin, _fit_context, clone
+from sklearn.base import BaseEstimator, MetaEstimatorMixin, clone
 from sklearn.callback import CallbackSupportMixin
 from sklearn.exceptions import FitFailedWarning
 from sklearn.model_selection import ParameterGrid
 from sklearn.utils import get_tags
-from sklearn.utils._param_validation import HasMethods, StrOptions
 from sklearn.utils.metaestimators import available_if
-from sklearn.utils.validation import _num_samples, check_is_fitted
+from sklearn.utils.validation import check_is_fitted
 
 from fastem.kernels.runtime.parallel import get_num_threads
+from fastem.sklearn_private import HasMethods, StrOptions, _fit_context, _num_samples
 from fastem.validation import check_weights
 
 _CRITERIA = ("bic", "aic", "icl")

@@ -6,12 +6,18 @@
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from sklearn.utils._param_validation import Interval, InvalidParameterError, StrOptions
+from sklearn.utils._param_validation import (
+    HasMethods,
+    Interval,
+    InvalidParameterError,
+    StrOptions,
+)
 from sklearn.utils.validation import (
     _check_feature_names,
     _check_sample_weight,
     _get_feature_names,
     _is_arraylike_not_scalar,
+    _num_samples,
 )
 
 if TYPE_CHECKING:  # scikit-learn has no types, so that what these decorate would lose its own
@@ -29,6 +35,7 @@ else:
     from sklearn.utils._param_validation import validate_params
 
 __all__ = [
+    "HasMethods",
     "Interval",
     "InvalidParameterError",
     "StrOptions",
@@ -37,6 +44,7 @@ __all__ = [
     "_fit_context",
     "_get_feature_names",
     "_is_arraylike_not_scalar",
+    "_num_samples",
     "callback_context",
     "validate_params",
 ]

@@ -16,6 +16,7 @@ from fastem.sklearn_private import Interval, InvalidParameterError, StrOptions, 
 # Where each name lives, and the parameters that fastem passes by name.
 PRIVATE = {
     "sklearn.base._fit_context": ["prefer_skip_nested_validation"],
+    "sklearn.utils._param_validation.HasMethods": [],
     "sklearn.utils._param_validation.Interval": ["closed"],
     "sklearn.utils._param_validation.InvalidParameterError": [],
     "sklearn.utils._param_validation.StrOptions": [],
@@ -24,6 +25,7 @@ PRIVATE = {
     "sklearn.utils.validation._check_sample_weight": ["dtype", "ensure_non_negative"],
     "sklearn.utils.validation._get_feature_names": [],
     "sklearn.utils.validation._is_arraylike_not_scalar": [],
+    "sklearn.utils.validation._num_samples": [],
 }
 
 
