@@ -21,6 +21,10 @@ import matplotlib.pyplot as plt
 
 PLACES = np.array([[0.0, 0.0], [7, 1], [3, 6], [10, 7], [-4, 7]])
 N_ROWS = 400  # of a place
+FRAME = np.array([[-12.0, -8.0], [45, 40]])  # least and greatest coordinates of the picture
+CENTRE = {"marker": "+", "s": 90, "color": "black", "linewidths": 2}
+PLACE = {"marker": "o", "s": 120, "facecolors": "none", "edgecolors": "0.2"}
+FAILED = {"marker": "x", "s": 18, "color": "0.55", "linewidths": 0.8}
 
 
 def measurements(failures: float, seed: int) -> tuple[np.ndarray, np.ndarray]:
@@ -45,13 +49,32 @@ def draw(axes, X, failed, model) -> None:
     for label in range(len(PLACES)):
         own = (model.labels_ == label) & ~failed
         axes.scatter(*X[own].T, s=4, color=colours[label], linewidths=0, alpha=0.6)
-    axes.scatter(*X[failed].T, s=18, marker="x", color="0.55", linewidths=0.8)
-    axes.scatter(*PLACES.T, s=120, marker="o", facecolors="none", edgecolors="0.2")
-    axes.scatter(*model.cluster_centers_.T, s=90, marker="+", color="black", linewidths=2)
+    axes.scatter(*X[failed].T, **FAILED)
+    axes.scatter(*PLACES.T, **PLACE)
+    axes.scatter(*model.cluster_centers_.T, **CENTRE)
+    for center in model.cluster_centers_:
+        point_to(axes, center)
     name = {"KMeans": "K-means", "KMedians": "K-medians"}[type(model).__name__]
     error = errors(model.cluster_centers_)
     axes.set_title(f"{name}: off by {error.mean():.2g} on average", fontsize=11)
-    axes.set(xlim=(-12, 45), ylim=(-8, 40), aspect="equal")
+    axes.set(xlim=(FRAME[0][0], FRAME[1][0]), ylim=(FRAME[0][1], FRAME[1][1]), aspect="equal")
+
+
+def point_to(axes, center) -> None:
+    """Point from the edge to a centre that lies outside the frame."""
+    edge = np.clip(center, FRAME[0] + 1, FRAME[1] - 1)
+    if (edge == center).all():
+        return
+    away = np.sign(center - edge)
+    axes.annotate(
+        f"centre at ({center[0]:.0f}, {center[1]:.0f})",
+        xy=edge,
+        xytext=edge - np.where(away, 8 * away, 0),
+        ha="center" if away[0] == 0 else "right" if away[0] > 0 else "left",
+        va="center",
+        fontsize=8,
+        arrowprops={"arrowstyle": "-|>", "color": "black", "linewidth": 1.5},
+    )
 
 
 def main(arguments: list[str] | None = None) -> None:
@@ -76,9 +99,17 @@ def main(arguments: list[str] | None = None) -> None:
         listed = "  ".join(f"{error:5.2f}" for error in errors(model.cluster_centers_))
         print(f"{type(model).__name__:9} misses the places by  {listed}")
 
-    figure, axes = plt.subplots(1, 2, figsize=(9, 4), layout="constrained", sharey=True)
+    figure, axes = plt.subplots(1, 2, figsize=(9, 4.4), layout="constrained", sharey=True)
     for panel, model in zip(axes, models, strict=True):
         draw(panel, X, failed, model)
+    outside = ((X[failed] < FRAME[0]) | (X[failed] > FRAME[1])).any(axis=1).sum()
+    marks = {
+        "centre of a cluster": CENTRE,
+        "true place": PLACE,
+        f"failed measurement ({outside} more outside)": FAILED,
+    }
+    handles = [axes[0].scatter([], [], label=label, **mark) for label, mark in marks.items()]
+    figure.legend(handles=handles, loc="outside lower center", ncols=3, frameon=False, fontsize=9)
     figure.savefig(options.output, dpi=110)
     print(options.output)
 

@@ -15,6 +15,8 @@ import numpy as np
 import psutil
 from threadpoolctl import threadpool_limits
 
+from . import blas
+
 N_THREADS = int(os.environ.get("FASTEM_BENCHMARK_THREADS", 0)) or os.cpu_count()
 
 # What CI and a first look run: a few of each benchmark's parameters, on fewer rows.
@@ -158,6 +160,7 @@ def machine(n_threads: int) -> dict[str, str]:
         "threads": str(n_threads),
         "system": f"{platform.system()} {platform.machine()}",
         "versions": ", ".join([f"Python {platform.python_version()}", *versions]),
+        "blas": blas.kernels(),
         "date": date.today().isoformat(),
     }
 

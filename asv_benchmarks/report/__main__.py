@@ -51,10 +51,8 @@ def main(argv: list[str] | None = None) -> int:
     if options.plots:
         for path in plots.draw(reports, TABLES, Path(options.plots)):
             print(f"drew {path}")
-    if options.write_readme:
-        for name, report in reports.items():
-            if TABLES[name].in_readme:
-                files.write_readme(files.README, name, readme_table(TABLES[name], report))
+    if options.write_docs:
+        write_docs(reports)
     return 1 if failed else 0
 
 
@@ -88,11 +86,12 @@ def parse(argv: list[str] | None) -> argparse.Namespace:
     add("--save", metavar="FILE", help="save the figures as JSON, after every cell")
     help = "measure nothing, join and show the figures of saved files"
     add("--load", nargs="+", metavar="FILE", help=help)
-    add("--write-readme", action="store_true", help="put the tables into README.md")
+    help = "put the tables into docs/performance.md, and what all come to into README.md"
+    add("--write-docs", action="store_true", help=help)
     add("--plots", metavar="FOLDER", help="draw the plots there")
     options = parser.parse_args(argv)
-    if options.quick and options.write_readme:
-        parser.error("--quick makes no figures for the README")
+    if options.quick and options.write_docs:
+        parser.error("--quick makes no figures for the pages")
     if options.repeats is None and not options.full:
         options.repeats = 1 if options.quick else 3
     return options
@@ -140,7 +139,43 @@ def text_table(table: Table, report: dict) -> list[str]:
     return ["", table.header(), *map(table.line, rows), *table.summary(rows)]
 
 
-def readme_table(table: Table, report: dict) -> str:
+def write_docs(reports: dict[str, dict]) -> None:
+    """Put the tables into their page, and if all are there what they come to into the README."""
+    published = {name: table for name, table in TABLES.items() if table.published}
+    for name, table in published.items():
+        if name in reports:
+            files.write_table(files.PAGE, name, full_table(table, reports[name]))
+    if missing := [name for name in published if name not in reports]:
+        print(f"README.md stays as it is: its table needs {', '.join(missing)}, too")
+    else:
+        compared = {table: reports[name] for name, table in published.items()}
+        files.write_table(files.README, "speed", speed_table(compared))
+
+
+def speed_table(compared: dict[Table, dict]) -> str:
+    """Return a line for each table: its cells' ratios to the fastest other library in each."""
+    columns = [("", "left"), ("beside the fastest, cell by cell, of", "left")]
+    for dtype in data.DTYPES:
+        columns += [(f"{dtype}: cells", "right"), ("mean", "right"), ("worst", "right")]
+    lines = []
+    for table, report in compared.items():
+        points = table.speed_ups(report["cells"])
+        libraries = dict.fromkeys(table.library(peer) for point in points for peer in point.ratios)
+        line = [table.title, ", ".join(libraries)]
+        for dtype in data.DTYPES:
+            ratios = [point.ratio for point in points if point.dtype == dtype]
+            line += text.mean_and_worst(ratios)
+        lines.append(line)
+    machines = [machine for report in compared.values() for machine in report["machines"]]
+    return (
+        f"{text.markdown(columns, lines)}\n\n"
+        "How many times as long as fastem the fastest other library takes: geometric mean and "
+        "worst of all cells. "
+        f"Measured on {text.describe_all(machines)}."
+    )
+
+
+def full_table(table: Table, report: dict) -> str:
     """Return a table as Markdown, and below it how it was measured, on what, and the ratios."""
     rows = report["cells"]
     shown = table.markdown(rows)

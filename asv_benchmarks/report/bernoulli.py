@@ -85,7 +85,7 @@ class Bernoulli(Table):
         return f"{row['shape_name']:>12} fastem {own}, {', '.join(theirs)}"
 
     def summary(self, rows):
-        notes = []
+        notes = self.against_the_fastest(rows)
         for peer, (title, _, _) in PEERS.items():
             ratios = {row["shape_name"]: ratio(row, peer) for row in rows if peer in row["seconds"]}
             if ratios:
@@ -117,9 +117,13 @@ class Bernoulli(Table):
 
     def speed_ups(self, rows):
         return [
-            SpeedUp(row["shape_name"], row["dtype"], "NumPy", ratio(row, "numpy"))
+            SpeedUp(
+                row["shape_name"],
+                row["dtype"],
+                {PEERS[peer][0]: ratio(row, peer) for peer in compared},
+            )
             for row in rows
-            if "numpy" in row["seconds"]
+            if (compared := [peer for peer in PEERS if peer in row["seconds"]])
         ]
 
 

@@ -1,4 +1,4 @@
-"""Saved results, and the README's tables."""
+"""Saved results, and the tables in the pages."""
 
 import json
 from collections.abc import Iterable, Mapping
@@ -6,7 +6,9 @@ from pathlib import Path
 
 from .table import Table
 
-README = Path(__file__).parents[2] / "README.md"
+ROOT = Path(__file__).parents[2]
+README = ROOT / "README.md"
+PAGE = ROOT / "docs" / "performance.md"
 
 
 def save(path: Path, reports: dict[str, dict]) -> None:
@@ -38,7 +40,7 @@ def load(paths: Iterable[Path], tables: Mapping[str, Table], default: str) -> di
     return joined
 
 
-def write_readme(path: Path, name: str, table: str) -> None:
+def write_table(path: Path, name: str, table: str) -> None:
     """Replace what stands between the table's markers."""
     begin, end = f"<!-- table:{name} -->", f"<!-- /table:{name} -->"
     head, found, rest = path.read_text().partition(begin)

@@ -92,7 +92,7 @@ class Gaussian(Table):
         ) + (f"; fit {ratio(row, 'fits'):.1f}x" if row["fits"] else "")
 
     def summary(self, rows):
-        notes = []
+        notes = self.against_the_fastest(rows)
         compared = [("overlapping", "iterations", "an iteration", peer) for peer in PEERS]
         compared += [("overlapping", "fits", "default fits", peer) for peer in PEERS]
         for kind in SEPARATED_KINDS:
@@ -182,12 +182,18 @@ class Gaussian(Table):
                 f"{row['shape_name']} {row['covariance_type']}"
                 + f" {row['kind']}" * (row["kind"] in SEPARATED_KINDS),
                 row["dtype"],
-                NAMES["sklearn"],
-                ratio(row, "iterations"),
+                {NAMES.get(peer, peer): ratio(row, "iterations", peer) for peer in compared},
             )
             for row in rows
-            if "sklearn" in row["iterations"]
+            if (compared := [peer for peer in PEERS if peer in row["iterations"]])
         ]
+
+    def library(self, peer):
+        return next(
+            library.distribution
+            for name, library in LIBRARIES.items()
+            if peer == NAMES.get(name, name)
+        )
 
 
 def fits(name: str, X: np.ndarray, cell: Cell) -> bool:

@@ -139,11 +139,20 @@ class KMeans(Table):
     def speed_ups(self, rows):
         return [
             SpeedUp(
-                f"{row['shape_name']} {row['kind']}", row["dtype"], fastest_peer(row), ratio(row)
+                f"{row['shape_name']} {row['kind']}",
+                row["dtype"],
+                {
+                    name: fit["seconds"] / row["fits"][own(row)]["seconds"]
+                    for name, fit in row["fits"].items()
+                    if name in PEERS
+                },
             )
             for row in rows
             if ratio(row) is not None
         ]
+
+    def library(self, peer):
+        return PEERS[peer].distribution
 
 
 def fastem_name(algorithm: str) -> str:

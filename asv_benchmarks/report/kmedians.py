@@ -89,12 +89,12 @@ class KMedians(Table):
         )
 
     def summary(self, rows):
-        notes = []
+        notes = self.against_the_fastest(rows)
         for peer in self.peers:
             ratios = {
                 f"{row['shape_name']} {row['dtype']}": ratio(row, peer)
                 for row in rows
-                if peer in row["seconds"] and (peer != "numpy" or row["rows"] > SMALL.rows)
+                if peer in row["seconds"]
             }
             if ratios:
                 notes.append(text.of_ratios(f"against {NAMES[peer]}", ratios))
@@ -137,9 +137,13 @@ class KMedians(Table):
 
     def speed_ups(self, rows):
         return [
-            SpeedUp(row["shape_name"], row["dtype"], "NumPy", ratio(row, "numpy"))
+            SpeedUp(
+                row["shape_name"],
+                row["dtype"],
+                {NAMES[peer]: ratio(row, peer) for peer in compared},
+            )
             for row in rows
-            if "numpy" in row["seconds"]
+            if (compared := [peer for peer in self.peers if peer in row["seconds"]])
         ]
 
 

@@ -14,7 +14,7 @@ import numpy as np
 from matplotlib.ticker import LogLocator
 
 from . import text
-from .roofline import share
+from .roofline import limits
 from .scaling import AXES, BASE
 from .table import SpeedUp, Table
 
@@ -117,7 +117,7 @@ def _speed_ups_of(axes, title, points):
     axes.xaxis.set_minor_formatter("")
     axes.tick_params(axis="x", labelsize=6.5)
     axes.tick_params(axis="y", length=0)
-    axes.set_title(f"{title}: geometric mean {text.times(mean)}×", loc="left")
+    axes.set_title(f"{title}: geometric mean {text.times(mean)}× over {len(points)}", loc="left")
     axes.grid(axis="x", color=LIGHT, linewidth=0.6)
 
 
@@ -136,33 +136,44 @@ def roofline(rows: list[dict]):
     figure, panels = plt.subplots(
         len(kinds), len(dtypes), squeeze=False, figsize=size, layout="constrained"
     )
+    found = limits(rows)
     for line, kind in zip(panels, kinds, strict=True):
         for axes, dtype in zip(line, dtypes, strict=True):
             chosen = [row for row in rows if row["kind"] == kind and row["dtype"] == dtype]
             first = chosen[0]
-            _roofs(axes, chosen)
-            _marks(axes, chosen)
+            _roofs(axes, chosen, found)
+            _list(axes, chosen, found)
             axes.set_title(
                 f"{dtype}: {first['rows']:,} × {first['features']}, "
                 f"{first['components']} components",
                 loc="left",
             )
+    figure.draw_without_rendering()  # numbers are placed by where the points have come to lie
+    for line, kind in zip(panels, kinds, strict=True):
+        for axes, dtype in zip(line, dtypes, strict=True):
+            _marks(axes, [row for row in rows if row["kind"] == kind and row["dtype"] == dtype])
     return figure
 
 
-def _roofs(axes, rows):
-    intensities = [row["flops"] / row["bytes"] for row in rows if row["flops"]]
+def _roofs(axes, rows, found):
+    counted = [row for row in rows if row["flops"]]
+    intensities = [row["flops"] / row["bytes"] for row in counted]
     x = np.geomspace(min(intensities) / 2, max(intensities) * 2, 200)
-    for unit in sorted({row["unit"] for row in rows if row["flops"]}):
-        row = next(row for row in rows if row["unit"] == unit)
-        colour = DTYPES[unit][0]
-        roofs = (("loop_peak", "-", "multiply-adds"), ("matmul_peak", "--", "matrix product"))
-        for name, style, words in roofs:
-            y = np.minimum(row[name], x * row["bandwidth"]) / 1e9
-            label = f"{unit} {words}"
-            axes.plot(x, y, style, color=colour, linewidth=1, zorder=0, label=label)
+    for unit in sorted({row["unit"] for row in counted}):
+        row = next(row for row in counted if row["unit"] == unit)
+        roofs = (
+            (found[unit].peak, "-", "the most reached"),
+            (row["matmul_peak"], "--", "matrix product"),
+        )
+        for peak, style, words in roofs:
+            y = np.minimum(peak, x * found[unit].bandwidth) / 1e9
+            label = f"{unit}, {words}"
+            axes.plot(x, y, style, color=DTYPES[unit][0], linewidth=1, zorder=0, label=label)
     axes.legend(loc="lower right", frameon=False, fontsize=6)
     axes.loglog()
+    lowest = min(row["flops"] / row["seconds"] for row in counted) / 1e9
+    highest = max(found[row["unit"]].peak for row in counted) / 1e9
+    axes.set_ylim(lowest / 2, highest * 2)
     for axis in (axes.xaxis, axes.yaxis):
         axis.set_major_locator(LogLocator(subs=(1, 2, 5) if axis is axes.yaxis else (1,)))
         axis.set_major_formatter(lambda value, _: f"{value:g}")
@@ -172,22 +183,63 @@ def _roofs(axes, rows):
     axes.grid(color=LIGHT, linewidth=0.5)
 
 
-def _marks(axes, rows):
-    """Numbered points, and beside the panel what they are and their share of the limit."""
-    counted = [row for row in rows if row["flops"]]
-    listed = []
-    for number, row in enumerate(counted, 1):
-        x, y = row["flops"] / row["bytes"], row["flops"] / row["seconds"] / 1e9
-        colour = DTYPES[row["unit"]][0]
-        axes.plot(x, y, "o", color=colour, markersize=9, alpha=0.75, markeredgewidth=0)
-        axes.annotate(str(number), (x, y), fontsize=5.5, color="white", ha="center", va="center")
-        listed.append(f"{number:>2}  {row['name']}  {share(row):.0%}")
-    listed += [f" –  {row['name']}  {share(row):.0%}" for row in rows if not row["flops"]]
+def _list(axes, rows, found):
+    """Beside the panel, what the numbered points are and their share of the limit."""
+    shares = {row["name"]: f"{found[row['unit']].share(row):.0%}" for row in rows}
+    counted = [row["name"] for row in rows if row["flops"]]
+    listed = [f"{number:>2}  {name}  {shares[name]}" for number, name in enumerate(counted, 1)]
+    listed += [f" –  {row['name']}  {shares[row['name']]}" for row in rows if not row["flops"]]
     words = "\n".join(["share of the limit:", *listed])
     axes.annotate(
         words, (1, 1), (6, 0), xycoords="axes fraction", textcoords="offset points", va="top",
         fontsize=6,
     )  # fmt: skip
+
+
+def _marks(axes, rows):
+    """Points, and beside each its number, at the end of a line where others are in the way."""
+    counted = [row for row in rows if row["flops"]]
+    points = [(row["flops"] / row["bytes"], row["flops"] / row["seconds"] / 1e9) for row in counted]
+    scale = 72 / axes.figure.dpi
+    places = spread(axes.transData.transform(points) * scale)
+    for number, (row, point, place) in enumerate(zip(counted, points, places, strict=True), 1):
+        colour = DTYPES[row["unit"]][0]
+        axes.plot(*point, "o", color=colour, markersize=4, markeredgewidth=0)
+        axes.annotate(
+            str(number),
+            point,
+            tuple(place),
+            textcoords="offset points",
+            fontsize=6,
+            color=colour,
+            ha="center",
+            va="center",
+            arrowprops={"arrowstyle": "-", "color": colour, "linewidth": 0.4, "shrinkA": 2},
+        )
+
+
+def spread(points: np.ndarray, size: float = 9.0) -> np.ndarray:
+    """Return where labels go, as offsets from their points: over no other label and no point.
+
+    Parameters
+    ----------
+    points : array of shape (n, 2)
+    size : float
+        Of a label, in the points' unit.
+    """
+    angles = np.pi / 12 * np.arange(24)
+    directions = np.column_stack([np.sin(angles), np.cos(angles)])
+    rings = [step * size * directions for step in (1, 1.5, 2, 2.5, 3, 3.5, 4)]
+    taken = list(points)
+    offsets = []
+    for point in points:
+        candidates = np.concatenate(rings)
+        gaps = np.linalg.norm(point + candidates[:, np.newaxis] - np.array(taken), axis=2)
+        # the first that is free, or else the freest
+        nearest = np.minimum(gaps.min(axis=1), 0.9 * size)
+        offsets.append(candidates[nearest.argmax()])
+        taken.append(point + offsets[-1])
+    return np.array(offsets)
 
 
 def scaling(rows: list[dict]):

@@ -53,7 +53,7 @@ class Roofline(Table):
 
     name = "roofline"
     title = "Kernels and passes: shares of the machine's limits"
-    in_readme = False
+    published = False
     seconds_a_cell = 0.6
 
     def all_cells(self):
@@ -95,23 +95,26 @@ class Roofline(Table):
             rates = f"{row['flops'] / row['seconds'] / 1e9:6.1f} GFLOP/s, {rates}"
         return (
             f"{row['name']:>26} {row['kind']:>13} {row['dtype']} "
-            f"{text.seconds(row['seconds']):>8}, {share(row):4.0%} of the limit ({rates})"
+            f"{text.seconds(row['seconds']):>8}, {limits([row])[row['unit']].share(row):4.0%} of "
+            f"the limit ({rates})"
         )
 
     def summary(self, rows):
-        limits = []
-        for unit in sorted({row["unit"] for row in rows}):
+        lines = []
+        for unit, found in limits(rows).items():
             row = next(row for row in rows if row["unit"] == unit)
-            limits.append(
-                f"{unit}: NumPy's matrix product {row['matmul_peak'] / 1e9:.0f} GFLOP/s, "
-                f"a plain loop {row['loop_peak'] / 1e9:.0f}"
+            lines.append(
+                f"{unit}: at most {found.peak / 1e9:.0f} GFLOP/s and "
+                f"{found.bandwidth / 1e9:.0f} GB/s; NumPy's matrix product "
+                f"{row['matmul_peak'] / 1e9:.0f} GFLOP/s, a plain loop {row['loop_peak'] / 1e9:.0f}"
             )
-        return [*limits, f"memory: {rows[0]['bandwidth'] / 1e9:.0f} GB/s"]
+        return lines
 
     def markdown(self, rows):
         columns = [("kernel or pass", "left"), ("rows", "right"), ("features", "right")]
         columns += [("components", "right"), ("dtype", "left"), ("time", "right")]
         columns += [("GFLOP/s", "right"), ("GB/s", "right"), ("of the limit", "right")]
+        found = limits(rows)
         return text.markdown(
             columns,
             [
@@ -120,14 +123,37 @@ class Roofline(Table):
                     *(str(row["components"]), row["dtype"], text.seconds(row["seconds"])),
                     f"{row['flops'] / row['seconds'] / 1e9:.0f}" if row["flops"] else "",
                     f"{row['bytes'] / row['seconds'] / 1e9:.1f}",
-                    f"{share(row):.0%}",
+                    f"{found[row['unit']].share(row):.0%}",
                 ]
                 for row in rows
             ],
         )
 
 
-def share(row: dict) -> float:
-    """Return the least time that the limits allow, over the time taken."""
-    peak = max(row["matmul_peak"], row["loop_peak"])
-    return max(row["flops"] / peak, row["bytes"] / row["bandwidth"]) / row["seconds"]
+class Limits(NamedTuple):
+    """The most that anything reached: flops and bytes per second."""
+
+    peak: float
+    bandwidth: float
+
+    def share(self, row: dict) -> float:
+        """Return the least time that the limits allow, over the time taken."""
+        return max(row["flops"] / self.peak, row["bytes"] / self.bandwidth) / row["seconds"]
+
+
+def limits(rows: list[dict]) -> dict[str, Limits]:
+    """Return the limits by the dtype of the arithmetic.
+
+    The peak is that of the matrix product, of the plain loop or of a row, whichever is greatest,
+    and likewise the bandwidth: what was reached is no less than what can be. (The loop's and the
+    product's are measured for a moment only, and additions may have units of their own.)
+    """
+    bandwidth = max(max(row["bandwidth"], row["bytes"] / row["seconds"]) for row in rows)
+    found = {}
+    for unit in sorted({row["unit"] for row in rows}):
+        mine = [row for row in rows if row["unit"] == unit]
+        peak = max(
+            max(row["matmul_peak"], row["loop_peak"], row["flops"] / row["seconds"]) for row in mine
+        )
+        found[unit] = Limits(peak, bandwidth)
+    return found

@@ -45,7 +45,7 @@ class Scaling(Table):
 
     name = "scaling"
     title = "Scaling of a pass"
-    in_readme = False
+    published = False
     seconds_a_cell = 0.3
 
     def all_cells(self):

@@ -108,7 +108,7 @@ class Seeding(Table):
 
     def speed_ups(self, rows):
         return [
-            SpeedUp(row["shape_name"], row["dtype"], "scikit-learn", ratio(row)) for row in rows
+            SpeedUp(row["shape_name"], row["dtype"], {"scikit-learn": ratio(row)}) for row in rows
         ]
 
 

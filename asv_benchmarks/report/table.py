@@ -4,14 +4,29 @@ from argparse import Namespace
 from collections.abc import Iterable
 from typing import Any, NamedTuple
 
+from ..benchmarks import data
+from . import text
+
 
 class SpeedUp(NamedTuple):
-    """A point of the plot of all speed-ups."""
+    """A cell beside all others that it was measured with: the fastest of them counts.
+
+    ``ratios`` are how many times as long as fastem each takes, by name.
+    """
 
     label: str
     dtype: str
-    peer: str
-    ratio: float
+    ratios: dict[str, float]
+
+    @property
+    def peer(self) -> str:
+        """The fastest of the others."""
+        return min(self.ratios, key=self.ratios.__getitem__)
+
+    @property
+    def ratio(self) -> float:
+        """How many times as long as fastem the fastest of the others takes."""
+        return self.ratios[self.peer]
 
 
 class Table:
@@ -23,12 +38,12 @@ class Table:
     Attributes
     ----------
     name : str
-        Of the table on the command line and in the README's markers.
+        Of the table on the command line and in the page's markers.
     title : str
     peers : tuple of str
         The libraries that take part, each if it is installed.
-    in_readme : bool
-        Whether the README has the table's markers.
+    published : bool
+        Whether the page has the table's markers, and the README a line of what it comes to.
     seconds_a_cell : float
         What a cell of the short run takes, roughly: for the progress bar.
     """
@@ -36,7 +51,7 @@ class Table:
     name: str
     title: str
     peers: tuple[str, ...] = ()
-    in_readme = True
+    published = True
     seconds_a_cell = 10.0
 
     def all_cells(self) -> list[Any]:
@@ -84,8 +99,22 @@ class Table:
         return ""
 
     def speed_ups(self, rows: list[dict]) -> list[SpeedUp]:
-        """Return what the plot of speed-ups shows."""
+        """Return every cell that another library was measured in."""
         return []
+
+    def library(self, peer: str) -> str:
+        """Return the library that one of the names in ``speed_ups`` stands for."""
+        return peer
+
+    def against_the_fastest(self, rows: list[dict]) -> list[str]:
+        """Return what the ratios to each cell's fastest other come to, for each dtype."""
+        points = self.speed_ups(rows)
+        notes = []
+        for dtype in data.DTYPES:
+            ratios = {point.label: point.ratio for point in points if point.dtype == dtype}
+            if ratios:
+                notes.append(text.of_ratios(f"{dtype}, against the fastest in each cell", ratios))
+        return notes
 
     def in_order(self, rows: list[dict]) -> list[dict]:
         """Return the last result of every cell, in the order of all cells."""

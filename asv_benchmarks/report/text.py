@@ -34,6 +34,13 @@ def of_ratios(name: str, ratios: dict[str, float]) -> str:
     )
 
 
+def mean_and_worst(ratios: Sequence[float]) -> list[str]:
+    """Return how many ratios there are, their geometric mean and the least, for a table."""
+    if not ratios:
+        return ["", "", ""]
+    return [str(len(ratios)), f"**{times(statistics.geometric_mean(ratios))}**", times(min(ratios))]
+
+
 def markdown(columns: Sequence[tuple[str, str]], rows: Iterable[Sequence[str]]) -> str:
     """Return a Markdown table; each column has a head and an alignment, "left" or "right"."""
     rules = {"left": "---", "right": "---:"}
@@ -42,10 +49,11 @@ def markdown(columns: Sequence[tuple[str, str]], rows: Iterable[Sequence[str]]) 
 
 
 def describe(machine: dict[str, str]) -> str:
-    """Return the line that names machine, versions and date."""
+    """Return the line that names machine, versions, BLAS and date."""
     return (
         f"{machine['cpu']}, {machine['system']}, {machine['threads']} threads of "
-        f"{machine['cpus']} CPUs; {machine['versions']}; {machine['date']}"
+        f"{machine['cpus']} CPUs; {machine['versions']}; code of OpenBLAS: {machine['blas']}; "
+        f"{machine['date']}"
     )
 
 

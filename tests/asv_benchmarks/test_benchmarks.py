@@ -1,6 +1,12 @@
 """The benchmarks: nothing public is left untracked."""
 
 import inspect
+import os
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
 
 import pytest
 from sklearn.base import MetaEstimatorMixin
@@ -10,6 +16,9 @@ from asv_benchmarks.benchmarks import machine, models
 from asv_benchmarks.benchmarks.kernels import PROBLEMS
 from asv_benchmarks.gate.cells import find_cells
 from fastem import kernels
+
+ROOT = Path(__file__).parents[2]
+NOT_SOURCES = shutil.ignore_patterns("__pycache__", ".cache", "env", "html", "results")
 
 
 def test_every_public_kernel_is_tracked():
@@ -27,8 +36,6 @@ def test_every_estimator_is_tracked():
 
 
 def test_the_gate_watches_every_model_and_kernel():
-    import re
-
     from asv_benchmarks.gate.__main__ import TRACKED
 
     watched = [name for name in find_cells() if any(re.search(p, name) for p in TRACKED)]
@@ -48,3 +55,54 @@ def test_share_of_the_limit(monkeypatch):
     monkeypatch.setattr(machine, "bandwidth", lambda: 10.0)
     assert machine.Work(flops=100.0, bytes=5.0).share_of_limit(2.0, "float64") == 0.5
     assert machine.Work(flops=100.0, bytes=40.0).share_of_limit(8.0, "float64") == 0.5
+
+
+RUN_A_CELL = """
+from asv_benchmarks.gate.cells import find_cells
+cells = {name: cell for name, cell in find_cells().items() if name.startswith("labels.")}
+for name, cell in cells.items():
+    cell.prepare()()
+    print(name)
+"""
+
+
+def run_python(script, folder, **environment):
+    """Run a script with the benchmarks of a folder."""
+    path = os.pathsep.join([str(folder), str(ROOT)])
+    done = subprocess.run(
+        [sys.executable, "-c", script],
+        cwd=folder,
+        env={**os.environ, "FASTEM_BENCHMARK_QUICK": "1", "PYTHONPATH": path, **environment},
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout.splitlines()
+
+
+def test_the_benchmark_that_contributing_shows_runs_in_a_new_file(tmp_path):
+    page = (ROOT / "CONTRIBUTING.md").read_text()
+    (shown,) = re.findall(r"^```python\n(.*?)^```$", page, re.DOTALL | re.MULTILINE)
+    shutil.copytree(ROOT / "asv_benchmarks", tmp_path / "asv_benchmarks", ignore=NOT_SOURCES)
+    (tmp_path / "asv_benchmarks" / "benchmarks" / "labels.py").write_text(shown)
+    assert run_python(RUN_A_CELL, tmp_path) == [
+        "labels.Labels.time_predict(KMeans, float32)",
+        "labels.Labels.time_predict(KMedians, float32)",
+    ]
+
+
+SHOW_BLAS = """
+import os, sys
+assert "numpy" not in sys.modules
+from asv_benchmarks.benchmarks import blas
+print(*(name for name in blas.LIMITS if name in os.environ), sep="")
+print(blas.kernels())
+"""
+
+
+def test_nothing_from_outside_limits_the_others_blas(tmp_path):
+    free = run_python(SHOW_BLAS, tmp_path)
+    limits = {"OPENBLAS_CORETYPE": "Haswell", "OPENBLAS_L2_SIZE": "256"}
+    assert run_python(SHOW_BLAS, tmp_path, **limits) == free
+    names = free[1].split(", ")
+    assert any(name.startswith("numpy ") for name in names), names

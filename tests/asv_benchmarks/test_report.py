@@ -3,6 +3,7 @@
 import importlib.metadata
 import importlib.util
 import json
+import re
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -11,8 +12,11 @@ import pytest
 from asv_benchmarks.benchmarks import data, peers
 from asv_benchmarks.report import __main__ as report
 from asv_benchmarks.report import files, text
-from asv_benchmarks.report.__main__ import TABLES, parse, readme_table
+from asv_benchmarks.report.__main__ import TABLES, full_table, parse, speed_table
 from asv_benchmarks.report.kmeans import fastest_peer
+from asv_benchmarks.report.plots import spread
+from asv_benchmarks.report.roofline import limits
+from asv_benchmarks.report.table import SpeedUp
 
 MACHINE = {
     "cpu": "Some CPU",
@@ -20,6 +24,7 @@ MACHINE = {
     "threads": "3",
     "system": "Linux",
     "versions": "numpy 2.0",
+    "blas": "numpy Zen",
     "date": "2000-01-01",
 }
 
@@ -119,13 +124,57 @@ def test_every_table_is_shown(name):
         assert row["shape_name"].replace("-", " ") in table.line(row).replace("-", " ")
 
 
-@pytest.mark.parametrize("name", [name for name, table in TABLES.items() if table.in_readme])
-def test_readme_tables_tell_ratios_and_the_machine(name):
-    shown = readme_table(TABLES[name], made_up(name, factors=(4.0,)))
+PUBLISHED = [name for name, table in TABLES.items() if table.published]
+MEASURED = (
+    "Some CPU, Linux, 3 threads of 4 CPUs; numpy 2.0; code of OpenBLAS: numpy Zen; 2000-01-01."
+)
+
+
+@pytest.mark.parametrize("name", PUBLISHED)
+def test_tables_tell_ratios_and_the_machine(name):
+    shown = full_table(TABLES[name], made_up(name, factors=(4.0,)))
     assert "**4.0**" in shown
     assert "geometric mean 4.00×" in shown
-    assert "Some CPU, Linux, 3 threads of 4 CPUs; numpy 2.0; 2000-01-01." in shown
-    assert f"<!-- table:{name} -->" in files.README.read_text()
+    assert MEASURED in shown
+    assert f"<!-- table:{name} -->" in files.PAGE.read_text()
+
+
+def test_the_fastest_of_the_others_counts():
+    point = SpeedUp("1M,2,8", "float64", {"one": 9.0, "two": 4.0, "three": 6.0})
+    assert (point.peer, point.ratio) == ("two", 4.0)
+
+
+@pytest.mark.parametrize("name", PUBLISHED)
+def test_every_cell_is_held_against_its_fastest_peer(name):
+    table, rows = TABLES[name], made_up(name)["cells"]
+    points = table.speed_ups(rows)
+    assert len(points) == len(rows)
+    # Made up so that the first peer is the fastest, and takes these times as long as fastem.
+    assert [point.ratio for point in points] == pytest.approx(
+        [(4.0, 9.0)[i % 2] for i in range(len(rows))]
+    )
+    counted = re.findall(r"over (\d+) cells", " ".join(table.against_the_fastest(rows)))
+    assert sum(map(int, counted)) == len(rows)
+
+
+def test_a_mixture_is_held_against_the_fastest_library_and_not_scikit_learn_alone():
+    made = made_up("gaussian", TABLES["gaussian"].all_cells()[:1])
+    made["cells"][0]["iterations"] |= {"oneDAL": 0.025, "unskipped": 0.001}
+    (point,) = TABLES["gaussian"].speed_ups(made["cells"])
+    assert (point.peer, point.ratio) == ("oneDAL", pytest.approx(2.5))
+    assert TABLES["gaussian"].library("oneDAL") == "scikit-learn-intelex"
+
+
+def test_the_speed_table_has_a_line_for_each_table():
+    compared = {TABLES[name]: made_up(name) for name in PUBLISHED}
+    head, _, *lines = speed_table(compared).splitlines()
+    lines, (_, measured) = lines[: len(PUBLISHED)], lines[len(PUBLISHED) :]
+    assert {line.count("|") for line in lines} == {head.count("|")}
+    assert lines[0] == (
+        "| K-means, whole fits | scikit-learn | 24 | **4.0** | 4.0 | 24 | **9.0** | 9.0 |"
+    )
+    assert measured.endswith(MEASURED) and measured.count("Some CPU") == 1
+    assert "<!-- table:speed -->" in files.README.read_text()
 
 
 def test_kmeans_takes_the_fastest_peer_and_leaves_unmeasured_cells_empty():
@@ -139,9 +188,9 @@ def test_kmeans_takes_the_fastest_peer_and_leaves_unmeasured_cells_empty():
 
 def test_a_busy_machine_is_said():
     made = made_up("seeding")
-    assert "~" not in readme_table(TABLES["seeding"], made)
+    assert "~" not in full_table(TABLES["seeding"], made)
     made["cells"][0]["others_load"] = 0.5
-    shown = readme_table(TABLES["seeding"], made)
+    shown = full_table(TABLES["seeding"], made)
     assert "10.0 ms~" in shown and "~: other processes" in shown
 
 
@@ -205,13 +254,13 @@ def test_every_table_names_its_missing_peers(name, monkeypatch):
 # Files
 
 
-def test_the_readme_changes_between_the_markers_only(tmp_path):
-    readme = tmp_path / "README.md"
-    readme.write_text("a\n<!-- table:x -->\nold\n<!-- /table:x -->\nb\n")
-    files.write_readme(readme, "x", "new")
-    assert readme.read_text() == "a\n<!-- table:x -->\nnew\n<!-- /table:x -->\nb\n"
+def test_a_page_changes_between_the_markers_only(tmp_path):
+    page = tmp_path / "page.md"
+    page.write_text("a\n<!-- table:x -->\nold\n<!-- /table:x -->\nb\n")
+    files.write_table(page, "x", "new")
+    assert page.read_text() == "a\n<!-- table:x -->\nnew\n<!-- /table:x -->\nb\n"
     with pytest.raises(SystemExit, match="no markers <!-- table:y -->"):
-        files.write_readme(readme, "y", "new")
+        files.write_table(page, "y", "new")
 
 
 def test_saved_reports_are_loaded(tmp_path):
@@ -237,7 +286,7 @@ def test_saved_parts_of_a_table_are_joined(tmp_path):
     joined = files.load(paths, TABLES, "kmeans")["kmeans"]
     expected = [whole["cells"][0], later["cells"][0], *whole["cells"][2:]]
     assert joined["cells"] == expected
-    shown = readme_table(TABLES["kmeans"], joined)
+    shown = full_table(TABLES["kmeans"], joined)
     assert "2000-01-01; and on Some CPU" in shown and shown.endswith("2000-01-02.")
 
 
@@ -259,20 +308,42 @@ def test_a_cell_that_fails_costs_no_other(tmp_path, capsys):
     assert files.load([tmp_path / "saved.json"], TABLES, "") == reports
 
 
-def test_a_saved_table_without_a_name_goes_to_the_readme(tmp_path, monkeypatch, capsys):
-    readme, saved = tmp_path / "README.md", tmp_path / "kmeans.json"
-    readme.write_text("<!-- table:kmeans --><!-- /table:kmeans -->\n")
+@pytest.fixture
+def pages(tmp_path, monkeypatch):
+    """Pages of markers alone: the README and that of all tables."""
+    readme, page = tmp_path / "README.md", tmp_path / "performance.md"
+    readme.write_text("<!-- table:speed --><!-- /table:speed -->\n")
+    page.write_text("".join(f"<!-- table:{name} --><!-- /table:{name} -->\n" for name in PUBLISHED))
     monkeypatch.setattr(files, "README", readme)
+    monkeypatch.setattr(files, "PAGE", page)
+    return readme, page
+
+
+def test_all_tables_go_to_their_page_and_to_the_readme(tmp_path, pages):
+    readme, page = pages
+    saved = tmp_path / "all.json"
+    files.save(saved, {name: made_up(name, factors=(4.0,)) for name in TABLES})
+    assert report.main(["--load", str(saved), "--write-docs"]) == 0
+    assert page.read_text().count("geometric mean") >= len(PUBLISHED)
+    for name in PUBLISHED:
+        assert f"| {TABLES[name].title} |" in readme.read_text()
+
+
+def test_a_saved_table_without_a_name_goes_to_its_page(tmp_path, pages, capsys):
+    readme, page = pages
+    before, saved = readme.read_text(), tmp_path / "kmeans.json"
     made = made_up("kmeans", kmeans_cells("50k,784,10"))
     saved.write_text(json.dumps({"machine": MACHINE, "cells": made["cells"]}))
-    assert report.main(["--table", "kmeans", "--load", str(saved), "--write-readme"]) == 0
-    assert "| 50,000 | 784 | 10 | separated | 10.0 ms | 40.0 ms lloyd |" in readme.read_text()
-    assert "geometric mean" in capsys.readouterr().out
+    assert report.main(["--table", "kmeans", "--load", str(saved), "--write-docs"]) == 0
+    assert "| 50,000 | 784 | 10 | separated | 10.0 ms | 40.0 ms lloyd |" in page.read_text()
+    assert "geometric mean" in (printed := capsys.readouterr().out)
+    assert "needs gaussian, kmedians, bernoulli, seeding" in printed
+    assert readme.read_text() == before
 
 
-def test_quick_figures_never_reach_the_readme(capsys):
+def test_quick_figures_never_reach_the_pages(capsys):
     with pytest.raises(SystemExit):
-        parse(["--quick", "--write-readme"])
+        parse(["--quick", "--write-docs"])
     assert "--quick makes no figures" in capsys.readouterr().err
 
 
@@ -288,6 +359,27 @@ def test_plots_are_drawn(tmp_path, capsys):
         picture = plt.imread(tmp_path / f"{name}.png")
         assert min(picture.shape[:2]) > 200
         assert np.ptp(picture) > 0.5
+
+
+def test_no_share_of_the_limits_is_above_one():
+    """The loop's peak is 4 GFLOP/s here: what reaches more is the limit itself."""
+    rows = made_up("roofline")["cells"]
+    rows[0] |= {"flops": 8e7, "bytes": 1.0}
+    rows[1] |= {"flops": 0.0, "bytes": 3e7}
+    found = limits(rows)
+    shares = [found[row["unit"]].share(row) for row in rows]
+    assert max(shares) == pytest.approx(1) and shares[0] == shares[1] == max(shares)
+    assert found[rows[0]["unit"]] == pytest.approx((8e9, 3e9))
+
+
+def test_labels_lie_over_no_other_and_no_point():
+    rng = np.random.default_rng(0)
+    points = np.concatenate([rng.uniform(0, 300, (8, 2)), 100 + rng.normal(0, 1, (6, 2))])
+    labels = points + spread(points, size=9)
+    gaps = np.linalg.norm(labels[:, np.newaxis] - np.concatenate([labels, points]), axis=2)
+    np.fill_diagonal(gaps, np.inf)
+    assert gaps.min() > 7
+    assert np.linalg.norm(labels - points, axis=1).max() <= 36
 
 
 def test_only_what_was_measured_is_drawn(tmp_path):

@@ -1,0 +1,42 @@
+"""The speed of the other libraries' BLAS: nothing from outside may slow it down.
+
+OpenBLAS, in the wheels of NumPy, SciPy (scikit-learn's), FAISS and mlpack, chooses its code by the
+CPU, unless one of the variables below says otherwise; some servers set them to an older CPU's, with
+which a matrix product takes twice as long. It reads them when it is loaded.
+"""
+
+import contextlib
+import importlib
+import os
+from pathlib import PurePath
+
+from threadpoolctl import threadpool_info
+
+LIMITS = ("OPENBLAS_CORETYPE", "OPENBLAS_L2_SIZE")
+_USERS = ("numpy", "scipy.linalg", "faiss", "mlpack")
+
+
+def remove_limits() -> None:
+    """Let OpenBLAS choose, in this process and those that it starts: before NumPy is imported."""
+    for name in LIMITS:
+        os.environ.pop(name, None)
+
+
+def kernels() -> str:
+    """Return the code that each library's BLAS has chosen: ``faiss Zen, numpy SkylakeX``."""
+    for name in _USERS:
+        with contextlib.suppress(ImportError):
+            importlib.import_module(name)
+    chosen = {
+        _user(library["filepath"]): library["architecture"]
+        for library in threadpool_info()
+        if "architecture" in library
+    }
+    return ", ".join(f"{user} {chosen[user]}" for user in sorted(chosen))
+
+
+def _user(path: str) -> str:
+    """Return whose library a file is: wheels keep theirs in a folder such as ``numpy.libs``."""
+    path = PurePath(path)
+    wheels = [part.removesuffix(".libs") for part in path.parts if part.endswith(".libs")]
+    return wheels[0].removesuffix("_cpu") if wheels else path.name
