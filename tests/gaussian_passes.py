@@ -98,7 +98,7 @@ def check_statistics(covariance_type, shape, dtype, tolerance, **options):
         for centers, hard in ((None, False), (None, True), (other, False)):
             about = parameters.means if centers is None else centers
             twin = expected(X, parameters, covariance_type, sample_weight, about, hard)
-            assert_close(tested.step(parameters, centers, hard), twin, tolerance)
+            assert_close(tested.e_step(parameters, centers, hard), twin, tolerance)
         for given in (labels, some):
             twin = expected(X, parameters, covariance_type, sample_weight, other, labels=given)
             assert_close(tested.from_labels(given, other), twin, tolerance)
@@ -151,5 +151,5 @@ def check_shrinking_variances(covariance_type, dtype, tolerance):
     parameters = parameters._replace(means=means, precisions_cholesky=factors)
     tested = PASSES[covariance_type](X, None, 4)
     twin = expected(X, parameters, covariance_type, None, means)
-    assert_close(tested.step(parameters), twin, 10 * tolerance)
+    assert_close(tested.e_step(parameters), twin, 10 * tolerance)
     assert_close(tested.from_labels(labels, means), (0.0, *twin[1:]), 10 * tolerance)

@@ -61,7 +61,7 @@ class GaussianPass:
         self.time_pass(shape, dtype)
 
     def time_pass(self, shape, dtype):
-        self.passes.step(self.parameters, skip=False)
+        self.passes.e_step(self.parameters, skip=False)
 
     def e_step(self):
         """Log-densities and log-sum-exp."""
@@ -73,7 +73,7 @@ class GaussianPass:
 
     def track_m_step_share_of_peak(self, shape, dtype):
         with measure.threads():
-            both = least_time(lambda: self.passes.step(self.parameters, skip=False))
+            both = least_time(lambda: self.passes.e_step(self.parameters, skip=False))
             return self.flops / (both - least_time(self.e_step)) / peak(dtype)
 
     track_e_step_share_of_peak.unit = "of the peak"
@@ -102,14 +102,14 @@ class Skipping:
         self.passes = PASSES[covariance_type](self.X, None, SHAPES[shape][2])
         with measure.threads():
             for _ in range(6):  # sorts the rows, where it pays, and learns the bounds
-                self.passes.step(self.parameters)
+                self.passes.e_step(self.parameters)
 
     def time_pass(self, shape, gap, covariance_type):
-        self.passes.step(self.parameters)
+        self.passes.e_step(self.parameters)
 
     def track_gain(self, shape, gap, covariance_type):
         with measure.threads():
-            plain = least_time(lambda: self.passes.step(self.parameters, skip=False), 3)
-            return plain / least_time(lambda: self.passes.step(self.parameters))
+            plain = least_time(lambda: self.passes.e_step(self.parameters, skip=False), 3)
+            return plain / least_time(lambda: self.passes.e_step(self.parameters))
 
     track_gain.unit = "x"

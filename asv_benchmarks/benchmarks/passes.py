@@ -71,7 +71,7 @@ def _gaussian(covariance_type):
         parameters = GaussianComponents(np.full(k, -np.log(k)), means, precisions(d, k))
         passes = PASSES[covariance_type](X, None, k)
         work = Work(2.0 * n * (for_row(d) + k * for_pair(d)), float(X.nbytes))
-        return Pass(lambda: passes.step(parameters, skip=False), work, dtype)
+        return Pass(lambda: passes.e_step(parameters, skip=False), work, dtype)
 
     return make
 
@@ -86,7 +86,7 @@ def _bernoulli(n, d, k, dtype):
     parameters = BernoulliComponents.of(np.full(k, 1 / k), rng.uniform(0.1, 0.9, (k, d)))
     passes = DensePass(bits, d, None, k)
     work = Work(2.0 * 2 * n * k * -(-d // 4), float(bits.nbytes))
-    return Pass(lambda: passes.step(parameters), work, "float64")
+    return Pass(lambda: passes.e_step(parameters), work, "float64")
 
 
 PASSES = {

@@ -35,7 +35,7 @@ def pass_of(part: Part, make_pass: Callable) -> Any:
 
 def e_step(part: Part, make_pass: Callable, components: Any, options: dict[str, Any]) -> Any:
     """Statistics of a part's rows."""
-    return pass_of(part, make_pass).step(components, **options)
+    return pass_of(part, make_pass).e_step(components, **options)
 
 
 class MixtureModel(Model):

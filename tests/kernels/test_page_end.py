@@ -80,7 +80,7 @@ SCRIPT = """
         for tested in (
             DensePass(bits, n_features, weights, 9), SparsePass(rows, n_features, weights, 9)
         ):
-            tested.step(parameters)
+            tested.e_step(parameters)
             tested.evaluate(
                 parameters,
                 log_density=at_page_end(np.empty(n_rows)),

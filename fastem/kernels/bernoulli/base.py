@@ -101,7 +101,7 @@ class BernoulliPass:
         batch = max(_BATCH_BYTES // (8 * GROUP * self._n_groups), _FEWEST_ROWS)
         self._batch_rows, _ = _split(self._chunk_rows, batch)
 
-    def step(self, parameters, hard=False):
+    def e_step(self, parameters, hard=False):
         """One E-step, and the statistics for the M-step.
 
         Parameters

@@ -1,18 +1,22 @@
-"""Passes of Gaussian mixtures: one file for each covariance type, all with the same interface."""
+"""Passes of Gaussian mixtures: a file for each covariance type, all with the same interface."""
+
+from collections.abc import Callable
 
 from fastem.kernels.gaussian.base import GaussianComponents, GaussianPass, GaussianStatistics
-from fastem.kernels.gaussian.diag import DiagPass
-from fastem.kernels.gaussian.full import FullPass
-from fastem.kernels.gaussian.spherical import SphericalPass
-from fastem.kernels.gaussian.tied import TiedDiagPass, TiedPass, TiedSphericalPass
+from fastem.kernels.gaussian.diag import diag_pass
+from fastem.kernels.gaussian.full import full_pass
+from fastem.kernels.gaussian.shared_variance import tied_diag_pass, tied_spherical_pass
+from fastem.kernels.gaussian.spherical import spherical_pass
+from fastem.kernels.gaussian.tied import tied_pass
 
 __all__ = ["PASSES", "GaussianComponents", "GaussianPass", "GaussianStatistics"]
 
-PASSES: dict[str, type[GaussianPass]] = {
-    "full": FullPass,
-    "tied": TiedPass,
-    "diag": DiagPass,
-    "spherical": SphericalPass,
-    "tied_diag": TiedDiagPass,
-    "tied_spherical": TiedSphericalPass,
+#: ``(X, sample_weight, n_components)`` to passes, by covariance type.
+PASSES: dict[str, Callable[..., GaussianPass]] = {
+    "full": full_pass,
+    "tied": tied_pass,
+    "diag": diag_pass,
+    "spherical": spherical_pass,
+    "tied_diag": tied_diag_pass,
+    "tied_spherical": tied_spherical_pass,
 }

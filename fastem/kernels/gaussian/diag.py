@@ -4,32 +4,69 @@ import math
 
 import numpy as np
 
+from fastem.kernels.gaussian.differences import DifferencesKernel, peaks_of_scales
+from fastem.kernels.gaussian.exact import ExactPass
+from fastem.kernels.gaussian.forms import (
+    LIMITS,
+    LinearForm,
+    in_range,
+    mixture_mean,
+    variances_of_components,
+)
 from fastem.kernels.gaussian.linear import SQUARES
-from fastem.kernels.gaussian.linear_base import LinearPass
+from fastem.kernels.gaussian.linear_pass import LinearPass
+from fastem.kernels.gaussian.sweep import Sweep
+from fastem.kernels.gaussian.terms import pack_terms
 
 
-class DiagPass(LinearPass):
-    """Passes with "diag" covariances."""
+class DiagForm(LinearForm):
+    """Linear in the features and their squares.
 
-    _form = SQUARES
+    Parameters
+    ----------
+    kernel : DifferencesKernel
+    dtype : dtype
+        The rows'.
+    """
 
-    def _sum_up(self, scatter):
-        return scatter.copy()
+    terms = SQUARES
 
-    def _linear(self, parameters, origin):
-        scales = self._scales(parameters.precisions_cholesky)
-        means = parameters.means - origin
+    def __init__(self, kernel, dtype):
+        self._kernel = kernel
+        self._dtype = dtype
+        self._limits = LIMITS[dtype]
+
+    def origin(self, components):
+        return mixture_mean(components, self._dtype)
+
+    def pack(self, components, origin):
+        scales = self._kernel.scales(components)
+        means = components.means - origin
         near = ((means * scales) ** 2).max() <= self._limits.square
-        if not (near and self._in_range(scales)):
+        if not (near and in_range(scales)):
             return None
         coefficients = scales * math.sqrt(0.5)
-        constants = self._constants(parameters, scales)
-        return self._packed(SQUARES, origin, coefficients, constants, -means * coefficients)
+        constants = peaks_of_scales(components.log_weights, scales)
+        offsets = -means * coefficients
+        return pack_terms(self._dtype, SQUARES, origin, coefficients, constants, offsets=offsets)
 
-    def _about_means(self, counts, sums, means):
+    def pack_to_evaluate(self, components):
+        return self.pack(components, self.origin(components))
+
+    def about_means(self, counts, sums, means):
         sums, squares = sums
         differences = sums - counts[:, np.newaxis] * means
         return differences, np.maximum(squares - means * (sums + differences), 0.0)
 
-    def _resolved(self, counts, means, scatter):
+    def resolved(self, counts, means, scatter):
         return counts[:, np.newaxis] * means**2 <= self._limits.square * scatter
+
+    def variances(self, statistics):
+        return variances_of_components(statistics)
+
+
+def diag_pass(X, sample_weight, n_components):
+    """Passes with "diag" covariances; parameters as for :class:`Sweep`."""
+    kernel = DifferencesKernel(as_column=False, sum_up=np.copy)
+    sweep = Sweep(X, sample_weight, n_components, kernel)
+    return LinearPass(sweep, DiagForm(kernel, sweep.dtype), ExactPass(sweep, kernel))

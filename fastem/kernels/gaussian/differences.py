@@ -13,8 +13,10 @@ from numba import types
 from numba.core import cgutils
 from numba.extending import intrinsic
 
-from fastem.kernels.gaussian.base import GaussianComponents, GaussianPass, relative
+from fastem.kernels.gaussian.base import GaussianComponents, relative
 from fastem.kernels.gaussian.driver import accumulate_tiles, log_joint_tile, prepare_tile
+from fastem.kernels.gaussian.exact import ExactKernel
+from fastem.kernels.gaussian.sweep import split
 from fastem.kernels.gaussian.whitening import centered, slots_of_zero
 from fastem.kernels.runtime.compiling import variant
 from fastem.kernels.vectors.emit import constant, data_pointer, fma, load_at, splat, sum_lanes
@@ -184,57 +186,67 @@ def _accumulate(
     return implementation
 
 
-class DifferencesPass(GaussianPass):
-    """Passes for one variance of each component and feature, or for fewer."""
+class DifferencesKernel(ExactKernel):
+    """The kernel for one variance of each component and feature, or for fewer.
 
-    def _scales(self, precisions_cholesky):
+    Parameters
+    ----------
+    as_column : bool
+        Whether factors are numbers of the components rather than of the features.
+    sum_up : callable
+        Makes the scatter in the covariances' shape of that of each component and feature.
+    """
+
+    def __init__(self, as_column, sum_up):
+        self._as_column = as_column
+        self._sum_up = sum_up
+
+    def scales(self, components):
         """Reciprocals of the standard deviations, of shape (n_components, n_features)."""
-        shape = self._n_components, self._rows.shape[1]
-        return np.broadcast_to(precisions_cholesky, shape)
+        factors = components.precisions_cholesky
+        if self._as_column and np.ndim(factors) == 1:
+            factors = factors[:, np.newaxis]
+        return np.broadcast_to(factors, components.means.shape)
 
-    def _sum_up(self, scatter):
-        """The scatter in the covariances' shape, from that of each component and feature."""
-        raise NotImplementedError
-
-    def _work(self, n_features):
+    def work(self, n_features):
         return 4 * n_features + 16
 
-    def _size_of_totals(self, n_components, n_features):
+    def size_of_totals(self, n_components, n_features):
         return n_components * (2 * n_features + 1)
 
-    def _scratch_size(self, n_tiles):
-        return (self._rows.shape[1] + 1) * TILE
+    def scratch_size(self, n_features, n_tiles):
+        return (n_features + 1) * TILE
 
-    def _standard_parameters(self, means):
+    def standard(self, means):
         return GaussianComponents(np.zeros(len(means)), means, np.ones(means.shape))
 
-    def _constants(self, parameters, scales):
-        """Log-densities at the means."""
-        with np.errstate(divide="ignore"):
-            log_determinants = np.log(scales).sum(axis=1)
-        d = scales.shape[1]
-        return parameters.log_weights + log_determinants - 0.5 * d * math.log(2 * math.pi)
+    def peaks(self, components):
+        return peaks_of_scales(components.log_weights, self.scales(components))
 
-    def _peaks(self, parameters):
-        return self._constants(parameters, self._scales(parameters.precisions_cholesky))
-
-    def _pack(self, parameters):
-        dtype = self._rows.dtype
-        scales = self._scales(parameters.precisions_cholesky)
-        constants, reference = relative(self._peaks(parameters), dtype)
+    def pack(self, components, dtype):
+        scales = self.scales(components)
+        constants, reference = relative(self.peaks(components), dtype)
         return DifferencesPacked(
-            self._split(parameters.means),
+            split(components.means, dtype),
             np.ascontiguousarray(scales * math.sqrt(0.5), dtype),
             constants,
             reference,
         )
 
-    def _movement(self, old, new):
-        before, scales = (self._scales(p.precisions_cholesky) for p in (old, new))
+    def movement(self, old, new):
+        before, scales = self.scales(old), self.scales(new)
         shrink = np.minimum((scales / before).min(axis=1), 1.0)
         return shrink, np.sqrt((((new.means - old.means) * scales) ** 2).sum(axis=1))
 
-    def _unpack(self, totals):
-        totals = totals.reshape(self._n_components, -1)
-        pairs = totals[:, 1:].reshape(self._n_components, -1, 2)
+    def unpack(self, totals, n_components, n_features):
+        totals = totals.reshape(n_components, -1)
+        pairs = totals[:, 1:].reshape(n_components, -1, 2)
         return totals[:, 0].copy(), pairs[:, :, 0].copy(), self._sum_up(pairs[:, :, 1])
+
+
+def peaks_of_scales(log_weights, scales):
+    """Log-densities at the means, for reciprocals of the standard deviations."""
+    with np.errstate(divide="ignore"):
+        log_determinants = np.log(scales).sum(axis=1)
+    d = scales.shape[1]
+    return log_weights + log_determinants - 0.5 * d * math.log(2 * math.pi)

@@ -6,9 +6,11 @@ from typing import NamedTuple
 import numpy as np
 from numba import types
 
-from fastem.kernels.gaussian.base import GaussianComponents, GaussianPass, relative
+from fastem.kernels.gaussian.base import GaussianComponents, relative
 from fastem.kernels.gaussian.driver import accumulate_tiles, log_joint_tile, prepare_tile
+from fastem.kernels.gaussian.exact import ExactKernel, ExactPass
 from fastem.kernels.gaussian.scatter import add_products, scratch_size, totals_size, unpack_totals
+from fastem.kernels.gaussian.sweep import Sweep, split
 from fastem.kernels.gaussian.whitening import pack_triangles, whitened_norms
 from fastem.kernels.runtime.compiling import kernel, variant
 
@@ -16,7 +18,7 @@ from fastem.kernels.runtime.compiling import kernel, variant
 class FullPacked(NamedTuple):
     """The parameters as the kernels take them, in the rows' dtype.
 
-    ``means`` and ``remainders`` add up to the means; ``factors`` are the precisions' Cholesky
+    ``means[0] + means[1]`` are the means; ``factors`` are the precisions' Cholesky
     factors; ``constants`` are log-densities at the means, relative to ``reference``.
     """
 
@@ -79,7 +81,7 @@ def _accumulate(
 
 @kernel
 def movement(old_means, old_factors, means, factors):
-    """How Mahalanobis distances change at most: see ``GaussianPass._movement``.
+    """How Mahalanobis distances change at most: see ``Kernel.movement``.
 
     With P and P' the factors before and after, z' = M z + t for ``z = P^T (x - mean)``, where
     I - M^T = P^-1 (P - P') and t = P'^T (mean - mean'). The least singular value of M is at least
@@ -121,35 +123,40 @@ def movement(old_means, old_factors, means, factors):
     return shrink, drift
 
 
-class FullPass(GaussianPass):
-    """Passes with "full" covariances."""
+class FullKernel(ExactKernel):
+    """The kernel for matrices of the components' own."""
 
-    def _work(self, n_features):
+    def work(self, n_features):
         return n_features * (n_features + 2) + 16
 
-    def _size_of_totals(self, n_components, n_features):
+    def size_of_totals(self, n_components, n_features):
         return n_components * totals_size(n_features)
 
-    def _scratch_size(self, n_tiles):
-        return scratch_size(self._rows.shape[1], n_tiles)
+    def scratch_size(self, n_features, n_tiles):
+        return scratch_size(n_features, n_tiles)
 
-    def _standard_parameters(self, means):
+    def standard(self, means):
         k, d = means.shape
         return GaussianComponents(np.zeros(k), means, np.broadcast_to(np.eye(d), (k, d, d)))
 
-    def _peaks(self, parameters):
-        log_weights, means, factors = parameters
+    def peaks(self, components):
+        log_weights, means, factors = components
         log_determinants = np.log(np.diagonal(factors, axis1=1, axis2=2)).sum(axis=1)
         return log_weights + log_determinants - 0.5 * means.shape[1] * math.log(2 * math.pi)
 
-    def _pack(self, parameters):
-        dtype = self._rows.dtype
-        constants, reference = relative(self._peaks(parameters), dtype)
-        factors = pack_triangles(parameters.precisions_cholesky, dtype)
-        return FullPacked(self._split(parameters.means), factors, constants, reference)
+    def pack(self, components, dtype):
+        constants, reference = relative(self.peaks(components), dtype)
+        factors = pack_triangles(components.precisions_cholesky, dtype)
+        return FullPacked(split(components.means, dtype), factors, constants, reference)
 
-    def _movement(self, old, new):
+    def movement(self, old, new):
         return movement(old.means, old.precisions_cholesky, new.means, new.precisions_cholesky)
 
-    def _unpack(self, totals):
-        return unpack_totals(totals.reshape(self._n_components, -1), self._rows.shape[1])
+    def unpack(self, totals, n_components, n_features):
+        return unpack_totals(totals.reshape(n_components, -1), n_features)
+
+
+def full_pass(X, sample_weight, n_components):
+    """Passes with "full" covariances; parameters as for :class:`Sweep`."""
+    kernel = FullKernel()
+    return ExactPass(Sweep(X, sample_weight, n_components, kernel), kernel)

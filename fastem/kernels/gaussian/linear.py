@@ -5,7 +5,7 @@ and their squares ("diag"), in the features and their sum of squares ("spherical
 all components have in common, in the features alone (one covariance for all). Its statistics are
 sums of the same terms, so that each step is two products of small matrices for every tile.
 
-This costs digits; see ``linear_base.py``.
+This costs digits; see ``forms.py``.
 """
 
 from typing import NamedTuple

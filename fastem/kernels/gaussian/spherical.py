@@ -2,39 +2,74 @@
 
 import numpy as np
 
+from fastem.kernels.gaussian.differences import DifferencesKernel, peaks_of_scales
+from fastem.kernels.gaussian.exact import ExactPass
+from fastem.kernels.gaussian.forms import (
+    LIMITS,
+    LinearForm,
+    in_range,
+    mixture_mean,
+    variances_of_components,
+)
 from fastem.kernels.gaussian.linear import FEATURES_AND_NORM
-from fastem.kernels.gaussian.linear_base import LinearPass
+from fastem.kernels.gaussian.linear_pass import LinearPass
+from fastem.kernels.gaussian.sweep import Sweep
+from fastem.kernels.gaussian.terms import pack_terms
 
 
-class SphericalPass(LinearPass):
-    """Passes with "spherical" covariances."""
+class SphericalForm(LinearForm):
+    """Linear in the features and their sum of squares.
 
-    _form = FEATURES_AND_NORM
+    Parameters
+    ----------
+    kernel : DifferencesKernel
+    dtype : dtype
+        The rows'.
+    """
 
-    def _scales(self, precisions_cholesky):
-        if np.ndim(precisions_cholesky) == 1:
-            precisions_cholesky = precisions_cholesky[:, np.newaxis]
-        return super()._scales(precisions_cholesky)
+    terms = FEATURES_AND_NORM
 
-    def _sum_up(self, scatter):
-        return scatter.sum(axis=1)
+    def __init__(self, kernel, dtype):
+        self._kernel = kernel
+        self._dtype = dtype
+        self._limits = LIMITS[dtype]
 
-    def _linear(self, parameters, origin):
-        scales = self._scales(parameters.precisions_cholesky)
-        means = parameters.means - origin
+    def origin(self, components):
+        return mixture_mean(components, self._dtype)
+
+    def pack(self, components, origin):
+        scales = self._kernel.scales(components)
+        means = components.means - origin
         norms = ((means * scales) ** 2).sum(axis=1)
         near = norms.max() <= self._limits.norm * means.shape[1]
-        if not (near and self._in_range(scales)):
+        if not (near and in_range(scales)):
             return None
         precisions = scales**2
         coefficients = np.hstack([means * precisions, -0.5 * precisions[:, :1]])
-        constants = self._constants(parameters, scales) - 0.5 * norms
-        return self._packed(FEATURES_AND_NORM, origin, coefficients, constants)
+        constants = peaks_of_scales(components.log_weights, scales) - 0.5 * norms
+        return pack_terms(self._dtype, FEATURES_AND_NORM, origin, coefficients, constants)
 
-    def _about_means(self, counts, sums, means):
+    def pack_to_evaluate(self, components):
+        return self.pack(components, self.origin(components))
+
+    def about_means(self, counts, sums, means):
         sums, norms = sums[0, :, :-1], sums[0, :, -1]
         differences = sums - counts[:, np.newaxis] * means
         return differences, np.maximum(norms - (means * (sums + differences)).sum(axis=1), 0.0)
 
-    def _resolved(self, counts, means, scatter):
+    def resolved(self, counts, means, scatter):
         return counts * (means**2).sum(axis=1) <= self._limits.norm * scatter
+
+    def variances(self, statistics):
+        return variances_of_components(statistics)
+
+
+def _sum_features(scatter):
+    return scatter.sum(axis=1)
+
+
+def spherical_pass(X, sample_weight, n_components):
+    """Passes with "spherical" covariances; parameters as for :class:`Sweep`."""
+    kernel = DifferencesKernel(as_column=True, sum_up=_sum_features)
+    sweep = Sweep(X, sample_weight, n_components, kernel)
+    return LinearPass(sweep, SphericalForm(kernel, sweep.dtype), ExactPass(sweep, kernel))

@@ -114,7 +114,7 @@ class Visitor:
         peaks : ndarray of shape (n_components,)
             Log-densities at the means, weights included.
         movement : callable
-            ``GaussianPass._movement``.
+            ``Kernel.movement``.
         """
         shrink, drift = np.zeros((2, self._width), np.float32)
         levels = np.full(self._width, -np.inf, np.float32)

@@ -93,7 +93,7 @@ class OwnPass:
         work = n_components * (X.shape[1] + n_statistics)
         self._chunk_rows, self._n_chunks = summing_chunks(X, work, self._size)
 
-    def step(self, parameters, hard=False):
+    def e_step(self, parameters, hard=False):
         """One E-step, and the statistics for the M-step.
 
         Parameters

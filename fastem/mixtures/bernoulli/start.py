@@ -72,7 +72,7 @@ def _short_run(sample, n_components, random_state):
         weight = (_FIRST_SHARE if iteration == 0 else _SHARE) * total / n_components
         counts = statistics.counts[:, np.newaxis]
         probabilities = (statistics.sums + weight * prior) / (counts + weight)
-        statistics = sample.step(BernoulliComponents.of(weights, probabilities))
+        statistics = sample.e_step(BernoulliComponents.of(weights, probabilities))
     return statistics.objective, probabilities
 
 
@@ -137,13 +137,13 @@ class _Sample:
             rows, kind = self._rows, DensePass
         return kind(rows, self._n_features, self._weight, n_components)
 
-    def step(self, parameters, hard=False):
+    def e_step(self, parameters, hard=False):
         """Statistics of the rows."""
-        return self._pass(len(parameters.log_weights)).step(parameters, hard)
+        return self._pass(len(parameters.log_weights)).e_step(parameters, hard)
 
     def nearest(self, points):
         """Statistics of the rows if each belongs to the nearest point."""
-        return self.step(_distances_from(points), hard=True)
+        return self.e_step(_distances_from(points), hard=True)
 
     def draw(self, n_components, random_state):
         """Seeds, each the best of several rows drawn by their distance from the seeds before."""

@@ -67,7 +67,7 @@ def test_statistics(shape, hard, weighted, make_pass):
         w = np.random.default_rng(1).integers(0, 4, size=shape[0]) / 3 + (shape[0] < 3)
     log_density, responsibilities = bernoulli_e_step(X, weights, probabilities, hard)
     tested = make_pass(X, w if weighted else None, shape[2])
-    statistics = tested.step(BernoulliComponents.of(weights, probabilities), hard=hard)
+    statistics = tested.e_step(BernoulliComponents.of(weights, probabilities), hard=hard)
     assert statistics.objective == pytest.approx(w @ log_density, rel=1e-12)
     shares = responsibilities * w[:, np.newaxis]
     np.testing.assert_allclose(statistics.counts, shares.sum(axis=0), rtol=1e-10, atol=1e-12)
@@ -115,13 +115,13 @@ def test_certain_features_and_impossible_rows(make_pass):
     assert (found["labels"][impossible] == 0).all()
     for hard in (False, True):
         log_density, responsibilities = bernoulli_e_step(X, weights, probabilities, hard)
-        statistics = make_pass(X, None, 3).step(parameters, hard=hard)
+        statistics = make_pass(X, None, 3).e_step(parameters, hard=hard)
         assert statistics.objective == -np.inf
         np.testing.assert_allclose(statistics.counts, responsibilities.sum(axis=0), rtol=1e-12)
         np.testing.assert_allclose(statistics.sums, responsibilities.T @ X, rtol=1e-12)
         # Of a row without weight it doesn't matter whether it is possible.
         w = np.where(impossible, 0.0, 1.0)
-        statistics = make_pass(X, w, 3).step(parameters, hard=hard)
+        statistics = make_pass(X, w, 3).e_step(parameters, hard=hard)
         assert statistics.objective == pytest.approx(w[w > 0] @ log_density[w > 0], rel=1e-12)
 
 
@@ -133,7 +133,7 @@ def test_bits_do_not_depend_on_the_number_of_threads(make_pass):
     for n_threads in (1, 2):
         before = numba.get_num_threads()
         numba.set_num_threads(n_threads)
-        found.append(tested.step(BernoulliComponents.of(weights, probabilities)))
+        found.append(tested.e_step(BernoulliComponents.of(weights, probabilities)))
         numba.set_num_threads(before)
     assert found[0].objective == found[1].objective
     np.testing.assert_array_equal(found[0].counts, found[1].counts)
@@ -156,7 +156,7 @@ def test_nothing_out_of_bounds(shape):
             tested = DensePass(inputs[0], n_features, w.array, n_components)
         else:
             tested = SparsePass(inputs, n_features, w.array, n_components)
-        statistics = tested.step(BernoulliComponents.of(weights, probabilities))
+        statistics = tested.e_step(BernoulliComponents.of(weights, probabilities))
         assert np.isfinite(statistics.objective)
         assert np.isfinite(statistics.sums).all()
         tested.evaluate(

@@ -72,7 +72,7 @@ def test_a_tight_and_a_wide_component(covariance_type, dtype):
     X[:200] = parameters.means[0] + (X[:200] - X[:200].mean(axis=0)) * 1e-5
     tested = PASSES[covariance_type](X, None, 2)
     twin = expected(X, parameters, covariance_type, None, parameters.means)
-    statistics = tested.step(parameters)
+    statistics = tested.e_step(parameters)
     assert_close(statistics, twin, TOLERANCE[dtype])
     rtol = 100 * TOLERANCE[dtype]
     np.testing.assert_allclose(statistics.scatter, twin[3], rtol=rtol)
@@ -95,7 +95,7 @@ def test_rows_beyond_all_components(covariance_type, dtype):
     check = {"rtol": 1e-4 if dtype == np.float32 else 1e-10}
     tested = PASSES[covariance_type](X, None, 4)
     twin = expected(X, parameters, covariance_type, None, parameters.means)
-    statistics = tested.step(parameters)
+    statistics = tested.e_step(parameters)
     np.testing.assert_allclose(statistics.objective, twin[0], **check)
     np.testing.assert_allclose(statistics.counts.sum(), 100, rtol=1e-6)
     density, shares = np.empty(100, dtype), np.empty((100, 4), dtype)
@@ -108,7 +108,7 @@ def test_rows_beyond_all_components(covariance_type, dtype):
 def test_a_component_without_weight(covariance_type):
     guarded, parameters = problem(covariance_type, (300, 4, 3), np.float64)
     parameters = parameters._replace(log_weights=np.array([-np.inf, np.log(0.3), np.log(0.7)]))
-    statistics = PASSES[covariance_type](guarded.array, None, 3).step(parameters)
+    statistics = PASSES[covariance_type](guarded.array, None, 3).e_step(parameters)
     assert statistics.counts[0] == 0
     assert not statistics.sums[0].any()
     assert not statistics.scatter[0].any()
@@ -124,7 +124,7 @@ def test_any_number_of_threads(covariance_type):
     for n_threads in (1, before):
         numba.set_num_threads(n_threads)
         tested = PASSES[covariance_type](guarded.array, weights, 3)
-        results.append((tested.step(parameters), tested.step(parameters, parameters.means + 1)))
+        results.append((tested.e_step(parameters), tested.e_step(parameters, parameters.means + 1)))
     numba.set_num_threads(before)
     for one, more in zip(*results, strict=True):
         for left, right in zip(one, more, strict=True):

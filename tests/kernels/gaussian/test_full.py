@@ -9,7 +9,7 @@ from scipy.stats import multivariate_normal
 
 from fastem.kernels import gaussian_log_density
 from fastem.kernels.gaussian import PASSES, GaussianComponents
-from fastem.kernels.gaussian.full import FullPass, movement
+from fastem.kernels.gaussian.full import full_pass, movement
 from fastem.kernels.gaussian.scatter import totals_size
 from fastem.kernels.gaussian.whitening import pack_triangles, packed_size
 
@@ -64,7 +64,7 @@ def test_step(shape, dtype, weighted):
     sample_weight = weights if weighted else None
     log_joint = whitened_log_joint(X, *parameters)
     rtol = 1e-10 if dtype is np.float64 else 3e-4
-    passes = FullPass(X, sample_weight, shape[2])
+    passes = full_pass(X, sample_weight, shape[2])
     for hard in (False, True):
         log_density, responsibilities = responsibilities_of(log_joint, hard)
         if hard and dtype is np.float32:
@@ -72,7 +72,7 @@ def test_step(shape, dtype, weighted):
             if (top[:, -1] - top[:, 0] < 1e-3)[top[:, -1] > top[:, 0]].any():
                 continue  # float32 can't tell which is the most probable
         for centers in (None, parameters.means + 0.5):
-            statistics = passes.step(parameters, centers=centers, hard=hard)
+            statistics = passes.e_step(parameters, centers=centers, hard=hard)
             centers = parameters.means if centers is None else centers
             check(statistics, X, sample_weight, log_density, responsibilities, centers, rtol)
 
@@ -86,7 +86,7 @@ def test_from_labels(shape, dtype):
     responsibilities = (labels[:, np.newaxis] == np.arange(k)).astype(float)
     rtol = 1e-10 if dtype is np.float64 else 1e-5
     for sample_weight in (None, weights):
-        statistics = FullPass(X, sample_weight, k).from_labels(labels, parameters.means)
+        statistics = full_pass(X, sample_weight, k).from_labels(labels, parameters.means)
         assert statistics.objective == 0
         check(statistics, X, sample_weight, np.zeros(n), responsibilities, parameters.means, rtol)
 
@@ -98,7 +98,7 @@ def test_evaluate(shape, dtype):
     n, _, k = shape
     log_joint = whitened_log_joint(X, *parameters)
     log_density, responsibilities = responsibilities_of(log_joint)
-    passes = FullPass(X, None, k)
+    passes = full_pass(X, None, k)
     outputs = {
         "log_density": Guarded(np.zeros(n, dtype)),
         "labels": Guarded(np.zeros(n, np.int32)),
@@ -130,9 +130,9 @@ def test_guard_padding(shape, dtype):
     n, _, k = shape
     inputs = [Guarded(array) for array in (X, weights, *parameters)]
     rows, sample_weight, *guarded = (guard.array for guard in inputs)
-    passes = FullPass(rows, sample_weight, k)
-    given, expected = GaussianComponents(*guarded), FullPass(X, weights, k).step(parameters)
-    for a, b in zip(passes.step(given), expected, strict=True):
+    passes = full_pass(rows, sample_weight, k)
+    given, expected = GaussianComponents(*guarded), full_pass(X, weights, k).e_step(parameters)
+    for a, b in zip(passes.e_step(given), expected, strict=True):
         np.testing.assert_array_equal(a, b)
     labels = Guarded(np.arange(n, dtype=np.int32) % k)
     passes.from_labels(labels.array, given.means)
@@ -145,8 +145,8 @@ def test_same_for_any_number_of_threads(dtype):
     labels = (np.arange(len(X)) % 6).astype(np.int32)
 
     def run():
-        passes = FullPass(X, weights, 6)
-        return [*passes.step(parameters), *passes.from_labels(labels, parameters.means)]
+        passes = full_pass(X, weights, 6)
+        return [*passes.e_step(parameters), *passes.from_labels(labels, parameters.means)]
 
     expected = run()
     try:
@@ -169,7 +169,7 @@ def test_far_from_the_origin(dtype):
         np.log([0.5, 0.5]), centers + 0.1, upper_factors(rng, k, d, 3.0)
     )
     log_density, responsibilities = responsibilities_of(whitened_log_joint(X, *parameters))
-    statistics = FullPass(X, None, k).step(parameters)
+    statistics = full_pass(X, None, k).e_step(parameters)
     rtol = 1e-12 if dtype is np.float64 else 2e-6
     check(statistics, X, None, log_density, responsibilities, parameters.means, rtol)
 
@@ -200,27 +200,27 @@ def test_improbable_rows(dtype):
         log_weights, np.array([[0.0, 0.0], [1.0, 0.0], [0.0, 0.0]]), factors
     )
     log_density, responsibilities = np.empty(3, dtype), np.empty((3, 3), dtype)
-    passes = FullPass(X, None, 3)
+    passes = full_pass(X, None, 3)
     passes.evaluate(parameters, log_density=log_density, responsibilities=responsibilities)
     expected = responsibilities_of(whitened_log_joint(X, *parameters))
     np.testing.assert_allclose(log_density, expected[0].astype(float), rtol=1e-6)
     np.testing.assert_allclose(responsibilities[:2], expected[1][:2].astype(float), atol=1e-6)
     np.testing.assert_allclose(responsibilities.sum(axis=1), 1, rtol=1e-6)
-    assert all(np.isfinite(value).all() for value in passes.step(parameters))
+    assert all(np.isfinite(value).all() for value in passes.e_step(parameters))
 
 
 def test_zero_weights_hide_impossible_rows():
     X = np.array([[0.0], [1e200], [1.0]])
     parameters = GaussianComponents(np.zeros(1), np.zeros((1, 1)), np.ones((1, 1, 1)))
-    passes = FullPass(X, np.array([1.0, 0.0, 2.0]), 1)
-    statistics = passes.step(parameters)
+    passes = full_pass(X, np.array([1.0, 0.0, 2.0]), 1)
+    statistics = passes.e_step(parameters)
     np.testing.assert_allclose(statistics.objective, -1.5 * np.log(2 * np.pi) - 1)
-    passes = FullPass(X, None, 1)
-    assert passes.step(parameters).objective == -np.inf
+    passes = full_pass(X, None, 1)
+    assert passes.e_step(parameters).objective == -np.inf
 
 
 def test_passes_have_a_common_interface():
-    assert PASSES["full"] is FullPass
+    assert PASSES["full"] is full_pass
 
 
 def test_packing():

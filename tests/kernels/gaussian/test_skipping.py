@@ -63,14 +63,14 @@ class Watched:
     def __init__(self, X, sample_weight, n_components, covariance_type="full"):
         self._pass = PASSES[covariance_type](X, sample_weight, n_components)
         self.shares = []
-        learn = self._visitor.learn
+        learn = self.sweep.visitor.learn
         pairs = -(-len(X) // TILE) * n_components
 
         def note(counted):
             self.shares.append(tuple(counted / pairs))
             learn(counted)
 
-        self._visitor.learn = note
+        self.sweep.visitor.learn = note
 
     def __getattr__(self, name):
         return getattr(self._pass, name)
@@ -117,10 +117,10 @@ def test_separated_components(n, d, k, dtype):
     X, parameters = mixture(n, d, k, 60.0 if d < 5 else 40.0, dtype=dtype)
     passes = Watched(X, None, k)
     for _ in range(6):
-        statistics = passes.step(parameters)
-        assert_same(statistics, passes.step(parameters, skip=False), dtype)
+        statistics = passes.e_step(parameters)
+        assert_same(statistics, passes.e_step(parameters, skip=False), dtype)
         parameters = m_step(statistics, parameters)
-    assert passes._visitor.skips
+    assert passes.sweep.visitor.skips
     evaluated, added = passes.shares[-1]
     # At best each tile has one component; few rows have tiles of two and more.
     assert max(evaluated, added) < 2 / k + 2 / (n / TILE)
@@ -132,10 +132,10 @@ def test_separated_components_of_other_types(n, d, k, covariance_type):
     X, parameters = mixture(n, d, k, 60.0 if d < 5 else 40.0, covariance_type=covariance_type)
     passes = Watched(X, None, k, covariance_type)
     for _ in range(6):
-        statistics = passes.step(parameters)
-        assert_same(statistics, passes.step(parameters, skip=False))
+        statistics = passes.e_step(parameters)
+        assert_same(statistics, passes.e_step(parameters, skip=False))
         parameters = m_step(statistics, parameters, covariance_type)
-    assert passes._visitor.skips
+    assert passes.sweep.visitor.skips
     assert max(passes.shares[-1]) < 2 / k + 2 / (n / TILE)
 
 
@@ -143,8 +143,8 @@ def test_separated_components_of_other_types_in_float32():
     X, parameters = mixture(3001, 16, 20, 30.0, dtype=np.float32, covariance_type="diag")
     passes = Watched(X, None, 20, "diag")
     for _ in range(6):
-        statistics = passes.step(parameters)
-        assert_same(statistics, passes.step(parameters, skip=False), np.float32)
+        statistics = passes.e_step(parameters)
+        assert_same(statistics, passes.e_step(parameters, skip=False), np.float32)
         parameters = m_step(statistics, parameters, "diag")
     assert max(passes.shares[-1]) < 0.3
 
@@ -156,8 +156,8 @@ def test_weights_and_hard_assignments(hard, covariance_type):
     weights = np.random.default_rng(1).integers(0, 3, len(X)) * 0.7
     passes = Watched(X, weights, 16, covariance_type)
     for _ in range(5):
-        statistics = passes.step(parameters, hard=hard)
-        assert_same(statistics, passes.step(parameters, hard=hard, skip=False))
+        statistics = passes.e_step(parameters, hard=hard)
+        assert_same(statistics, passes.e_step(parameters, hard=hard, skip=False))
         parameters = m_step(statistics, parameters, covariance_type)
     assert min(passes.shares)[0] < 0.5
 
@@ -166,8 +166,8 @@ def test_other_centers():
     X, parameters = mixture(4000, 4, 12, 25.0)
     passes = Watched(X, None, 12)
     for _ in range(5):
-        statistics = passes.step(parameters, centers=parameters.means + 3)
-        plain = passes.step(parameters, centers=parameters.means + 3, skip=False)
+        statistics = passes.e_step(parameters, centers=parameters.means + 3)
+        plain = passes.e_step(parameters, centers=parameters.means + 3, skip=False)
         assert_same(statistics, plain)
     assert min(passes.shares)[0] < 0.5
 
@@ -197,7 +197,7 @@ def test_leaps_and_returns(covariance_type):
     sequence += [first._replace(precisions_cholesky=factors * 1e-8), first]
     sequence += [first._replace(precisions_cholesky=factors * 1e3), first, first]
     for parameters in sequence:
-        skipping, plain = passes.step(parameters), passes.step(parameters, skip=False)
+        skipping, plain = passes.e_step(parameters), passes.e_step(parameters, skip=False)
         if covariance_type == "full":
             assert_same(skipping, plain)
         else:  # without skipping, the extremes lose more digits
@@ -212,9 +212,9 @@ def test_duplicated_rows_and_a_component_that_dies(covariance_type):
     X = np.repeat(X, 100, axis=0)
     passes = Watched(X, None, 16, covariance_type)
     for step in range(7):
-        statistics = passes.step(parameters)
+        statistics = passes.e_step(parameters)
         weights = len(X) * np.exp(parameters.log_weights)
-        assert_same(statistics, passes.step(parameters, skip=False), weights=weights)
+        assert_same(statistics, passes.e_step(parameters, skip=False), weights=weights)
         log_weights = parameters.log_weights.copy()
         log_weights[2] -= 4.0 * step**2  # until nothing is left
         means = parameters.means + 1e-3 * step
@@ -233,8 +233,8 @@ def test_component_with_hardly_any_weight():
     parameters = GaussianComponents(log_weights, means, parameters.precisions_cholesky)
     passes = Watched(X, None, 8)
     for _ in range(5):
-        statistics = passes.step(parameters)
-        plain = passes.step(parameters, skip=False)
+        statistics = passes.e_step(parameters)
+        plain = passes.e_step(parameters, skip=False)
         assert 0 < plain.counts[3] < 1e-15
         assert plain.counts[5] == statistics.counts[5] == 0
         assert_same(statistics, plain, weights=len(X) * np.exp(log_weights))
@@ -250,7 +250,7 @@ def test_outliers(covariance_type, dtype):
     X[::500] *= dtype(1e4)
     passes = Watched(X, None, 16, covariance_type)
     for _ in range(5):
-        assert_same(passes.step(parameters), passes.step(parameters, skip=False), dtype)
+        assert_same(passes.e_step(parameters), passes.e_step(parameters, skip=False), dtype)
     assert min(passes.shares)[0] < 0.9
 
 
@@ -258,30 +258,30 @@ def test_overlapping_components_are_not_sorted():
     X, parameters = mixture(4000, 4, 8, 1.0)
     passes = Watched(X, None, 8)
     for _ in range(9):
-        parameters = m_step(passes.step(parameters), parameters)
+        parameters = m_step(passes.e_step(parameters), parameters)
     assert passes.shares == []
 
 
 def test_gives_up_where_it_does_not_pay(monkeypatch):
     X, parameters = mixture(4000, 4, 8, 30.0)
     passes = Watched(X, None, 8)
-    passes.step(parameters)
-    monkeypatch.setattr(passes._visitor, "_most_pairs", 0.0)
+    passes.e_step(parameters)
+    monkeypatch.setattr(passes.sweep.visitor, "_most_pairs", 0.0)
     for _ in range(8):
         assert_same(
-            passes.step(parameters), PASSES["full"](X, None, 8).step(parameters, skip=False)
+            passes.e_step(parameters), PASSES["full"](X, None, 8).e_step(parameters, skip=False)
         )
     # Tried in four passes, of which two were looked at, and not again at once.
     assert len(passes.shares) == 4
-    assert not passes._visitor.skips
+    assert not passes.sweep.visitor.skips
 
 
 def test_bounds_hold():
     X, parameters = mixture(6000, 5, 8, 20.0)
     passes = Watched(X, None, 8)
-    visitor = passes._visitor
+    visitor = passes.sweep.visitor
     for _ in range(8):
-        statistics = passes.step(parameters)
+        statistics = passes.e_step(parameters)
         if visitor.skips:
             rows = np.arange(len(X)) // visitor._block_rows * visitor._block_rows + visitor._order
             np.testing.assert_array_equal(np.sort(rows), np.arange(len(X)))
@@ -301,14 +301,14 @@ def test_rows_are_sorted_anew_when_components_trade_rows():
     X, first = mixture(24_000, 2, 6, 60.0)
     passes = Watched(X, None, 6)
     for _ in range(4):
-        passes.step(first)
-    before = passes._visitor._order.copy()
+        passes.e_step(first)
+    before = passes.sweep.visitor._order.copy()
     # Other components, whose parts of the rows cut across those of the first.
     means = X[rng.choice(len(X), 6, replace=False)]
     other = first._replace(means=means, precisions_cholesky=first.precisions_cholesky / 3)
     for _ in range(6):
-        assert_same(passes.step(other), passes.step(other, skip=False))
-    assert (passes._visitor._order != before).any()
+        assert_same(passes.e_step(other), passes.e_step(other, skip=False))
+    assert (passes.sweep.visitor._order != before).any()
 
 
 @pytest.mark.parametrize("covariance_type", PASSES)
@@ -323,8 +323,8 @@ def test_outputs_stay_in_the_order_of_the_rows(covariance_type):
 
     before = outputs()
     for _ in range(4):
-        passes.step(parameters)
-    assert passes._visitor.skips
+        passes.e_step(parameters)
+    assert passes.sweep.visitor.skips
     for earlier, later in zip(before, outputs(), strict=True):
         np.testing.assert_array_equal(earlier, later)
 
@@ -335,10 +335,10 @@ def test_same_for_any_number_of_threads():
     def run():
         parameters, passes, results = first, PASSES["full"](X, None, 8), []
         for _ in range(6):
-            statistics = passes.step(parameters)
+            statistics = passes.e_step(parameters)
             results += statistics
             parameters = m_step(statistics, parameters)
-        assert passes._visitor.skips
+        assert passes.sweep.visitor.skips
         return results
 
     expected = run()
@@ -353,11 +353,11 @@ def test_same_for_any_number_of_threads():
 
 def test_memory_is_a_fraction_of_the_data():
     X, parameters = mixture(150_000, 16, 32, 60.0)
-    PASSES["full"](X[:4000], None, 32).step(parameters)  # compiles
+    PASSES["full"](X[:4000], None, 32).e_step(parameters)  # compiles
     tracemalloc.start()
     passes = Watched(X, None, 32)
     for _ in range(4):
-        passes.step(parameters)
+        passes.e_step(parameters)
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
     assert passes.shares[-1][0] < 0.1
@@ -368,5 +368,5 @@ def test_narrow_rows_are_not_sorted_where_bounds_would_take_too_much_memory():
     X, parameters = mixture(4000, 2, 300, 300.0)
     passes = Watched(X, None, 300)
     for _ in range(4):
-        passes.step(parameters)
+        passes.e_step(parameters)
     assert passes.shares == []

@@ -54,7 +54,7 @@ def test_features_that_almost_depend_on_each_other(condition, n_components):
     parameters = parameters._replace(means=parameters.means @ shape.T, precisions_cholesky=factor)
     tested = PASSES["tied"](X, None, n_components)
     twin = expected(X, parameters, "tied", None, parameters.means)
-    statistics = tested.step(parameters)
+    statistics = tested.e_step(parameters)
     np.testing.assert_allclose(statistics.objective, twin[0], rtol=1e-14 * np.sqrt(condition))
     np.testing.assert_allclose(statistics.counts, twin[1], rtol=1e-14 * np.sqrt(condition))
     np.testing.assert_allclose(statistics.scatter, twin[3], rtol=1e-8)
@@ -65,7 +65,7 @@ def test_rows_without_weight_may_be_anywhere(covariance_type):
     guarded, parameters = problem(covariance_type, (300, 3, 2), np.float64)
     X, weights = guarded.array, np.ones(300)
     X[::5], weights[::5] = 1e9, 0.0
-    statistics = PASSES[covariance_type](X, weights, 2).step(parameters)
+    statistics = PASSES[covariance_type](X, weights, 2).e_step(parameters)
     kept = weights > 0
     assert_close(
         statistics,
@@ -85,4 +85,4 @@ def test_steps_follow_each_other(covariance_type):
             precisions_cholesky=parameters.precisions_cholesky / factor,
         )
         twin = expected(guarded.array, now, covariance_type, None, now.means)
-        assert_close(tested.step(now), twin, 1e-12)
+        assert_close(tested.e_step(now), twin, 1e-12)

@@ -25,8 +25,10 @@ def no_kernels(monkeypatch):
         raise AssertionError("a kernel ran")
 
     monkeypatch.setattr(fastem.clustering.euclidean.frame, "dense_moments", fail)
-    monkeypatch.setattr("fastem.kernels.gaussian.GaussianPass.step", fail)
-    monkeypatch.setattr("fastem.kernels.gaussian.GaussianPass.evaluate", fail)
+    monkeypatch.setattr("fastem.kernels.gaussian.exact.ExactPass.e_step", fail)
+    monkeypatch.setattr("fastem.kernels.gaussian.linear_pass.LinearPass.e_step", fail)
+    monkeypatch.setattr("fastem.kernels.gaussian.exact.ExactPass.evaluate", fail)
+    monkeypatch.setattr("fastem.kernels.gaussian.linear_pass.LinearPass.evaluate", fail)
 
 
 def error_of(function, *args, **kwargs):

@@ -433,7 +433,8 @@ def no_kernels(monkeypatch):
     def fail(*args, **kwargs):
         raise AssertionError("a kernel ran")
 
-    monkeypatch.setattr("fastem.kernels.gaussian.GaussianPass.evaluate", fail)
+    monkeypatch.setattr("fastem.kernels.gaussian.exact.ExactPass.evaluate", fail)
+    monkeypatch.setattr("fastem.kernels.gaussian.linear_pass.LinearPass.evaluate", fail)
 
 
 @pytest.fixture(scope="module")

@@ -1,0 +1,98 @@
+"""Passes by a linear form while that is exact enough, otherwise by an exact pass."""
+
+import math
+
+import numpy as np
+
+from fastem.kernels.gaussian.base import GaussianComponents, GaussianPass, GaussianStatistics
+from fastem.kernels.gaussian.forms import LinearForm
+from fastem.kernels.gaussian.sweep import Sweep
+from fastem.kernels.gaussian.terms import pack_terms, sum_terms
+
+# Where a variance falls to less than this part of what it was, its digits are counted anew.
+_SHRUNK = 1e-2
+
+
+class LinearPass(GaussianPass):
+    """Passes for densities that are linear in few terms.
+
+    Parameters
+    ----------
+    sweep : Sweep
+    form : LinearForm
+    exact : GaussianPass
+        What takes over where the form would lose too many digits.
+    """
+
+    def __init__(self, sweep: Sweep, form: LinearForm, exact: GaussianPass):
+        self.sweep = sweep
+        self._form = form
+        self._exact = exact
+        self._variances = None  # the last step's
+
+    def e_step(self, components, centers=None, hard=False, skip=True):
+        if centers is not None:
+            return self._exact.e_step(components, centers, hard, skip)
+        with np.errstate(all="ignore"):  # whatever comes of extremes is not finite
+            skips = skip and self.sweep.visitor.skips
+            step = self._skipping_step if skips else self._step_over_all
+            statistics = step(components, hard)
+            if statistics is None or not math.isfinite(statistics.objective):
+                statistics = self._exact.e_step(components, None, hard, skips)
+            self._variances = self._form.variances(statistics)
+        return statistics
+
+    def from_labels(self, labels, centers):
+        with np.errstate(all="ignore"):
+            statistics = self._sum_labelled(labels, centers)
+        return self._exact.from_labels(labels, centers) if statistics is None else statistics
+
+    def evaluate(self, components, **outputs):
+        with np.errstate(all="ignore"):
+            packed = self._form.pack_to_evaluate(components)
+        if packed is None:
+            self._exact.evaluate(components, **outputs)
+        else:
+            self.sweep.evaluate(packed, **outputs)
+
+    def _step_over_all(self, components, hard):
+        origin = self._form.origin(components)
+        packed = self._form.pack(components, origin)
+        if packed is None:
+            return None
+        log_density, _, counts, sums = sum_terms(self.sweep, packed, self.sweep.n_components, hard)
+        means = components.means - origin
+        objective = self._form.objective(components, packed, log_density)
+        differences, scatter = self._form.about_means(counts, sums, means)
+        return self._with_digits(GaussianStatistics(objective, counts, differences, scatter), means)
+
+    def _skipping_step(self, components, hard):
+        packed = self._form.pack_to_evaluate(components)
+        if packed is None:
+            return None
+        origin = -packed.shift[: self.sweep.n_features].astype(np.float64)
+        statistics = self.sweep.skip(components, packed, components.means - origin, hard)
+        completed = self._form.completed(statistics, components)
+        return statistics if completed is None else self._with_digits(*completed)
+
+    def _with_digits(self, statistics, means):
+        """The statistics if they have digits enough, else None; means are from the origin."""
+        # The components' variances have digits enough, hence so have new ones of their size.
+        if self._variances is None:
+            shrunk = np.True_
+        else:
+            shrunk = self._form.variances(statistics) < _SHRUNK * self._variances
+        _, counts, _, scatter = statistics
+        lost = shrunk & ~self._form.resolved(counts, means, scatter)
+        return statistics if self._form.complete(counts) and not lost.any() else None
+
+    def _sum_labelled(self, labels, centers):
+        k = self.sweep.n_components
+        origin = self._form.origin(GaussianComponents(np.zeros(k), centers, None))
+        dtype, terms = self.sweep.dtype, self._form.terms
+        packed = pack_terms(dtype, terms, origin, np.zeros((k, 1)), np.zeros(k))
+        _, _, counts, sums = sum_terms(self.sweep, packed, k, labels=labels)
+        means = centers - origin
+        differences, scatter = self._form.about_means(counts, sums, means)
+        exact = self._form.complete(counts) and self._form.resolved(counts, means, scatter).all()
+        return GaussianStatistics(0.0, counts, differences, scatter) if exact else None

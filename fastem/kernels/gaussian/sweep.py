@@ -1,0 +1,180 @@
+"""Passes over a part's rows with packed components of any kind, and what they need of a kernel."""
+
+from abc import ABC, abstractmethod
+
+import numpy as np
+
+from fastem.kernels.gaussian.base import GaussianStatistics
+from fastem.kernels.gaussian.driver import em_pass, evaluate_pass
+from fastem.kernels.gaussian.skipping import skipping_pass
+from fastem.kernels.gaussian.visiting import Visitor
+from fastem.kernels.runtime.arrays import as_weights, read_only, wanted
+from fastem.kernels.runtime.chunks import row_chunks, summing_chunks
+from fastem.kernels.runtime.parallel import run
+from fastem.kernels.vectors.machine import LANES
+
+# What a batch of tiles may take of a core's cache, in bytes, and its most tiles.
+_BATCH_BYTES, _MOST_TILES = 1 << 18, 8
+
+
+class Kernel(ABC):
+    """How one kind of kernel packs components, lays out totals, and bounds what moves."""
+
+    @abstractmethod
+    def work(self, n_features):
+        """Multiplications for a row and a component."""
+
+    @abstractmethod
+    def size_of_totals(self, n_components, n_features):
+        """Values that the totals of all components take."""
+
+    @abstractmethod
+    def scratch_size(self, n_features, n_tiles):
+        """Values that the kernels need beside a batch of tiles."""
+
+    @abstractmethod
+    def peaks(self, components):
+        """The log-densities at the means, weights included."""
+
+    @abstractmethod
+    def movement(self, old, new):
+        """Bounds on what becomes of Mahalanobis distances from one pass's components to the next.
+
+        Parameters
+        ----------
+        old, new : GaussianComponents
+
+        Returns
+        -------
+        shrink, drift : ndarray of shape (n_components,)
+            No row is nearer than ``shrink`` times its old distance, minus ``drift``.
+        """
+
+    @abstractmethod
+    def unpack(self, totals, n_components, n_features):
+        """Counts, sums and scatter from the layout of the totals."""
+
+
+def split(points, dtype):
+    """Points as a dtype holds them, and the remainders."""
+    points = np.asarray(points, np.float64)
+    high = points.astype(dtype)
+    return np.stack([high, (points - high).astype(dtype)])
+
+
+class Sweep:
+    """The rows of one part, and how they are swept over.
+
+    Parameters
+    ----------
+    X : ndarray of shape (n_rows, n_features), float32 or float64, C-contiguous
+    sample_weight : None or ndarray of shape (n_rows,), float64
+    n_components : int
+    kernel : Kernel
+
+    Attributes
+    ----------
+    rows, weight : ndarray
+        As the kernels take them.
+    chunk_rows, n_chunks : int
+    visitor : Visitor
+    """
+
+    def __init__(self, X, sample_weight, n_components, kernel):
+        self._kernel = kernel
+        n_features = X.shape[1]
+        self.rows = read_only(X)
+        self.weight = as_weights(sample_weight)
+        self.n_components = n_components
+        self._totals_size = kernel.size_of_totals(n_components, n_features)
+        work = n_components * kernel.work(n_features)
+        self.chunk_rows, self.n_chunks = summing_chunks(X, work, self._totals_size)
+        tile_bytes = 64 * X.itemsize * (2 * n_features + n_components)
+        self._batch = int(np.clip(_BATCH_BYTES // tile_bytes, 1, _MOST_TILES))
+        mean_weight = 1.0 if sample_weight is None else float(np.mean(sample_weight))
+        self.visitor = Visitor(X, n_components, kernel.work(n_features), mean_weight)
+
+    @property
+    def n_features(self):
+        return self.rows.shape[1]
+
+    @property
+    def dtype(self):
+        return self.rows.dtype
+
+    def e_step(self, components, packed, centers, hard, skip):
+        """Statistics about the centres; parameters as for ``GaussianPass.e_step``."""
+        if skip and self.visitor.skips:
+            return self.skip(components, packed, centers, hard)
+        totals, objective, counted = self._pass_over_all(packed, centers, hard=hard)
+        self.visitor.learn_from_all(counted)
+        return self._statistics(totals, objective, packed)
+
+    def skip(self, components, packed, centers, hard):
+        """The same, without components where their share is negligible."""
+        visit = self.visitor.plan(components, self._kernel.peaks(components), self._kernel.movement)
+        found = self._pass(skipping_pass, packed, centers, self._shift(packed), hard, visit)
+        totals, objective, counted = found
+        self.visitor.learn(counted)
+        return self._statistics(totals, objective, packed)
+
+    def from_labels(self, labels, packed, centers):
+        """The statistics of rows that belong to one component each."""
+        totals, _, _ = self._pass_over_all(packed, centers, labels)
+        return GaussianStatistics(0.0, *self._unpack(totals))
+
+    def evaluate(self, packed, **outputs):
+        """Fill the given arrays; ``outputs`` as for ``GaussianPass.evaluate``."""
+        work = self.n_components * self._kernel.work(self.n_features)
+        chunk_rows, n_chunks = row_chunks(len(self.rows), work)
+        run(
+            evaluate_pass,
+            n_chunks,
+            chunk_rows,
+            self._kernel.scratch_size(self.n_features, 1),
+            self.n_components,
+            self.rows,
+            self._shift(packed),
+            packed,
+            *wanted(**outputs, dtype=self.dtype),
+        )
+
+    def _statistics(self, totals, objective, packed):
+        log_density, weight = objective
+        return GaussianStatistics(log_density + packed.reference * weight, *self._unpack(totals))
+
+    def _unpack(self, totals):
+        return self._kernel.unpack(totals, self.n_components, self.n_features)
+
+    def _pass_over_all(self, packed, centers, labels=(), hard=False):
+        labels = read_only(np.ascontiguousarray(labels, np.int32))
+        numbers = np.arange(max(self.n_components, self._batch))
+        return self._pass(em_pass, packed, centers, labels, hard, numbers)
+
+    def _pass(self, body, packed, centers, *options):
+        """The sums of a pass' totals, and of what else it finds."""
+        totals = np.empty((self.n_chunks, self._totals_size))
+        objective = np.zeros((self.n_chunks, 2))
+        counted = np.zeros((self.n_chunks, 2), np.int64)
+        run(
+            body,
+            self.n_chunks,
+            self.chunk_rows,
+            self._batch,
+            self._kernel.scratch_size(self.n_features, self._batch),
+            self.rows,
+            self.weight,
+            packed,
+            split(centers, self.dtype),
+            *options,
+            totals,
+            objective,
+            counted,
+        )
+        return totals.sum(axis=0), objective.sum(axis=0), counted.sum(axis=0)
+
+    def _shift(self, packed):
+        """What rows are shifted by, and as many zeros as a vector has lanes."""
+        if hasattr(packed, "shift"):
+            return packed.shift
+        return read_only(np.zeros(self.n_features + LANES, self.dtype))
