@@ -40,7 +40,7 @@ _HOMES = {
     "simplified_silhouette_samples": "fastem.silhouette",
     "simplified_silhouette_score": "fastem.silhouette",
 }
-_MODULES = ("em", "kernels", "rows")
+_MODULES = ("em", "kernels", "plot", "rows")
 
 __all__ = [
     "BernoulliMixture",

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from functools import partial
 from time import perf_counter
 from traceback import format_exception_only
@@ -20,7 +21,13 @@ from sklearn.utils.metaestimators import available_if
 from sklearn.utils.validation import check_is_fitted
 
 from fastem.kernels.runtime.parallel import get_num_threads
-from fastem.sklearn_private import HasMethods, StrOptions, _fit_context, _num_samples
+from fastem.sklearn_private import (
+    HasMethods,
+    StrOptions,
+    _fit_context,
+    _num_samples,
+    callback_context,
+)
 from fastem.validation import check_weights
 
 _CRITERIA = ("bic", "aic", "icl")
@@ -211,9 +218,9 @@ class CriterionSearch(CallbackSupportMixin, MetaEstimatorMixin, BaseEstimator):
         n_jobs = min(effective_n_jobs(self.n_jobs), n_threads, len(candidates))
         metadata = None if sample_weight is None else {"sample_weight": sample_weight}
         data = {"estimator": self, "X": X, "y": y, "metadata": metadata}
-        root = self._init_callback_context(
-            max_subtasks=len(candidates), sequential_subtasks=n_jobs == 1
-        ).call_on_fit_task_begin(**data)
+        root = callback_context(self, len(candidates), sequential=n_jobs == 1)
+        if root is not None:
+            root.call_on_fit_task_begin(**data)
         fit = partial(self._fit_candidate, root, data, sample_weight)
         if n_jobs == 1:
             results = [fit(None, parameters) for parameters in candidates]
@@ -227,26 +234,23 @@ class CriterionSearch(CallbackSupportMixin, MetaEstimatorMixin, BaseEstimator):
             self.best_estimator_ = results[self.best_index_].estimator
         elif hasattr(self, "best_estimator_"):
             del self.best_estimator_
-        root.call_on_fit_task_end(**data)
+        if root is not None:
+            root.call_on_fit_task_end(**data)
         return self
 
     def _fit_candidate(self, root, data, sample_weight, number, parameters):
         """Fit a combination; a failure is a result like another."""
-        context = root.subcontext(task_name="candidate", task_id=number)
         weights = {} if sample_weight is None else {"sample_weight": sample_weight}
         X = data["X"]
         try:
             estimator = clone(self.estimator).set_params(**clone(parameters, safe=False))
-            with context.propagate_callback_context(estimator):
-                context.call_on_fit_task_begin(**data)
+            with _watched(root, number, estimator, data):
                 began = perf_counter()
                 estimator.fit(X, **weights)
                 seconds = perf_counter() - began
             return _evaluate(estimator, X, sample_weight, self.criterion, seconds)
         except Exception as error:
             return _Result(error="".join(format_exception_only(error)).strip())
-        finally:
-            context.call_on_fit_task_end(**data)
 
     @staticmethod
     def _check_failures(results):
@@ -309,6 +313,21 @@ class CriterionSearch(CallbackSupportMixin, MetaEstimatorMixin, BaseEstimator):
     def sample(self, n_samples: int = 1) -> tuple[np.ndarray, np.ndarray]:
         """Return what the best estimator's ``sample`` does."""
         return self._best().sample(n_samples)
+
+
+@contextmanager
+def _watched(root, number, estimator, data):
+    """Let the search's callbacks see a fit as a task of its own."""
+    if root is None:
+        yield
+        return
+    context = root.subcontext(task_name="candidate", task_id=number)
+    try:
+        with context.propagate_callback_context(estimator):
+            context.call_on_fit_task_begin(**data)
+            yield
+    finally:
+        context.call_on_fit_task_end(**data)
 
 
 def _map(fit, candidates, n_jobs, share):

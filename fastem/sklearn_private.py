@@ -6,6 +6,7 @@
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from sklearn.utils._optional_dependencies import check_matplotlib_support
 from sklearn.utils._param_validation import (
     HasMethods,
     Interval,
@@ -46,11 +47,12 @@ __all__ = [
     "_is_arraylike_not_scalar",
     "_num_samples",
     "callback_context",
+    "check_matplotlib_support",
     "validate_params",
 ]
 
 
-def callback_context(estimator: Any, n_tasks: int) -> Any:
+def callback_context(estimator: Any, n_tasks: int, sequential: bool = True) -> Any:
     """The context that callbacks watch a fit in, or None if nobody watches.
 
     Parameters
@@ -59,7 +61,11 @@ def callback_context(estimator: Any, n_tasks: int) -> Any:
         Its ``fit`` is decorated with ``_fit_context``, which ends the callbacks.
     n_tasks : int
         Number of tasks that the fit consists of.
+    sequential : bool
+        Whether they follow one another; else each is given its number.
     """
     if hasattr(estimator, "_skl_callbacks") or hasattr(estimator, "_parent_callback_ctx"):
-        return estimator._init_callback_context(max_subtasks=n_tasks)
+        return estimator._init_callback_context(
+            max_subtasks=n_tasks, sequential_subtasks=sequential
+        )
     return None

@@ -11,11 +11,18 @@ from sklearn.base import BaseEstimator
 from sklearn.callback import CallbackSupportMixin
 
 from fastem import KMeans, sklearn_private
-from fastem.sklearn_private import Interval, InvalidParameterError, StrOptions, callback_context
+from fastem.sklearn_private import (
+    HasMethods,
+    Interval,
+    InvalidParameterError,
+    StrOptions,
+    callback_context,
+)
 
 # Where each name lives, and the parameters that fastem passes by name.
 PRIVATE = {
     "sklearn.base._fit_context": ["prefer_skip_nested_validation"],
+    "sklearn.utils._optional_dependencies.check_matplotlib_support": [],
     "sklearn.utils._param_validation.HasMethods": [],
     "sklearn.utils._param_validation.Interval": ["closed"],
     "sklearn.utils._param_validation.InvalidParameterError": [],
@@ -72,6 +79,8 @@ def test_constraints_of_parameters():
     assert Interval(Integral, 1, None, closed="left").is_satisfied_by(1)
     assert not Interval(Integral, 1, None, closed="left").is_satisfied_by(0)
     assert StrOptions({"a"}).is_satisfied_by("a")
+    assert HasMethods(["fit"]).is_satisfied_by(KMeans())
+    assert not HasMethods(["fit"]).is_satisfied_by(1)
     assert issubclass(InvalidParameterError, ValueError)
 
 
@@ -94,6 +103,6 @@ def test_who_watches_gets_a_context():
     assert callback_context(Watched(), 2) is None
     context = callback_context(Watched().set_callbacks(Callback()), 2)
     assert context is not None, f"{release} has renamed _skl_callbacks"
-    assert context.max_subtasks == 2
+    assert context.max_subtasks == 2 and context.sequential_subtasks
     for name in ("subcontext", "call_on_fit_task_begin", "call_on_fit_task_end"):
         assert hasattr(context, name), f"{release} has renamed {name}"
