@@ -214,7 +214,8 @@ def _marks(axes, rows):
             color=colour,
             ha="center",
             va="center",
-            arrowprops={"arrowstyle": "-", "color": colour, "linewidth": 0.4, "shrinkA": 2},
+            bbox={"boxstyle": "square,pad=0", "color": "white", "alpha": 0.8},  # on the roofs
+            arrowprops={"arrowstyle": "-", "color": colour, "linewidth": 0.4, "shrinkB": 0},
         )
 
 
