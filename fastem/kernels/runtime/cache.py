@@ -149,6 +149,11 @@ def _generation():
     return hashlib.sha256(repr(versions).encode()).hexdigest()[:24]
 
 
+def entry_folders():
+    """Where the entries of these sources and versions may be, best first."""
+    return [folder / _generation() for folder in _folders()]
+
+
 def _describe(value):
     """A text that is the same in every process, and differs if the compiled code may."""
     if value is None or isinstance(value, (bool, int, float, complex, str, bytes)):
@@ -221,7 +226,7 @@ class DiskCache:
     @property
     def cache_path(self):
         """The folder looked into first."""
-        return str(_folders()[0] / _generation())
+        return str(entry_folders()[0])
 
     def enable(self):
         self._enabled = True
@@ -236,9 +241,9 @@ class DiskCache:
         """The stored compile result of a signature, or None."""
         with _never_failing():
             name, key = self._entry(sig, target_context.codegen())
-            for folder in _folders():
+            for folder in entry_folders():
                 with _never_failing():
-                    result = self._load(folder / _generation() / name, key, sig, target_context)
+                    result = self._load(folder / name, key, sig, target_context)
                     if result is not None:
                         return result
         return None
@@ -252,11 +257,11 @@ class DiskCache:
             name, key = self._entry(sig, result.codegen)
             symbols = _undefined_symbols(result.library)
             content = dumps((key, symbols, result._reduce()))
-            for folder in _folders():
+            for folder in entry_folders():
                 with contextlib.suppress(OSError):
-                    _write(folder / _generation(), name, content)
+                    _write(folder, name, content)
                     with contextlib.suppress(OSError):
-                        _prune(folder)
+                        _prune(folder.parent)
                     return
 
     def _entry(self, sig, codegen):

@@ -1,0 +1,19 @@
+"""``python -m fastem``."""
+
+import argparse
+
+from fastem.commands import info
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(prog="python -m fastem", description="Clustering by EM.")
+    commands = parser.add_subparsers(title="commands", required=True)
+    what = "print versions, CPU, threads and cache: what a bug report needs"
+    command = commands.add_parser("info", help=what, description=what.capitalize())
+    command.set_defaults(run=info.run)
+    arguments = parser.parse_args()
+    arguments.run(arguments)
+
+
+if __name__ == "__main__":
+    main()

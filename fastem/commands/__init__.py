@@ -1,0 +1,1 @@
+"""What ``python -m fastem`` does: one file for each command."""
