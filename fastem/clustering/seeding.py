@@ -11,8 +11,10 @@ import numpy as np
 import scipy.sparse
 from sklearn.utils import check_array
 
+from fastem.kernels.vectors.tiles import tiles_fit
 from fastem.rows import Slot, array_rows
 from fastem.rows.choice import choose_rows, count_positive
+from fastem.rows.part import LocalRows, Part
 
 # Up to so many rows are sorted for k-means++.
 FEW_ROWS = 100
@@ -122,10 +124,21 @@ def sorted_by_value(rows):
     X = X[0] if len(X) == 1 else (scipy.sparse.vstack(X, "csr") if rows.sparse else np.vstack(X))
     # Different rows project to different numbers but for rare chance.
     direction = np.cos(np.arange(1.0, rows.n_features + 1))
-    keys = X @ direction if rows.sparse else (X * direction).sum(axis=1)
+    if rows.sparse:
+        keys = X @ direction
+    else:
+        keys = np.array([(x * direction).sum() for x in X])
     order = np.argsort(keys, kind="stable")
     weights = np.concatenate([weight for _, weight in parts])[order] if rows.weighted else None
-    return array_rows(X[order], weights)
+    if rows.sparse or tiles_fit(X):
+        return array_rows(X[order], weights)
+    # So long that a sorted copy would count: each is a part of its own.
+    return LocalRows(
+        [
+            Part(X[i : i + 1], None if weights is None else weights[number : number + 1], number)
+            for number, i in enumerate(order)
+        ]
+    )
 
 
 def _rows_and_weights(part):

@@ -1,6 +1,7 @@
 """What K-means and K-medians have in common: starts, input of all kinds, scikit-learn's ways."""
 
 import pickle
+import tracemalloc
 
 import numpy as np
 import pandas as pd
@@ -301,3 +302,38 @@ def test_fit_predict_and_fit_transform(estimator):
     np.testing.assert_array_equal(
         other.fit_transform(X, sample_weight=sample_weight), model.transform(X)
     )
+
+
+LOCATIONS = {KMeans: np.mean, KMedians: np.median}
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("weighted", [False, True])
+def test_few_long_rows(estimator, dtype, weighted):
+    rng = np.random.default_rng(0)
+    X = rng.normal(size=(40, 10_000)).astype(dtype)
+    X[:20, :100] += 5
+    weights = np.ones(40) if weighted else None
+    model = estimator(2, random_state=0).fit(X, sample_weight=weights)
+    for j, center in enumerate(model.cluster_centers_):
+        members = X[model.labels_ == j].astype(float)
+        np.testing.assert_allclose(center, LOCATIONS[estimator](members, axis=0), atol=1e-6)
+    distances = cdist(X, model.cluster_centers_, METRICS[estimator])
+    np.testing.assert_array_equal(model.labels_, distances.argmin(axis=1))
+    np.testing.assert_array_equal(model.predict(X), model.labels_)
+    # Neither the rows' order nor whether one is repeated or has a weight makes a difference.
+    order = rng.permutation(40)
+    again = estimator(2, random_state=0).fit(X[order], sample_weight=weights)
+    np.testing.assert_array_equal(again.labels_, model.labels_[order])
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_a_fit_of_few_long_rows_adds_less_than_the_rows(estimator, dtype):
+    X = np.random.default_rng(0).normal(size=(60, 30_000)).astype(dtype)
+    model = estimator(3, n_init=1, random_state=0, max_iter=5)
+    model.fit(X[:, :10_000])  # compiles
+    tracemalloc.start()
+    model.fit(X)
+    _, most = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert most < X.nbytes

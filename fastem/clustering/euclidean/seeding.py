@@ -27,8 +27,10 @@ from fastem.clustering.seeding import (
 )
 from fastem.kernels.kmeans import Frame, choose
 from fastem.kernels.seeding.coarse import CoarseSeeder
+from fastem.kernels.seeding.direct import DirectSeeder
 from fastem.kernels.seeding.euclidean import GreedySeeder
 from fastem.kernels.seeding.sparse import SparseGreedySeeder
+from fastem.kernels.vectors.tiles import tiles_fit
 from fastem.rows import Slot, array_rows
 from fastem.rows.blocks import (
     BLOCK_ROWS,
@@ -93,6 +95,8 @@ def _start(part, frame, point):
 def _seeder(part, frame):
     if not isinstance(part.X, np.ndarray):
         return SparseGreedySeeder(part.X, part.sample_weight, frame.scale)
+    if not tiles_fit(part.X):
+        return DirectSeeder(part.X, part.sample_weight, frame.scale)
     if part.X.dtype == np.float64 and part.X.shape[1] >= _COARSE_FEATURES:
         return CoarseSeeder(part.X, part.sample_weight, frame.scale, frame.origin)
     return GreedySeeder(part.X, part.sample_weight, frame.scale)

@@ -12,6 +12,7 @@ from fastem.kernels.columns.magnitude import largest_magnitude
 from fastem.kernels.kmeans import Frame
 
 _SAMPLE = 1024
+_BLOCK_VALUES = 1 << 18
 
 # Sums over features, rows and weights of values up to this power of two don't overflow in float64.
 _LARGEST = 2.0**900
@@ -53,12 +54,32 @@ def measure_spread(rows: Any, others: np.ndarray | None = None) -> tuple[Any, Ma
     factor = range_factor(rows, others)
     rows = rows.scaled(factor)
     indices = np.unique(np.linspace(0, rows.n_rows - 1, _SAMPLE).astype(np.intp))
-    sample = rows.take(indices)
-    origin = np.median(sample, axis=0).astype(np.float64)
-    distances = np.abs(sample - origin).sum(axis=1)
-    distance = float(np.median(distances))
+    origin = _medians(rows, indices)
+    distance = float(np.median(np.concatenate(rows.map(_distances, indices, origin))))
     frame = Frame(origin, inverse_power(distance, rows.dtype))
     return rows, ManhattanSpread(frame, distance / rows.n_features, factor)
+
+
+def _medians(rows, indices):
+    """The coordinate-wise medians of some rows; of few features at a time, as these may be many."""
+    origin = np.empty(rows.n_features)
+    width = max(1, _BLOCK_VALUES // len(indices))
+    for start in range(0, rows.n_features, width):
+        block = slice(start, start + width)
+        origin[block] = np.median(np.concatenate(rows.map(_columns, indices, block)), axis=0)
+    return origin
+
+
+def _own(part, indices):
+    return indices[(indices >= part.offset) & (indices < part.offset + part.n_rows)] - part.offset
+
+
+def _columns(part, indices, block):
+    return part.X[:, block][_own(part, indices)]
+
+
+def _distances(part, indices, origin):
+    return np.array([np.abs(part.X[i] - origin).sum() for i in _own(part, indices)])
 
 
 def range_factor(rows: Any, others: np.ndarray | None) -> float:

@@ -21,7 +21,9 @@ from fastem.clustering.seeding import (
     spare_rows,
 )
 from fastem.kernels.medians.cluster import cluster_medians
+from fastem.kernels.seeding.direct import DirectSeeder
 from fastem.kernels.seeding.manhattan import GreedyManhattanSeeder
+from fastem.kernels.vectors.tiles import tiles_fit
 from fastem.rows.blocks import block_seeds, random_labels
 
 
@@ -34,8 +36,11 @@ def greedy_seeds(rows, n_clusters, frame, random_state):
 
 
 def _start(part, point):
-    seeder = part.keep(SEEDER, GreedyManhattanSeeder(part.X, part.sample_weight))
-    return part.offset, seeder.add(point)
+    if tiles_fit(part.X):
+        seeder = GreedyManhattanSeeder(part.X, part.sample_weight)
+    else:
+        seeder = DirectSeeder(part.X, part.sample_weight, None)
+    return part.offset, part.keep(SEEDER, seeder).add(point)
 
 
 def medians_of_random_partition(rows, n_clusters, frame, random_state):

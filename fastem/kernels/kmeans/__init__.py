@@ -2,12 +2,15 @@
 
 from typing import Any
 
+import numpy as np
+
 from fastem.kernels.kmeans.active import Active
 from fastem.kernels.kmeans.base import Frame, KMeansStatistics
 from fastem.kernels.kmeans.hamerly import Hamerly
 from fastem.kernels.kmeans.lloyd import Lloyd
 from fastem.kernels.kmeans.sparse import Sparse
 from fastem.kernels.kmeans.wide import Wide
+from fastem.kernels.vectors.tiles import tile_fits
 
 __all__ = ["ALGORITHMS", "Frame", "KMeansStatistics", "Lloyd", "Sparse", "choose"]
 
@@ -47,6 +50,8 @@ def choose(
         return ALGORITHMS[algorithm]
     if algorithm == "auto" and n_features <= _FEW_FEATURES and n_clusters <= _FEW_CLUSTERS:
         return Lloyd
+    if not tile_fits(n_rows, n_features, np.dtype(dtype).itemsize):
+        return Lloyd  # few long rows: it keeps the least beside them
     if n_features >= _WIDE_FEATURES and n_clusters <= _WIDE_CLUSTERS:
         return Wide
     return Active if n_features * n_clusters >= _MUCH_WORK else Hamerly

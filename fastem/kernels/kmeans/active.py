@@ -18,7 +18,7 @@ from fastem.kernels.runtime.chunks import ceil_div
 from fastem.kernels.runtime.compiling import kernel
 from fastem.kernels.runtime.parallel import next_chunk, run
 from fastem.kernels.vectors.machine import TILE
-from fastem.kernels.vectors.tiles import aligned_empty, gather_tile
+from fastem.kernels.vectors.tiles import aligned_empty, gather_tile, tiles_fit
 
 # A comparison with the fast centres alone must promise to save at least this share of a full one.
 _LEAST_SAVING = 0.1
@@ -133,7 +133,7 @@ class Active(Hamerly):
 
     def _renew_bounds(self, centers, packed, moved, before):
         fast, slow = self._choose_fast(moved, before)
-        if fast is None:
+        if fast is None or not tiles_fit(self._rows):
             return
         drift = self._drift.astype(np.float32)
         run(

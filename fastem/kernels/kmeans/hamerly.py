@@ -15,7 +15,13 @@ from fastem.kernels.kmeans.moves import move_row, move_tile
 from fastem.kernels.runtime.compiling import inline, kernel
 from fastem.kernels.runtime.parallel import next_chunk, run
 from fastem.kernels.vectors.machine import LANES, TILE
-from fastem.kernels.vectors.tiles import aligned_empty, gather_tile, load_narrow
+from fastem.kernels.vectors.tiles import (
+    aligned_empty,
+    first_lanes,
+    gather_tile,
+    load_narrow,
+    tiles_fit,
+)
 from fastem.kernels.vectors.vector import bits, broadcast, first_bit, load
 
 # Where more than this share of a chunk's rows fails, a pass over all of them is cheaper.
@@ -80,8 +86,32 @@ def hamerly_pass(
     labels,
     moves,
 ):
+    """Label the rows whose bounds fail, and list those that have moved.
+
+    Parameters
+    ----------
+    X : array of shape (n_rows, n_features)
+    origin : float64 array of shape (n_features,)
+        Subtracted from the rows, in their own units.
+    scale, shift
+        What brings rows into a tile's units, as ``tiles.py`` says.
+    order : int32 array
+        All centres, from ``pad_order``.
+    packed : NamedTuple
+        The centres, as the metric packs them.
+    drift : float32 array of shape (n_clusters,)
+        How far each centre and its fastest rival have moved so far, together, in scaled units.
+    greatest : float32
+        The greatest of these.
+    bounds : float32 array of shape (n_rows,)
+        The gaps between the rows' second nearest and nearest centres when they were compared, plus
+        the drift of their cluster then.
+    labels : int32 array of shape (n_rows,)
+    moves : Moves
+    """
     n_rows, n_features = X.shape
-    tile = aligned_empty(n_features * TILE)
+    tiled = tiles_fit(X)
+    tile = aligned_empty(n_features * TILE if tiled else 0)
     norms, best, second = aligned_empty(TILE), aligned_empty(TILE), aligned_empty(TILE)
     gaps = aligned_empty(TILE)
     nearest = np.empty(TILE, np.int32)
@@ -102,13 +132,13 @@ def hamerly_pass(
             n_failed = n_failed if full else n_listed
         for t in range(0, n_failed, TILE):
             n_lanes = min(TILE, n_failed - t)
-            loaded = full and load_narrow(X, start + t, scale, shift, tile)
+            loaded = full and tiled and load_narrow(X, start + t, scale, shift, tile)
             if not loaded:
                 for lane in range(TILE):
                     i = t + min(lane, n_lanes - 1)
                     rows[lane] = start + i if full else failed[i]
-            if n_lanes <= _FEW_ROWS:
-                undecided = (np.uint64(1) << np.uint64(n_lanes)) - np.uint64(1)
+            if n_lanes <= _FEW_ROWS or not tiled:
+                undecided = first_lanes(n_lanes)
             else:
                 if not loaded:
                     gather_tile(X, rows, scale, shift, tile)

@@ -12,7 +12,7 @@ from fastem.kernels.kmeans.moves import move_tile
 from fastem.kernels.runtime.compiling import kernel
 from fastem.kernels.runtime.parallel import next_chunk, run
 from fastem.kernels.vectors.machine import TILE
-from fastem.kernels.vectors.tiles import aligned_empty, load_tile
+from fastem.kernels.vectors.tiles import aligned_empty, first_lanes, load_tile, tiles_fit
 from fastem.kernels.vectors.vector import first_bit
 
 
@@ -30,8 +30,25 @@ def lloyd_pass(
     labels,
     moves,
 ):
+    """Label all rows by their nearest centres, and list those that have moved.
+
+    Parameters
+    ----------
+    X : array of shape (n_rows, n_features)
+    origin : float64 array of shape (n_features,)
+        Subtracted from the rows, in their own units.
+    scale, shift
+        What brings rows into a tile's units, as ``tiles.py`` says.
+    order : int32 array
+        All centres, from ``pad_order``.
+    packed : NamedTuple
+        The centres, as the metric packs them.
+    labels : int32 array of shape (n_rows,)
+    moves : Moves
+    """
     n_rows, n_features = X.shape
-    tile = aligned_empty(n_features * TILE)
+    tiled = tiles_fit(X)
+    tile = aligned_empty(n_features * TILE if tiled else 0)
     norms, best, second = aligned_empty(TILE), aligned_empty(TILE), aligned_empty(TILE)
     nearest = np.empty(TILE, np.int32)
     rows = np.empty(TILE, np.int32)
@@ -42,9 +59,12 @@ def lloyd_pass(
             return
         n_moved = 0
         for first in range(chunk * chunk_rows, min((chunk + 1) * chunk_rows, n_rows), TILE):
-            load_tile(X, first, scale, shift, rows, tile)
-            compare_tile(packed, tile, n_features, order, norms, best, second, nearest)
-            undecided = undecided_lanes(packed, norms, best, second)
+            if tiled:
+                load_tile(X, first, scale, shift, rows, tile)
+                compare_tile(packed, tile, n_features, order, norms, best, second, nearest)
+                undecided = undecided_lanes(packed, norms, best, second)
+            else:
+                undecided = first_lanes(min(TILE, n_rows - first))
             while undecided != np.uint64(0):
                 lane = np.intp(first_bit(undecided))
                 undecided &= undecided - np.uint64(1)

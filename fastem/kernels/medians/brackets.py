@@ -239,7 +239,7 @@ def _scan_column(columns, first, n_lanes, lower, upper):
 
 
 @kernel
-def _fallback(X, members, start, stop, feature):
+def select_median(X, members, start, stop, feature):
     """The median of a column by selection among all its values; NaN if there are none."""
     values = np.empty(stop - start, X.dtype)
     n_numbers = 0
@@ -347,4 +347,4 @@ def find_medians(tickets, n_tasks, X, members, starts, largest, wanted, brackets
                     open_features[n_open] = f
                     n_open += 1
                 elif not found:
-                    medians[cluster, f] = _fallback(X, members, start, stop, f)
+                    medians[cluster, f] = select_median(X, members, start, stop, f)

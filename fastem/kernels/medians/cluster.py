@@ -5,7 +5,13 @@ from numba import types
 from numba.core.errors import TypingError
 from numba.extending import overload
 
-from fastem.kernels.medians.brackets import BLOCK, Brackets, empty_brackets, find_medians
+from fastem.kernels.medians.brackets import (
+    BLOCK,
+    Brackets,
+    empty_brackets,
+    find_medians,
+    select_median,
+)
 from fastem.kernels.medians.members import SPACING, count_members, list_members, members_of
 from fastem.kernels.medians.selection import weighted_median
 from fastem.kernels.runtime.arrays import read_only
@@ -13,6 +19,7 @@ from fastem.kernels.runtime.chunks import ceil_div, row_chunks, worthwhile_threa
 from fastem.kernels.runtime.compiling import kernel
 from fastem.kernels.runtime.inputs import convert, real_rows
 from fastem.kernels.runtime.parallel import next_chunk, run
+from fastem.kernels.vectors.tiles import tiles_fit
 
 
 @kernel
@@ -38,6 +45,21 @@ def find_weighted_medians(
         if n_numbers > 0:
             median = weighted_median(values, weights, n_numbers)
         medians[cluster, feature] = X.dtype.type(median)
+
+
+@kernel
+def select_medians(tickets, n_tasks, X, members, starts, wanted, medians):
+    """As ``brackets.find_medians`` by selection among all values: a task is ``BLOCK`` features."""
+    n_clusters, n_features = wanted.shape
+    while True:
+        task = next_chunk(tickets)
+        if task >= n_tasks:
+            return
+        for cluster in range(n_clusters):
+            start, stop = starts[cluster], starts[cluster + 1]
+            for f in range(task * BLOCK, min((task + 1) * BLOCK, n_features)):
+                if wanted[cluster, f]:
+                    medians[cluster, f] = select_median(X, members, start, stop, f)
 
 
 def update_medians(X, labels, sample_weight, chunk_rows, counts, wanted, brackets, medians):
@@ -66,6 +88,12 @@ def update_medians(X, labels, sample_weight, chunk_rows, counts, wanted, bracket
         run(find_weighted_medians, n_tasks, *arguments, most_threads=worthwhile_threads(n_values))
         return
     keep = brackets is not None
+    if not keep and not tiles_fit(X):
+        # Few long rows, beside which even empty brackets are large.
+        arguments = X, members, starts, wanted, medians
+        n_tasks = ceil_div(n_features, BLOCK)
+        run(select_medians, n_tasks, *arguments, most_threads=worthwhile_threads(n_values))
+        return
     if not keep:
         brackets = empty_brackets(n_clusters, n_features, 0, X.dtype)
     n_tasks = n_clusters * ceil_div(n_features, BLOCK)

@@ -49,12 +49,12 @@ class ChunkedSeeder(ABC):
         -------
         ndarray of shape (n_kept,), float64
         """
-        self._candidates = self._points[kept]
-        return np.cumsum(self._compare(self._candidates, False), axis=1)[:, -1]
+        self._kept = kept
+        return np.cumsum(self._compare(self._points[kept], False), axis=1)[:, -1]
 
     def accept(self, index):
         """Make one of the candidates just tried a seed; returns the potential afterwards."""
-        return self.add(self._candidates[index])
+        return self.add(self._points[self._kept[index]])
 
     def locate(self, values):
         """The first rows up to which the weighted distances sum to at least the values.

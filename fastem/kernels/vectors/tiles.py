@@ -38,6 +38,25 @@ _AHEAD = 256
 _LINE, _MOST_LINES = 64, 4
 
 
+# A tile of more bytes must be small beside the rows.
+_LARGE_TILE = 1 << 21
+
+
+@inline
+def tile_fits(n_rows, n_features, itemsize):
+    """Whether a tile takes little memory, or at most a quarter of what the rows take.
+
+    Where few rows are so long that it doesn't, they are compared one by one.
+    """
+    return 4 * TILE * n_features <= max(_LARGE_TILE, n_rows * n_features * itemsize // 4)
+
+
+@inline
+def tiles_fit(X):
+    """:func:`tile_fits` of an array's rows."""
+    return tile_fits(X.shape[0], X.shape[1], X.itemsize)
+
+
 @kernel
 def aligned_empty(size):
     """An uninitialised float32 array that starts on a cache line's boundary."""
@@ -130,6 +149,12 @@ def _deinterleave(typingctx, X, n_features, first_row, lane, scale, shift, tile)
         return e.nothing()
 
     return sig, codegen
+
+
+@inline
+def first_lanes(n_lanes):
+    """The first lanes of a tile as the bits of a uint64."""
+    return ~np.uint64(0) >> np.uint64(TILE - n_lanes)
 
 
 @inline

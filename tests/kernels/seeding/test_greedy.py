@@ -1,12 +1,15 @@
 import numpy as np
 import pytest
+import scipy.sparse as sp
 from reference import squared_distances
 
 from fastem.kernels.runtime import parallel
 from fastem.kernels.seeding import coarse
 from fastem.kernels.seeding.coarse import CoarseSeeder
 from fastem.kernels.seeding.codes import NO_ROWS
+from fastem.kernels.seeding.direct import DirectSeeder
 from fastem.kernels.seeding.euclidean import GreedySeeder
+from fastem.kernels.seeding.sparse import SparseGreedySeeder
 
 SIZES = [1, 2, 3, 7, 63, 64, 65, 129]
 TOLERANCE = {np.float32: 3e-5, np.float64: 1e-12}
@@ -36,11 +39,18 @@ def coarse_seeder(X, sample_weight, scale):
     return CoarseSeeder(X, sample_weight, scale, X.mean(axis=0))
 
 
-# What seeds dense rows, of which dtype.
+def sparse_seeder(X, sample_weight, scale):
+    return SparseGreedySeeder(sp.csr_array(X), sample_weight, scale)
+
+
+# What seeds rows, of which dtype.
 SEEDERS = [
     pytest.param(GreedySeeder, np.float32, id="float32"),
     pytest.param(GreedySeeder, np.float64, id="float64"),
     pytest.param(coarse_seeder, np.float64, id="coarse"),
+    pytest.param(sparse_seeder, np.float64, id="sparse"),
+    pytest.param(DirectSeeder, np.float32, id="direct-float32"),
+    pytest.param(DirectSeeder, np.float64, id="direct-float64"),
 ]
 
 
