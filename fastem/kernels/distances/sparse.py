@@ -107,8 +107,8 @@ def _above_noise(distance, terms, n_stored):
 
 
 @inline
-def _precise_distances(rows, row, packed, sums, distances):
-    """Write one row's distances in twofold precision, rounded at last; ``sums`` is scratch."""
+def _precise_distances(rows, row, packed, sums):
+    """Write one row's distances, summed in twofold precision, to ``sums[0]``."""
     start, stop = rows.indptr[row], rows.indptr[row + 1]
     n_points = len(packed.high)
     for j in range(n_points):
@@ -124,7 +124,7 @@ def _precise_distances(rows, row, packed, sums, distances):
     for j in range(n_points):
         total, rest = add_value(sums[0, j], sums[1, j], high)
         terms = high + 2.0 * packed.high[j]
-        distances[j] = _above_noise(total + (rest + low), terms, stop - start)
+        sums[0, j] = _above_noise(total + (rest + low), terms, stop - start)
 
 
 @inline
@@ -145,7 +145,12 @@ def distances_of_row(rows, row, packed, sums, distances):
         error = share * (square + 2.0 * packed.high[j])
         exact &= error <= _TOLERANCE * distances[j]
     if not exact:
-        _precise_distances(rows, row, packed, sums, distances)
+        _precise_distances(rows, row, packed, sums)
+        for j in range(len(packed.high)):
+            error = share * (square + 2.0 * packed.high[j])
+            # What one point's distance is doesn't depend on the others.
+            if not (error <= _TOLERANCE * distances[j]):
+                distances[j] = sums[0, j]
 
 
 @inline
@@ -162,8 +167,8 @@ def nearest_to_row(rows, row, packed, sums, distances):
         least = distances[j] - share * (square + 2.0 * packed.high[j])
         n_close += not (least > most)
     if n_close > 1:
-        _precise_distances(rows, row, packed, sums, distances)
-        label = _first_least(distances, len(packed.high))
+        _precise_distances(rows, row, packed, sums)
+        label = _first_least(sums[0], len(packed.high))
     return label
 
 
