@@ -51,10 +51,11 @@ def check_rows(
         _is_plain(X)
         and len(X) >= min_rows
         and not hasattr(estimator, "feature_names_in_")
-        and (reset or estimator.n_features_in_ == X.shape[1])
+        and (reset or getattr(estimator, "n_features_in_", X.shape[1]) == X.shape[1])
         and not (finite and _may_be_infinite(X))
     ):
-        estimator.n_features_in_ = X.shape[1]
+        if reset:
+            estimator.n_features_in_ = X.shape[1]
         return X
     return validate_data(
         estimator,

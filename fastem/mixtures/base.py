@@ -83,7 +83,25 @@ class BaseMixture(CallbackSupportMixin, BoundMixin, DensityMixin, BaseEstimator,
         self.verbose_interval = verbose_interval
         self.accelerate = accelerate
 
+    @property
+    def n_features_in_(self) -> int:
+        """Number of features: of the parameters if they tell, else of the rows of the last fit."""
+        n_features = self._n_features_of_parameters()
+        if n_features is None and "n_features_in_" in vars(self):
+            n_features = vars(self)["n_features_in_"]
+        if n_features is None:
+            raise AttributeError(f"This {type(self).__name__} has no parameters yet")
+        return n_features
+
+    @n_features_in_.setter
+    def n_features_in_(self, n_features: int) -> None:
+        vars(self)["n_features_in_"] = n_features
+
     # What a subclass writes.
+
+    def _n_features_of_parameters(self) -> int | None:
+        """The number of features that the fitted parameters have, if they have one."""
+        return None
 
     def _check_input(self, X: Any, *, reset: bool) -> Any:
         """The rows as the passes take them, after scikit-learn's checks."""
@@ -101,6 +119,10 @@ class BaseMixture(CallbackSupportMixin, BoundMixin, DensityMixin, BaseEstimator,
     def _output_dtype(self, X: Any) -> np.dtype:
         """The dtype of log-densities and responsibilities of these rows."""
         return X.dtype
+
+    @abstractmethod
+    def _parameters(self) -> Any:
+        """The fitted parameters as the model has them, checked: they may have been set by hand."""
 
     @abstractmethod
     def _components(self) -> Any:
@@ -253,6 +275,7 @@ class BaseMixture(CallbackSupportMixin, BoundMixin, DensityMixin, BaseEstimator,
 
     def _check_new(self, X: Any) -> Any:
         check_is_fitted(self)
+        self._parameters()  # which checks those that were set by hand
         return self._check_input(X, reset=False)
 
     @property
@@ -359,6 +382,7 @@ class BaseMixture(CallbackSupportMixin, BoundMixin, DensityMixin, BaseEstimator,
                 "least one sample."
             )
         random_state = check_random_state(self.random_state)
+        self._parameters()
         weights = np.asarray(self.weights_)
         if weights.dtype != np.float64:  # whose rounding multinomial would refuse
             weights = weights.astype(np.float64)

@@ -13,6 +13,7 @@ from sklearn.utils.validation import validate_data
 
 from fastem.kernels.bernoulli import DensePass, SparsePass
 from fastem.kernels.bernoulli.bits import first_other, packed_bits, sparse_bits
+from fastem.mixtures.attributes import fitted_array, fitted_weights
 from fastem.mixtures.base import BaseMixture
 from fastem.mixtures.bernoulli.accelerated import BernoulliCoordinates
 from fastem.mixtures.bernoulli.model import IMPOSSIBLE, BernoulliModel, BernoulliParameters
@@ -219,7 +220,14 @@ class BernoulliMixture(BaseMixture):
         return _make_pass(X, sample_weight, self._n_fitted, self._threshold)
 
     def _parameters(self):
-        return BernoulliParameters(self.weights_, self.probabilities_)
+        probabilities = fitted_array(self, "probabilities_", (None, None))
+        if not ((probabilities >= 0.0).all() and (probabilities <= 1.0).all()):
+            raise ValueError("The attribute 'probabilities_' should be in the range [0, 1]")
+        return BernoulliParameters(fitted_weights(self, len(probabilities)), probabilities)
+
+    def _n_features_of_parameters(self):
+        shape = np.shape(getattr(self, "probabilities_", ()))
+        return shape[1] if len(shape) == 2 else None
 
     def _components(self):
         return self._parameters().components()
@@ -238,8 +246,9 @@ class BernoulliMixture(BaseMixture):
         return BernoulliCoordinates()
 
     def _parameters_to_resume(self, n_features):
-        check_shape(self.probabilities_, (self.n_components, n_features), "probabilities")
-        return self._parameters()
+        parameters = self._parameters()
+        check_shape(parameters.probabilities, (self.n_components, n_features), "probabilities")
+        return parameters
 
     def _check_given(self, n_features):
         """The initial weights and probabilities; None for those that aren't given."""
@@ -261,12 +270,12 @@ class BernoulliMixture(BaseMixture):
         return {f"{name}_": value for name, value in parameters._asdict().items()}
 
     def _n_parameters(self):
-        n_components, n_features = self.probabilities_.shape
+        n_components, n_features = np.shape(self.probabilities_)
         sizes = {"weights": n_components - 1, "probabilities": n_components * n_features}
         return sum(size for name, size in sizes.items() if name not in self.fixed)
 
     def _sample_component(self, component, size, random_state):
-        probabilities = self.probabilities_[component]
+        probabilities = np.asarray(self.probabilities_)[component]
         return (random_state.uniform(size=(size, len(probabilities))) < probabilities).astype(float)
 
     def _evaluate(self, X, **outputs):

@@ -10,12 +10,14 @@ from numpy.typing import NDArray
 from sklearn.utils import check_array
 
 from fastem.kernels.gaussian import PASSES
+from fastem.mixtures.attributes import fitted_array, fitted_weights
 from fastem.mixtures.base import BaseMixture
 from fastem.mixtures.gaussian.accelerated import GaussianCoordinates
 from fastem.mixtures.gaussian.covariances import COVARIANCES
 from fastem.mixtures.gaussian.distribution import DistributionMixin
 from fastem.mixtures.gaussian.model import GaussianModel
 from fastem.mixtures.gaussian.parameters import GaussianParameters
+from fastem.mixtures.gaussian.stacks import order
 from fastem.mixtures.gaussian.starts import GaussianStarts
 from fastem.sklearn_private import Interval, StrOptions
 from fastem.validation import check_mixing_weights, check_shape
@@ -54,7 +56,8 @@ class GaussianMixture(DistributionMixin, BaseMixture):
         A run ends when the mean log-density of the rows changes by less.
 
     reg_covar : float, default=1e-6
-        Added to the variances to keep the covariances positive definite.
+        Added to the variances to keep the covariances positive definite. With 0, a variance of
+        which only rounding is left is an error.
 
     max_iter : int, default=100
         Largest number of iterations of a run.
@@ -66,9 +69,10 @@ class GaussianMixture(DistributionMixin, BaseMixture):
         Where a run starts.
 
         - ``'kmeans'``: each row belongs to its cluster of K-means.
-        - ``'k-means++'``: each component has one row, drawn by k-means++.
+        - ``'k-means++'``: each component has one row, drawn by k-means++, and with ``reg_covar=0``
+          the covariance of all rows, for one has none.
         - ``'random'``: each row's responsibilities are random.
-        - ``'random_from_data'``: each component has one row, drawn at random.
+        - ``'random_from_data'``: the same, but drawn at random.
 
     weights_init : array-like of shape (n_components,), default=None
         Weights to start from; None for those of ``init_params``.
@@ -149,7 +153,8 @@ class GaussianMixture(DistributionMixin, BaseMixture):
 
     Notes
     -----
-    The attributes are in the data's dtype, float32 or float64; the fit works with float64
+    The attributes are in the data's dtype, float32 or float64, but for covariances, precisions and
+    their factors that float32 can't hold: these stay in float64. The fit works with float64
     parameters in any case. With ``sample_weight``, means over the rows are weighted.
 
     The method is that of Dempster, Laird and Rubin, "Maximum likelihood from incomplete data via
@@ -236,18 +241,40 @@ class GaussianMixture(DistributionMixin, BaseMixture):
     def _make_pass(self, X, sample_weight):
         return PASSES[self._covariances.passes](X, sample_weight, self._n_fitted)
 
+    def _n_features_of_parameters(self):
+        shape = np.shape(getattr(self, "means_", ()))
+        return shape[1] if len(shape) == 2 else None
+
     def _components(self):
         return self._parameters().components()
 
     def _parameters(self):
-        attributes = self.weights_, self.means_, self.covariances_, self.precisions_cholesky_
-        return GaussianParameters(*(np.asarray(a, np.float64, order="C") for a in attributes))
+        kind, means = self._covariances, fitted_array(self, "means_", (None, None))
+        weights, shape = fitted_weights(self, len(means)), kind.shape(*means.shape)
+        if not hasattr(self, "precisions_cholesky_"):
+            covariances = fitted_array(self, "covariances_", shape)
+            covariances = kind.check_covariances(covariances, *means.shape)
+            return GaussianParameters(weights, means, covariances, kind.factor(covariances))
+        factors = fitted_array(self, "precisions_cholesky_", shape)
+        scales = np.einsum("...ii->...i", factors) if order(kind) == 2 else factors
+        if not ((scales > 0.0).all() and np.isfinite(factors).all()):
+            raise ValueError(
+                "The attribute 'precisions_cholesky_' should be finite, with positive "
+                + ("diagonals" if order(kind) == 2 else "values")
+            )
+        if hasattr(self, "covariances_"):
+            covariances = fitted_array(self, "covariances_", shape)
+        else:
+            covariances = np.asarray(kind.covariances(factors))
+        return GaussianParameters(weights, means, covariances, factors)
 
     def _make_model(self, X, **options):
         make_pass = partial(PASSES[self._covariances.passes], n_components=self.n_components)
         return GaussianModel(
             make_pass,
-            starts=GaussianStarts(make_pass, self.n_components, self._covariances),
+            starts=GaussianStarts(
+                make_pass, self.n_components, self._covariances, pooled=self.reg_covar == 0
+            ),
             init_params=self.init_params,
             given=self._check_given(X.shape[1]),
             covariances=self._covariances,
@@ -261,10 +288,7 @@ class GaussianMixture(DistributionMixin, BaseMixture):
 
     def _parameters_to_resume(self, n_features):
         parameters = self._parameters()
-        shape = self.n_components, n_features
-        check_shape(parameters.means, shape, "means")
-        name = f"{self.covariance_type} covariance"
-        check_shape(parameters.covariances, self._covariances.shape(*shape), name)
+        check_shape(parameters.means, (self.n_components, n_features), "means")
         return parameters
 
     def _check_given(self, n_features):
@@ -283,15 +307,10 @@ class GaussianMixture(DistributionMixin, BaseMixture):
         return weights, means, precisions
 
     def _attributes(self, parameters, dtype):
-        precisions = self._covariances.precisions(parameters.precisions_cholesky)
-        values = {**parameters._asdict(), "precisions": precisions}
-        return {
-            f"{name}_": np.asarray(value).astype(dtype, copy=False)[()]
-            for name, value in values.items()
-        }
+        return parameters.attributes(self._covariances, dtype)
 
     def _n_parameters(self):
-        n_components, n_features = self.means_.shape
+        n_components, n_features = np.shape(self.means_)
         sizes = {
             "weights": n_components - 1,
             "means": n_components * n_features,
@@ -300,7 +319,7 @@ class GaussianMixture(DistributionMixin, BaseMixture):
         return sum(size for name, size in sizes.items() if name not in self.fixed)
 
     def _sample_component(self, component, size, random_state):
-        mean = self.means_[component]
-        kind = self._covariances
-        covariance = self.covariances_ if kind.tied else self.covariances_[component]
+        _, means, covariances, _ = self._parameters()
+        kind, mean = self._covariances, means[component]
+        covariance = covariances if kind.tied else covariances[component]
         return kind.sample(mean, covariance, size, random_state)

@@ -2,6 +2,7 @@
 
 import numpy as np
 
+from fastem.mixtures.gaussian.collapse import check_collapse
 from fastem.mixtures.gaussian.covariances import CollapsedError
 from fastem.mixtures.gaussian.parameters import GaussianParameters
 from fastem.mixtures.model import MixtureModel
@@ -65,7 +66,7 @@ class GaussianModel(MixtureModel):
             if precisions is None:
                 start = self._estimate(statistics, centers + delta, centers, divisors)
         if precisions is None:
-            return GaussianParameters(weights, means, start, self.covariances.factor(start))
+            return GaussianParameters(weights, means, start, self._factor(start, means))
         return GaussianParameters.from_precisions(weights, means, precisions, self.covariances)
 
     def m_step(self, rows, statistics, parameters):
@@ -96,8 +97,16 @@ class GaussianModel(MixtureModel):
             means = centers + delta
         if "covariances" not in self.fixed:
             covariances = self._estimate(statistics, means, centers, divisors, covariances)
-            factors = self.covariances.factor(covariances)
+            factors = self._factor(covariances, means)
+        if not np.isfinite(means).all():
+            raise CollapsedError(f"component {np.argwhere(~np.isfinite(means))[0, 0]}")
         return GaussianParameters(weights, means, covariances, factors)
+
+    def _factor(self, covariances, means):
+        factors = self.covariances.factor(covariances)
+        if self.reg_covar == 0:
+            check_collapse(self.covariances, covariances, factors, means)
+        return factors
 
     def _locate(self, rows, statistics, centers):
         """The counts to divide by, and the means' differences from the centres."""

@@ -1,11 +1,12 @@
 """The parameters of a Gaussian mixture."""
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from fastem.kernels.gaussian import GaussianComponents
 from fastem.mixtures.gaussian.covariances import Covariances
+from fastem.mixtures.gaussian.stacks import order
 
 
 class GaussianParameters(NamedTuple):
@@ -24,8 +25,31 @@ class GaussianParameters(NamedTuple):
         factors = covariances.factor_precisions(precisions)
         return cls(weights, means, covariances.covariances(factors), factors)
 
+    def attributes(self, kind: Covariances, dtype: np.dtype) -> dict[str, Any]:
+        """The fitted attributes for data of this dtype."""
+        covariances = {
+            "covariances": self.covariances,
+            "precisions": kind.precisions(self.precisions_cholesky),
+            "precisions_cholesky": self.precisions_cholesky,
+        }
+        return {
+            "weights_": self.weights.astype(dtype, copy=False),
+            "means_": self.means.astype(dtype, copy=False),
+            **{f"{name}_": _held(np.asarray(v), dtype, kind) for name, v in covariances.items()},
+        }
+
     def components(self) -> GaussianComponents:
         """As the passes take them."""
         with np.errstate(divide="ignore"):  # a component without weight has no density
             log_weights = np.log(self.weights)
         return GaussianComponents(log_weights, self.means, self.precisions_cholesky)
+
+
+def _held(values, dtype, kind):
+    """In this dtype, unless variances overflow in it or vanish: it could not hold those."""
+    sizes = values
+    if order(kind) == 2:
+        sizes = np.einsum("...ii->...i", values)
+    if (sizes < np.finfo(dtype).tiny).any() or (np.abs(values) > np.finfo(dtype).max).any():
+        return values[()]
+    return values.astype(dtype, copy=False)[()]

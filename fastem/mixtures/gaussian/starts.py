@@ -29,12 +29,18 @@ class GaussianStarts:
         As for :class:`fastem.mixtures.model.MixtureModel`, and takes ``n_components``.
     n_components : int
     covariances : Covariances
+    pooled : bool
+        Whether seeds start with the covariance of all rows. Else they have none of their own, as in
+        scikit-learn, and what regularises them is their start.
     """
 
-    def __init__(self, make_pass: Callable, n_components: int, covariances: Covariances):
+    def __init__(
+        self, make_pass: Callable, n_components: int, covariances: Covariances, pooled: bool
+    ):
         self._make_pass = make_pass
         self._n_components = n_components
         self._covariances = covariances
+        self._pooled = pooled
         self._starts = Starts(n_components)
 
     def __call__(
@@ -78,12 +84,21 @@ class GaussianStarts:
             # scikit-learn's estimate is the second moment of all rows, not only of the seeds.
             scatter = rows.reduce(_second_moment, self._make_pass)
             scatter = scatter - self._covariances.products(0.5 * centers, centers)
+        elif self._pooled:
+            scatter = np.repeat(self._pooled_covariance(rows), len(centers), axis=0)
         else:
             scatter = np.zeros(self._covariances.shape(*centers.shape))
         statistics = GaussianStatistics(
             0.0, np.ones(len(centers)), np.zeros(centers.shape), scatter
         )
         return statistics, centers
+
+    def _pooled_covariance(self, rows):
+        """That of all rows, as the only one in a stack of scatters of one row."""
+        center = self._starts.center(rows)[np.newaxis]
+        _, counts, sums, scatter = rows.reduce(_of_all, self._make_pass, center)
+        delta = sums / counts[:, np.newaxis]
+        return (scatter - self._covariances.products(0.5 * sums, delta)) / counts.sum()
 
 
 # The steps that run where the rows are.
@@ -120,7 +135,10 @@ def _from_random(part, make_pass, tied, centers, random_state):
     return reduce(add, blocks)
 
 
-def _second_moment(part, make_pass):
+def _of_all(part, make_pass, center):
     rows = make_pass(part.X, part.sample_weight, n_components=1)
-    origin = np.zeros((1, part.X.shape[1]))
-    return rows.from_labels(np.zeros(part.n_rows, np.int32), origin).scatter
+    return rows.from_labels(np.zeros(part.n_rows, np.int32), center)
+
+
+def _second_moment(part, make_pass):
+    return _of_all(part, make_pass, np.zeros((1, part.X.shape[1]))).scatter

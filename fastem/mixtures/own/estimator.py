@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from fastem.kernels.own import Functions, OwnPass
+from fastem.mixtures.attributes import fitted_array, fitted_weights
 from fastem.mixtures.base import BaseMixture
 from fastem.mixtures.own.accelerated import OwnCoordinates
 from fastem.mixtures.own.model import OwnModel
@@ -326,7 +327,11 @@ class Mixture(BaseMixture):
         return self._pass_maker(self._n_fitted, X.shape[1])(X, sample_weight)
 
     def _parameters(self):
-        return OwnParameters(self.weights_, self.parameters_)
+        weights = fitted_weights(self)
+        if not hasattr(self, "parameters_"):
+            return OwnParameters(weights, fitted_array(self, "parameters_", ()))
+        own = check_arrays(self.parameters_, len(weights), "The attribute 'parameters_'")
+        return OwnParameters(weights, own)
 
     def _components(self):
         return self._parameters().components(self.arguments)
@@ -343,8 +348,9 @@ class Mixture(BaseMixture):
         return OwnCoordinates()
 
     def _parameters_to_resume(self, n_features):
-        check_shape(self.weights_, (self.n_components,), "weights")
-        return self._parameters()
+        parameters = self._parameters()
+        check_shape(parameters.weights, (self.n_components,), "weights")
+        return parameters
 
     def _attributes(self, parameters, dtype):
         return {"weights_": parameters.weights, "parameters_": parameters.own}

@@ -175,7 +175,8 @@ class Covariances:
             raise ValueError(f"'{name}' should have equal {equal}")
         return found
 
-    def _culprit(self, component):
+    def culprit(self, component: int) -> str:
+        """Whose covariance it is, in words."""
         return "all components together" if self.tied else f"component {component}"
 
     #: The type without constraints, of the same shape.

@@ -50,7 +50,7 @@ class Matrices(Covariances):
         n_features = covariances.shape[-1]
         factors, definite = factor_inverses(covariances.reshape(-1, n_features, n_features))
         if not definite.all():
-            raise CollapsedError(self._culprit(int(np.argmin(definite))))
+            raise CollapsedError(self.culprit(int(np.argmin(definite))))
         return factors.reshape(covariances.shape)
 
     def factor_precisions(self, precisions):

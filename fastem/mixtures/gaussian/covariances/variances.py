@@ -36,7 +36,7 @@ class Variances(Covariances):
         return products.sum(axis=0) if self.tied else products
 
     def _above(self, scatter, noise):
-        return np.where(scatter > noise, scatter, 0.0)
+        return np.where(scatter <= noise, 0.0, scatter)  # which keeps what is no number
 
     def _check_positive(self, values, name):
         if (values <= 0.0).any():
@@ -49,7 +49,7 @@ class Variances(Covariances):
         covariances = np.asarray(covariances)
         positive = (covariances > 0.0) & np.isfinite(covariances)
         if not positive.all():
-            raise CollapsedError(self._culprit(int(np.argwhere(np.atleast_1d(~positive))[0, 0])))
+            raise CollapsedError(self.culprit(int(np.argwhere(np.atleast_1d(~positive))[0, 0])))
         return 1.0 / np.sqrt(covariances)
 
     def factor_precisions(self, precisions):
