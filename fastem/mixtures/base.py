@@ -50,7 +50,6 @@ class BaseMixture(CallbackSupportMixin, BoundMixin, DensityMixin, BaseEstimator,
     n_iter_: int
     lower_bound_: float
     lower_bounds_: list[float]
-    n_features_in_: int
     feature_names_in_: NDArray[np.object_]
 
     #: The parameters that ``fixed`` may name.
@@ -87,15 +86,15 @@ class BaseMixture(CallbackSupportMixin, BoundMixin, DensityMixin, BaseEstimator,
     def n_features_in_(self) -> int:
         """Number of features: of the parameters if they tell, else of the rows of the last fit."""
         n_features = self._n_features_of_parameters()
-        if n_features is None and "n_features_in_" in vars(self):
-            n_features = vars(self)["n_features_in_"]
+        if n_features is None:
+            n_features = self.__dict__.get("n_features_in_")
         if n_features is None:
             raise AttributeError(f"This {type(self).__name__} has no parameters yet")
         return n_features
 
     @n_features_in_.setter
     def n_features_in_(self, n_features: int) -> None:
-        vars(self)["n_features_in_"] = n_features
+        self.__dict__["n_features_in_"] = n_features
 
     # What a subclass writes.
 

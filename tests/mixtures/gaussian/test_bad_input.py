@@ -255,6 +255,6 @@ def test_a_warm_start_from_another_shape():
         model.set_params(n_components=3).fit(X)
     with pytest.raises(ValueError, match=r"'means' should have the shape of \(2, 2\)"):
         model.set_params(n_components=2).fit(X[:, :2])
-    with pytest.raises(ValueError, match=r"'diag covariance' should have the shape of \(2, 3\)"):
+    with pytest.raises(ValueError, match=r"'precisions_cholesky_' should have .* \(2, 3\)"):
         model.set_params(covariance_type="diag").fit(X)
     assert model.n_features_in_ == 3
