@@ -230,6 +230,46 @@ class KMeans(BaseClustering):
         tags.input_tags.sparse = True
         return tags
 
+    def to_sklearn(self) -> Any:
+        """The same clusters as a fitted estimator of scikit-learn's.
+
+        Returns
+        -------
+        kmeans : sklearn.cluster.KMeans
+            With copies of the fitted attributes, and of the parameters that it has, too; a way to
+            start or an algorithm that it doesn't know becomes its default.
+        """
+        from fastem.interchange import kmeans_to_sklearn  # loads much that a fit doesn't need
+
+        return kmeans_to_sklearn(self)
+
+    @classmethod
+    def from_sklearn(cls, estimator: Any) -> "KMeans":
+        """The clusters of a fitted estimator of scikit-learn's.
+
+        Parameters
+        ----------
+        estimator : sklearn.cluster.KMeans
+            Fitted.
+
+        Returns
+        -------
+        kmeans : KMeans
+            With copies of its parameters and fitted attributes.
+
+        Raises
+        ------
+        TypeError
+            For another estimator.
+        """
+        from fastem.interchange import kmeans_from_sklearn
+
+        kmeans = kmeans_from_sklearn(cls, estimator)
+        # Any point amid the centres is as good.
+        kmeans._origin = kmeans.cluster_centers_.mean(axis=0, dtype=np.float64)
+        kmeans._history = [kmeans.inertia_]
+        return kmeans
+
     def _check_input(self, X, *, reset):
         # Infinity and NaN of new rows are found here, and of rows to fit by the first pass.
         return check_rows(self, X, reset=reset, finite=not reset)

@@ -234,6 +234,46 @@ class GaussianMixture(DistributionMixin, BaseMixture):
         self.means_init = means_init
         self.precisions_init = precisions_init
 
+    def to_sklearn(self) -> Any:
+        """The same mixture as a fitted estimator of scikit-learn's.
+
+        Returns
+        -------
+        mixture : sklearn.mixture.GaussianMixture
+            With copies of the fitted attributes, and of the parameters that it has, too.
+
+        Raises
+        ------
+        ValueError
+            If scikit-learn has no such covariance type.
+        """
+        from fastem.interchange import mixture_to_sklearn  # loads much that a fit doesn't need
+
+        return mixture_to_sklearn(self)
+
+    @classmethod
+    def from_sklearn(cls, estimator: Any) -> "GaussianMixture":
+        """The mixture of a fitted estimator of scikit-learn's.
+
+        Parameters
+        ----------
+        estimator : sklearn.mixture.GaussianMixture
+            Fitted.
+
+        Returns
+        -------
+        mixture : GaussianMixture
+            With copies of its parameters and fitted attributes.
+
+        Raises
+        ------
+        TypeError
+            For another estimator.
+        """
+        from fastem.interchange import mixture_from_sklearn
+
+        return mixture_from_sklearn(cls, estimator)
+
     @property
     def _covariances(self):
         return COVARIANCES[self.covariance_type]
