@@ -105,6 +105,11 @@ class GaussianPass(ABC):
         responsibilities : ndarray of shape (n_rows, n_components), the data's dtype
         log_joint : ndarray of shape (n_rows, n_components), the data's dtype
             The logarithms of weight times density.
+
+        Returns
+        -------
+        far : ndarray of shape (n_rows,), bool
+            Rows where an overflow may have hidden what is asked for.
         """
 
 

@@ -197,6 +197,7 @@ def evaluate_pass(
     X,
     shift,
     packed,
+    far,
     log_density,
     labels,
     responsibilities,
@@ -204,7 +205,8 @@ def evaluate_pass(
 ):
     """Write what is asked for, for every row plus ``shift``; outputs without rows are not.
 
-    Tiles have room for one more feature.
+    ``far`` receives True for rows where an overflow may have hidden what is asked for. Tiles have
+    room for one more feature.
     """
     n_rows, n_features = X.shape
     one = X.dtype.type(1)
@@ -229,13 +231,22 @@ def evaluate_pass(
             if len(log_joint):
                 for lane in range(n_lanes):
                     for j in range(n_components):
-                        log_joint[first + lane, j] = shares[j * TILE + lane] + packed.reference
+                        value = shares[j * TILE + lane] + packed.reference
+                        log_joint[first + lane, j] = value
+                        if np.isnan(value):
+                            far[first + lane] = True
             if len(labels):
                 choose_tile(shares, n_components, density)
                 for lane in range(n_lanes):
-                    labels[first + lane] = np.intp(density[lane])
+                    label = np.intp(density[lane])
+                    labels[first + lane] = label
+                    if not np.isfinite(shares[label * TILE + lane]):
+                        far[first + lane] = True
             if len(log_density) or len(responsibilities):
                 normalize_tile(shares, n_components, weights, False, density)
+                for lane in range(n_lanes):
+                    if not np.isfinite(density[lane]):
+                        far[first + lane] = True
                 if len(log_density):
                     for lane in range(n_lanes):
                         log_density[first + lane] = density[lane] + packed.reference

@@ -44,4 +44,4 @@ class ExactPass(GaussianPass):
         return self.sweep.from_labels(labels, packed, centers)
 
     def evaluate(self, components, **outputs):
-        self.sweep.evaluate(self._kernel.pack(components, self.sweep.dtype), **outputs)
+        return self.sweep.evaluate(self._kernel.pack(components, self.sweep.dtype), **outputs)

@@ -51,9 +51,8 @@ class LinearPass(GaussianPass):
         with np.errstate(all="ignore"):
             packed = self._form.pack_to_evaluate(components)
         if packed is None:
-            self._exact.evaluate(components, **outputs)
-        else:
-            self.sweep.evaluate(packed, **outputs)
+            return self._exact.evaluate(components, **outputs)
+        return self.sweep.evaluate(packed, **outputs)
 
     def _step_over_all(self, components, hard):
         origin = self._form.origin(components)

@@ -124,7 +124,8 @@ class Sweep:
         return GaussianStatistics(0.0, *self._unpack(totals))
 
     def evaluate(self, packed, **outputs):
-        """Fill the given arrays; ``outputs`` as for ``GaussianPass.evaluate``."""
+        """As ``GaussianPass.evaluate``, of packed components."""
+        far = np.zeros(len(self.rows), np.bool_)
         work = self.n_components * self._kernel.work(self.n_features)
         chunk_rows, n_chunks = row_chunks(len(self.rows), work)
         run(
@@ -136,8 +137,10 @@ class Sweep:
             self.rows,
             self._shift(packed),
             packed,
+            far,
             *wanted(**outputs, dtype=self.dtype),
         )
+        return far
 
     def _statistics(self, totals, objective, packed):
         log_density, weight = objective

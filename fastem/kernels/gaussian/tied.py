@@ -135,7 +135,7 @@ class RepeatedPass(GaussianPass):
         return self._tied(self._full.from_labels(labels, centers))
 
     def evaluate(self, components, **outputs):
-        self._full.evaluate(self._repeated(components), **outputs)
+        return self._full.evaluate(self._repeated(components), **outputs)
 
     def _repeated(self, components):
         factor = components.precisions_cholesky

@@ -1,0 +1,144 @@
+"""Log-densities of rows that are so far away that the squares of their distances overflow.
+
+Differences from means, and what they are multiplied by, are brought near one by powers of two,
+which is exact; the quadratic forms are then compared as numbers with an exponent of their own. A
+row's log-density may be beyond float64, but which component has the greatest is known all the same,
+and so are the responsibilities, which depend on differences only.
+"""
+
+import math
+from functools import partial
+
+import numpy as np
+
+from fastem.kernels.gaussian.base import GaussianPass, GaussianStatistics
+from fastem.kernels.gaussian.differences import peaks_of_scales
+
+_AT_ONCE = 1 << 18  # values of rows worked on together
+
+
+_TOO_FAR = (
+    "Some rows are so far from every component that their log-densities are beyond float64's "
+    "range; scale the data, or leave these rows out"
+)
+
+
+class FarRowsPass(GaussianPass):
+    """Passes that mend what others find for rows that are too far away.
+
+    Parameters
+    ----------
+    make : callable
+        ``make(X, sample_weight, n_components)``: the other passes.
+    covariance_type : str
+    X, sample_weight, n_components
+        As for ``make``.
+    """
+
+    def __init__(self, make, covariance_type, X, sample_weight, n_components):
+        self._make = partial(FarRowsPass, make, covariance_type, n_components=n_components)
+        self._covariance_type = covariance_type
+        self._pass = make(X, sample_weight, n_components)
+        self.sweep = self._pass.sweep
+
+    def e_step(self, components, centers=None, hard=False, skip=True):
+        """As ``GaussianPass.e_step``; rows that are too far for float32 are taken in float64.
+
+        Raises
+        ------
+        ValueError
+            If rows are so far from every component that float64 can't hold their log-densities.
+        """
+        statistics = self._pass.e_step(components, centers, hard, skip)
+        if math.isfinite(statistics.objective) and np.isfinite(statistics.counts).all():
+            return statistics
+        X, weight = self.sweep.rows, self.sweep.weight
+        with np.errstate(all="ignore"):
+            far = self._pass.evaluate(components, log_density=np.empty(len(X), X.dtype))
+        known = all(np.isfinite(values).all() for values in components[1:])
+        if not (known and far.any() and np.isfinite(X[far]).all()):
+            return statistics
+        counted = far & (weight > 0) if len(weight) else far
+        if X.dtype == np.float64 and counted.any():
+            raise ValueError(_TOO_FAR)
+        parts = []
+        for chosen, dtype in ((~far, X.dtype), (counted, np.float64)):
+            if chosen.any():
+                own = weight[chosen] if len(weight) else None
+                part = self._make(X[chosen].astype(dtype), own)
+                parts.append(part.e_step(components, centers, hard, skip=False))
+        return GaussianStatistics(*(sum(values) for values in zip(*parts, strict=True)))
+
+    def from_labels(self, labels, centers):
+        return self._pass.from_labels(labels, centers)
+
+    def evaluate(self, components, **outputs):
+        far = self._pass.evaluate(components, **outputs)
+        if far.any():
+            with np.errstate(all="ignore"):
+                self._evaluate_far(components, far, outputs)
+        return far
+
+    def _evaluate_far(self, components, far, outputs):
+        """Write the outputs of finite rows among those anew."""
+        X, means = self.sweep.rows, components.means
+        factors, peaks = _widened(components, self._covariance_type)
+        if not (np.isfinite(means).all() and np.isfinite(factors).all()):
+            return
+        numbers = np.flatnonzero(far)
+        for some in np.array_split(numbers, 1 + len(numbers) * X.shape[1] // _AT_ONCE):
+            some = some[np.isfinite(X[some]).all(axis=1)]
+            found = _evaluate(X[some].astype(np.float64), peaks, means, factors)
+            for name, values in outputs.items():
+                values[some] = found[name]
+
+
+def _widened(components, covariance_type):
+    """The factors of each component, matrices or diagonals, and the log-densities at the means."""
+    k, d = components.means.shape
+    factors = components.precisions_cholesky
+    if covariance_type in ("full", "tied"):
+        factors = np.broadcast_to(factors, (k, d, d))
+        scales = np.diagonal(factors, axis1=1, axis2=2)
+    else:
+        factors = factors[:, np.newaxis] if covariance_type == "spherical" else factors
+        factors = scales = np.broadcast_to(factors, (k, d))
+    return factors, peaks_of_scales(components.log_weights, scales)
+
+
+def _evaluate(X, constants, means, factors):
+    """All outputs for rows in float64."""
+    halves, exponents = _scaled_halves(X, means, factors)
+    log_joint = constants - np.ldexp(halves, exponents)
+    # Differences of quadratic forms from each row's least, by the row's greatest exponent.
+    highest = exponents.max(axis=1, keepdims=True)
+    halves = np.ldexp(halves, exponents - highest)
+    possible = constants > -np.inf
+    least = np.where(possible, halves, np.inf).min(axis=1, keepdims=True)
+    relative = np.where(possible, constants + np.ldexp(least - halves, highest), -np.inf)
+    greatest = np.maximum(relative.max(axis=1, keepdims=True), np.finfo(np.float64).min)
+    shares = np.exp(relative - greatest)
+    total = shares.sum(axis=1, keepdims=True)
+    log_density = greatest + np.log(total) - np.ldexp(least, highest)
+    return {
+        "log_joint": log_joint,
+        "labels": relative.argmax(axis=1),
+        "responsibilities": shares / np.where(total > 0, total, 1.0),
+        "log_density": np.where(possible.any(), log_density[:, 0], -np.inf),
+    }
+
+
+def _scaled_halves(X, means, factors):
+    """Half the quadratic forms, (n_rows, n_components), as numbers and exponents of two."""
+    n_rows, k = len(X), len(means)
+    halves, exponents = np.empty((n_rows, k)), np.empty((n_rows, k), np.int64)
+    for j in range(k):
+        size = np.maximum(np.abs(X).max(axis=1), np.abs(means[j]).max())
+        of_rows = np.frexp(size)[1][:, np.newaxis].astype(np.int64)
+        difference = np.ldexp(X, -of_rows) - np.ldexp(means[j], -of_rows)
+        of_factor = int(np.frexp(np.abs(factors[j]).max())[1])
+        factor = np.ldexp(factors[j], -of_factor)
+        z = difference @ factor if factor.ndim == 2 else difference * factor
+        halves[:, j] = 0.5 * (z**2).sum(axis=1)
+        exponents[:, j] = 2 * (of_rows[:, 0] + of_factor)
+    return halves, exponents
