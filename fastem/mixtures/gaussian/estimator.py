@@ -17,6 +17,7 @@ from fastem.mixtures.gaussian.covariances import COVARIANCES
 from fastem.mixtures.gaussian.distribution import DistributionMixin
 from fastem.mixtures.gaussian.model import GaussianModel
 from fastem.mixtures.gaussian.parameters import GaussianParameters
+from fastem.mixtures.gaussian.prior import ConjugatePrior
 from fastem.mixtures.gaussian.stacks import order
 from fastem.mixtures.gaussian.starts import GaussianStarts
 from fastem.sklearn_private import Interval, StrOptions
@@ -108,6 +109,15 @@ class GaussianMixture(DistributionMixin, BaseMixture):
         lowers the objective: fewer iterations where components overlap (Varadhan and Roland,
         Scandinavian Journal of Statistics 35, 2008).
 
+    prior : {'conjugate'} or None, default=None
+        ``'conjugate'`` finds the most probable parameters given mclust's prior for means and
+        covariances (Fraley and Raftery, Journal of Classification 24, 2007), which keeps components
+        of few rows from collapsing: covariances are drawn to that of all rows, divided among the
+        components, and means by a hundredth of a row to the mean of all. The objective is then the
+        log-posterior, up to a constant, divided by the number of rows. ``reg_covar`` may be zero.
+        Covariances that share only a part are the mode among their type of what would be the
+        posterior if they shared nothing.
+
     Attributes
     ----------
     weights_ : ndarray of shape (n_components,)
@@ -190,6 +200,7 @@ class GaussianMixture(DistributionMixin, BaseMixture):
         "weights_init": ["array-like", None],
         "means_init": ["array-like", None],
         "precisions_init": ["array-like", Real, None],
+        "prior": [StrOptions({"conjugate"}), None],
     }
     _fixable = ("weights", "means", "covariances")
 
@@ -213,6 +224,7 @@ class GaussianMixture(DistributionMixin, BaseMixture):
         fixed: Collection[str] = (),
         assignment: str = "soft",
         accelerate: str | None = None,
+        prior: str | None = None,
     ):
         super().__init__(
             n_components=n_components,
@@ -233,6 +245,7 @@ class GaussianMixture(DistributionMixin, BaseMixture):
         self.weights_init = weights_init
         self.means_init = means_init
         self.precisions_init = precisions_init
+        self.prior = prior
 
     def to_sklearn(self) -> Any:
         """The same mixture as a fitted estimator of scikit-learn's.
@@ -319,12 +332,23 @@ class GaussianMixture(DistributionMixin, BaseMixture):
             given=self._check_given(X.shape[1]),
             covariances=self._covariances,
             reg_covar=self.reg_covar,
+            make_prior=self._prior_maker(options["row_unit"]),
             fixed=self.fixed,
             **options,
         )
 
     def _coordinates(self):
         return GaussianCoordinates(self._covariances, self.reg_covar)
+
+    def _prior_maker(self, unit):
+        if self.prior is None:
+            return None
+        return partial(
+            ConjugatePrior.of_rows,
+            kind=self._covariances,
+            n_components=self.n_components,
+            unit=unit,
+        )
 
     def _parameters_to_resume(self, n_features):
         parameters = self._parameters()

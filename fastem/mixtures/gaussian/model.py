@@ -26,6 +26,8 @@ class GaussianModel(MixtureModel):
         Weights, means and precisions that the user gave for the start; None for those of the start.
     covariances : Covariances
     reg_covar : float
+    make_prior : callable or None
+        Rows to a ConjugatePrior; the objective is then the log-posterior, up to a constant.
     fixed : collection of str
     *args, **options
         As for :class:`fastem.mixtures.model.MixtureModel`.
@@ -35,7 +37,16 @@ class GaussianModel(MixtureModel):
     skip = True
 
     def __init__(
-        self, *args, starts, init_params, given, covariances, reg_covar, fixed=(), **options
+        self,
+        *args,
+        starts,
+        init_params,
+        given,
+        covariances,
+        reg_covar,
+        make_prior=None,
+        fixed=(),
+        **options,
     ):
         super().__init__(*args, **options)
         self.starts = starts
@@ -43,6 +54,8 @@ class GaussianModel(MixtureModel):
         self.given = given
         self.covariances = covariances
         self.reg_covar = reg_covar
+        self.make_prior = make_prior
+        self.prior = None
         self.fixed = fixed
 
     def components(self, parameters):
@@ -50,6 +63,17 @@ class GaussianModel(MixtureModel):
 
     def e_step(self, rows, parameters, **options):
         return super().e_step(rows, parameters, skip=self.skip, **options)
+
+    def start(self, rows, random_state):
+        if self.make_prior is not None and self.prior is None:
+            self.prior = self.make_prior(rows)
+        return super().start(rows, random_state)
+
+    def objective(self, statistics, parameters):
+        log_likelihood = super().objective(statistics, parameters)
+        if self.prior is None:
+            return log_likelihood
+        return log_likelihood + self.prior.log_density(parameters) / self.total_weight
 
     def first(self, rows, random_state):
         weights, means, precisions = self.given
@@ -61,6 +85,7 @@ class GaussianModel(MixtureModel):
                 # Seeds' weights don't sum to one, in scikit-learn neither; a fixed start's do.
                 total = divisors.sum() if "weights" in self.fixed else self.total_weight
                 weights = divisors / total
+            statistics, divisors, delta = self._posterior(statistics, centers, divisors, delta)
             if means is None:
                 means = centers + delta
             if precisions is None:
@@ -93,6 +118,7 @@ class GaussianModel(MixtureModel):
         divisors, delta = self._locate(rows, statistics, centers)
         if "weights" not in self.fixed:
             weights = divisors / divisors.sum()
+        statistics, divisors, delta = self._posterior(statistics, centers, divisors, delta)
         if "means" not in self.fixed:
             means = centers + delta
         if "covariances" not in self.fixed:
@@ -113,6 +139,14 @@ class GaussianModel(MixtureModel):
         least = _LEAST_COUNT * self.total_weight / rows.n_rows
         divisors = statistics.counts + least
         return divisors, (statistics.sums - least * centers) / divisors[:, np.newaxis]
+
+    def _posterior(self, statistics, centers, divisors, delta):
+        """The same with the prior's part, if there is one."""
+        if self.prior is None:
+            return statistics, divisors, delta
+        statistics = self.prior.joined(statistics, centers)
+        delta = statistics.sums / statistics.counts[:, np.newaxis]
+        return statistics, divisors + self.prior.counts, delta
 
     def _estimate(self, statistics, means, centers, divisors, last=None):
         _, counts, sums, scatter = statistics
