@@ -15,6 +15,7 @@ import numpy as np
 
 from fastem.kernels.linalg.factors import factor_inverses
 from fastem.kernels.linalg.rotations import rotated
+from fastem.mixtures.gaussian.covariances.axes import variances_and_axes
 from fastem.mixtures.gaussian.covariances.volumes import Diagonals, Symmetric, varying_volumes
 
 # Sweeps of rotations of an M-step that goes on from the last orientation: more gain nothing, since
@@ -50,13 +51,13 @@ def evv(covariances, weights, start):
 
 def eev(covariances, weights, start):
     """Of one volume and one shape."""
-    variances, orientations = np.linalg.eigh(covariances)
+    variances, orientations = variances_and_axes(covariances)
     return assembled(orientations, np.broadcast_to(weights @ variances, variances.shape))
 
 
 def vev(covariances, weights, start):
     """Of one shape."""
-    variances, orientations = np.linalg.eigh(covariances)
+    variances, orientations = variances_and_axes(covariances)
     logs = _log_volumes(variances if start is None else start)
     volumes, shape = varying_volumes(Diagonals(variances), weights, logs)
     return assembled(orientations, volumes[:, np.newaxis] * shape)
@@ -96,7 +97,7 @@ def _one_orientation(covariances, weights, start, equal_volumes):
     """An orientation for all, and the covariances' variances along its axes."""
     sweeps = _SWEEPS
     if start is None:
-        start_axes = np.linalg.eigh(np.einsum("k,kij->ij", weights, covariances))[1]
+        start_axes = variances_and_axes(np.einsum("k,kij->ij", weights, covariances))[1]
         sweeps = _FIRST_SWEEPS
     else:
         start_axes = common_axes(start)
@@ -113,7 +114,7 @@ def common_axes(covariances: np.ndarray) -> np.ndarray:
     scaled = covariances / np.einsum("kii->k", covariances)[:, np.newaxis, np.newaxis]
     # In different proportions, lest shapes that mirror each other add up to a sphere.
     proportions = 1.0 + np.arange(len(scaled)) / len(scaled)
-    axes = np.linalg.eigh(np.einsum("k,kij->ij", proportions, scaled))[1]
+    axes = variances_and_axes(np.einsum("k,kij->ij", proportions, scaled))[1]
     return rotated(scaled, np.ones(len(scaled)), axes, False, _FIRST_SWEEPS, _GAIN)[0]
 
 
