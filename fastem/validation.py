@@ -1,16 +1,29 @@
 """Input checks that the estimators share: scikit-learn's, in its words."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
+import scipy.sparse
 from sklearn.utils import check_array
 from sklearn.utils.validation import assert_all_finite, validate_data
 
-from fastem.sklearn_private import _check_sample_weight
+from fastem.sklearn_private import StrOptions, _check_sample_weight
 
-_SET_BY_VALIDATION = ("n_features_in_", "feature_names_in_")
+# Kernels count columns in int32.
+_MOST_COLUMNS = 2**31 - 1
+
+
+class Words(StrOptions):
+    """scikit-learn's constraint for words, which names them in the order given."""
+
+    def __init__(self, words: Iterable[str]):
+        self._words = list(dict.fromkeys(words))
+        super().__init__(set(self._words))
+
+    def __str__(self):
+        return f"a str among {{{', '.join(map(repr, self._words))}}}"
 
 
 def check_rows(
@@ -59,14 +72,71 @@ def check_rows(
         return X
     return validate_data(
         estimator,
-        X,
+        plain_csr(X) if sparse else X,
         reset=reset,
         accept_sparse="csr" if sparse else False,
-        accept_large_sparse=False,
+        accept_large_sparse=True,
         dtype=[np.float64, np.float32],
         order="C",
         ensure_min_samples=min_rows,
     )
+
+
+def plain_csr(X: Any) -> Any:
+    """Sparse rows as CSR whose entries are summed, a copy if they aren't; anything else as it is.
+
+    Raises
+    ------
+    ValueError
+        If indices lead outside the matrix, or if there are more columns than kernels can count.
+    """
+    if not scipy.sparse.issparse(X) or X.ndim != 2:
+        return X
+    if X.format in ("csr", "csc", "bsr"):
+        _check_compressed(X)
+    elif X.format == "coo":
+        _check_indices(X.row, X.shape[0], "row")
+        _check_indices(X.col, X.shape[1], "column")
+    if X.shape[1] > _MOST_COLUMNS:
+        raise ValueError(f"Sparse rows should have at most {_MOST_COLUMNS} columns")
+    if X.format != "csr":
+        return X.tocsr()
+    # Anew, since what the matrix knows of its order may be out of date.
+    csr = type(X)((X.data, X.indices, X.indptr), shape=X.shape)
+    csr.prune()
+    if csr.has_canonical_format:
+        return X if len(csr.data) == len(X.data) else csr
+    csr = csr.copy()
+    csr.sum_duplicates()
+    return csr
+
+
+def _check_compressed(X):
+    """Check the indices of a compressed matrix, which SciPy takes on trust."""
+    block = X.blocksize if X.format == "bsr" else (1, 1)
+    n_major, n_minor = X.shape[0] // block[0], X.shape[1] // block[1]
+    if X.format == "csc":
+        n_major, n_minor = n_minor, n_major
+    indptr, indices = X.indptr, X.indices
+    if len(indptr) != n_major + 1 or indptr[0] != 0 or (indptr[1:] < indptr[:-1]).any():
+        raise ValueError(
+            f"The sparse matrix is malformed: 'indptr' should have {n_major + 1} values that start "
+            "at 0 and never fall"
+        )
+    if indptr[-1] > min(len(indices), len(X.data)):
+        raise ValueError(
+            f"The sparse matrix is malformed: 'indptr' ends at {indptr[-1]}, but there are "
+            f"{len(indices)} indices and {len(X.data)} values"
+        )
+    _check_indices(indices[: indptr[-1]], n_minor, "row" if X.format == "csc" else "column")
+
+
+def _check_indices(indices, size, name):
+    if len(indices) and not (indices.min() >= 0 and indices.max() < size):
+        raise ValueError(
+            f"The sparse matrix is malformed: it has {name} indices from {indices.min()} to "
+            f"{indices.max()}, but {size} {name}s"
+        )
 
 
 def _is_plain(X):
@@ -113,6 +183,27 @@ def check_weights(sample_weight: Any, X: Any) -> np.ndarray | None:
     return _check_sample_weight(sample_weight, X, dtype=np.float64, ensure_non_negative=True)
 
 
+def check_fitted_centers(estimator: Any, X: Any) -> np.ndarray:
+    """The fitted centres, or those that a user has set, as C-contiguous float32 or float64.
+
+    Raises
+    ------
+    ValueError, TypeError
+        If they aren't finite numbers in two dimensions, as many as checked rows ``X`` have.
+    """
+    centers = estimator.cluster_centers_
+    if not _is_plain(centers) or _may_be_infinite(centers):
+        centers = check_array(
+            centers, dtype=[np.float64, np.float32], order="C", input_name="cluster_centers_"
+        )
+    if centers.shape[1] != X.shape[1]:
+        raise ValueError(
+            f"X has {X.shape[1]} features, but {type(estimator).__name__} is expecting "
+            f"{centers.shape[1]} features as input."
+        )
+    return centers
+
+
 def check_shape(array: np.ndarray, shape: tuple[int, ...], name: str) -> None:
     """Raise scikit-learn's ValueError if an array isn't of this shape."""
     if array.shape != shape:
@@ -123,19 +214,23 @@ def check_shape(array: np.ndarray, shape: tuple[int, ...], name: str) -> None:
 
 @contextmanager
 def restored_on_failure(estimator: Any) -> Iterator[None]:
-    """Undo what validation sets on the estimator if the fit fails or is interrupted.
+    """Give the estimator its fitted attributes back if the fit fails or is interrupted.
 
     So an estimator is unfitted, or as fitted before, until a fit succeeds.
     """
     state = vars(estimator)
-    before = {name: state[name] for name in _SET_BY_VALIDATION if name in state}
+    before = {name: value for name, value in state.items() if _is_fitted(name)}
     try:
         yield
     except BaseException:
-        for name in _SET_BY_VALIDATION:
-            state.pop(name, None)
+        for name in list(filter(_is_fitted, state)):
+            del state[name]
         state.update(before)
         raise
+
+
+def _is_fitted(name):
+    return name.endswith("_") and not name.startswith("_")
 
 
 def check_mixing_weights(weights: Any, n_components: int) -> np.ndarray:

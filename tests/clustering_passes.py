@@ -53,7 +53,7 @@ def check_pass(tested, X, sample_weight, centers, labels_before, exact=False):
     if type(tested) in KMEDIANS:
         check = _check_kmedians
     else:
-        check, centers = _check_kmeans, centers - tested._frame.origin
+        check = _check_kmeans
     guarded = Guarded(centers)
     statistics, labels = check(tested, X, sample_weight, guarded.array, exact)
     assert guarded.intact()
@@ -67,7 +67,7 @@ def _check_kmeans(tested, X, sample_weight, centers, exact):
     rows = X.astype(float) - tested._frame.origin
     weights = np.ones(len(X)) if sample_weight is None else sample_weight
     statistics = tested.assign(centers)
-    distances = squared_distances(rows, centers)
+    distances = squared_distances(X.astype(float), centers)
     labels = distances.argmin(axis=1)
     sums, totals = cluster_statistics(rows, weights, labels, len(centers))
     size = np.abs(rows * weights[:, np.newaxis]).sum(axis=0)

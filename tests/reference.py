@@ -12,7 +12,7 @@ def squared_distances(X, centers):
 
 
 def lloyd(X, init, sample_weight=None, tol=0.0, max_iter=300):
-    """Plain Lloyd iterations as scikit-learn's KMeans does them.
+    """Plain Lloyd iterations as scikit-learn's KMeans does them, but for clusters left empty.
 
     ``tol`` is relative to the mean of the columns' variances. Returns labels, centres, inertia and
     the number of iterations.
@@ -53,11 +53,10 @@ def lloyd_centers(X, weights, labels, centers):
             sums[j] = X[row] * weights[row]
             totals[j] = weights[row]
             totals[labels[row]] -= weights[row]
-    # Those still empty get the heaviest cluster's sum or mean, whichever stands there by then.
+    # Those still empty get the heaviest cluster's mean.
     heaviest = np.argmax(totals)
-    for j in range(n_clusters):
-        sums[j] = sums[j] / totals[j] if totals[j] > 0 else sums[heaviest]
-    return sums
+    filled = [j if totals[j] > 0 else heaviest for j in range(n_clusters)]
+    return sums[filled] / totals[filled][:, np.newaxis]
 
 
 def cluster_statistics(X, sample_weight, labels, n_clusters):

@@ -18,13 +18,14 @@ from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_is_fitted
 
+from fastem.clustering.scaling import divided_by_power, exponent_of, weights_in_range
 from fastem.clustering.seeding import Called, Given, check_centers
 from fastem.loop.callbacks import watch
 from fastem.loop.fit import fit
 from fastem.loop.model import Model
 from fastem.rows import Slot, array_rows
 from fastem.sklearn_private import Interval, StrOptions, _fit_context, _is_arraylike_not_scalar
-from fastem.validation import check_weights, restored_on_failure
+from fastem.validation import check_fitted_centers, check_weights, restored_on_failure
 
 STRICT = "strict convergence"
 
@@ -95,27 +96,39 @@ class Clustering(Model):
         Of the data, and so of the centres.
     tol : float
         Centres that have moved by no more have converged, as ``_shift`` measures it.
+    factor : float
+        What the user's rows were multiplied by, a power of two.
     """
 
     warns = False
 
-    def __init__(self, start, n_clusters, algorithm, frame, dtype, tol):
+    def __init__(self, start, n_clusters, algorithm, frame, dtype, tol, factor=1.0):
         self._start = start
         self.n_clusters = n_clusters
         self.algorithm = algorithm
         self.frame = frame
         self.dtype = dtype
         self.tol = tol
+        self.factor = factor
+
+    def public(self, centers):
+        """Centres in the user's coordinates and dtype."""
+        if self.factor != 1.0:
+            centers = centers / self.factor
+        return centers.astype(self.dtype, copy=False)
 
     def _rounded(self, centers):
-        # The kernels get exactly the centres that a model of the data's dtype can have.
-        return centers if self.dtype == np.float64 else centers.astype(self.dtype).astype(float)
+        # The kernels get exactly the centres that the user gets: so labels are what these predict.
+        if self.dtype == np.float64 and self.factor == 1.0:
+            return centers.astype(np.float64, copy=False)
+        return self.public(centers).astype(np.float64) * self.factor
 
     def start(self, rows, random_state):
         rows.map(begin)
         return self._rounded(self._start(rows, self.n_clusters, self.frame, random_state))
 
     def e_step(self, rows, parameters):
+        self._assigned = parameters
         return rows.reduce(assign, self.algorithm, self.n_clusters, self.frame, parameters)
 
     def _shift(self, before, after):
@@ -142,10 +155,6 @@ class Clustering(Model):
     def finish(self, rows, run):
         """See that the labels go with the last centres, and find their inertia."""
         raise NotImplementedError
-
-    def public(self, centers):
-        """Centres in the rows' coordinates and dtype."""
-        return centers.astype(self.dtype, copy=False)
 
     def keep(self, rows):
         rows.map(_keep)
@@ -186,6 +195,7 @@ class BaseClustering(
     cluster_centers_: NDArray[np.floating[Any]]
     labels_: NDArray[np.int32]
     inertia_: float
+    inertias_: list[float]
     n_iter_: int
     n_features_in_: int
     feature_names_in_: NDArray[np.object_]
@@ -224,23 +234,17 @@ class BaseClustering(
         """The rows as the kernels take them, after scikit-learn's checks."""
 
     @abstractmethod
-    def _make_model(self, X: Any, rows: Any, init: Any) -> tuple[Clustering, Any, float]:
-        """The model, the rows to fit it to, and the factor by which these are multiplied.
+    def _make_model(self, X: Any, rows: Any, init: Any) -> tuple[Clustering, Any]:
+        """The model and the rows to fit it to, which are scaled by the model's factor.
 
         ``X`` are the rows as given, and ``init`` has been checked.
         """
 
-    def _attributes(self, model: Clustering, centers: np.ndarray, factor: float) -> dict[str, Any]:
-        """The attributes that hold the model's parameters."""
-        return {"cluster_centers_": model.public(centers) / model.dtype.type(factor)}
-
-    @staticmethod
-    @abstractmethod
-    def _unscaled(inertia: float, factor: float) -> float:
-        """The inertia of rows, from that of the rows multiplied by the factor."""
+    #: The power of the distance that the inertia sums.
+    _power: int
 
     @abstractmethod
-    def _in_range(self, X: Any) -> tuple[Any, np.ndarray, Any, float]:
+    def _in_range(self, X: Any, centers: np.ndarray) -> tuple[Any, np.ndarray, Any, float]:
         """New rows and the centres as a pass takes them, a frame for them, and the factor on both.
 
         The factor is a power of two, 1 unless distances could overflow or vanish.
@@ -252,7 +256,7 @@ class BaseClustering(
         """The algorithm for a single pass over such rows."""
 
     @abstractmethod
-    def _distances(self, X: Any) -> NDArray[np.floating[Any]]:
+    def _distances(self, X: Any, centers: np.ndarray) -> NDArray[np.floating[Any]]:
         """The distances of new rows to all centres, in the rows' dtype."""
 
     # The fit.
@@ -304,11 +308,12 @@ class BaseClustering(
             init = check_centers(init, X, n_clusters)
         else:
             random_state = check_random_state(self.random_state)
-        rows = array_rows(X, sample_weight)
-        model, rows, factor = self._make_model(X, rows, init)
+        weights, exponent = weights_in_range(sample_weight)
+        model, rows = self._make_model(X, array_rows(X, weights), init)
+        exponent += self._power * exponent_of(model.factor)
 
         def attributes(centers):
-            return self._attributes(model, centers, factor)
+            return {"cluster_centers_": model.public(centers)}
 
         metadata = None if sample_weight is None else {"sample_weight": sample_weight}
         task = watch(self, n_init, attributes, X=X, y=y, metadata=metadata)
@@ -323,11 +328,14 @@ class BaseClustering(
         )
         labels = rows.collect(labels_of)
         _warn_if_indistinct(labels, n_clusters)
-        vars(self).update(attributes(best.parameters))
-        self.labels_ = labels
-        self.inertia_ = self._unscaled(best.objective, factor)
-        self.n_iter_ = best.n_iter
-        self._history = [self._unscaled(inertia, factor) for inertia in best.history]
+        fitted = {
+            **attributes(best.parameters),
+            "labels_": labels,
+            "inertia_": divided_by_power(best.objective, exponent),
+            "inertias_": [divided_by_power(inertia, exponent) for inertia in best.history],
+            "n_iter_": best.n_iter,
+        }
+        vars(self).update(fitted)
         task.end(best.parameters)
         return self
 
@@ -369,18 +377,19 @@ class BaseClustering(
         -------
         X_new : ndarray of shape (n_samples, n_clusters)
         """
-        self.fit(X, sample_weight=sample_weight)
-        return self._distances(self._check_new(X))
+        return self.fit(X, sample_weight=sample_weight).transform(X)
 
     # New rows.
 
     def _check_new(self, X):
-        check_is_fitted(self)
-        return self._check_input(X, reset=False)
+        """New rows and the centres, after checks of both: the user may have set these."""
+        check_is_fitted(self, "cluster_centers_")
+        X = self._check_input(X, reset=False)
+        return X, check_fitted_centers(self, X)
 
-    def _assigned(self, X, sample_weight):
+    def _assigned(self, X, centers, sample_weight):
         """An algorithm that has assigned new rows, the centres, and the factor on both."""
-        X, centers, frame, factor = self._in_range(X)
+        X, centers, frame, factor = self._in_range(X, centers)
         n_clusters = len(centers)
         algorithm = self._plain_algorithm(X)(X, sample_weight, n_clusters, frame)
         algorithm.label_rows(centers)
@@ -405,7 +414,7 @@ class BaseClustering(
         ValueError, TypeError
             For bad input.
         """
-        return self._assigned(self._check_new(X), None)[0].labels
+        return self._assigned(*self._check_new(X), None)[0].labels
 
     def score(self, X: Any, y: Any = None, sample_weight: Any = None) -> float:
         """Return the negative inertia of rows.
@@ -432,9 +441,11 @@ class BaseClustering(
         ValueError, TypeError
             For bad input.
         """
-        X = self._check_new(X)
-        algorithm, centers, factor = self._assigned(X, check_weights(sample_weight, X))
-        return -self._unscaled(algorithm.inertia(centers), factor)
+        X, centers = self._check_new(X)
+        weights, exponent = weights_in_range(check_weights(sample_weight, X))
+        algorithm, centers, factor = self._assigned(X, centers, weights)
+        exponent += self._power * exponent_of(factor)
+        return -divided_by_power(algorithm.inertia(centers), exponent)
 
     def transform(self, X: Any) -> NDArray[np.floating[Any]]:
         """Return the rows' distances to all centres, in the metric of the inertia.
@@ -456,7 +467,7 @@ class BaseClustering(
         ValueError, TypeError
             For bad input.
         """
-        return self._distances(self._check_new(X))
+        return self._distances(*self._check_new(X))
 
 
 def _check_n_init(estimator):

@@ -3,30 +3,34 @@
 import math
 import warnings
 from numbers import Integral
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from sklearn.utils import check_array, check_random_state
 
-from fastem.clustering.base import STRICT, BaseClustering, Clustering, inertia_of
+from fastem.clustering.base import BaseClustering, Clustering, inertia_of
+from fastem.clustering.euclidean.distances import euclidean_distances
 from fastem.clustering.euclidean.empty import relocate
 from fastem.clustering.euclidean.frame import frame_of_centers, measure_spread, range_factor
 from fastem.clustering.euclidean.seeding import STRATEGIES, greedy_kmeans_plusplus
-from fastem.kernels.distances.pairwise import squared_euclidean
-from fastem.kernels.distances.sparse import sparse_distances
+from fastem.clustering.scaling import weights_in_range
 from fastem.kernels.kmeans import ALGORITHMS, Lloyd, Sparse, choose
 from fastem.kernels.kmeans import centers as kernels
 from fastem.rows import array_rows
-from fastem.sklearn_private import Interval, StrOptions, validate_params
-from fastem.validation import check_finite, check_rows, check_weights
+from fastem.sklearn_private import Interval, validate_params
+from fastem.validation import Words, check_finite, check_rows, check_weights, plain_csr
 
 # The inertia is also the rows' spread about the origin less the clusters': this difference is
 # precise enough, and spares a pass, unless it is smaller than the spread by more than this.
 _MOST_CANCELLED = 100
+# While a fit is under way fewer digits do.
+_MOST_CANCELLED_IN_HISTORY = 1e5
+# Relative differences of inertias that rounding may make.
+_ROUNDING = 1e-9
 
 
 def average(sums: np.ndarray, weights: np.ndarray) -> np.ndarray:
-    """The clusters' means, also if some clusters are empty.
+    """The clusters' means; an empty cluster gets that of the heaviest.
 
     Parameters
     ----------
@@ -41,13 +45,26 @@ def average(sums: np.ndarray, weights: np.ndarray) -> np.ndarray:
     if kernels.average(sums, weights, centers) == len(weights):
         return centers
     filled = weights > 0
-    # scikit-learn copies the heaviest cluster while it averages one cluster after the other: those
-    # before it still get its sum. No row is nearest to either, but the attribute shall agree.
-    heaviest = int(np.argmax(weights))
-    before = np.arange(len(weights)) < heaviest
-    centers[~filled & before] = sums[heaviest]
-    centers[~filled & ~before] = centers[heaviest]
+    # As in scikit-learn, except that there those before the heaviest get its sum, which may lie far
+    # from all rows.
+    centers[~filled] = centers[np.argmax(weights)]
     return centers
+
+
+class Clusters(NamedTuple):
+    """What K-means knows after an assignment.
+
+    Parameters
+    ----------
+    sums, weights, n_changed
+        As in :class:`fastem.kernels.kmeans.KMeansStatistics`.
+    inertia : float
+    """
+
+    sums: np.ndarray
+    weights: np.ndarray
+    n_changed: int
+    inertia: float
 
 
 class KMeansModel(Clustering):
@@ -56,7 +73,7 @@ class KMeansModel(Clustering):
     Parameters
     ----------
     start : callable
-        ``(rows, n_clusters, frame, random_state)`` to centres relative to the frame's origin.
+        ``(rows, n_clusters, frame, random_state)`` to centres.
     n_clusters : int
     algorithm : class
         One of ``fastem.kernels.kmeans.ALGORITHMS``' values.
@@ -67,37 +84,54 @@ class KMeansModel(Clustering):
         Centres whose squared shifts sum to no more have converged.
     squares : float
         Weighted sum of the rows' squared distances from the frame's origin.
+    factor : float
+        What the user's rows were multiplied by, a power of two.
     """
 
-    def __init__(self, start, n_clusters, algorithm, frame, dtype, tol, squares):
-        super().__init__(start, n_clusters, algorithm, frame, dtype, tol)
+    def __init__(self, start, n_clusters, algorithm, frame, dtype, tol, squares, factor=1.0):
+        super().__init__(start, n_clusters, algorithm, frame, dtype, tol, factor)
         self.squares = squares
+
+    def start(self, rows, random_state):
+        self._least = math.inf, None  # the least inertia so far, and its centres
+        return super().start(rows, random_state)
+
+    def e_step(self, rows, parameters):
+        statistics = super().e_step(rows, parameters)
+        inertia = self._inertia(rows, statistics, parameters, _MOST_CANCELLED_IN_HISTORY)
+        if inertia < self._least[0]:
+            self._least = inertia, parameters
+        return Clusters(*statistics, inertia)
+
+    def _inertia(self, rows, statistics, centers, most_cancelled):
+        relative = centers - self.frame.origin
+        change = kernels.inertia_change(statistics.sums, statistics.weights, relative)
+        inertia = self.squares + change
+        if inertia * most_cancelled < self.squares:
+            return rows.reduce(inertia_of, centers)
+        return inertia
 
     def m_step(self, rows, statistics, parameters):
         sums, weights = statistics.sums, statistics.weights
         if np.count_nonzero(weights) < len(weights):
-            sums, weights = relocate(rows, sums, weights, parameters, self.frame.origin)
-        return self._rounded(average(sums, weights))
+            sums, weights = relocate(rows, sums, weights, parameters, self.frame.origin, self.dtype)
+        return self._rounded(average(sums, weights) + self.frame.origin)
 
     def objective(self, statistics, parameters):
-        """The inertia of any centres with the statistics' labels; it needs no pass."""
-        return self.squares + kernels.inertia_change(
-            statistics.sums, statistics.weights, parameters
-        )
+        return statistics.inertia
 
     def _shift(self, before, after):
         return kernels.squared_shift(before, after)
 
     def finish(self, rows, run):
-        if run.converged != STRICT:
+        if not np.array_equal(run.parameters, self._assigned):
             run.statistics = self.e_step(rows, run.parameters)
-        centers = self.public(run.parameters) - self.frame.origin
-        run.objective = self.objective(run.statistics, centers)
-        if run.objective * _MOST_CANCELLED < self.squares:
-            run.objective = rows.reduce(inertia_of, centers)
-
-    def public(self, centers):
-        return super().public(centers + self.frame.origin)
+        least, centers = self._least
+        if run.statistics.inertia > least * (1 + _ROUNDING):
+            # Centres rounded to the data's dtype may be worse than those before.
+            run.parameters = centers
+            run.statistics = self.e_step(rows, centers)
+        run.objective = self._inertia(rows, run.statistics, run.parameters, _MOST_CANCELLED)
 
 
 class KMeans(BaseClustering):
@@ -162,6 +196,9 @@ class KMeans(BaseClustering):
     inertia_ : float
         Weighted sum of the squared distances of the rows to their centres.
 
+    inertias_ : list of float
+        The inertia that each iteration of the best run began with.
+
     n_iter_ : int
         Number of iterations of the best run.
 
@@ -173,8 +210,6 @@ class KMeans(BaseClustering):
 
     Notes
     -----
-    The history of the inertia over the iterations of the best run is in ``_history``.
-
     The method is S. P. Lloyd's, "Least squares quantization in PCM", IEEE Transactions on
     Information Theory 28, 1982.
 
@@ -194,9 +229,9 @@ class KMeans(BaseClustering):
 
     _parameter_constraints: dict = {
         **BaseClustering._parameter_constraints,
-        "init": [StrOptions(set(STRATEGIES)), callable, "array-like"],
+        "init": [Words(STRATEGIES), callable, "array-like"],
         "copy_x": ["boolean"],
-        "algorithm": [StrOptions({"auto", "elkan", *ALGORITHMS})],
+        "algorithm": [Words(["auto", "lloyd", "elkan", *ALGORITHMS])],
     }
     _strategies = STRATEGIES
 
@@ -282,8 +317,8 @@ class KMeans(BaseClustering):
             check_finite(self, X)
         start = self._start(X, init, factor)
         tol = self.tol * variance
-        model = KMeansModel(start, n_clusters, algorithm, frame, X.dtype, tol, squares)
-        return model, rows, factor
+        model = KMeansModel(start, n_clusters, algorithm, frame, X.dtype, tol, squares, factor)
+        return model, rows
 
     def _check_algorithm(self):
         if self.algorithm == "elkan" and self.n_clusters == 1:
@@ -295,41 +330,22 @@ class KMeans(BaseClustering):
             return "lloyd"
         return self.algorithm
 
-    def _attributes(self, model, centers, factor):
-        attributes = super()._attributes(model, centers, factor)
-        return {**attributes, "_origin": model.frame.origin / factor}
+    _power = 2
 
-    @staticmethod
-    def _unscaled(inertia, factor):
-        return inertia / factor / factor
-
-    def _in_range(self, X):
-        centers = self.cluster_centers_.astype(np.float64)
+    def _in_range(self, X, centers):
+        centers = centers.astype(np.float64)
         factor = range_factor(float(np.abs(centers).max()))
-        origin = np.zeros(X.shape[1])
-        if isinstance(X, np.ndarray):
-            # As in the fit, so that rows between two centres fall on the same side.
-            origin = self._origin.astype(X.dtype).astype(np.float64) * factor
         if factor != 1.0:
-            X = X * factor
-        centers = centers * factor - origin
-        return X, centers, frame_of_centers(centers, origin, X.dtype), factor
+            X, centers = X.astype(np.float64) * factor, centers * factor
+        return X, centers, frame_of_centers(centers, X.dtype), factor
 
     @staticmethod
     def _plain_algorithm(X):
         return Lloyd if isinstance(X, np.ndarray) else Sparse
 
-    def _distances(self, X):
-        centers = self.cluster_centers_.astype(np.float64)
-        factor = range_factor(float(np.abs(centers).max()))
-        if factor != 1.0:
-            X, centers = X * factor, centers * factor
-        if isinstance(X, np.ndarray):
-            distances = squared_euclidean(X, centers.astype(X.dtype))
-        else:
-            distances = sparse_distances(X, centers)
-        np.sqrt(distances, out=distances)
-        return distances if factor == 1.0 else distances / X.dtype.type(factor)
+    @staticmethod
+    def _distances(X, centers):
+        return euclidean_distances(X, centers)
 
 
 @validate_params(
@@ -393,13 +409,14 @@ def kmeans_plusplus(
     Arthur and Vassilvitskii, "k-means++: the advantages of careful seeding", SODA 2007.
     """
     X = check_array(
-        X,
+        plain_csr(X),
         accept_sparse="csr",
+        accept_large_sparse=True,
         dtype=[np.float64, np.float32],
         order="C",
         ensure_all_finite=not isinstance(X, np.ndarray),  # the first pass will tell
     )
-    sample_weight = check_weights(sample_weight, X)
+    sample_weight, _ = weights_in_range(check_weights(sample_weight, X))
     if X.shape[0] < n_clusters:
         raise ValueError(f"n_samples={X.shape[0]} should be >= n_clusters={n_clusters}.")
     if x_squared_norms is not None:

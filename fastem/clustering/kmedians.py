@@ -2,25 +2,18 @@
 
 import numpy as np
 
-from fastem.clustering.base import STRICT, BaseClustering, Clustering, begin, relabel
+from fastem.clustering.base import STRICT, BaseClustering, Clustering, relabel
 from fastem.clustering.manhattan.empty import farthest_rows
-from fastem.clustering.manhattan.frame import measure_spread, range_factor, scaled
+from fastem.clustering.manhattan.frame import frame_of_centers, measure_spread, range_factor
 from fastem.clustering.manhattan.seeding import STRATEGIES
 from fastem.kernels.distances.pairwise import manhattan
 from fastem.kernels.kmedians import Plain, choose
 from fastem.rows import array_rows
-from fastem.sklearn_private import StrOptions
-from fastem.validation import check_rows
+from fastem.validation import Words, check_rows
 
 
 class KMediansModel(Clustering):
     """K-medians as EM: hard assignments, the clusters' medians, the sum of L1 distances."""
-
-    def start(self, rows, random_state):
-        rows.map(begin)
-        # Centres aren't relative to the frame's origin.
-        frame = self.frame._replace(origin=np.zeros(rows.n_features))
-        return self._rounded(self._start(rows, self.n_clusters, frame, random_state))
 
     def m_step(self, rows, statistics, parameters):
         updated = statistics.medians.values.astype(np.float64)
@@ -36,7 +29,7 @@ class KMediansModel(Clustering):
         return statistics.inertia
 
     def finish(self, rows, run):
-        if run.converged == STRICT:
+        if np.array_equal(run.parameters, self._assigned):
             run.objective = run.statistics.inertia
         else:
             run.objective = rows.reduce(relabel, run.parameters)
@@ -106,6 +99,9 @@ class KMedians(BaseClustering):
     inertia_ : float
         Weighted sum of the L1 distances of the rows to their centres.
 
+    inertias_ : list of float
+        The inertia that each iteration of the best run began with.
+
     n_iter_ : int
         Number of iterations of the best run.
 
@@ -117,8 +113,8 @@ class KMedians(BaseClustering):
 
     Notes
     -----
-    The history of the inertia over the iterations of the best run is in ``_history``; it never
-    rises. Clusters that no row is nearest to move to the rows farthest from their centres.
+    The inertia never rises. Clusters that no row is nearest to move to the rows farthest from their
+    centres.
 
     Both steps are exact: labels are those of L1 distances in float64, summed feature after feature.
 
@@ -142,7 +138,7 @@ class KMedians(BaseClustering):
 
     _parameter_constraints: dict = {
         **BaseClustering._parameter_constraints,
-        "init": [StrOptions(set(STRATEGIES)), callable, "array-like"],
+        "init": [Words(STRATEGIES), callable, "array-like"],
     }
     _strategies = STRATEGIES
 
@@ -156,27 +152,22 @@ class KMedians(BaseClustering):
         start = self._start(X, init, factor)
         algorithm = choose(X.shape[1], n_clusters)
         tol = self.tol * spread
-        return KMediansModel(start, n_clusters, algorithm, frame, X.dtype, tol), rows, factor
+        return KMediansModel(start, n_clusters, algorithm, frame, X.dtype, tol, factor), rows
 
-    def _attributes(self, model, centers, factor):
-        frame = scaled(model.frame, 1 / factor, np.float64)
-        return {**super()._attributes(model, centers, factor), "_frame": frame}
+    _power = 1
 
-    @staticmethod
-    def _unscaled(inertia, factor):
-        return inertia / factor
-
-    def _in_range(self, X):
+    def _in_range(self, X, centers):
         rows = array_rows(X)
-        factor = range_factor(rows, self.cluster_centers_)
-        centers = self.cluster_centers_.astype(np.float64) * factor
-        return rows.scaled(factor).parts[0].X, centers, scaled(self._frame, factor, X.dtype), factor
+        factor = range_factor(rows, centers)
+        centers = centers.astype(np.float64) * factor
+        X = rows.scaled(factor).parts[0].X
+        return X, centers, frame_of_centers(centers, X.dtype), factor
 
     @staticmethod
     def _plain_algorithm(X):
         return Plain
 
-    def _distances(self, X):
-        X, centers, _, factor = self._in_range(X)
+    def _distances(self, X, centers):
+        X, centers, _, factor = self._in_range(X, centers)
         distances = manhattan(X, centers.astype(X.dtype))
         return distances if factor == 1.0 else distances / X.dtype.type(factor)

@@ -1,7 +1,7 @@
 """What the starts of both metrics share.
 
-Every strategy is a function ``(rows, n_clusters, frame, random_state)`` that returns centres
-relative to the frame's origin as an ndarray of shape (n_clusters, n_features), float64.
+Every strategy is a function ``(rows, n_clusters, frame, random_state)`` that returns centres in the
+rows' coordinates as an ndarray of shape (n_clusters, n_features).
 """
 
 from collections.abc import Callable
@@ -147,7 +147,7 @@ def _rows_and_weights(part):
 
 def random_rows(rows, n_clusters, frame, random_state):
     """``"random"``, as the module describes it."""
-    return rows.take(choose_rows(rows, random_state, n_clusters)) - frame.origin
+    return rows.take(choose_rows(rows, random_state, n_clusters))
 
 
 class Given(NamedTuple):
@@ -156,7 +156,7 @@ class Given(NamedTuple):
     centers: np.ndarray
 
     def __call__(self, rows, n_clusters, frame, random_state):
-        return self.centers - frame.origin
+        return self.centers
 
 
 class Called(NamedTuple):
@@ -170,7 +170,7 @@ class Called(NamedTuple):
         centers = self.function(self.X, n_clusters, random_state=random_state)
         if hasattr(centers, "toarray"):
             centers = centers.toarray()
-        return check_centers(centers, self.X, n_clusters) * self.factor - frame.origin
+        return check_centers(centers, self.X, n_clusters) * self.factor
 
 
 def check_centers(centers: Any, X: Any, n_clusters: int) -> np.ndarray:

@@ -45,9 +45,10 @@ class Starts:
             rows.dtype,
             _KMEANS_TOL * spread.variance,
             spread.squares,
+            spread.factor,
         )
         run = fit(model, rows, max_iter=_KMEANS_ITERATIONS, random_state=random_state)
-        return model.public(run.parameters).astype(np.float64) / spread.factor
+        return model.public(run.parameters).astype(np.float64)
 
     def warn_of_duplicates(self, counts):
         """As scikit-learn's K-means does, if some of its clusters have no rows."""

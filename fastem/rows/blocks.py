@@ -39,12 +39,14 @@ def generators(part: Part, seeds) -> Iterator[tuple[slice, np.random.RandomState
         first = last
 
 
-def centered(part, block, origin):
+def dense(part, block):
     x = part.X[block]
-    return (x if isinstance(x, np.ndarray) else x.toarray()) - origin
+    return x if isinstance(x, np.ndarray) else x.toarray()
 
 
 def weights_of(part, block):
     if part.sample_weight is not None:
         return part.sample_weight[block]
-    return np.ones(min(block.stop, part.n_rows) - block.start)
+    if isinstance(block, slice):
+        return np.ones(min(block.stop, part.n_rows) - block.start)
+    return np.ones(len(block))

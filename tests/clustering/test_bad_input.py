@@ -79,9 +79,7 @@ BAD_ROWS = {
     "a word": "rows",
     "few rows": X[:7],
 }
-BAD_SPARSE_ROWS = {"nan": sp.csr_array(with_value(np.nan)), "64-bit": sp.csr_array(X)}
-BAD_SPARSE_ROWS["64-bit"].indices = BAD_SPARSE_ROWS["64-bit"].indices.astype(np.int64)
-BAD_SPARSE_ROWS["64-bit"].indptr = BAD_SPARSE_ROWS["64-bit"].indptr.astype(np.int64)
+BAD_SPARSE_ROWS = {"nan": sp.csr_array(with_value(np.nan))}
 
 
 @pytest.mark.parametrize("name", BAD_ROWS)

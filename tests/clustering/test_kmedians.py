@@ -35,11 +35,11 @@ def assert_plain(model, X, init, sample_weight=None, max_iter=300):
     inertia = weights @ reference.l1_distances(X, centers)[np.arange(len(X)), labels]
     np.testing.assert_allclose(model.inertia_, inertia, rtol=1e-11, atol=1e-300)
     assert type(model.inertia_) is float
-    np.testing.assert_allclose(model._history, history, rtol=1e-11, atol=1e-300)
-    slack = 1e-12 * model._history[0]
-    assert (np.diff(model._history) <= slack).all()
-    assert model.inertia_ <= model._history[-1] + slack
-    assert model.n_iter_ == len(model._history) == n_iter
+    np.testing.assert_allclose(model.inertias_, history, rtol=1e-11, atol=1e-300)
+    slack = 1e-12 * model.inertias_[0]
+    assert (np.diff(model.inertias_) <= slack).all()
+    assert model.inertia_ <= model.inertias_[-1] + slack
+    assert model.n_iter_ == len(model.inertias_) == n_iter
 
 
 def problem(seed):
@@ -266,7 +266,7 @@ def test_verbose(capsys):
     model = KMedians(3, init=X[:3], verbose=1).fit(X)
     lines = capsys.readouterr().out.splitlines()
     assert lines[0] == "Initialization complete"
-    assert [float(line.split()[-1].rstrip(".")) for line in lines[1:-1]] == model._history
+    assert [float(line.split()[-1].rstrip(".")) for line in lines[1:-1]] == model.inertias_
     assert lines[-1] == f"Converged at iteration {model.n_iter_ - 1}: strict convergence."
 
 
@@ -309,7 +309,7 @@ def test_any_number_of_threads_gives_the_same_bits():
                         model = KMedians(40, init=init, n_init=1, random_state=0, max_iter=20)
                         model.fit(X, sample_weight=weights)
                         digest.update(model.labels_.tobytes() + model.cluster_centers_.tobytes())
-                        digest.update(np.array(model._history + [model.inertia_]).tobytes())
+                        digest.update(np.array(model.inertias_ + [model.inertia_]).tobytes())
             print(digest.hexdigest())
     """
     digests = run_script(script, NUMBA_NUM_THREADS=3).split()

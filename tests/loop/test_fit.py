@@ -151,10 +151,10 @@ def test_history_is_the_inertia_of_each_iteration():
     sample_weight = rng.uniform(size=100)
     init = X[:4]
     model = KMeans(4, init=init, tol=0).fit(X, sample_weight=sample_weight)
-    assert len(model._history) == model.n_iter_
+    assert len(model.inertias_) == model.n_iter_
     distances = ((X[:, None] - init) ** 2).sum(axis=2).min(axis=1)
-    np.testing.assert_allclose(model._history[0], sample_weight @ distances, rtol=1e-12)
-    np.testing.assert_allclose(model._history[-1], model.inertia_, rtol=1e-12)
+    np.testing.assert_allclose(model.inertias_[0], sample_weight @ distances, rtol=1e-12)
+    np.testing.assert_allclose(model.inertias_[-1], model.inertia_, rtol=1e-12)
 
 
 # scikit-learn's callback protocol.

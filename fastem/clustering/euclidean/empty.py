@@ -5,27 +5,40 @@ from typing import Any
 import numpy as np
 
 from fastem.clustering.base import ALGORITHM
+from fastem.rows.blocks import dense, weights_of
 
 _BLOCK_VALUES = 1 << 16
 
+# Coordinates of a row and of the mean of its copies differ by no more roundings than this.
+_ROUNDINGS = 8
+
 
 def relocate(
-    rows: Any, sums: np.ndarray, weights: np.ndarray, centers: np.ndarray, origin: np.ndarray
+    rows: Any,
+    sums: np.ndarray,
+    weights: np.ndarray,
+    centers: np.ndarray,
+    origin: np.ndarray,
+    dtype: np.dtype,
 ) -> tuple[np.ndarray, np.ndarray]:
     """Move the rows farthest from their centres into the empty clusters.
 
-    The labels stay as they are: the next pass sees the moved centres.
+    The labels stay as they are: the next assignment sees the moved centres. Rows that only rounding
+    keeps from their centres are not moved: there are more clusters than different rows.
 
     Parameters
     ----------
     rows : rows as in :mod:`fastem.rows`
         After an assignment to ``centers``.
     sums : ndarray of shape (n_clusters, n_features), float64
+        Relative to the origin.
     weights : ndarray of shape (n_clusters,), float64
         Statistics of the clusters. A cluster of weight zero is empty.
     centers : ndarray of shape (n_clusters, n_features), float64
-        Relative to ``origin``, as are the sums.
+        In the rows' coordinates.
     origin : ndarray of shape (n_features,), float64
+    dtype : dtype
+        To which the centres are rounded.
 
     Returns
     -------
@@ -33,24 +46,21 @@ def relocate(
         After the moves, as copies.
     """
     empty = np.flatnonzero(weights == 0)
-    found = rows.map(_farthest, centers, origin, len(empty))
-    if max(part[0] for part in found) == 0:
-        # More clusters than different rows.
-        return sums, weights
-    if len(found) == 1:
-        _, _, old, moved, moved_weights = found[0]
-    else:
-        distances, old, moved, moved_weights = (
-            np.concatenate(column) for column in list(zip(*found, strict=True))[1:]
-        )
+    found = rows.map(_farthest, centers, len(empty), np.finfo(dtype).eps)
+    distances, labels, indices, moved_weights = map(np.concatenate, zip(*found, strict=True))
+    if len(found) > 1:
         order = _largest(distances, len(empty))
-        old, moved, moved_weights = old[order], moved[order], moved_weights[order]
+        labels, indices, moved_weights = labels[order], indices[order], moved_weights[order]
+    if len(indices) == 0:
+        return sums, weights
+    filled = empty[: len(indices)]
+    # What is left of their clusters is summed anew: differences of sums would have few digits, or
+    # none where nothing is left.
+    sources = np.unique(labels)
     sums, weights = sums.copy(), weights.copy()
-    for new, source, row, weight in zip(empty, old, moved, moved_weights, strict=True):
-        sums[source] -= row * weight
-        sums[new] = row * weight
-        weights[new] = weight
-        weights[source] -= weight
+    sums[sources], weights[sources] = rows.reduce(_remaining, sources, indices, origin)
+    weights[filled] = moved_weights
+    sums[filled] = (rows.take(indices) - origin) * moved_weights[:, np.newaxis]
     return sums, weights
 
 
@@ -60,24 +70,38 @@ def _largest(distances, count):
     return np.argpartition(distances, -count)[: -count - 1 : -1]
 
 
-def _farthest(part, centers, origin, count):
-    """The part's farthest distance, and its ``count`` farthest rows.
+def _farthest(part, centers, count, eps):
+    """The part's ``count`` farthest rows that aren't on their centres but for rounding.
 
-    These as squared distances, labels, rows relative to the origin, and weights.
+    Their squared distances, labels, indices among all rows, and weights.
     """
     labels = part.kept(ALGORITHM).labels
     distances = np.empty(part.n_rows)
     step = max(1, _BLOCK_VALUES // part.X.shape[1])
     for start in range(0, part.n_rows, step):
         block = slice(start, start + step)
-        rows = _centered(part.X[block], origin)
-        rows -= centers[labels[block]]
-        distances[block] = (rows**2).sum(axis=1)
+        distances[block] = ((dense(part, block) - centers[labels[block]]) ** 2).sum(axis=1)
     chosen = _largest(distances, count)
+    rows, own = dense(part, chosen), centers[labels[chosen]]
+    blurred = ((_ROUNDINGS * eps * np.maximum(np.abs(rows), np.abs(own))) ** 2).sum(axis=1)
+    chosen = chosen[distances[chosen] > blurred]
     weights = np.ones(len(chosen)) if part.sample_weight is None else part.sample_weight[chosen]
-    rows = _centered(part.X[chosen], origin)
-    return distances.max(), distances[chosen], labels[chosen], rows, weights
+    return distances[chosen], labels[chosen], part.offset + chosen, weights
 
 
-def _centered(X, origin):
-    return (X if isinstance(X, np.ndarray) else X.toarray()) - origin
+def _remaining(part, sources, moved, origin):
+    """Sums and weights of some clusters without the rows that are moved."""
+    labels = part.kept(ALGORITHM).labels
+    stay = np.isin(labels, sources)
+    local = moved - part.offset
+    stay[local[(local >= 0) & (local < part.n_rows)]] = False
+    sums, weights = np.zeros((len(sources), part.X.shape[1])), np.zeros(len(sources))
+    stay = np.flatnonzero(stay)
+    step = max(1, _BLOCK_VALUES // part.X.shape[1])
+    for start in range(0, len(stay), step):
+        block = stay[start : start + step]
+        weight = weights_of(part, block)
+        to = np.searchsorted(sources, labels[block])
+        np.add.at(sums, to, (dense(part, block) - origin) * weight[:, np.newaxis])
+        np.add.at(weights, to, weight)
+    return sums, weights

@@ -5,8 +5,9 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from fastem.clustering.scaling import inverse_power
+from fastem.clustering.scaling import inverse_power, middle_of
 from fastem.kernels.columns.moments import (
+    Moments,
     combine,
     dense_moments,
     sparse_moments,
@@ -14,9 +15,18 @@ from fastem.kernels.columns.moments import (
     weighted_squares,
 )
 from fastem.kernels.kmeans import Frame
+from fastem.rows.blocks import dense
 
 # Squares of values between these powers of two neither overflow nor vanish in float64.
 _SMALLEST, _LARGEST = 2.0**-400, 2.0**400
+
+# Some rows, fewer if they are long, tell where the smallest tenth of a column's values lies. A mean
+# so many times larger, since a few values are far away, would swallow their digits.
+_LEAST_SAMPLE, _MOST_SAMPLE, _SAMPLE_VALUES, _FAR = 9, 33, 1 << 17, 2.0**12
+
+# A column whose standard deviation is a smaller share of its mean may have none but for rounding.
+_ALL_BUT_CONSTANT = 2.0**-40
+_BLOCK_VALUES = 1 << 16
 
 
 class EuclideanSpread(NamedTuple):
@@ -25,7 +35,8 @@ class EuclideanSpread(NamedTuple):
     Parameters
     ----------
     frame : Frame
-        Its origin is the mean in the data's dtype; zero for sparse rows, which can't be shifted.
+        Its origin is the mean in the data's dtype, unless few values far away would pull it beyond
+        all others; zero for sparse rows, which can't be shifted.
     variance : float
         Mean of the columns' variances; the weights play no part, as in scikit-learn. It is finite
         if and only if all rows are.
@@ -57,18 +68,15 @@ def measure_spread(rows: Any) -> tuple[Any, EuclideanSpread]:
     spread : EuclideanSpread
     """
     factor = 1.0
-    moments = combine(rows.map(_moments))
+    moments = _moments(rows)
     total = float(moments.squares.sum())
     if not _SMALLEST**2 < total < _LARGEST**2:
         factor = range_factor(max(rows.map(_magnitude)))
         if factor != 1.0:
             rows = rows.scaled(factor)
-            moments = combine(rows.map(_moments))
+            moments = _moments(rows)
             total = float(moments.squares.sum())
-    if rows.sparse:
-        origin = np.zeros(rows.n_features)
-    else:
-        origin = moments.mean.astype(rows.dtype).astype(np.float64)
+    origin = np.zeros(rows.n_features) if rows.sparse else _origin(rows, moments.mean)
     squares = total + rows.n_rows * float(((moments.mean - origin) ** 2).sum())
     scale = inverse_power(math.sqrt(squares / rows.n_rows), rows.dtype)
     if rows.weighted:
@@ -77,14 +85,12 @@ def measure_spread(rows: Any) -> tuple[Any, EuclideanSpread]:
     return rows, EuclideanSpread(Frame(origin, scale), variance, squares, factor)
 
 
-def frame_of_centers(centers: np.ndarray, origin: np.ndarray, dtype: np.dtype) -> Frame:
+def frame_of_centers(centers: np.ndarray, dtype: np.dtype) -> Frame:
     """A frame for rows that are compared with centres only once.
 
     Parameters
     ----------
     centers : ndarray of shape (n_clusters, n_features), float64
-        Relative to the origin.
-    origin : ndarray of shape (n_features,), float64
     dtype : dtype
         Of the rows.
 
@@ -92,18 +98,66 @@ def frame_of_centers(centers: np.ndarray, origin: np.ndarray, dtype: np.dtype) -
     -------
     Frame
     """
-    return Frame(origin, inverse_power(float(np.abs(centers).max()), dtype))
+    origin = middle_of(centers, dtype)
+    return Frame(origin, inverse_power(float(np.abs(centers - origin).max()), dtype))
 
 
 def range_factor(magnitude: float) -> float:
-    """What brings values of this magnitude near one, or 1 if their squares are safe anyway."""
+    """A power of two for values of this magnitude; 1 if their squares are safe anyway.
+
+    It brings small values near one, and large ones as near as their squares allow: others may be
+    much smaller.
+    """
     if magnitude == 0 or _SMALLEST < magnitude < _LARGEST:
         return 1.0
-    return inverse_power(magnitude, np.float64)
+    factor = inverse_power(magnitude, np.float64)
+    return factor * _LARGEST if magnitude > 1 else factor
 
 
-def _moments(part):
+def _origin(rows, mean):
+    """Where sums are taken from: near the rows, so that these keep their digits."""
+    origin = mean.astype(rows.dtype).astype(np.float64)
+    size = min(max(_SAMPLE_VALUES // rows.n_features, _LEAST_SAMPLE), _MOST_SAMPLE)
+    sample = rows.take(np.linspace(0, rows.n_rows - 1, size).astype(np.intp))
+    sizes = np.abs(sample)
+    sizes[sizes == 0] = np.inf
+    sizes.partition(size // 10, axis=0)
+    small = sizes[size // 10] * _FAR
+    far = np.abs(origin) > small
+    if far.any():
+        middle = np.partition(sample[:, far], size // 2, axis=0)[size // 2]
+        origin[far] = np.where(np.abs(middle) > small[far], 0.0, middle)
+    return origin
+
+
+def _moments(rows):
+    moments = combine(rows.map(_moments_of_part))
+    suspects = np.flatnonzero(
+        (moments.squares <= moments.n_rows * (_ALL_BUT_CONSTANT * moments.mean) ** 2)
+        & (moments.mean != 0)
+    )
+    if len(suspects):
+        # Among large equal values the mean's rounding would pass for a spread.
+        near = rows.take([0])[0, suspects].astype(np.float64)
+        about = combine(rows.map(_moments_about, suspects, near))
+        moments.squares[suspects] = about.squares
+        moments.mean[suspects] = near + about.mean
+    return moments
+
+
+def _moments_of_part(part):
     return dense_moments(part.X) if isinstance(part.X, np.ndarray) else sparse_moments(part.X)
+
+
+def _moments_about(part, columns, near):
+    """The moments of some columns less values that are near theirs."""
+    step = max(1, _BLOCK_VALUES // part.X.shape[1])
+    blocks = []
+    for start in range(0, part.n_rows, step):
+        deviations = dense(part, slice(start, start + step))[:, columns] - near
+        mean = deviations.mean(axis=0)
+        blocks.append(Moments(float(len(deviations)), mean, ((deviations - mean) ** 2).sum(axis=0)))
+    return combine(blocks)
 
 
 def _weighted_squares(part, origin):

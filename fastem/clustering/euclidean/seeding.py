@@ -1,7 +1,6 @@
 """Where K-means starts.
 
-Every strategy is a function ``(rows, n_clusters, frame, random_state)`` that returns centres
-relative to the frame's origin as an ndarray of shape (n_clusters, n_features), float64.
+Strategies as :mod:`fastem.clustering.seeding` describes them.
 
 - ``"k-means++"``: Arthur and Vassilvitskii, "k-means++: the advantages of careful seeding",
   SODA 2007, with several candidates for each seed, of which the best is taken.
@@ -35,7 +34,7 @@ from fastem.rows import Slot, array_rows
 from fastem.rows.blocks import (
     BLOCK_ROWS,
     block_seeds,
-    centered,
+    dense,
     generators,
     random_labels,
     weights_of,
@@ -80,12 +79,12 @@ def greedy_kmeans_plusplus(
 
     Returns
     -------
-    centers : ndarray of shape (n_clusters, n_features), float64
-        Relative to the frame's origin.
+    centers : ndarray of shape (n_clusters, n_features)
+        The seeds.
     indices : ndarray of shape (n_clusters,), int
     """
     indices = draw_greedily(rows, n_clusters, random_state, n_local_trials, _start, frame)
-    return rows.take(indices) - frame.origin, indices
+    return rows.take(indices), indices
 
 
 def _start(part, frame, point):
@@ -118,21 +117,21 @@ def means_of_random_partition(rows, n_clusters, frame, random_state):
     if len(empty):
         sums[empty] = rows.take(spare_rows(rows, random_state, len(empty))) - frame.origin
         weights[empty] = 1.0
-    return sums / weights[:, np.newaxis]
+    return frame.origin + sums / weights[:, np.newaxis]
 
 
 def _partition(part, n_clusters, origin, seeds):
     sums, weights = np.zeros((n_clusters, part.X.shape[1])), np.zeros(n_clusters)
     for block, labels in random_labels(part, n_clusters, seeds):
         weight = weights_of(part, block)
-        np.add.at(sums, labels, centered(part, block, origin) * weight[:, np.newaxis])
+        np.add.at(sums, labels, (dense(part, block) - origin) * weight[:, np.newaxis])
         np.add.at(weights, labels, weight)
     return sums, weights
 
 
 def scalable_kmeans_plusplus(rows, n_clusters, frame, random_state):
     """``"k-means||"``, as the module describes it; the candidates are reduced by k-means++."""
-    candidates = rows.take(choose_rows(rows, random_state, 1)) - frame.origin
+    candidates = rows.take(choose_rows(rows, random_state, 1)).astype(np.float64)
     potential = rows.reduce(_approach, candidates, 0, frame)
     for _ in range(_ROUNDS):
         if potential <= 0:
@@ -143,21 +142,16 @@ def scalable_kmeans_plusplus(rows, n_clusters, frame, random_state):
         if len(chosen) == 0:
             continue
         n_before = len(candidates)
-        candidates = np.concatenate([candidates, rows.take(chosen) - frame.origin])
+        candidates = np.concatenate([candidates, rows.take(chosen)])
         potential = rows.reduce(_approach, candidates[n_before:], n_before, frame)
     weights = rows.reduce(_count, len(candidates))
     rows.map(forget, NEAREST)
     candidates, weights = candidates[weights > 0], weights[weights > 0]
     missing = n_clusters - len(candidates)
     if missing > 0:
-        extra = rows.take(spare_rows(rows, random_state, missing)) - frame.origin
+        extra = rows.take(spare_rows(rows, random_state, missing))
         return np.concatenate([candidates, extra])
-    return kmeans_plusplus(
-        array_rows(candidates, weights),
-        n_clusters,
-        frame._replace(origin=np.zeros(rows.n_features)),
-        random_state,
-    )
+    return kmeans_plusplus(array_rows(candidates, weights), n_clusters, frame, random_state)
 
 
 def _approach(part, new, n_before, frame):
@@ -174,7 +168,7 @@ def _approach(part, new, n_before, frame):
         block = slice(start, start + BLOCK_ROWS)
         nearest = algorithm.labels[block]
         closest, candidates = kept.distances[block], kept.candidates[block]
-        differences = centered(part, block, frame.origin) - new[nearest]
+        differences = dense(part, block) - new[nearest]
         distances = np.einsum("ij,ij->i", differences, differences)
         nearer = distances < closest
         closest[nearer] = distances[nearer]

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from fastem.clustering.scaling import inverse_power
+from fastem.clustering.scaling import inverse_power, middle_of
 from fastem.kernels.columns.magnitude import largest_magnitude
 from fastem.kernels.kmeans import Frame
 
@@ -92,10 +92,22 @@ def range_factor(rows: Any, others: np.ndarray | None) -> float:
     return inverse_power(magnitude, rows.dtype)
 
 
-def scaled(frame: Frame, factor: float, dtype: Any) -> Frame:
-    """The frame for rows of a dtype that were multiplied by a factor."""
-    limit = 2.0 ** (np.finfo(dtype).maxexp - 2)
-    return Frame(frame.origin * factor, min(max(frame.scale / factor, 1 / limit), limit))
+def frame_of_centers(centers: np.ndarray, dtype: np.dtype) -> Frame:
+    """A frame for rows that are compared with centres only once.
+
+    Parameters
+    ----------
+    centers : ndarray of shape (n_clusters, n_features), float64
+    dtype : dtype
+        Of the rows.
+
+    Returns
+    -------
+    Frame
+    """
+    origin = middle_of(centers, dtype)
+    distances = np.abs(centers - origin).sum(axis=1)
+    return Frame(origin, inverse_power(float(np.median(distances) or distances.max()), dtype))
 
 
 def _magnitude(part):

@@ -32,7 +32,7 @@ def greedy_seeds(rows, n_clusters, frame, random_state):
     if rows.n_rows <= FEW_ROWS:
         rows = sorted_by_value(rows)
     indices = draw_greedily(rows, n_clusters, random_state, None, _start)
-    return rows.take(indices) - frame.origin
+    return rows.take(indices)
 
 
 def _start(part, point):
@@ -50,7 +50,7 @@ def medians_of_random_partition(rows, n_clusters, frame, random_state):
     empty = np.flatnonzero(np.isnan(medians).any(axis=1))
     if len(empty):
         medians[empty] = rows.take(spare_rows(rows, random_state, len(empty)))
-    return medians - frame.origin
+    return medians
 
 
 def _partition(part, n_clusters, seeds):

@@ -63,7 +63,7 @@ def _distance_gaps(packed, norms, best, second, gaps):
 
 
 @variant(metric.nearest_exactly)
-def _nearest_exactly(packed, X, row, origin, distances):
+def _nearest_exactly(packed, X, row, distances):
     if not metric.same_metric(packed, EuclideanPacked):
         return None
     return rounding.nearest_exactly

@@ -135,11 +135,11 @@ def _distance_gaps(packed, norms, best, second, gaps):
 
 
 @variant(metric.nearest_exactly)
-def _nearest_exactly(packed, X, row, origin, distances):
+def _nearest_exactly(packed, X, row, distances):
     if not metric.same_metric(packed, ManhattanPacked):
         return None
 
-    def nearest_exactly(packed, X, row, origin, distances):
+    def nearest_exactly(packed, X, row, distances):
         n_features, n_clusters = packed.exact.shape
         for j in range(n_clusters):
             distances[j] = 0.0

@@ -38,13 +38,11 @@ def distance_gaps(packed, norms, best, second, gaps):
     raise NotImplementedError("for kernels only")
 
 
-def nearest_exactly(packed, X, row, origin, distances):
+def nearest_exactly(packed, X, row, distances):
     """One row's nearest centre in float64, and its gap in the rows' own units.
 
     Parameters
     ----------
-    origin : float64 array of n_features values
-        Subtracted from the row, unless the metric's centres aren't relative to it.
     distances : float64 scratch of at least n_clusters values
 
     Returns

@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from fastem.kernels.distances.one_row import row_distance
+from fastem.kernels.distances.one_row import direct_distance
 from fastem.kernels.distances.rounding import (
     WIDE,
     nearest_exactly,
@@ -96,7 +96,6 @@ def _nearest(tickets, n_chunks, chunk_rows, X, packed, labels, distances):
     numbers = np.empty(TILE, np.int64)
     nearest = np.empty(TILE, np.int32)
     scratch = np.empty(len(packed.points))
-    unshifted = np.zeros(n_features)
     scale = X.dtype.type(packed.scale)
     rounding, radius = np.float32(packed.rounding), np.float32(packed.radius)
     while True:
@@ -123,11 +122,11 @@ def _nearest(tickets, n_chunks, chunk_rows, X, packed, labels, distances):
                 lane = np.intp(first_bit(undecided))
                 undecided &= undecided - np.uint64(1)
                 row = min(first + lane, n_rows - 1)
-                nearest[lane], _ = nearest_exactly(packed, X, row, unshifted, scratch)
+                nearest[lane], _ = nearest_exactly(packed, X, row, scratch)
             for lane in range(min(TILE, n_rows - first)):
                 row = first + lane
                 labels[row] = nearest[lane]
-                distances[row] = row_distance(X, row, unshifted, packed.points, nearest[lane])
+                distances[row] = direct_distance(X, row, packed.points, nearest[lane])
 
 
 def nearest(X: np.ndarray, Y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -58,35 +58,6 @@ def _load_doubles(builder, pointer, index, lanes):
     return values if values.type == target else builder.fpext(values, target)
 
 
-@intrinsic
-def row_distance(typingctx, X, row, origin, points, point):
-    """``sum((X[row] - origin - points[point]) ** 2)``.
-
-    Parameters
-    ----------
-    X : array of shape (n_rows, n_features), float32 or float64
-    row, point : int
-    origin : array of shape (n_features,), float64
-    points : array of shape (n_points, n_features), float64
-    """
-    sig = types.float64(X, types.intp, origin, points, types.intp)
-
-    def codegen(context, builder, signature, args):
-        e = Emitter(context, builder, signature, args)
-        x, o, p = e.pointers(0, 2, 3)
-        width = e.extent(0, 1)
-        x = e.row(x, args[1], width)
-        p = e.row(p, args[4], width)
-
-        def differences(f, lanes):
-            value, origin, point = (_load_doubles(builder, a, f, lanes) for a in (x, o, p))
-            return builder.fsub(builder.fsub(value, origin), point)
-
-        return _sum_up(e, width, differences, add_square)
-
-    return sig, codegen
-
-
 def _direct(add, X, points):
     """An intrinsic's signature and code; ``add`` emits the sum with one feature's share."""
     sig = types.float64(X, types.intp, points, types.intp)
@@ -108,7 +79,14 @@ def _direct(add, X, points):
 
 @intrinsic
 def direct_distance(typingctx, X, row, points, point):
-    """``sum((X[row] - points[point]) ** 2)``: as :func:`row_distance`, without an origin."""
+    """``sum((X[row] - points[point]) ** 2)``.
+
+    Parameters
+    ----------
+    X : array of shape (n_rows, n_features), float32 or float64
+    row, point : int
+    points : array of shape (n_points, n_features), float64
+    """
     return _direct(add_square, X, points)
 
 

@@ -14,7 +14,7 @@ err by at most ``5 e`` of themselves, so that a far centre does not blur the nea
 
 import numpy as np
 
-from fastem.kernels.distances.one_row import row_distance
+from fastem.kernels.distances.one_row import direct_distance
 from fastem.kernels.distances.tile_nearest import PARTIAL
 from fastem.kernels.runtime.chunks import ceil_div
 from fastem.kernels.runtime.compiling import inline
@@ -152,7 +152,7 @@ def least_two(distances, n_clusters):
 
 
 @inline
-def nearest_exactly(packed, X, row, origin, distances):
+def nearest_exactly(packed, X, row, distances):
     """``metric.nearest_exactly`` by direct differences from ``packed.exact``.
 
     Those are float64 centres as :func:`exact_layout` returns them.
@@ -163,14 +163,14 @@ def nearest_exactly(packed, X, row, origin, distances):
         for j in range(n_clusters):
             distances[j] = 0.0
         for f in range(n_features):
-            x = X[row, f] - origin[f]
+            x = np.float64(X[row, f])
             for j in range(n_clusters):
                 difference = x - packed.exact[f, j]
                 distances[j] += difference * difference
     else:
         n_clusters = packed.exact.shape[0]
         for j in range(n_clusters):
-            distances[j] = row_distance(X, row, origin, packed.exact, j)
+            distances[j] = direct_distance(X, row, packed.exact, j)
     label, least, second = least_two(distances, n_clusters)
     # Less what the sums of n_features squares may be off by.
     error = (n_features + 8) * 2.0**-52 * np.sqrt(second)

@@ -10,7 +10,7 @@ detection", IEEE Transactions on Image Processing 9, 2000.
 
 import numpy as np
 
-from fastem.kernels.distances.one_row import row_distance
+from fastem.kernels.distances.one_row import direct_distance
 from fastem.kernels.distances.rounding import ROUNDED_DOWN, ROUNDED_UP, distances_below
 from fastem.kernels.distances.tile_nearest import BLOCK, nearest_two, pad_order, squared_norms
 from fastem.kernels.kmeans.hamerly import Hamerly, list_failing
@@ -36,7 +36,6 @@ def confirm_pass(
     n_chunks,
     chunk_rows,
     X,
-    origin,
     scale,
     shift,
     fast,
@@ -73,9 +72,9 @@ def confirm_pass(
             gap = bounds[row] - slow_drift[label]
             if gap <= np.float32(0):
                 continue
-            now = np.sqrt(row_distance(X, row, origin, centers, label))
+            now = np.sqrt(direct_distance(X, row, centers, label))
             if moved[label] > 0.0:
-                then = np.sqrt(row_distance(X, row, origin, previous, label))
+                then = np.sqrt(direct_distance(X, row, previous, label))
                 growth = now - then + relative_error * (now + then)
                 gap = np.float32(np.float64(gap) - growth * scale)
             if gap > np.float32(0):
@@ -141,7 +140,6 @@ class Active(Hamerly):
             self._n_chunks,
             self._chunk_rows,
             self._rows,
-            self._origin,
             self._scale,
             self._shift,
             pad_order(np.sort(fast), len(centers)),

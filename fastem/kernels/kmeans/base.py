@@ -24,7 +24,8 @@ class Frame(NamedTuple):
     Parameters
     ----------
     origin : ndarray of shape (n_features,), float64
-        Subtracted from every row; its values are exact in the data's dtype.
+        Sums, and rows and centres in float32, are relative to it; float64 compares rows and centres
+        as they are, so that who is nearest doesn't depend on it. Exact in the data's dtype.
     scale : float
         A power of two that brings the rows' root mean square near one, so that squares neither
         overflow nor vanish in float32. Used inside kernels only.
@@ -95,7 +96,7 @@ class Algorithm:
         Parameters
         ----------
         centers : ndarray of shape (n_clusters, n_features), float64
-            Relative to the frame's origin.
+            In the rows' coordinates.
 
         Returns
         -------
@@ -140,7 +141,6 @@ class Algorithm:
             self._n_chunks,
             self._chunk_rows,
             self._rows,
-            self._origin,
             self._weight,
             self.labels,
             centers,
@@ -186,7 +186,8 @@ class DenseAlgorithm(Algorithm):
         return X.nbytes
 
     def _pack(self, centers):
-        greatest = pack_centers(centers, self._frame.scale, self._negated, self._half_norms)
+        relative = centers - self._origin
+        greatest = pack_centers(relative, self._frame.scale, self._negated, self._half_norms)
         return EuclideanPacked(
             self._negated,
             self._half_norms,

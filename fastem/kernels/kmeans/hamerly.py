@@ -53,9 +53,9 @@ def list_failing(start, stop, bounds, drift, greatest, labels, failed):
 
 
 @inline
-def settle(packed, X, row, origin, scale, distances):
+def settle(packed, X, row, scale, distances):
     """A row's nearest centre by float64, and at most by how much the second is farther away."""
-    label, gap = nearest_exactly(packed, X, row, origin, distances)
+    label, gap = nearest_exactly(packed, X, row, distances)
     gap = min(gap * np.float64(scale), 1e30)
     return label, np.float32(gap) * np.float32(1 - 1e-6)
 
@@ -75,7 +75,6 @@ def hamerly_pass(
     n_chunks,
     chunk_rows,
     X,
-    origin,
     scale,
     shift,
     order,
@@ -148,7 +147,7 @@ def hamerly_pass(
                 lane = np.intp(first_bit(undecided))
                 undecided &= undecided - np.uint64(1)
                 row = min(start + t + lane, stop - 1) if full else np.intp(rows[lane])
-                nearest[lane], gaps[lane] = settle(packed, X, row, origin, scale, distances)
+                nearest[lane], gaps[lane] = settle(packed, X, row, scale, distances)
             if full:
                 n_moved = move_tile(start + t, nearest, labels, moves, chunk, n_moved)
                 for lane in range(n_lanes):
@@ -206,7 +205,6 @@ class Hamerly(DenseAlgorithm):
             self._n_chunks,
             self._chunk_rows,
             self._rows,
-            self._origin,
             self._scale,
             self._shift,
             self._order,

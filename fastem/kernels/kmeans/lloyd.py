@@ -22,7 +22,6 @@ def lloyd_pass(
     n_chunks,
     chunk_rows,
     X,
-    origin,
     scale,
     shift,
     order,
@@ -69,7 +68,7 @@ def lloyd_pass(
                 lane = np.intp(first_bit(undecided))
                 undecided &= undecided - np.uint64(1)
                 row = min(first + lane, n_rows - 1)
-                nearest[lane], _ = nearest_exactly(packed, X, row, origin, distances)
+                nearest[lane], _ = nearest_exactly(packed, X, row, distances)
             n_moved = move_tile(first, nearest, labels, moves, chunk, n_moved)
         moves.counts[chunk] = n_moved
 
@@ -85,7 +84,6 @@ class Lloyd(DenseAlgorithm):
             self._n_chunks,
             self._chunk_rows,
             self._rows,
-            self._origin,
             self._scale,
             self._shift,
             self._order,

@@ -6,7 +6,7 @@
 import numpy as np
 from numba import types
 
-from fastem.kernels.distances.one_row import FEW_FEATURES, row_distance
+from fastem.kernels.distances.one_row import FEW_FEATURES, direct_distance
 from fastem.kernels.distances.sparse import distance_to_one
 from fastem.kernels.runtime.compiling import kernel, variant
 from fastem.kernels.runtime.parallel import next_chunk
@@ -35,27 +35,27 @@ def _add_row(rows, origin, row, weight, sums, cluster):
     return sparse
 
 
-def own_distance(rows, origin, row, centers, norms, cluster):
+def own_distance(rows, row, centers, norms, cluster):
     """Squared distance of one row to its centre."""
     raise NotImplementedError("for kernels only")
 
 
 @variant(own_distance)
-def _own_distance(rows, origin, row, centers, norms, cluster):
+def _own_distance(rows, row, centers, norms, cluster):
     if isinstance(rows, types.Array):
 
-        def dense(rows, origin, row, centers, norms, cluster):
+        def dense(rows, row, centers, norms, cluster):
             if rows.shape[1] >= FEW_FEATURES:
-                return row_distance(rows, row, origin, centers, cluster)
+                return direct_distance(rows, row, centers, cluster)
             distance = 0.0
             for f in range(rows.shape[1]):
-                difference = rows[row, f] - origin[f] - centers[cluster, f]
+                difference = rows[row, f] - centers[cluster, f]
                 distance += difference * difference
             return distance
 
         return dense
 
-    return lambda rows, origin, row, centers, norms, cluster: distance_to_one(
+    return lambda rows, row, centers, norms, cluster: distance_to_one(
         rows, row, centers, norms, cluster
     )
 
@@ -128,19 +128,17 @@ def update_sums(
 
 @kernel
 def chunk_inertia(
-    tickets, n_chunks, chunk_rows, rows, origin, sample_weight, labels, centers, norms, inertia
+    tickets, n_chunks, chunk_rows, rows, sample_weight, labels, centers, norms, inertia
 ):
     """Each chunk's weighted sum of squared distances to the rows' own centres.
 
     Parameters
     ----------
     rows : float array of shape (n_rows, n_features), or SparseRows
-    origin : float64 array of shape (n_features,)
-        Subtracted from dense rows.
     sample_weight : float64 array of n_rows values, or of none
     labels : int32 array of shape (n_rows,)
     centers : float64 array of shape (n_clusters, n_features)
-        Relative to the origin.
+        In the rows' coordinates.
     norms : float64 array of shape (2, n_clusters)
         Their squared norms in twofold precision, for CSR rows.
     inertia : float64 array of shape (n_chunks,)
@@ -152,6 +150,6 @@ def chunk_inertia(
             return
         total = 0.0
         for row in range(chunk * chunk_rows, min((chunk + 1) * chunk_rows, n_rows)):
-            distance = own_distance(rows, origin, row, centers, norms, labels[row])
+            distance = own_distance(rows, row, centers, norms, labels[row])
             total += distance * sample_weight[row] if len(sample_weight) else distance
         inertia[chunk] = total

@@ -30,7 +30,6 @@ def wide_pass(
     n_chunks,
     chunk_rows,
     X,
-    origin,
     scale,
     shift,
     packed,
@@ -76,7 +75,7 @@ def wide_pass(
             for lane in range(n_lanes):
                 row = failed[t + lane]
                 if (undecided >> np.uint64(lane)) & np.uint64(1):
-                    nearest[lane], gaps[lane] = settle(packed, X, row, origin, scale, distances)
+                    nearest[lane], gaps[lane] = settle(packed, X, row, scale, distances)
                 n_moved = renew_row(
                     row, nearest[lane], gaps[lane], drift, bounds, labels, moves, chunk, n_moved
                 )
@@ -103,7 +102,6 @@ class Wide(Hamerly):
             self._n_chunks,
             self._chunk_rows,
             self._rows,
-            self._origin,
             self._scale,
             self._shift,
             packed._replace(negated=self._blocks),

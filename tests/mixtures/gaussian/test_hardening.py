@@ -120,7 +120,7 @@ def test_hard_assignments_to_equal_spheres_are_k_means(
     np.testing.assert_array_equal(model.predict(X), kmeans.labels_)
     peak = -np.log(K) - N_FEATURES / 2 * np.log(2 * np.pi * sigma**2)
     total_weight = w.sum() if weighted else N_ROWS
-    expected = peak - np.array(kmeans._history) / (2 * sigma**2 * total_weight)
+    expected = peak - np.array(kmeans.inertias_) / (2 * sigma**2 * total_weight)
     np.testing.assert_allclose(model.lower_bounds_[: kmeans.n_iter_], expected, rtol=1e-12)
     np.testing.assert_allclose(model.lower_bounds_[kmeans.n_iter_ :], expected[-1], rtol=1e-12)
 
