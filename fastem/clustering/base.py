@@ -1,6 +1,5 @@
 """What K-means and K-medians share: the model's steps, the fit, prediction and scores."""
 
-import warnings
 from abc import ABCMeta, abstractmethod
 from numbers import Integral, Real
 from typing import Any, Self
@@ -14,10 +13,10 @@ from sklearn.base import (
     TransformerMixin,
 )
 from sklearn.callback import CallbackSupportMixin
-from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_is_fitted
 
+from fastem.clustering.checks import check_n_init, warn_if_indistinct
 from fastem.clustering.scaling import divided_by_power, exponent_of, weights_in_range
 from fastem.clustering.seeding import Called, Given, check_centers
 from fastem.loop.callbacks import watch
@@ -28,8 +27,6 @@ from fastem.sklearn_private import Interval, StrOptions, _fit_context, _is_array
 from fastem.validation import check_fitted_centers, check_weights, restored_on_failure
 
 STRICT = "strict convergence"
-
-_LABEL_BLOCK = 1 << 12
 
 
 # What a part keeps: the algorithm of the run under way, and the labels of the best run so far.
@@ -301,7 +298,7 @@ class BaseClustering(
         n_clusters = int(self.n_clusters)
         if X.shape[0] < n_clusters:
             raise ValueError(f"n_samples={X.shape[0]} should be >= n_clusters={n_clusters}.")
-        n_init = _check_n_init(self)
+        n_init = check_n_init(self)
         sample_weight = check_weights(sample_weight, X)
         init, random_state = self.init, None
         if _is_arraylike_not_scalar(init):
@@ -327,7 +324,7 @@ class BaseClustering(
             task=task,
         )
         labels = rows.collect(labels_of)
-        _warn_if_indistinct(labels, n_clusters)
+        warn_if_indistinct(labels, n_clusters)
         fitted = {
             **attributes(best.parameters),
             "labels_": labels,
@@ -414,7 +411,8 @@ class BaseClustering(
         ValueError, TypeError
             For bad input.
         """
-        return self._assigned(*self._check_new(X), None)[0].labels
+        X, centers = self._check_new(X)
+        return self._assigned(X, centers, None)[0].labels
 
     def score(self, X: Any, y: Any = None, sample_weight: Any = None) -> float:
         """Return the negative inertia of rows.
@@ -468,37 +466,3 @@ class BaseClustering(
             For bad input.
         """
         return self._distances(*self._check_new(X))
-
-
-def _check_n_init(estimator):
-    """Number of runs; a warning if all of several would start from the same centres."""
-    given = _is_arraylike_not_scalar(estimator.init)
-    if estimator.n_init == "auto":
-        once = given or (isinstance(estimator.init, str) and estimator.init.startswith("k-means"))
-        return 1 if once else 10
-    if given and estimator.n_init != 1:
-        warnings.warn(
-            "Explicit initial center position passed: performing only"
-            f" one init in {estimator.__class__.__name__} instead of "
-            f"n_init={estimator.n_init}.",
-            RuntimeWarning,
-            stacklevel=5,
-        )
-        return 1
-    return estimator.n_init
-
-
-def _warn_if_indistinct(labels, n_clusters):
-    """Say so if fewer labels occur than asked for, in scikit-learn's words."""
-    seen = np.zeros(n_clusters, bool)
-    # A few of the rows usually have them all.
-    for start in range(0, len(labels), _LABEL_BLOCK):
-        seen[labels[start : start + _LABEL_BLOCK]] = True
-        if seen.all():
-            return
-    warnings.warn(
-        f"Number of distinct clusters ({np.count_nonzero(seen)}) found smaller than "
-        f"n_clusters ({n_clusters}). Possibly due to duplicate points in X.",
-        ConvergenceWarning,
-        stacklevel=5,
-    )
