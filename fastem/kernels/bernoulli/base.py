@@ -153,7 +153,7 @@ class BernoulliPass:
             totals,
             counts,
             objective,
-            *outputs,
+            outputs,
         )
 
     def _pack(self, parameters):

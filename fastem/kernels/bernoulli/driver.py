@@ -10,6 +10,7 @@ batch are at ``values[(group * batch_rows + row) * GROUP:]``, one vector over th
 """
 
 from fastem.kernels.bernoulli.tables import GROUP, transpose_group
+from fastem.kernels.mixtures.lanes import load_weights, write_labels, write_rows
 from fastem.kernels.mixtures.responsibilities import normalize_tile
 from fastem.kernels.runtime.compiling import inline, kernel
 from fastem.kernels.runtime.parallel import next_chunk
@@ -56,35 +57,6 @@ def _add_log_weights(log_weights, tile):
 
 
 @inline
-def _load_weights(weight, first, n, weights):
-    """The lanes' weights; those behind the last row have none."""
-    for lane in range(TILE):
-        weights[lane] = 1.0
-    if len(weight) > 0:
-        for lane in range(n):
-            weights[lane] = weight[first + lane]
-    for lane in range(n, TILE):
-        weights[lane] = 0.0
-
-
-@inline
-def _write_labels(tile, n_components, first, n, labels):
-    for lane in range(n):
-        best = 0
-        for j in range(1, n_components):
-            if tile[j * TILE + lane] > tile[best * TILE + lane]:
-                best = j
-        labels[first + lane] = best
-
-
-@inline
-def _write_rows(tile, n_components, first, n, output):
-    for lane in range(n):
-        for j in range(n_components):
-            output[first + lane, j] = tile[j * TILE + lane]
-
-
-@inline
 def _add_counts(tile, n_components, lane_counts):
     for j in range(n_components):
         total = load(lane_counts, j * GROUP, GROUP)
@@ -108,12 +80,10 @@ def bernoulli_pass(
     totals,
     counts,
     objective,
-    log_density,
-    labels,
-    responsibilities,
-    log_joint,
+    outputs,
 ):
     """Statistics of each chunk, unless ``totals`` is empty, and the outputs that aren't."""
+    log_density, labels, responsibilities, log_joint = outputs
     log_weights = parameters.log_weights
     n_components = len(log_weights)
     n_groups = (n_components + GROUP - 1) // GROUP
@@ -142,17 +112,17 @@ def bernoulli_pass(
                 inside = min(TILE, n - row)
                 _to_tile(batch, row, batch_rows, n_groups, tile)
                 _add_log_weights(log_weights, tile)
-                _load_weights(weight, first + row, inside, weights)
+                load_weights(weight, first + row, first + n, weights)
                 if len(labels) > 0:
-                    _write_labels(tile, n_components, first + row, inside, labels)
+                    write_labels(tile, n_components, first + row, inside, labels)
                 if len(log_joint) > 0:
-                    _write_rows(tile, n_components, first + row, inside, log_joint)
+                    write_rows(tile, n_components, first + row, inside, log_joint)
                 normalize_tile(tile, n_components, weights, hard, density)
                 if len(log_density) > 0:
                     for lane in range(inside):
                         log_density[first + row + lane] = density[lane]
                 if len(responsibilities) > 0:
-                    _write_rows(tile, n_components, first + row, inside, responsibilities)
+                    write_rows(tile, n_components, first + row, inside, responsibilities)
                 for lane in range(inside):
                     if weights[lane] > 0:  # no weight, no matter even if impossible
                         log_likelihood += weights[lane] * density[lane]

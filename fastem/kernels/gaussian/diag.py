@@ -15,6 +15,7 @@ from fastem.kernels.gaussian.forms import (
 )
 from fastem.kernels.gaussian.linear import SQUARES
 from fastem.kernels.gaussian.linear_pass import LinearPass
+from fastem.kernels.gaussian.long_rows import LongRowsPass, are_long
 from fastem.kernels.gaussian.sweep import Sweep
 from fastem.kernels.gaussian.terms import pack_terms
 
@@ -68,5 +69,7 @@ class DiagForm(LinearForm):
 def diag_pass(X, sample_weight, n_components):
     """Passes with "diag" covariances; parameters as for :class:`Sweep`."""
     kernel = DifferencesKernel(as_column=False, sum_up=np.copy)
+    if are_long(X):
+        return LongRowsPass(X, sample_weight, n_components, kernel, np.copy)
     sweep = Sweep(X, sample_weight, n_components, kernel)
     return LinearPass(sweep, DiagForm(kernel, sweep.dtype), ExactPass(sweep, kernel))

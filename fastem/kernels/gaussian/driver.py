@@ -14,6 +14,7 @@ features of a tile are at ``tile[f * TILE + lane]``, and a tile's values of comp
 
 import numpy as np
 
+from fastem.kernels.mixtures.lanes import assign, load_weights, write_rows
 from fastem.kernels.mixtures.products import sum_tile, weighted_sum
 from fastem.kernels.mixtures.responsibilities import choose_tile, normalize_tile
 from fastem.kernels.runtime.compiling import inline, kernel
@@ -63,16 +64,6 @@ def accumulate_tiles(
 
 
 @inline
-def load_weights(sample_weight, first, stop, weights):
-    """The weights of consecutive rows; lanes behind ``stop`` have none."""
-    for lane in range(TILE):
-        weight = 0.0
-        if first + lane < stop:
-            weight = sample_weight[first + lane] if len(sample_weight) else 1.0
-        weights[lane] = weight
-
-
-@inline
 def count_shares(shares, n):
     """How many of the first ``n`` are more than nothing."""
     count = 0
@@ -86,16 +77,6 @@ def fetch_tile(X, first):
     """Have the next tile's rows come while this one's are worked on."""
     for i in range(0, TILE * X.shape[1], 64 // X.itemsize):
         fetch(X, first * X.shape[1] + i)
-
-
-@inline
-def assign(labels, first, stop, weights, n_components, shares):
-    """Give all of each row's weight to its label's component, or to none if that is negative."""
-    for i in range(n_components * TILE):
-        shares[i] = 0.0
-    for lane in range(min(TILE, stop - first)):
-        if labels[first + lane] >= 0:
-            shares[labels[first + lane] * TILE + lane] = weights[lane]
 
 
 @kernel
@@ -198,16 +179,14 @@ def evaluate_pass(
     shift,
     packed,
     far,
-    log_density,
-    labels,
-    responsibilities,
-    log_joint,
+    outputs,
 ):
     """Write what is asked for, for every row plus ``shift``; outputs without rows are not.
 
     ``far`` receives True for rows where an overflow may have hidden what is asked for. Tiles have
     room for one more feature.
     """
+    log_density, labels, responsibilities, log_joint = outputs
     n_rows, n_features = X.shape
     one = X.dtype.type(1)
     tile = aligned_empty_like((n_features + 1) * TILE, X)
@@ -251,6 +230,4 @@ def evaluate_pass(
                     for lane in range(n_lanes):
                         log_density[first + lane] = density[lane] + packed.reference
                 if len(responsibilities):
-                    for lane in range(n_lanes):
-                        for j in range(n_components):
-                            responsibilities[first + lane, j] = shares[j * TILE + lane]
+                    write_rows(shares, n_components, first, n_lanes, responsibilities)

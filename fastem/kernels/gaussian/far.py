@@ -1,9 +1,7 @@
 """Log-densities of rows that are so far away that the squares of their distances overflow.
 
-Differences from means, and what they are multiplied by, are brought near one by powers of two,
-which is exact; the quadratic forms are then compared as numbers with an exponent of their own. A
-row's log-density may be beyond float64, but which component has the greatest is known all the same,
-and so are the responsibilities, which depend on differences only.
+A row's log-density may be beyond float64, but which component has the greatest is known all the
+same, and so are the responsibilities, which depend on differences only: see ``far_distances.py``.
 """
 
 import math
@@ -13,6 +11,7 @@ import numpy as np
 
 from fastem.kernels.gaussian.base import GaussianPass, GaussianStatistics
 from fastem.kernels.gaussian.differences import peaks_of_scales
+from fastem.kernels.gaussian.far_distances import Gaussians
 
 _AT_ONCE = 1 << 18  # values of rows worked on together
 
@@ -106,39 +105,17 @@ def _widened(components, covariance_type):
     return factors, peaks_of_scales(components.log_weights, scales)
 
 
-def _evaluate(X, constants, means, factors):
+def _evaluate(X, peaks, means, factors):
     """All outputs for rows in float64."""
-    halves, exponents = _scaled_halves(X, means, factors)
-    log_joint = constants - np.ldexp(halves, exponents)
-    # Differences of quadratic forms from each row's least, by the row's greatest exponent.
-    highest = exponents.max(axis=1, keepdims=True)
-    halves = np.ldexp(halves, exponents - highest)
-    possible = constants > -np.inf
-    least = np.where(possible, halves, np.inf).min(axis=1, keepdims=True)
-    relative = np.where(possible, constants + np.ldexp(least - halves, highest), -np.inf)
-    greatest = np.maximum(relative.max(axis=1, keepdims=True), np.finfo(np.float64).min)
-    shares = np.exp(relative - greatest)
+    gaussians = Gaussians(peaks, means, factors)
+    logarithms = gaussians.log_distances(X)
+    log_joint = peaks - 0.5 * np.exp(2.0 * logarithms)
+    labels, behind = gaussians.compare(X, logarithms)
+    shares = np.exp(behind)
     total = shares.sum(axis=1, keepdims=True)
-    log_density = greatest + np.log(total) - np.ldexp(least, highest)
     return {
         "log_joint": log_joint,
-        "labels": relative.argmax(axis=1),
+        "labels": labels,
         "responsibilities": shares / np.where(total > 0, total, 1.0),
-        "log_density": np.where(possible.any(), log_density[:, 0], -np.inf),
+        "log_density": log_joint[np.arange(len(X)), labels] + np.log(total[:, 0]),
     }
-
-
-def _scaled_halves(X, means, factors):
-    """Half the quadratic forms, (n_rows, n_components), as numbers and exponents of two."""
-    n_rows, k = len(X), len(means)
-    halves, exponents = np.empty((n_rows, k)), np.empty((n_rows, k), np.int64)
-    for j in range(k):
-        size = np.maximum(np.abs(X).max(axis=1), np.abs(means[j]).max())
-        of_rows = np.frexp(size)[1][:, np.newaxis].astype(np.int64)
-        difference = np.ldexp(X, -of_rows) - np.ldexp(means[j], -of_rows)
-        of_factor = int(np.frexp(np.abs(factors[j]).max())[1])
-        factor = np.ldexp(factors[j], -of_factor)
-        z = difference @ factor if factor.ndim == 2 else difference * factor
-        halves[:, j] = 0.5 * (z**2).sum(axis=1)
-        exponents[:, j] = 2 * (of_rows[:, 0] + of_factor)
-    return halves, exponents

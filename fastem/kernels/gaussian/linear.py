@@ -14,12 +14,12 @@ import numpy as np
 from numba import types
 
 from fastem.kernels.gaussian.driver import (
-    assign,
     count_shares,
     fetch_tile,
     log_joint_tile,
     prepare_tile,
 )
+from fastem.kernels.mixtures.lanes import assign, load_weights
 from fastem.kernels.mixtures.products import (
     add_terms,
     add_terms_and_squares,
@@ -182,11 +182,7 @@ def linear_pass(
             fetch_tile(X, first + TILE)
             weights[:] = one
             if len(sample_weight) or first + TILE > stop:
-                for lane in range(TILE):
-                    weight = 0.0
-                    if first + lane < stop:
-                        weight = sample_weight[first + lane] if len(sample_weight) else 1.0
-                    weights[lane] = weight
+                load_weights(sample_weight, first, stop, weights)
             total_weight += sum_tile(weights, 0)
             if packed.form == PRODUCTS:
                 for f in range(n_features):

@@ -8,6 +8,7 @@ from fastem.kernels.gaussian.exact import ExactPass
 from fastem.kernels.gaussian.forms import in_range
 from fastem.kernels.gaussian.linear import FEATURES
 from fastem.kernels.gaussian.linear_pass import LinearPass
+from fastem.kernels.gaussian.long_rows import LongRowsPass, are_long
 from fastem.kernels.gaussian.shared import SharedForm, Total
 from fastem.kernels.gaussian.spherical import SphericalForm
 from fastem.kernels.gaussian.sweep import Sweep
@@ -70,6 +71,12 @@ def _itself(diagonal):
 
 
 def _make(X, sample_weight, n_components, kernel, whole, shaped):
+    if are_long(X):
+
+        def shared(scatter):
+            return shaped(_sum_components(scatter))
+
+        return LongRowsPass(X, sample_weight, n_components, kernel, shared)
     sweep = Sweep(X, sample_weight, n_components, kernel)
     form = SharedVarianceForm(sweep, kernel, whole(kernel, sweep.dtype), shaped)
     return LinearPass(sweep, form, ExactPass(sweep, kernel))

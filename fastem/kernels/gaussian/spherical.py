@@ -13,6 +13,7 @@ from fastem.kernels.gaussian.forms import (
 )
 from fastem.kernels.gaussian.linear import FEATURES_AND_NORM
 from fastem.kernels.gaussian.linear_pass import LinearPass
+from fastem.kernels.gaussian.long_rows import LongRowsPass, are_long
 from fastem.kernels.gaussian.sweep import Sweep
 from fastem.kernels.gaussian.terms import pack_terms
 
@@ -71,5 +72,7 @@ def _sum_features(scatter):
 def spherical_pass(X, sample_weight, n_components):
     """Passes with "spherical" covariances; parameters as for :class:`Sweep`."""
     kernel = DifferencesKernel(as_column=True, sum_up=_sum_features)
+    if are_long(X):
+        return LongRowsPass(X, sample_weight, n_components, kernel, _sum_features)
     sweep = Sweep(X, sample_weight, n_components, kernel)
     return LinearPass(sweep, SphericalForm(kernel, sweep.dtype), ExactPass(sweep, kernel))

@@ -138,7 +138,7 @@ class Sweep:
             self._shift(packed),
             packed,
             far,
-            *wanted(**outputs, dtype=self.dtype),
+            wanted(**outputs, dtype=self.dtype),
         )
         return far
 

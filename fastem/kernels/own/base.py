@@ -5,7 +5,7 @@ from typing import NamedTuple
 import numpy as np
 
 from fastem.kernels.mixtures.products import size_of_sums, unpack_sums
-from fastem.kernels.own.driver import own_pass
+from fastem.kernels.own.driver import Addresses, Sizes, own_pass
 from fastem.kernels.own.functions import Arguments, check_indices, compile_body
 from fastem.kernels.runtime.arrays import as_weights, read_only, wanted
 from fastem.kernels.runtime.chunks import summing_chunks
@@ -183,18 +183,18 @@ class OwnPass:
             self._chunk_rows,
             self._rows,
             self._weight,
-            0 if len(given) else address("log_density", parameters.arguments),
-            address("log_base") if base else 0,
-            address("statistics", parameters.arguments if own else ()) if len(sums) else 0,
+            Addresses(
+                0 if len(given) else address("log_density", parameters.arguments),
+                address("log_base") if base else 0,
+                address("statistics", parameters.arguments if own else ()) if len(sums) else 0,
+            ),
             values,
             layout,
-            self._n_components,
-            self._n_statistics,
-            self._n_groups,
+            Sizes(self._n_components, self._n_statistics, self._n_groups),
             given,
             hard,
             counts,
             sums,
             objective,
-            *outputs,
+            outputs,
         )

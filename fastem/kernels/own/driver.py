@@ -5,9 +5,11 @@ responsibilities, and its contributions to the statistics are added while it is 
 the user wrote is called by its address (``functions.py``), once for a tile.
 """
 
+from typing import NamedTuple
+
 import numpy as np
 
-from fastem.kernels.gaussian.driver import load_weights
+from fastem.kernels.mixtures.lanes import assign, load_weights, write_labels, write_rows
 from fastem.kernels.mixtures.products import add_terms, sum_tile, weighted_sum
 from fastem.kernels.mixtures.responsibilities import normalize_tile
 from fastem.kernels.own.functions import call
@@ -18,31 +20,30 @@ from fastem.kernels.vectors.machine import LANES, TILE
 from fastem.kernels.vectors.tiles import aligned_empty_like, load_tile
 
 
-@inline
-def _write_labels(tile, n_components, first, n_lanes, labels):
-    for lane in range(n_lanes):
-        label = 0
-        for j in range(1, n_components):
-            if tile[j * TILE + lane] > tile[label * TILE + lane]:
-                label = j
-        labels[first + lane] = label
+class Addresses(NamedTuple):
+    """Of the user's compiled functions, 0 where there is none.
+
+    Rows without ``log_base`` have one of 0; without ``statistics`` the features are the statistics.
+    """
+
+    log_density: int
+    log_base: int
+    statistics: int
+
+
+class Sizes(NamedTuple):
+    """Of a mixture; the components of each group have their statistics in common."""
+
+    n_components: int
+    n_statistics: int
+    n_groups: int
 
 
 @inline
-def _write_rows(tile, n_components, base, first, n_lanes, output):
+def _write_joint(tile, n_components, base, first, n_lanes, output):
     for lane in range(n_lanes):
         for j in range(n_components):
             output[first + lane, j] = tile[j * TILE + lane] + base[lane]
-
-
-@inline
-def _assign(given, first, n_lanes, weights, n_components, shares):
-    """Give all of each row's weight to its label's component."""
-    for i in range(n_components * TILE):
-        shares[i] = 0.0
-    for lane in range(n_lanes):
-        if given[first + lane] >= 0:
-            shares[given[first + lane] * TILE + lane] = weights[lane]
 
 
 @kernel
@@ -52,31 +53,25 @@ def own_pass(
     chunk_rows,
     X,
     sample_weight,
-    log_density_at,
-    log_base_at,
-    statistics_at,
+    addresses,
     values,
     layout,
-    n_components,
-    n_statistics,
-    n_groups,
+    sizes,
     given,
     hard,
     counts,
     sums,
     objective,
-    log_density,
-    labels,
-    responsibilities,
-    log_joint,
+    outputs,
 ):
     """Statistics of each chunk, unless ``sums`` is empty, and the outputs that aren't.
 
-    The functions' addresses are 0 where there is none: rows without ``log_base`` have one of 0, and
-    the features are the statistics. The components of each of ``n_groups`` have their statistics in
-    common: all of them, or each is a group. ``given`` are the rows' labels where these are known.
-    ``objective[c]`` receives the weighted sums of the chunk's log-densities and of ``log_base``.
+    ``given`` are the rows' labels where these are known. ``objective[c]`` receives the weighted
+    sums of the chunk's log-densities and of ``log_base``.
     """
+    log_density_at, log_base_at, statistics_at = addresses
+    n_components, n_statistics, n_groups = sizes
+    log_density, labels, responsibilities, log_joint = outputs
     n_rows, n_features = X.shape
     one = X.dtype.type(1)
     shift = np.zeros(n_features + LANES, X.dtype)
@@ -92,12 +87,10 @@ def own_pass(
     weights = aligned_empty_like(TILE, values)
     density = aligned_empty_like(TILE, values)
     base = aligned_empty_like(TILE, values)
-    nothing = aligned_empty_like(TILE, values)
     # Of this thread alone: chunks side by side in ``sums`` would have cache lines in common.
     chunk_counts = aligned_empty_like(n_components, values)
     chunk_sums = aligned_empty_like(sums.shape[1], values)
     base[:] = 0.0
-    nothing[:] = 0.0
     while True:
         chunk = next_chunk(tickets)
         if chunk >= n_chunks:
@@ -116,7 +109,7 @@ def own_pass(
                 call(log_base_at, tile, n_features, values, layout, 0, 1, scratch, base)
                 total_base += weighted_sum(weights, base)
             if len(given) > 0:
-                _assign(given, first, n_lanes, weights, n_components, shares)
+                assign(given, first, stop, weights, n_components, shares)
             else:
                 call(
                     log_density_at,
@@ -130,9 +123,9 @@ def own_pass(
                     shares,
                 )
                 if len(labels) > 0:
-                    _write_labels(shares, n_components, first, n_lanes, labels)
+                    write_labels(shares, n_components, first, n_lanes, labels)
                 if len(log_joint) > 0:
-                    _write_rows(shares, n_components, base, first, n_lanes, log_joint)
+                    _write_joint(shares, n_components, base, first, n_lanes, log_joint)
                 if hard:  # which passes NaN over
                     for i in range(n_components * TILE):
                         if np.isnan(shares[i]):
@@ -142,7 +135,7 @@ def own_pass(
                 for lane in range(min(n_lanes, len(log_density) - first)):
                     log_density[first + lane] = density[lane] + base[lane]
                 if len(responsibilities) > 0:
-                    _write_rows(shares, n_components, nothing, first, n_lanes, responsibilities)
+                    write_rows(shares, n_components, first, n_lanes, responsibilities)
             if len(sums) == 0:
                 continue
             for j in range(n_components):

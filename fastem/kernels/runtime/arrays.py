@@ -1,5 +1,7 @@
 """Arrays as the kernels take them."""
 
+from typing import NamedTuple
+
 import numpy as np
 
 from fastem.kernels.runtime.compiling import inline
@@ -19,10 +21,26 @@ def as_weights(sample_weight):
     )
 
 
+class Outputs(NamedTuple):
+    """What a pass that evaluates rows writes to: empty where it isn't wanted.
+
+    Parameters
+    ----------
+    log_density : ndarray of shape (n_rows,)
+    labels : ndarray of shape (n_rows,), int32 or int64
+    responsibilities, log_joint : ndarray of shape (n_rows, n_components)
+    """
+
+    log_density: np.ndarray
+    labels: np.ndarray
+    responsibilities: np.ndarray
+    log_joint: np.ndarray
+
+
 def wanted(log_density=None, labels=None, responsibilities=None, log_joint=None, dtype=np.float64):
-    """What a pass that evaluates rows writes to: empty arrays in place of None."""
+    """Outputs with empty arrays in place of None."""
     none = np.empty((0, 0), dtype)
-    return (
+    return Outputs(
         np.empty(0, dtype) if log_density is None else log_density,
         np.empty(0, np.int64) if labels is None else labels,
         none if responsibilities is None else responsibilities,

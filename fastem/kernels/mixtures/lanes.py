@@ -1,0 +1,43 @@
+"""What the passes of all mixtures do lane by lane: weights and labels in, values of rows out."""
+
+from fastem.kernels.runtime.compiling import inline
+from fastem.kernels.vectors.machine import TILE
+
+
+@inline
+def load_weights(sample_weight, first, stop, weights):
+    """The weights of consecutive rows, ones if there are none; lanes behind ``stop`` weigh 0."""
+    for lane in range(TILE):
+        weight = 0.0
+        if first + lane < stop:
+            weight = sample_weight[first + lane] if len(sample_weight) else 1.0
+        weights[lane] = weight
+
+
+@inline
+def assign(labels, first, stop, weights, n_components, shares):
+    """Give all of each row's weight to its label's component, or to none if that is negative."""
+    for i in range(n_components * TILE):
+        shares[i] = 0.0
+    for lane in range(min(TILE, stop - first)):
+        if labels[first + lane] >= 0:
+            shares[labels[first + lane] * TILE + lane] = weights[lane]
+
+
+@inline
+def write_labels(tile, n_components, first, n_lanes, labels):
+    """Each lane's component of the greatest value, the first of equals, as its row's label."""
+    for lane in range(n_lanes):
+        label = 0
+        for j in range(1, n_components):
+            if tile[j * TILE + lane] > tile[label * TILE + lane]:
+                label = j
+        labels[first + lane] = label
+
+
+@inline
+def write_rows(tile, n_components, first, n_lanes, output):
+    """A tile's values of the components as rows of ``output`` (n_rows, n_components)."""
+    for lane in range(n_lanes):
+        for j in range(n_components):
+            output[first + lane, j] = tile[j * TILE + lane]
