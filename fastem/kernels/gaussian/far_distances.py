@@ -1,4 +1,4 @@
-"""Distances beyond float64: compared by their logarithms, or where these are close by differences."""
+"""Distances beyond float64: compared by their logarithms, where close by their difference."""
 
 import numpy as np
 
