@@ -15,6 +15,10 @@ def fastem():
     return House(PACKAGE)
 
 
+def test_imports_point_down(fastem):
+    assert house.wrong_arrows(fastem) == []
+
+
 def test_no_circle(fastem):
     assert house.circles(fastem) == []
 
@@ -25,6 +29,10 @@ def test_kernels_import_only_what_compiles_them(fastem):
 
 def test_the_loop_names_no_model(fastem):
     assert house.models_in_the_loop(fastem) == []
+
+
+def test_no_folder_is_crowded(fastem):
+    assert house.crowded(fastem) == []
 
 
 def test_no_file_is_long(fastem):

@@ -5,7 +5,7 @@ from functools import partial
 
 from fastem.kernels.gaussian.base import GaussianComponents, GaussianPass, GaussianStatistics
 from fastem.kernels.gaussian.diag import diag_pass
-from fastem.kernels.gaussian.far import FarRowsPass
+from fastem.kernels.gaussian.far.passes import FarRowsPass
 from fastem.kernels.gaussian.full import full_pass
 from fastem.kernels.gaussian.shared_variance import tied_diag_pass, tied_spherical_pass
 from fastem.kernels.gaussian.spherical import spherical_pass

@@ -6,18 +6,18 @@ import numpy as np
 
 from fastem.kernels.gaussian.differences import DifferencesKernel, peaks_of_scales
 from fastem.kernels.gaussian.exact import ExactPass
-from fastem.kernels.gaussian.forms import (
+from fastem.kernels.gaussian.linear.driver import SQUARES
+from fastem.kernels.gaussian.linear.forms import (
     LIMITS,
     LinearForm,
     in_range,
     mixture_mean,
     variances_of_components,
 )
-from fastem.kernels.gaussian.linear import SQUARES
-from fastem.kernels.gaussian.linear_pass import LinearPass
+from fastem.kernels.gaussian.linear.passes import LinearPass
+from fastem.kernels.gaussian.linear.terms import pack_terms
 from fastem.kernels.gaussian.long_rows import LongRowsPass, are_long
 from fastem.kernels.gaussian.sweep import Sweep
-from fastem.kernels.gaussian.terms import pack_terms
 
 
 class DiagForm(LinearForm):

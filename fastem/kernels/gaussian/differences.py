@@ -1,7 +1,7 @@
 """Passes that take every row's difference from every mean, for variances along the features.
 
 No digits are lost however far the means are from the origin and from each other, and statistics are
-about whatever centres the caller wants. ``linear.py`` is faster.
+about whatever centres the caller wants. ``linear/driver.py`` is faster.
 """
 
 import math

@@ -5,14 +5,14 @@ import numpy as np
 from fastem.kernels.gaussian.diag import DiagForm, diag_pass
 from fastem.kernels.gaussian.differences import DifferencesKernel, peaks_of_scales
 from fastem.kernels.gaussian.exact import ExactPass
-from fastem.kernels.gaussian.forms import in_range
-from fastem.kernels.gaussian.linear import FEATURES
-from fastem.kernels.gaussian.linear_pass import LinearPass
+from fastem.kernels.gaussian.linear.driver import FEATURES
+from fastem.kernels.gaussian.linear.forms import in_range
+from fastem.kernels.gaussian.linear.passes import LinearPass
+from fastem.kernels.gaussian.linear.shared import SharedForm, Total
+from fastem.kernels.gaussian.linear.terms import pack_terms
 from fastem.kernels.gaussian.long_rows import LongRowsPass, are_long
-from fastem.kernels.gaussian.shared import SharedForm, Total
 from fastem.kernels.gaussian.spherical import SphericalForm
 from fastem.kernels.gaussian.sweep import Sweep
-from fastem.kernels.gaussian.terms import pack_terms
 
 
 class SharedVarianceForm(SharedForm):

@@ -6,8 +6,8 @@ import numpy as np
 
 from fastem.kernels.gaussian.base import GaussianStatistics
 from fastem.kernels.gaussian.driver import em_pass, evaluate_pass
-from fastem.kernels.gaussian.skipping import skipping_pass
-from fastem.kernels.gaussian.visiting import Visitor
+from fastem.kernels.gaussian.skip.driver import skipping_pass
+from fastem.kernels.gaussian.skip.visiting import Visitor
 from fastem.kernels.runtime.arrays import as_weights, read_only, wanted
 from fastem.kernels.runtime.chunks import row_chunks, summing_chunks
 from fastem.kernels.runtime.parallel import run

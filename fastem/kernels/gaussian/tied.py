@@ -6,13 +6,13 @@ import numpy as np
 
 from fastem.kernels.gaussian.base import GaussianPass
 from fastem.kernels.gaussian.differences import DifferencesKernel, peaks_of_scales
-from fastem.kernels.gaussian.forms import mixture_mean
 from fastem.kernels.gaussian.full import full_pass
-from fastem.kernels.gaussian.linear import FEATURES, WHITENED
-from fastem.kernels.gaussian.linear_pass import LinearPass
-from fastem.kernels.gaussian.shared import SharedForm, Total
+from fastem.kernels.gaussian.linear.driver import FEATURES, WHITENED
+from fastem.kernels.gaussian.linear.forms import mixture_mean
+from fastem.kernels.gaussian.linear.passes import LinearPass
+from fastem.kernels.gaussian.linear.shared import SharedForm, Total
+from fastem.kernels.gaussian.linear.terms import pack_terms, sum_products
 from fastem.kernels.gaussian.sweep import Kernel, Sweep
-from fastem.kernels.gaussian.terms import pack_terms, sum_products
 from fastem.kernels.linalg.factors import factor_inverses, product
 
 # Above this, float32 and float64 lose too many digits when they whiten rows by one matrix.

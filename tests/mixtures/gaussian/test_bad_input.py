@@ -26,9 +26,9 @@ def no_kernels(monkeypatch):
 
     monkeypatch.setattr(fastem.clustering.euclidean.frame, "dense_moments", fail)
     monkeypatch.setattr("fastem.kernels.gaussian.exact.ExactPass.e_step", fail)
-    monkeypatch.setattr("fastem.kernels.gaussian.linear_pass.LinearPass.e_step", fail)
+    monkeypatch.setattr("fastem.kernels.gaussian.linear.passes.LinearPass.e_step", fail)
     monkeypatch.setattr("fastem.kernels.gaussian.exact.ExactPass.evaluate", fail)
-    monkeypatch.setattr("fastem.kernels.gaussian.linear_pass.LinearPass.evaluate", fail)
+    monkeypatch.setattr("fastem.kernels.gaussian.linear.passes.LinearPass.evaluate", fail)
 
 
 def error_of(function, *args, **kwargs):

@@ -434,7 +434,7 @@ def no_kernels(monkeypatch):
         raise AssertionError("a kernel ran")
 
     monkeypatch.setattr("fastem.kernels.gaussian.exact.ExactPass.evaluate", fail)
-    monkeypatch.setattr("fastem.kernels.gaussian.linear_pass.LinearPass.evaluate", fail)
+    monkeypatch.setattr("fastem.kernels.gaussian.linear.passes.LinearPass.evaluate", fail)
 
 
 @pytest.fixture(scope="module")

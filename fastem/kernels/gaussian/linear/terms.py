@@ -1,9 +1,9 @@
-"""Runs ``linear.py``'s kernel: packs what is linear in a row's terms, and sums these terms up."""
+"""Runs ``driver.py``'s kernel: packs what is linear in a row's terms, and sums these terms up."""
 
 import numpy as np
 
 from fastem.kernels.gaussian.base import relative
-from fastem.kernels.gaussian.linear import (
+from fastem.kernels.gaussian.linear.driver import (
     FEATURES_AND_NORM,
     PRODUCTS,
     SQUARES,
@@ -24,7 +24,7 @@ def pack_terms(dtype, terms, origin, coefficients, constants, *, offsets=None, w
     dtype : dtype
         The rows'.
     terms : int
-        One of ``linear.py``'s forms.
+        One of ``driver.py``'s forms.
     origin : ndarray of shape (n_features,), float64
     constants : ndarray of shape (n_components,)
         Log-densities where all terms are zero.

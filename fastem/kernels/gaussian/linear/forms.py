@@ -38,7 +38,7 @@ _SMALLEST, _LARGEST = 1e-12, 1e12
 class LinearForm(ABC):
     """Terms for one covariance type, and what follows from their sums."""
 
-    #: The terms that statistics are sums of, one of ``linear.py``'s forms.
+    #: The terms that statistics are sums of, one of ``driver.py``'s forms.
     terms: int
 
     @abstractmethod

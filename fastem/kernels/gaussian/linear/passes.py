@@ -5,9 +5,9 @@ import math
 import numpy as np
 
 from fastem.kernels.gaussian.base import GaussianComponents, GaussianPass, GaussianStatistics
-from fastem.kernels.gaussian.forms import LinearForm
+from fastem.kernels.gaussian.linear.forms import LinearForm
+from fastem.kernels.gaussian.linear.terms import pack_terms, sum_terms
 from fastem.kernels.gaussian.sweep import Sweep
-from fastem.kernels.gaussian.terms import pack_terms, sum_terms
 
 # Where a variance falls to less than this part of what it was, its digits are counted anew.
 _SHRUNK = 1e-2

@@ -1,9 +1,9 @@
-"""Decides when a part's rows are sorted and its passes skip; see ``skipping.py`` for how."""
+"""Decides when a part's rows are sorted and its passes skip; see ``driver.py`` for how."""
 
 import numpy as np
 
-from fastem.kernels.gaussian.skipping import OFFSET, ROUNDING, STEPS, Visit
-from fastem.kernels.gaussian.sorting import sort_pass
+from fastem.kernels.gaussian.skip.driver import OFFSET, ROUNDING, STEPS, Visit
+from fastem.kernels.gaussian.skip.sorting import sort_pass
 from fastem.kernels.runtime.chunks import ceil_div, round_up
 from fastem.kernels.runtime.parallel import run
 from fastem.kernels.vectors.machine import LANES, TILE

@@ -12,8 +12,8 @@ from typing import NamedTuple
 import numpy as np
 
 from fastem.kernels.columns.moments import dense_moments
-from fastem.kernels.gaussian.forms import LIMITS, LinearForm
-from fastem.kernels.gaussian.linear import FEATURES
+from fastem.kernels.gaussian.linear.driver import FEATURES
+from fastem.kernels.gaussian.linear.forms import LIMITS, LinearForm
 
 
 class Total(NamedTuple):

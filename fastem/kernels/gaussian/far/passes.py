@@ -1,7 +1,7 @@
 """Log-densities of rows that are so far away that the squares of their distances overflow.
 
 A row's log-density may be beyond float64, but which component has the greatest is known all the
-same, and so are the responsibilities, which depend on differences only: see ``far_distances.py``.
+same, and so are the responsibilities, which depend on differences only: see ``distances.py``.
 """
 
 import math
@@ -11,7 +11,7 @@ import numpy as np
 
 from fastem.kernels.gaussian.base import GaussianPass, GaussianStatistics
 from fastem.kernels.gaussian.differences import peaks_of_scales
-from fastem.kernels.gaussian.far_distances import Gaussians
+from fastem.kernels.gaussian.far.distances import Gaussians
 
 _AT_ONCE = 1 << 18  # values of rows worked on together
 

@@ -1,0 +1,1 @@
+"""Rows so far away that their squared distances overflow."""

@@ -1,0 +1,1 @@
+"""Passes that leave out components which are negligible for a tile of rows."""
