@@ -18,7 +18,7 @@ FLOORS = [
     ["kernels.kmedians"],  # K-means' algorithms with another distance and location
     ["kernels"],
     ["sklearn_private"],
-    ["validation"],
+    ["validation", "interchange"],
     ["rows"],
     ["loop"],
     ["clustering"],
