@@ -1,6 +1,7 @@
 """Where any mixture may start: the clusters of K-means, rows at random."""
 
 import warnings
+from hashlib import sha256
 
 import numpy as np
 from sklearn.exceptions import ConvergenceWarning
@@ -95,6 +96,12 @@ def take_clusters(part: Part) -> np.ndarray:
     return labels
 
 
+def _digests(part):
+    """A digest of each row, the same for equal ones: less memory than a copy of long rows."""
+    # Zero has one sign then.
+    return [sha256((row + part.X.dtype.type(0)).tobytes()).digest() for row in part.X]
+
+
 def _seeds(rows, n_clusters, frame, random_state):
     """Where K-means starts.
 
@@ -102,7 +109,7 @@ def _seeds(rows, n_clusters, frame, random_state):
     way gives the same.
     """
     if rows.n_rows <= FEW_ROWS and not rows.weighted:
-        distinct = np.unique(rows.take(np.arange(rows.n_rows)), axis=0)
-        if len(distinct) == rows.n_rows:
+        digests = [digest for part in rows.map(_digests) for digest in part]
+        if len(set(digests)) == rows.n_rows:
             return greedy_kmeans_plusplus(rows, n_clusters, frame, random_state)[0]
     return STRATEGIES["k-means++"](rows, n_clusters, frame, random_state)

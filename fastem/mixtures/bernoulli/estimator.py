@@ -18,7 +18,7 @@ from fastem.mixtures.base import BaseMixture
 from fastem.mixtures.bernoulli.accelerated import BernoulliCoordinates
 from fastem.mixtures.bernoulli.model import IMPOSSIBLE, BernoulliModel, BernoulliParameters
 from fastem.sklearn_private import Interval
-from fastem.validation import check_mixing_weights, check_shape
+from fastem.validation import check_mixing_weights, check_shape, plain_csr
 
 
 def _make_pass(X, sample_weight, n_components, threshold):
@@ -192,15 +192,12 @@ class BernoulliMixture(BaseMixture):
     def _check_input(self, X, *, reset):
         X = validate_data(
             self,
-            X,
+            plain_csr(X),
             reset=reset,
             accept_sparse="csr",
             dtype="numeric",
             ensure_min_samples=2 if reset else 1,
         )
-        if not isinstance(X, np.ndarray) and not X.has_canonical_format:
-            X = X.copy()
-            X.sum_duplicates()
         other = first_other(X) if self.binarize is None else None
         if other is not None:
             raise ValueError(

@@ -659,3 +659,28 @@ def test_digits():
     X = digits.data > 7
     model = BernoulliMixture(10, n_init=5, random_state=0).fit(X)
     assert adjusted_rand_score(digits.target, model.predict(X)) > 0.5
+
+
+@pytest.mark.parametrize(
+    ("attribute", "place", "value"),
+    [("indices", 2, 1_000_000), ("indices", 2, -5), ("indptr", -1, 50), ("indptr", 2, 0)],
+)
+def test_malformed_csr_is_refused(attribute, place, value):
+    fitted = BernoulliMixture(2, random_state=0).fit(np.eye(5))
+    X = sp.csr_matrix(np.eye(5))
+    changed = getattr(X, attribute).copy()
+    changed[place] = value
+    setattr(X, attribute, changed)
+    for method in (BernoulliMixture(2, random_state=0).fit, fitted.predict):
+        with pytest.raises(ValueError, match="malformed"):
+            method(X)
+
+
+def test_wide_indices_and_entries_that_cancel():
+    X = sp.csr_matrix(
+        (np.array([1.0, -1.0, 1.0]), np.array([0, 0, 1], np.int64), np.array([0, 2, 3], np.int64)),
+        shape=(2, 2),
+    )  # the rows are (0, 0) and (0, 1)
+    mixture = BernoulliMixture(1, random_state=0).fit(X)
+    np.testing.assert_array_equal(mixture.probabilities_, [[0.0, 0.5]])
+    np.testing.assert_array_equal(X.data, [1.0, -1.0, 1.0])

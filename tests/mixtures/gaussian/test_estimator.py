@@ -1,6 +1,7 @@
 import io
 import pickle
 import re
+import tracemalloc
 import warnings
 from contextlib import redirect_stdout
 
@@ -340,3 +341,16 @@ def test_components_are_fitted_whatever_n_components_says_by_now(X):
     model = GaussianMixture(3, random_state=0).fit(X)
     expected = model.predict_proba(X)
     np.testing.assert_array_equal(model.set_params(n_components=5).predict_proba(X), expected)
+
+
+def test_a_fit_of_few_long_rows_adds_less_than_these():
+    X = np.random.default_rng(0).normal(size=(60, 40_000))
+    mixture = GaussianMixture(2, covariance_type="diag", random_state=0, max_iter=2, tol=0)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ConvergenceWarning)
+        mixture.fit(X[:, :9000])  # compiles
+        tracemalloc.start()
+        mixture.fit(X)
+        peak = tracemalloc.get_traced_memory()[1]
+        tracemalloc.stop()
+    assert peak < X.nbytes
