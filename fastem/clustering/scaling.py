@@ -39,10 +39,12 @@ def exponent_of(factor: float) -> int:
     return math.frexp(factor)[1] - 1
 
 
-@np.errstate(over="ignore")
 def divided_by_power(value: float, exponent: int) -> float:
     """A value less a power of two, in one step: it is infinite only if the result is."""
-    return float(np.ldexp(value, -exponent))
+    if exponent == 0:  # as nearly always, for each value of a history
+        return float(value)
+    with np.errstate(over="ignore"):
+        return float(np.ldexp(value, -exponent))
 
 
 def middle_of(points: np.ndarray, dtype: np.dtype) -> np.ndarray:

@@ -54,7 +54,6 @@ SCRIPT = """
                 tested = algorithm(X, None, 7, Frame(np.zeros(n_features), 1.0))
                 for _ in range(4):
                     tested.assign(at_page_end(rng.normal(size=(7, n_features))))
-                    tested.medians()
             for algorithm in (*ALGORITHMS.values(), Sparse):
                 rows = X
                 if algorithm is Sparse:
