@@ -66,10 +66,14 @@ class DiagForm(LinearForm):
         return variances_of_components(statistics)
 
 
+def _itself(scatter):
+    return scatter
+
+
 def diag_pass(X, sample_weight, n_components):
     """Passes with "diag" covariances; parameters as for :class:`Sweep`."""
     kernel = DifferencesKernel(as_column=False, sum_up=np.copy)
     if are_long(X):
-        return LongRowsPass(X, sample_weight, n_components, kernel, np.copy)
+        return LongRowsPass(X, sample_weight, n_components, kernel, _itself)
     sweep = Sweep(X, sample_weight, n_components, kernel)
     return LinearPass(sweep, DiagForm(kernel, sweep.dtype), ExactPass(sweep, kernel))
