@@ -60,7 +60,7 @@ def draw(reports: Mapping[str, dict], tables: Mapping[str, Table], folder: Path)
 
 def finish(figure, machines: Iterable[dict], path: Path) -> Path:
     """Name the machines below a figure and write it."""
-    width = int(figure.get_figwidth() * 22)
+    width = int(figure.get_figwidth() * 18)  # characters of this size: at most 4 points each
     words = textwrap.fill(text.describe_all(machines), width)
     figure.supxlabel(words, x=0.01, ha="left", fontsize=6.5, color=GREY)
     figure.savefig(path)
