@@ -17,17 +17,23 @@ from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_is_fitted
 
 from fastem.clustering.checks import check_n_init, warn_if_indistinct
-from fastem.clustering.scaling import divided_by_power, exponent_of, weights_in_range
+from fastem.clustering.scaling import (
+    divided_by_power,
+    exponent_of,
+    rows_in_range,
+    weights_in_range,
+)
 from fastem.clustering.seeding import Called, Given, check_centers
 from fastem.loop.callbacks import watch
 from fastem.loop.fit import fit
 from fastem.loop.model import Model
-from fastem.rows import Slot, array_rows
+from fastem.rows import Rows, Slot, array_rows, home_of
 from fastem.sklearn_private import Interval, StrOptions, _fit_context, _is_arraylike_not_scalar
 from fastem.validation import check_fitted_centers, check_weights, restored_on_failure
 
 STRICT = "strict convergence"
 
+_LABEL_BLOCK = 1 << 12
 
 # What a part keeps: the algorithm of the run under way, and the labels of the best run so far.
 ALGORITHM: Slot[Any] = Slot("algorithm")
@@ -58,6 +64,18 @@ def relabel(part, centers):
 def labels_of(part):
     """The labels of the best run."""
     return part.kept(LABELS)
+
+
+def labels_seen(part, n_clusters):
+    """Which labels occur in the best run."""
+    seen = np.zeros(n_clusters, bool)
+    labels = labels_of(part)
+    # A few of the rows usually have them all.
+    for start in range(0, len(labels), _LABEL_BLOCK):
+        seen[labels[start : start + _LABEL_BLOCK]] = True
+        if seen.all():
+            break
+    return seen
 
 
 def begin(part):
@@ -122,7 +140,8 @@ class Clustering(Model):
 
     def start(self, rows, random_state):
         rows.map(begin)
-        return self._rounded(self._start(rows, self.n_clusters, self.frame, random_state))
+        centers = self._start(rows, self.n_clusters, self.frame, random_state)
+        return rows.agree(self._rounded(centers))
 
     def e_step(self, rows, parameters):
         self._assigned = parameters
@@ -231,7 +250,11 @@ class BaseClustering(
         """The rows as the kernels take them, after scikit-learn's checks."""
 
     @abstractmethod
-    def _make_model(self, X: Any, rows: Any, init: Any) -> tuple[Clustering, Any]:
+    def _check_home(self, rows: Rows) -> None:
+        """The same for rows to fit to that have a home already."""
+
+    @abstractmethod
+    def _make_model(self, X: Any, rows: Rows, init: Any) -> tuple[Clustering, Rows]:
         """The model and the rows to fit it to, which are scaled by the model's factor.
 
         ``X`` are the rows as given, and ``init`` has been checked.
@@ -264,7 +287,7 @@ class BaseClustering(
 
         Parameters
         ----------
-        X : array-like of shape (n_samples, n_features)
+        X : array-like of shape (n_samples, n_features), or rows as in :mod:`fastem.rows`
             C-contiguous float32 or float64 rows are used in place; a memory-mapped file is not
             read into memory as a whole. ``KMeans`` also takes sparse matrices; those that aren't
             CSR are converted to it.
@@ -291,22 +314,28 @@ class BaseClustering(
             If there are fewer distinct clusters than asked for.
         """
         with restored_on_failure(self):
-            return self._fit(X, y, sample_weight)
+            rows = home_of(X, sample_weight)
+            if rows is None:
+                X = self._check_input(X, reset=True)
+                sample_weight = check_weights(sample_weight, X)
+                rows = array_rows(X, sample_weight)
+            else:
+                self._check_home(rows)
+            with rows.together():
+                return self._fit(rows, X, y, sample_weight)
 
-    def _fit(self, X, y, sample_weight):
-        X = self._check_input(X, reset=True)
+    def _fit(self, rows, X, y, sample_weight):
         n_clusters = int(self.n_clusters)
-        if X.shape[0] < n_clusters:
-            raise ValueError(f"n_samples={X.shape[0]} should be >= n_clusters={n_clusters}.")
+        if rows.n_rows < n_clusters:
+            raise ValueError(f"n_samples={rows.n_rows} should be >= n_clusters={n_clusters}.")
         n_init = check_n_init(self)
-        sample_weight = check_weights(sample_weight, X)
         init, random_state = self.init, None
         if _is_arraylike_not_scalar(init):
-            init = check_centers(init, X, n_clusters)
+            init = check_centers(init, rows, n_clusters)
         else:
-            random_state = check_random_state(self.random_state)
-        weights, exponent = weights_in_range(sample_weight)
-        model, rows = self._make_model(X, array_rows(X, weights), init)
+            random_state = rows.agree(check_random_state(self.random_state))
+        rows, exponent = rows_in_range(rows)
+        model, rows = self._make_model(X, rows, init)
         exponent += self._power * exponent_of(model.factor)
 
         def attributes(centers):
@@ -323,11 +352,10 @@ class BaseClustering(
             verbose=self.verbose,
             task=task,
         )
-        labels = rows.collect(labels_of)
-        warn_if_indistinct(labels, n_clusters)
+        warn_if_indistinct(rows.reduce(labels_seen, n_clusters))
         fitted = {
             **attributes(best.parameters),
-            "labels_": labels,
+            "labels_": rows.collect(labels_of),
             "inertia_": divided_by_power(best.objective, exponent),
             "inertias_": [divided_by_power(inertia, exponent) for inertia in best.history],
             "n_iter_": best.n_iter,

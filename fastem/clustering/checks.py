@@ -8,8 +8,6 @@ from sklearn.exceptions import ConvergenceWarning
 
 from fastem.sklearn_private import _is_arraylike_not_scalar
 
-_LABEL_BLOCK = 1 << 12
-
 
 def check_n_init(estimator: Any) -> int:
     """Number of runs; a warning if all of several would start from the same centres."""
@@ -29,17 +27,18 @@ def check_n_init(estimator: Any) -> int:
     return estimator.n_init
 
 
-def warn_if_indistinct(labels: np.ndarray, n_clusters: int) -> None:
-    """Say so if fewer labels occur than asked for, in scikit-learn's words."""
-    seen = np.zeros(n_clusters, bool)
-    # A few of the rows usually have them all.
-    for start in range(0, len(labels), _LABEL_BLOCK):
-        seen[labels[start : start + _LABEL_BLOCK]] = True
-        if seen.all():
-            return
-    warnings.warn(
-        f"Number of distinct clusters ({np.count_nonzero(seen)}) found smaller than "
-        f"n_clusters ({n_clusters}). Possibly due to duplicate points in X.",
-        ConvergenceWarning,
-        stacklevel=5,
-    )
+def warn_if_indistinct(seen: np.ndarray) -> None:
+    """Say so if not all labels occur, in scikit-learn's words.
+
+    Parameters
+    ----------
+    seen : ndarray of shape (n_clusters,), bool
+        Which labels do.
+    """
+    if not seen.all():
+        warnings.warn(
+            f"Number of distinct clusters ({np.count_nonzero(seen)}) found smaller than "
+            f"n_clusters ({len(seen)}). Possibly due to duplicate points in X.",
+            ConvergenceWarning,
+            stacklevel=5,
+        )

@@ -17,8 +17,9 @@ from fastem.clustering.scaling import weights_in_range
 from fastem.kernels.kmeans import ALGORITHMS, Lloyd, Sparse, choose
 from fastem.kernels.kmeans import centers as kernels
 from fastem.rows import array_rows
+from fastem.rows.checks import check_finite_rows, check_home
 from fastem.sklearn_private import Interval, validate_params
-from fastem.validation import Words, check_finite, check_rows, check_weights, plain_csr
+from fastem.validation import Words, check_rows, check_weights, plain_csr
 
 # The inertia is also the rows' spread about the origin less the clusters': this difference is
 # precise enough, and spares a pass, unless it is smaller than the spread by more than this.
@@ -309,15 +310,19 @@ class KMeans(BaseClustering):
         # Infinity and NaN of new rows are found here, and of rows to fit by the first pass.
         return check_rows(self, X, reset=reset, finite=not reset)
 
+    def _check_home(self, rows):
+        check_home(self, rows, finite=False)
+
     def _make_model(self, X, rows, init):
         n_clusters = int(self.n_clusters)
-        algorithm = choose(self._check_algorithm(), *X.shape, n_clusters, X.dtype, rows.sparse)
+        shape = rows.n_rows, rows.n_features
+        algorithm = choose(self._check_algorithm(), *shape, n_clusters, rows.dtype, rows.sparse)
         rows, (frame, variance, squares, factor) = measure_spread(rows)
         if not math.isfinite(variance):
-            check_finite(self, X)
+            check_finite_rows(self, X, rows)
         start = self._start(X, init, factor)
         tol = self.tol * variance
-        model = KMeansModel(start, n_clusters, algorithm, frame, X.dtype, tol, squares, factor)
+        model = KMeansModel(start, n_clusters, algorithm, frame, rows.dtype, tol, squares, factor)
         return model, rows
 
     def _check_algorithm(self):

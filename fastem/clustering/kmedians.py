@@ -9,6 +9,7 @@ from fastem.clustering.manhattan.seeding import STRATEGIES
 from fastem.kernels.distances.pairwise import manhattan
 from fastem.kernels.kmedians import Plain, choose
 from fastem.rows import array_rows
+from fastem.rows.checks import check_home
 from fastem.validation import Words, check_rows
 
 
@@ -145,14 +146,17 @@ class KMedians(BaseClustering):
     def _check_input(self, X, *, reset):
         return check_rows(self, X, reset=reset, sparse=False)
 
+    def _check_home(self, rows):
+        check_home(self, rows, sparse=False)
+
     def _make_model(self, X, rows, init):
         n_clusters = int(self.n_clusters)
         given = init if isinstance(init, np.ndarray) else None
         rows, (frame, spread, factor) = measure_spread(rows, given)
         start = self._start(X, init, factor)
-        algorithm = choose(X.shape[1], n_clusters)
+        algorithm = choose(rows.n_features, n_clusters)
         tol = self.tol * spread
-        return KMediansModel(start, n_clusters, algorithm, frame, X.dtype, tol, factor), rows
+        return KMediansModel(start, n_clusters, algorithm, frame, rows.dtype, tol, factor), rows
 
     _power = 1
 

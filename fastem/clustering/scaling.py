@@ -4,6 +4,8 @@ import math
 
 import numpy as np
 
+from fastem.rows import Rows
+
 # Weights between these powers of two are safe; others are brought to where the greatest is this.
 _SMALLEST_WEIGHT, _LARGEST_WEIGHT = 2.0**-100, 2.0**100
 
@@ -25,13 +27,33 @@ def weights_in_range(sample_weight: np.ndarray | None) -> tuple[np.ndarray | Non
     """
     if sample_weight is None:
         return None, 0
+    exponent = _exponent([_extremes(sample_weight)])
+    return (sample_weight if exponent == 0 else np.ldexp(sample_weight, exponent)), exponent
+
+
+def rows_in_range(rows: Rows) -> tuple[Rows, int]:
+    """As :func:`weights_in_range`, for rows wherever they are; in a home of their own."""
+    exponent = _exponent(rows.map(_extremes_of_part)) if rows.weighted else 0
+    return rows.fresh(exponent), exponent
+
+
+def _exponent(extremes):
+    least, greatest = min(low for low, _ in extremes), max(high for _, high in extremes)
+    if least >= _SMALLEST_WEIGHT and greatest <= _LARGEST_WEIGHT:
+        return 0
+    return math.frexp(_LARGEST_WEIGHT)[1] - math.frexp(greatest)[1]
+
+
+def _extremes(sample_weight):
+    """The least positive weight and the greatest."""
     greatest, least = float(sample_weight.max()), float(sample_weight.min())
     if least == 0.0:
         least = float(sample_weight.min(where=sample_weight > 0, initial=np.inf))
-    if least >= _SMALLEST_WEIGHT and greatest <= _LARGEST_WEIGHT:
-        return sample_weight, 0
-    exponent = math.frexp(_LARGEST_WEIGHT)[1] - math.frexp(greatest)[1]
-    return np.ldexp(sample_weight, exponent), exponent
+    return least, greatest
+
+
+def _extremes_of_part(part):
+    return _extremes(part.sample_weight)
 
 
 def exponent_of(factor: float) -> int:

@@ -12,9 +12,10 @@ import scipy.sparse
 from sklearn.utils import check_array
 
 from fastem.kernels.vectors.tiles import tiles_fit
-from fastem.rows import Slot, array_rows
+from fastem.rows import Rows, Slot, array_rows
 from fastem.rows.choice import choose_rows, count_positive
-from fastem.rows.part import LocalRows, Part
+from fastem.rows.local import LocalRows
+from fastem.rows.part import Part
 
 # Up to so many rows are sorted for k-means++.
 FEW_ROWS = 100
@@ -170,26 +171,26 @@ class Called(NamedTuple):
         centers = self.function(self.X, n_clusters, random_state=random_state)
         if hasattr(centers, "toarray"):
             centers = centers.toarray()
-        return check_centers(centers, self.X, n_clusters) * self.factor
+        return check_centers(centers, rows, n_clusters) * self.factor
 
 
-def check_centers(centers: Any, X: Any, n_clusters: int) -> np.ndarray:
-    """Centres as a copy in the data's dtype.
+def check_centers(centers: Any, rows: Rows, n_clusters: int) -> np.ndarray:
+    """Centres as a copy in the rows' dtype.
 
     Raises
     ------
     ValueError
         If they aren't finite or of the wrong shape, in scikit-learn's words.
     """
-    centers = check_array(centers, dtype=X.dtype, copy=True, order="C")
+    centers = check_array(centers, dtype=rows.dtype, copy=True, order="C")
     if centers.shape[0] != n_clusters:
         raise ValueError(
             f"The shape of the initial centers {centers.shape} does not "
             f"match the number of clusters {n_clusters}."
         )
-    if centers.shape[1] != X.shape[1]:
+    if centers.shape[1] != rows.n_features:
         raise ValueError(
             f"The shape of the initial centers {centers.shape} does not "
-            f"match the number of features of the data {X.shape[1]}."
+            f"match the number of features of the data {rows.n_features}."
         )
     return centers

@@ -12,11 +12,12 @@ from sklearn.exceptions import ConvergenceWarning
 
 from fastem.loop.callbacks import UNWATCHED
 from fastem.loop.model import Model, Run, Step
+from fastem.rows import Rows
 
 
 def fit(
     model: Model,
-    rows: Any,
+    rows: Rows,
     *,
     max_iter: int,
     n_init: int = 1,
@@ -29,7 +30,8 @@ def fit(
     Parameters
     ----------
     model : Model
-    rows : rows as in :mod:`fastem.rows`
+    rows : Rows
+        As in :mod:`fastem.rows`.
     max_iter : int
         Largest number of iterations of a run; with none, its result is its start.
     n_init : int
@@ -51,14 +53,17 @@ def fit(
         If the best run has not converged, unless the model doesn't warn.
     """
     best: Run | None = None
-    for number in range(n_init):
-        run_task = task.subtask("run", max_subtasks=max_iter)
-        run = _run(model, rows, number, max_iter, random_state, verbose, run_task)
-        if best is None or model.better(rows, run, best):
-            best = run
-            model.keep(rows)
-        if run_task.end(run.parameters):
-            break
+    with rows.together():
+        # Where several processes run the fit, the first one's callbacks stop it for all.
+        asks = rows.agree if rows.agree(task is not UNWATCHED) else _nobody_asks
+        for number in range(n_init):
+            run_task = task.subtask("run", max_subtasks=max_iter)
+            run = _run(model, rows, number, max_iter, random_state, verbose, run_task, asks)
+            if best is None or model.better(rows, run, best):
+                best = run
+                model.keep(rows)
+            if asks(run_task.end(run.parameters)):
+                break
     if best is None:
         raise ValueError(f"n_init={n_init} should be >= 1.")
     if model.warns and not best.converged:
@@ -71,7 +76,11 @@ def fit(
     return best
 
 
-def _run(model, rows, number, max_iter, random_state, verbose, task):
+def _nobody_asks(to_stop):
+    return False
+
+
+def _run(model, rows, number, max_iter, random_state, verbose, task, asks):
     parameters = model.start(rows, random_state)
     if verbose:
         model.report_start(number)
@@ -88,7 +97,7 @@ def _run(model, rows, number, max_iter, random_state, verbose, task):
             model.report(step)
         parameters, previous = updated, objective
         converged = model.converged(step)
-        if iteration_task.end(parameters) or converged:
+        if asks(iteration_task.end(parameters)) or converged:
             break
     run = Run(parameters, history, converged, objective, statistics)
     if verbose:

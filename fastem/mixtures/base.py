@@ -18,8 +18,9 @@ from fastem.loop.model import Model
 from fastem.loop.squarem import Accelerated, Coordinates
 from fastem.mixtures.bound import BoundMixin
 from fastem.mixtures.model import MixtureModel, Resumed
-from fastem.mixtures.weights import RowWeights
-from fastem.rows import array_rows
+from fastem.mixtures.weights import RowWeights, rows_near_one
+from fastem.rows import Rows, array_rows, home_of
+from fastem.rows.checks import check_home
 from fastem.sklearn_private import Interval, InvalidParameterError, StrOptions, _fit_context
 from fastem.validation import check_rows, check_weights, restored_on_failure
 
@@ -106,6 +107,10 @@ class BaseMixture(CallbackSupportMixin, BoundMixin, DensityMixin, BaseEstimator,
         """The rows as the passes take them, after scikit-learn's checks."""
         return check_rows(self, X, reset=reset, sparse=False, min_rows=2 if reset else 1)
 
+    def _check_home(self, rows: Rows) -> None:
+        """The same for rows to fit to that have a home already."""
+        check_home(self, rows, sparse=False, min_rows=2)
+
     @abstractmethod
     def _make_pass(self, X: Any, sample_weight: Any) -> Any:
         """A pass over new rows.
@@ -128,7 +133,7 @@ class BaseMixture(CallbackSupportMixin, BoundMixin, DensityMixin, BaseEstimator,
         """The fitted parameters as the passes take them."""
 
     @abstractmethod
-    def _make_model(self, X: Any, **options: Any) -> MixtureModel:
+    def _make_model(self, rows: Rows, **options: Any) -> MixtureModel:
         """The model to fit to these rows, after checks of the initial parameters.
 
         ``options`` are those of :class:`MixtureModel` from ``total_weight`` on.
@@ -166,7 +171,7 @@ class BaseMixture(CallbackSupportMixin, BoundMixin, DensityMixin, BaseEstimator,
 
         Parameters
         ----------
-        X : array-like of shape (n_samples, n_features)
+        X : array-like of shape (n_samples, n_features), or rows as in :mod:`fastem.rows`
             C-contiguous float32 or float64 rows are used in place; a memory-mapped file is not
             read into memory as a whole.
 
@@ -192,26 +197,32 @@ class BaseMixture(CallbackSupportMixin, BoundMixin, DensityMixin, BaseEstimator,
             If the best run has not converged.
         """
         with restored_on_failure(self):
-            return self._fit(X, y, sample_weight)
+            rows = home_of(X, sample_weight)
+            if rows is None:
+                X = self._check_input(X, reset=True)
+                sample_weight = check_weights(sample_weight, X)
+                rows = array_rows(X, sample_weight)
+            else:
+                self._check_home(rows)
+            with rows.together():
+                return self._fit(rows, X, y, sample_weight)
 
-    def _fit(self, X, y, sample_weight):
-        X = self._check_input(X, reset=True)
-        if X.shape[0] < self.n_components:
+    def _fit(self, rows, X, y, sample_weight):
+        if rows.n_rows < self.n_components:
             raise ValueError(
                 "Expected n_samples >= n_components "
-                f"but got n_components = {self.n_components}, n_samples = {X.shape[0]}"
+                f"but got n_components = {self.n_components}, n_samples = {rows.n_rows}"
             )
         self._check_fixed()
-        sample_weight = check_weights(sample_weight, X)
-        weights = RowWeights.near_one(sample_weight, X.shape[0])
+        rows, total_weight, unit = rows_near_one(rows)
         resumed = None
         if self.warm_start and hasattr(self, "converged_"):
-            resumed = Resumed(self._parameters_to_resume(X.shape[1]), self.lower_bound_)
+            resumed = Resumed(self._parameters_to_resume(rows.n_features), self.lower_bound_)
         n_init = 1 if resumed else self.n_init
         model: Model = self._make_model(
-            X,
-            total_weight=weights.total,
-            row_unit=weights.unit,
+            rows,
+            total_weight=total_weight,
+            row_unit=unit,
             tol=self.tol,
             hard=self.assignment == "hard",
             resumed=resumed,
@@ -224,16 +235,16 @@ class BaseMixture(CallbackSupportMixin, BoundMixin, DensityMixin, BaseEstimator,
         model.warns = self.max_iter > 0
 
         def attributes(parameters):
-            return self._attributes(parameters, X.dtype)
+            return self._attributes(parameters, rows.dtype)
 
         metadata = None if sample_weight is None else {"sample_weight": sample_weight}
         task = watch(self, n_init, attributes, X=X, y=y, metadata=metadata)
         best = fit(
             model,
-            array_rows(X, weights.values),
+            rows,
             max_iter=self.max_iter,
             n_init=n_init,
-            random_state=check_random_state(self.random_state),
+            random_state=rows.agree(check_random_state(self.random_state)),
             verbose=self.verbose,
             task=task,
         )

@@ -93,7 +93,9 @@ class MixtureModel(Model):
 
     def start(self, rows, random_state):
         self._started = self._last = perf_counter()
-        return self.resumed.parameters if self.resumed else self.first(rows, random_state)
+        return rows.agree(
+            self.resumed.parameters if self.resumed else self.first(rows, random_state)
+        )
 
     def e_step(self, rows: Any, parameters: Any, **options: Any) -> Any:
         """A pass over all rows; ``options`` are for the pass."""

@@ -5,12 +5,48 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from fastem.rows import Rows
 from fastem.validation import check_weights
 
 # Weights up to so many powers of two from one are taken as they are, without a copy.
 _NEAR = 32
 # Up to so many, what counts rows (pseudo-counts, a user's M-step) has digits to do so.
 _FAR = 256
+
+
+def rows_near_one(rows: Rows) -> tuple[Rows, float, float]:
+    """Rows in a home of their own, with weights as mixtures take them.
+
+    Returns
+    -------
+    rows : Rows
+    total : float
+        Of these weights.
+    unit : float
+        What a weight of one is among them; see :attr:`RowWeights.unit`.
+    """
+    if not rows.weighted:
+        return rows.fresh(), float(rows.n_rows), 1.0
+    exponent = _exponent(max(rows.map(_greatest_weight)))
+    rows = rows.fresh(-exponent)
+    return rows, rows.reduce(_total_weight), _unit(exponent)
+
+
+def _exponent(greatest):
+    exponent = math.frexp(greatest)[1]
+    return exponent if abs(exponent) > _NEAR else 0
+
+
+def _unit(exponent):
+    return math.ldexp(1.0, -exponent) if abs(exponent) <= _FAR else 1.0
+
+
+def _greatest_weight(part):
+    return float(part.sample_weight.max())
+
+
+def _total_weight(part):
+    return float(part.sample_weight.sum())
 
 
 class RowWeights(NamedTuple):
@@ -42,10 +78,9 @@ class RowWeights(NamedTuple):
         """The same of weights that are checked already."""
         if values is None:
             return cls(None, 0, float(n_rows))
-        exponent = 0
-        greatest = math.frexp(values.max())[1]
-        if abs(greatest) > _NEAR:
-            values, exponent = np.ldexp(values, -greatest), greatest
+        exponent = _exponent(values.max())
+        if exponent != 0:
+            values = np.ldexp(values, -exponent)
         return cls(values, exponent, float(values.sum()))
 
     @property
@@ -54,7 +89,7 @@ class RowWeights(NamedTuple):
 
         It is one where the weights are too far from one for a single row to count among them.
         """
-        return math.ldexp(1.0, -self.exponent) if abs(self.exponent) <= _FAR else 1.0
+        return _unit(self.exponent)
 
     @property
     def log_total(self) -> float:

@@ -4,7 +4,8 @@ from typing import Any
 
 import numpy as np
 
-from fastem.rows.part import LocalRows, Part
+from fastem.rows.local import LocalRows
+from fastem.rows.part import Part
 
 
 def array_rows(X: Any, sample_weight: np.ndarray | None = None) -> LocalRows:

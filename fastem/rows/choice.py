@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from fastem.rows import Part
+from fastem.rows.part import Part
 
 _BLOCK_ROWS = 1 << 16
 _EPS = 2.0**-52

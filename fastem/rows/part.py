@@ -1,7 +1,7 @@
-"""The interface between a fit and its rows."""
+"""Consecutive rows in one process, and what a fit keeps with them."""
 
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field, replace
 from typing import Any, Generic, TypeVar
 
 import numpy as np
@@ -42,11 +42,14 @@ class Part:
         None stands for ones.
     offset : int
         Index of the first row among all rows.
+    number : int
+        Which part it is, empty ones counted, for messages.
     """
 
     X: Any
     sample_weight: np.ndarray | None = None
     offset: int = 0
+    number: int = 0
     _kept: _Kept = field(default_factory=_Kept, repr=False)
 
     @property
@@ -92,7 +95,14 @@ class Part:
 
     def scaled(self, factor: float) -> "Part":
         """The rows multiplied by a factor, in a copy, with the same things kept."""
-        return Part(self.X * factor, self.sample_weight, self.offset, self._kept)
+        return replace(self, X=self.X * factor)
+
+    def fresh(self, exponent: int = 0) -> "Part":
+        """The rows with nothing kept, and with weights times two to the exponent."""
+        weight = self.sample_weight
+        if weight is not None and exponent != 0:
+            weight = np.ldexp(weight, exponent)
+        return Part(self.X, weight, self.offset, self.number)
 
 
 def add(left: Any, right: Any) -> Any:
@@ -101,85 +111,3 @@ def add(left: Any, right: Any) -> Any:
         fields = [add(a, b) for a, b in zip(left, right, strict=True)]
         return type(left)(*fields) if hasattr(left, "_fields") else tuple(fields)
     return left + right
-
-
-class LocalRows:
-    """Rows in parts of this process.
-
-    Another home of rows (several processes, say) offers the same attributes and methods. A step is
-    a module-level function ``step(part, *args)``; steps and their arguments can be pickled.
-
-    Parameters
-    ----------
-    parts : sequence of Part
-        In the order of their offsets, without gaps.
-
-    Attributes
-    ----------
-    n_rows, n_features : int
-    dtype : dtype
-        float32 or float64.
-    sparse : bool
-        Whether the rows are CSR matrices.
-    weighted : bool
-        Whether the rows have weights.
-    """
-
-    def __init__(self, parts: Sequence[Part]):
-        self.parts = list(parts)
-        X = self.parts[0].X
-        self.n_rows = sum(part.n_rows for part in self.parts)
-        self.n_features = X.shape[1]
-        self.dtype = X.dtype
-        self.sparse = not isinstance(X, np.ndarray)
-        self.weighted = self.parts[0].sample_weight is not None
-
-    def map(self, step: Callable, *args: Any) -> list:
-        """The step's result for each part, in the parts' order."""
-        return [part.call(step, *args) for part in self.parts]
-
-    def reduce(self, step: Callable, *args: Any) -> Any:
-        """The sum of the step's results over the parts, added in the parts' order."""
-        first, *others = self.parts
-        total = first.call(step, *args)
-        for part in others:
-            total = add(total, part.call(step, *args))
-        return total
-
-    def collect(self, step: Callable, *args: Any) -> np.ndarray:
-        """Per-row results of a step, put together in the rows' order."""
-        results = self.map(step, *args)
-        return results[0] if len(results) == 1 else np.concatenate(results)
-
-    def scaled(self, factor: float) -> "LocalRows":
-        """The rows multiplied by a factor, in a copy unless that is 1.
-
-        What parts keep is shared with the copy, whose lifetime is the caller's concern.
-        """
-        return self if factor == 1.0 else LocalRows([part.scaled(factor) for part in self.parts])
-
-    def take(self, indices: np.ndarray) -> np.ndarray:
-        """Rows by their index among all rows, dense and in the rows' dtype.
-
-        Parameters
-        ----------
-        indices : array-like of shape (n,), int
-
-        Returns
-        -------
-        ndarray of shape (n, n_features)
-        """
-        indices = np.asarray(indices, np.intp)
-        if len(self.parts) == 1:
-            return _dense_rows(self.parts[0].X, indices)
-        taken = np.empty((len(indices), self.n_features), self.dtype)
-        for part in self.parts:
-            local = indices - part.offset
-            here = (local >= 0) & (local < part.n_rows)
-            taken[here] = _dense_rows(part.X, local[here])
-        return taken
-
-
-def _dense_rows(X, indices):
-    rows = X[indices]
-    return rows if isinstance(rows, np.ndarray) else rows.toarray()

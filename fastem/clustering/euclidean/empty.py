@@ -49,7 +49,9 @@ def relocate(
     found = rows.map(_farthest, centers, len(empty), np.finfo(dtype).eps)
     distances, labels, indices, moved_weights = map(np.concatenate, zip(*found, strict=True))
     if len(found) > 1:
-        order = _largest(distances, len(empty))
+        # From three on, one part's own order depends on all distances. Which cluster gets which row
+        # is but a question of names.
+        order = np.argsort(-distances, kind="stable")[: len(empty)]
         labels, indices, moved_weights = labels[order], indices[order], moved_weights[order]
     if len(indices) == 0:
         return sums, weights

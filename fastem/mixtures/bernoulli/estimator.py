@@ -17,6 +17,7 @@ from fastem.mixtures.attributes import fitted_array, fitted_weights
 from fastem.mixtures.base import BaseMixture
 from fastem.mixtures.bernoulli.accelerated import BernoulliCoordinates
 from fastem.mixtures.bernoulli.model import IMPOSSIBLE, BernoulliModel, BernoulliParameters
+from fastem.rows.checks import check_home
 from fastem.sklearn_private import Interval
 from fastem.validation import check_mixing_weights, check_shape, plain_csr
 
@@ -27,6 +28,18 @@ def _make_pass(X, sample_weight, n_components, threshold):
     else:
         rows, kind = sparse_bits(X, threshold), SparsePass
     return kind(rows, X.shape[1], sample_weight, n_components)
+
+
+def _first_other(part):
+    return first_other(part.X)
+
+
+def _refuse(other):
+    if other is not None:
+        raise ValueError(
+            "With binarize=None the input should hold only zeros and ones, but it holds "
+            f"{other}. Set binarize to a number above which values are ones."
+        )
 
 
 class BernoulliMixture(BaseMixture):
@@ -198,13 +211,15 @@ class BernoulliMixture(BaseMixture):
             dtype="numeric",
             ensure_min_samples=2 if reset else 1,
         )
-        other = first_other(X) if self.binarize is None else None
-        if other is not None:
-            raise ValueError(
-                "With binarize=None the input should hold only zeros and ones, but it holds "
-                f"{other}. Set binarize to a number above which values are ones."
-            )
+        if self.binarize is None:
+            _refuse(first_other(X))
         return X
+
+    def _check_home(self, rows):
+        check_home(self, rows, min_rows=2)
+        if self.binarize is None:
+            for other in rows.map(_first_other):
+                _refuse(other)
 
     def _output_dtype(self, X):
         return np.dtype(np.float64)
@@ -229,10 +244,10 @@ class BernoulliMixture(BaseMixture):
     def _components(self):
         return self._parameters().components()
 
-    def _make_model(self, X, **options):
+    def _make_model(self, rows, **options):
         return BernoulliModel(
             partial(_make_pass, n_components=self.n_components, threshold=self._threshold),
-            given=self._check_given(X.shape[1]),
+            given=self._check_given(rows.n_features),
             n_components=self.n_components,
             alpha=self.alpha,
             fixed=self.fixed,

@@ -321,7 +321,7 @@ class GaussianMixture(DistributionMixin, BaseMixture):
             covariances = np.asarray(kind.covariances(factors))
         return GaussianParameters(weights, means, covariances, factors)
 
-    def _make_model(self, X, **options):
+    def _make_model(self, rows, **options):
         make_pass = partial(PASSES[self._covariances.passes], n_components=self.n_components)
         return GaussianModel(
             make_pass,
@@ -329,7 +329,7 @@ class GaussianMixture(DistributionMixin, BaseMixture):
                 make_pass, self.n_components, self._covariances, pooled=self.reg_covar == 0
             ),
             init_params=self.init_params,
-            given=self._check_given(X.shape[1]),
+            given=self._check_given(rows.n_features),
             covariances=self._covariances,
             reg_covar=self.reg_covar,
             make_prior=self._prior_maker(options["row_unit"]),

@@ -5,7 +5,9 @@ Every start is a method of :class:`GaussianStarts` named as in ``init_params`` a
 """
 
 from collections.abc import Callable
+from copy import deepcopy
 from functools import reduce
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -74,8 +76,10 @@ class GaussianStarts:
         """Each row's responsibilities are random."""
         centers = np.tile(self._starts.center(rows), (self._n_components, 1))
         tied = self._covariances.tied
-        statistics = rows.reduce(_from_random, self._make_pass, tied, centers, random_state)
-        return statistics, centers
+        states = _states(rows, random_state, self._n_components)
+        found = rows.map(_from_random, self._make_pass, tied, centers, states)
+        random_state.set_state(found[-1][1].get_state())
+        return reduce(add, [statistics for statistics, _ in found]), centers
 
     def _of_seeds(self, rows, indices):
         # Whatever a seed's weight: of a row that is repeated, one copy is drawn.
@@ -101,15 +105,35 @@ class GaussianStarts:
         return (scatter - self._covariances.products(0.5 * sums, delta)) / counts.sum()
 
 
+def _states(rows, random_state, n_components):
+    """The random stream where each part's rows begin."""
+    offsets = rows.map(_offset)
+    ahead = deepcopy(random_state)
+    states = {offsets[0]: random_state}
+    for offset, following in pairwise(offsets):
+        for start in range(offset * n_components, following * n_components, _BLOCK_SIZE):
+            ahead.random_sample(min(_BLOCK_SIZE, following * n_components - start))
+        states[following] = deepcopy(ahead)
+    return states
+
+
 # The steps that run where the rows are.
+
+
+def _offset(part):
+    return part.offset
 
 
 def _from_labels(part, make_pass, centers):
     return pass_of(part, make_pass).from_labels(take_clusters(part), centers)
 
 
-def _from_random(part, make_pass, tied, centers, random_state):
-    """Statistics of responsibilities from scikit-learn's random stream, block by block."""
+def _from_random(part, make_pass, tied, centers, states):
+    """Statistics of responsibilities from scikit-learn's random stream, block by block.
+
+    And the stream behind these rows.
+    """
+    random_state = deepcopy(states[part.offset])
     n_components = len(centers)
     size = max(_BLOCK_SIZE // n_components, 1024)
     blocks = []
@@ -132,7 +156,7 @@ def _from_random(part, make_pass, tied, centers, random_state):
         blocks.append(
             GaussianStatistics(0.0, np.concatenate(counts), np.concatenate(sums), scatter)
         )
-    return reduce(add, blocks)
+    return reduce(add, blocks), random_state
 
 
 def _of_all(part, make_pass, center):

@@ -336,10 +336,10 @@ class Mixture(BaseMixture):
     def _components(self):
         return self._parameters().components(self.arguments)
 
-    def _make_model(self, X, **options):
+    def _make_model(self, rows, **options):
         return OwnModel(
             self,
-            self._pass_maker(self.n_components, X.shape[1]),
+            self._pass_maker(self.n_components, rows.n_features),
             given=self._check_given(),
             **options,
         )

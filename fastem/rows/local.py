@@ -1,0 +1,43 @@
+"""Rows in this process."""
+
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
+
+import numpy as np
+
+from fastem.rows.home import Rows
+from fastem.rows.part import Part
+
+
+class LocalRows(Rows):
+    """Rows in parts of this process.
+
+    Parameters
+    ----------
+    parts : sequence of Part
+        In the order of their offsets, without gaps. Empty ones are left out.
+    """
+
+    def __init__(self, parts: Sequence[Part]):
+        self.parts = [part for part in parts if part.n_rows > 0] or list(parts[:1])
+        X = self.parts[0].X
+        self.n_rows = sum(part.n_rows for part in self.parts)
+        self.n_features = X.shape[1]
+        self.n_parts = len(self.parts)
+        self.dtype = X.dtype
+        self.sparse = not isinstance(X, np.ndarray)
+        self.weighted = self.parts[0].sample_weight is not None
+
+    def each(self, step: Callable, *args: Any) -> Iterator[Any]:
+        return (part.call(step, *args) for part in self.parts)
+
+    def collect(self, step: Callable, *args: Any) -> np.ndarray:
+        """Per-row results of a step, put together in the rows' order."""
+        results = self.map(step, *args)
+        return results[0] if len(results) == 1 else np.concatenate(results)
+
+    def fresh(self, exponent: int = 0) -> "LocalRows":
+        return LocalRows([part.fresh(exponent) for part in self.parts])
+
+    def scaled(self, factor: float) -> "LocalRows":
+        return self if factor == 1.0 else LocalRows([part.scaled(factor) for part in self.parts])
