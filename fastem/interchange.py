@@ -82,6 +82,8 @@ def kmeans_from_sklearn(target: type[_Estimator], kmeans: cluster.KMeans) -> _Es
 def mixture_to_sklearn(gaussian: Any) -> mixture.GaussianMixture:
     """A fitted ``sklearn.mixture.GaussianMixture`` with the same parameters."""
     check_is_fitted(gaussian)
+    if hasattr(gaussian, "noise_weight_"):
+        raise ValueError("scikit-learn's mixtures have no noise component")
     kind = _MODELS.get(gaussian.covariance_type, gaussian.covariance_type)
     if kind not in _NAMES["covariance_type"]:
         raise ValueError(

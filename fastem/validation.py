@@ -233,14 +233,14 @@ def _is_fitted(name):
     return name.endswith("_") and not name.startswith("_")
 
 
-def check_mixing_weights(weights: Any, n_components: int) -> np.ndarray:
+def check_mixing_weights(weights: Any, n_components: int, leave_some: bool = False) -> np.ndarray:
     """Mixing weights in float64.
 
     Raises
     ------
     ValueError
         If their shape is wrong or they aren't probabilities that sum to one, in scikit-learn's
-        words.
+        words; or if they are to leave some to noise, and don't.
     """
     weights = check_array(weights, dtype=[np.float64, np.float32], ensure_2d=False)
     check_shape(weights, (n_components,), "weights")
@@ -250,7 +250,13 @@ def check_mixing_weights(weights: Any, n_components: int) -> np.ndarray:
             "The parameter 'weights' should be in the range "
             f"[0, 1], but got max value {high:.5f}, min value {low:.5f}"
         )
-    if abs(1.0 - total) > (1e-6 if weights.dtype == np.float32 else 1e-8):
+    if leave_some:
+        if not 0.0 < total < 1.0 - 1e-6:
+            raise ValueError(
+                "The parameter 'weights' should sum to less than one, which leaves the rest to the "
+                f"noise component, but got sum(weights) = {total:.5f}"
+            )
+    elif abs(1.0 - total) > (1e-6 if weights.dtype == np.float32 else 1e-8):
         raise ValueError(
             f"The parameter 'weights' should be normalized, but got sum(weights) = {total:.5f}"
         )

@@ -26,12 +26,16 @@ SHAPES = [
 ]
 
 
-def problem(covariance_type, shape, dtype, distance=1.5, offset=0.0, seed=0):
-    """Rows from a mixture, on a cache line amid NaN, and the mixture's parameters."""
+def problem(covariance_type, shape, dtype, distance=1.5, offset=0.0, seed=0, noise=False):
+    """Rows from a mixture, on a cache line amid NaN, and the mixture's parameters.
+
+    With noise, it takes about half of them.
+    """
     n_rows, n_features, k = shape
     rng = np.random.default_rng(seed)
     matrices = np.eye(n_features) + np.triu(0.2 * rng.normal(size=(n_features, n_features)), 1)
     factors = {
+        "full": matrices * rng.uniform(0.5, 2, size=(k, 1, 1)),
         "tied": matrices,
         "diag": rng.uniform(0.5, 2, size=(k, n_features)),
         "spherical": rng.uniform(0.5, 2, size=k),
@@ -40,18 +44,23 @@ def problem(covariance_type, shape, dtype, distance=1.5, offset=0.0, seed=0):
     }[covariance_type]
     means = distance * rng.normal(size=(k, n_features)) + offset
     labels = rng.integers(k, size=n_rows)
-    noise = rng.normal(size=(n_rows, 1, n_features))
+    differences = rng.normal(size=(n_rows, 1, n_features))
     inverses = np.linalg.inv(covariance_matrices(factors, covariance_type, k, n_features))
-    X = means[labels] + (noise @ inverses[labels])[:, 0]
+    X = means[labels] + (differences @ inverses[labels])[:, 0]
     weights = rng.dirichlet(np.full(k, 3.0))
-    return Guarded(X.astype(dtype)), GaussianComponents(np.log(weights), means, factors)
+    log_noise = -2.0 * n_features if noise else -np.inf
+    components = GaussianComponents(np.log(weights), means, factors, log_noise)
+    return Guarded(X.astype(dtype)), components
 
 
 def log_joint_of(X, parameters, covariance_type):
     factors = covariance_matrices(
         parameters.precisions_cholesky, covariance_type, *parameters.means.shape
     )
-    return whitened_log_joint(X, parameters.log_weights, parameters.means, factors).astype(float)
+    log_joint = whitened_log_joint(X, parameters.log_weights, parameters.means, factors)
+    if parameters.noisy:
+        log_joint = np.column_stack([log_joint, np.full(len(X), parameters.log_noise)])
+    return log_joint.astype(float)
 
 
 def expected(X, parameters, covariance_type, sample_weight, centers, hard=False, labels=None):
@@ -65,20 +74,22 @@ def expected(X, parameters, covariance_type, sample_weight, centers, hard=False,
     else:
         responsibilities = (labels[:, np.newaxis] == np.arange(len(centers))).astype(float)
     responsibilities = responsibilities * w[:, np.newaxis]
+    responsibilities, noise = np.split(responsibilities, [len(centers)], axis=1)
     counts, sums, scatter = scatter_statistics(X, responsibilities, centers)
-    if covariance_type != "tied":
+    if covariance_type not in ("full", "tied"):
         scatter = np.einsum("kii->ki", scatter)
     if covariance_type.endswith("spherical"):
         scatter = scatter.sum(axis=1)
     if covariance_type.startswith("tied"):
         scatter = scatter.sum(axis=0)
-    return objective, counts, sums, scatter
+    return objective, counts, sums, scatter, noise.sum()
 
 
 def assert_close(statistics, twin, tolerance):
     """Relative to each kind's greatest value (and to the number of rows)."""
     n = max(twin[1].sum(), 1.0)
-    sizes = np.abs(twin[0]) + n, n, np.abs(twin[3]).max() + n, np.abs(twin[3]).max()
+    spread = np.abs(twin[3]).max()
+    sizes = np.abs(twin[0]) + n, n, spread + n, spread, n + twin[4]
     for ours, theirs, size in zip(statistics, twin, sizes, strict=True):
         assert np.shape(ours) == np.shape(theirs)
         np.testing.assert_allclose(ours, theirs, rtol=0, atol=tolerance * size)
@@ -109,13 +120,14 @@ def check_evaluation(covariance_type, shape, dtype, tolerance, **options):
     """Every per-row output, alone and with the others."""
     guarded, parameters = problem(covariance_type, shape, dtype, **options)
     X, k = guarded.array, shape[2]
+    columns = k + parameters.noisy
     log_joint = log_joint_of(X, parameters, covariance_type)
     log_density, responsibilities = responsibilities_of(log_joint)
     outputs = {
         "log_density": Guarded(np.zeros(len(X), dtype)),
         "labels": Guarded(np.zeros(len(X), np.int64)),
-        "responsibilities": Guarded(np.zeros((len(X), k), dtype)),
-        "log_joint": Guarded(np.zeros((len(X), k), dtype)),
+        "responsibilities": Guarded(np.zeros((len(X), columns), dtype)),
+        "log_joint": Guarded(np.zeros((len(X), columns), dtype)),
     }
     tested = PASSES[covariance_type](X, None, k)
     tested.evaluate(parameters, **{name: output.array for name, output in outputs.items()})
@@ -128,6 +140,7 @@ def check_evaluation(covariance_type, shape, dtype, tolerance, **options):
     np.testing.assert_allclose(
         ours["responsibilities"], responsibilities, atol=tolerance * (1 + np.abs(log_density).max())
     )
+    assert ours["labels"].max() < k
     chosen = np.take_along_axis(log_joint, ours["labels"][:, np.newaxis], axis=1)[:, 0]
     assert (log_joint.max(axis=1) - chosen <= 2 * tolerance * scale.max(axis=1)).all()
     for name, output in outputs.items():

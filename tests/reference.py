@@ -208,15 +208,28 @@ def gaussian_m_step(X, responsibilities, covariance_type, reg_covar=0.0):
 
 
 def gaussian_em(
-    X, parameters, covariance_type, n_iter, sample_weight=None, reg_covar=0.0, hard=False
+    X,
+    parameters,
+    covariance_type,
+    n_iter,
+    sample_weight=None,
+    reg_covar=0.0,
+    hard=False,
+    noise=None,
 ):
-    """EM from weights, means and covariances: these afterwards, and the history."""
+    """EM from weights, means and covariances: these afterwards, and the history.
+
+    ``noise`` is the logarithm of its density, if there is any: then its weight is the last of all.
+    """
     w = np.ones(len(X)) if sample_weight is None else np.asarray(sample_weight, float)
     history = []
     for _ in range(n_iter):
         weights, means, covariances = parameters
         matrices = covariance_matrices(covariances, covariance_type, *means.shape)
-        log_joint = gaussian_log_joint(X, weights, means, matrices)
+        log_joint = gaussian_log_joint(X, weights[: len(means)], means, matrices)
+        if noise is not None:
+            column = np.full(len(X), np.log(weights[-1]) + noise)
+            log_joint = np.column_stack([log_joint, column])
         if hard:
             log_density = log_joint.max(axis=1)
             responsibilities = np.eye(len(weights))[log_joint.argmax(axis=1)]
@@ -225,7 +238,10 @@ def gaussian_em(
             responsibilities = np.exp(log_joint - log_density[:, np.newaxis])
         history.append(w @ log_density / w.sum())
         responsibilities *= w[:, np.newaxis]
-        parameters = gaussian_m_step(X, responsibilities, covariance_type, reg_covar)
+        shares = responsibilities[:, : len(means)]
+        _, means, covariances = gaussian_m_step(X, shares, covariance_type, reg_covar)
+        counts = responsibilities.sum(axis=0)
+        parameters = counts / counts.sum(), means, covariances
     return parameters, history
 
 

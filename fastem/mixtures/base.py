@@ -1,7 +1,7 @@
 """What mixtures share: the EM fit, prediction, scores and criteria."""
 
 from abc import ABCMeta, abstractmethod
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from numbers import Integral, Real
 from typing import Any, Self
 
@@ -157,7 +157,7 @@ class BaseMixture(CallbackSupportMixin, BoundMixin, DensityMixin, BaseEstimator,
 
     @abstractmethod
     def _sample_component(self, component: int, size: int, random_state: Any) -> np.ndarray:
-        """Draw rows from one component."""
+        """Draw rows from a component, by its label."""
 
     # The fit.
 
@@ -293,6 +293,14 @@ class BaseMixture(CallbackSupportMixin, BoundMixin, DensityMixin, BaseEstimator,
         """The number of components at hand, whatever ``n_components`` may say by now."""
         return len(self.weights_)
 
+    @property
+    def _labels(self) -> Sequence[int]:
+        return range(self._n_fitted)
+
+    def _shares(self) -> np.ndarray:
+        """The weights in the order of the labels."""
+        return np.asarray(self.weights_)
+
     def _evaluate(self, X: Any, **outputs: Any) -> None:
         self._make_pass(X, None).evaluate(self._components(), **outputs)
 
@@ -311,6 +319,7 @@ class BaseMixture(CallbackSupportMixin, BoundMixin, DensityMixin, BaseEstimator,
         Returns
         -------
         labels : ndarray of shape (n_samples,), int64
+            -1 for noise, if the mixture has any.
         """
         X = self._check_new(X)
         labels = np.empty(X.shape[0], np.int64)
@@ -327,10 +336,11 @@ class BaseMixture(CallbackSupportMixin, BoundMixin, DensityMixin, BaseEstimator,
         Returns
         -------
         responsibilities : ndarray of shape (n_samples, n_components)
-            In the rows' dtype.
+            In the rows' dtype. Noise, if the mixture has any, has one more column, the last: that
+            of the label -1.
         """
         X = self._check_new(X)
-        responsibilities = np.empty((X.shape[0], self._n_fitted), self._output_dtype(X))
+        responsibilities = np.empty((X.shape[0], len(self._labels)), self._output_dtype(X))
         self._evaluate(X, responsibilities=responsibilities)
         return responsibilities
 
@@ -383,7 +393,7 @@ class BaseMixture(CallbackSupportMixin, BoundMixin, DensityMixin, BaseEstimator,
             The rows, component by component.
 
         y : ndarray of shape (n_samples,), int64
-            Their components.
+            Their components; -1 for noise, if the mixture has any.
         """
         check_is_fitted(self)
         if n_samples < 1:
@@ -393,13 +403,17 @@ class BaseMixture(CallbackSupportMixin, BoundMixin, DensityMixin, BaseEstimator,
             )
         random_state = check_random_state(self.random_state)
         self._parameters()
-        weights = np.asarray(self.weights_)
+        weights = self._shares()
         if weights.dtype != np.float64:  # whose rounding multinomial would refuse
             weights = weights.astype(np.float64)
             weights /= weights.sum()
         sizes = random_state.multinomial(n_samples, weights)
-        X = [self._sample_component(j, int(size), random_state) for j, size in enumerate(sizes)]
-        return np.vstack(X), np.repeat(np.arange(len(sizes), dtype=np.int64), sizes)
+        labels = np.array(self._labels, np.int64)
+        X = [
+            self._sample_component(label, size, random_state)
+            for label, size in zip(labels.tolist(), sizes.tolist(), strict=True)
+        ]
+        return np.vstack(X), np.repeat(labels, sizes)
 
     # Criteria: the lower the better.
 

@@ -6,7 +6,7 @@ justifies incremental, sparse, and other variants", in Learning in Graphical Mod
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -27,8 +27,8 @@ class BoundMixin(ABC):
 
     @property
     @abstractmethod
-    def _n_fitted(self) -> int:
-        """The number of components."""
+    def _labels(self) -> Sequence[int]:
+        """What rows may be labelled with: component after component, -1 last for noise."""
 
     @abstractmethod
     def _check_new(self, X: Any) -> Any:
@@ -125,7 +125,7 @@ class BoundMixin(ABC):
         X : array-like of shape (n_samples, n_features)
 
         labels : array-like of shape (n_samples,), int
-            Each row's component.
+            Each row's component; -1 for noise, if the mixture has any.
 
         sample_weight : array-like of shape (n_samples,), default=None
             Non-negative weights of the rows; None for ones.
@@ -190,13 +190,14 @@ class BoundMixin(ABC):
         ``rows_of(block, log_joint, log_density)`` returns a block's values, one for each row. The
         joint log-densities are (rows, components); both are float64.
         """
-        size = max(1, _BLOCK_SIZE // self._n_fitted)
+        n_columns = len(self._labels)
+        size = max(1, _BLOCK_SIZE // n_columns)
         dtype = self._output_dtype(X)
         total = 0.0
         for start in range(0, X.shape[0], size):
             block = slice(start, start + size)
             rows = X[block]
-            log_joint = np.empty((rows.shape[0], self._n_fitted), dtype)
+            log_joint = np.empty((rows.shape[0], n_columns), dtype)
             log_density = np.empty(rows.shape[0], dtype)
             self._evaluate(rows, log_joint=log_joint, log_density=log_density)
             values = rows_of(block, _in_float64(log_joint), _in_float64(log_density))
@@ -205,7 +206,7 @@ class BoundMixin(ABC):
 
     def _check_responsibilities(self, responsibilities, X):
         responsibilities = check_array(responsibilities, input_name="responsibilities")
-        shape = (X.shape[0], self._n_fitted)
+        shape = (X.shape[0], len(self._labels))
         check_shape(responsibilities, shape, "responsibilities")
         if responsibilities.min() < 0:
             raise ValueError("The parameter 'responsibilities' should not be negative")
@@ -220,9 +221,10 @@ class BoundMixin(ABC):
     def _check_labels(self, labels, X):
         labels = check_array(labels, dtype=None, ensure_2d=False, input_name="labels")
         check_shape(labels, (X.shape[0],), "labels")
-        if labels.dtype.kind not in "iu" or labels.min() < 0 or labels.max() >= self._n_fitted:
+        least, greatest = min(self._labels), max(self._labels)
+        if labels.dtype.kind not in "iu" or labels.min() < least or labels.max() > greatest:
             raise ValueError(
-                f"The parameter 'labels' should be integers in the range [0, {self._n_fitted - 1}]"
+                f"The parameter 'labels' should be integers in the range [{least}, {greatest}]"
             )
         return labels
 

@@ -185,7 +185,8 @@ def kl_divergence(
     TypeError
         If p and q are not mixtures of one kind.
     ValueError
-        If the numbers of features differ or a parameter is out of range.
+        If the numbers of features differ, a parameter is out of range, or a mixture has a noise
+        component.
 
     Notes
     -----
@@ -201,6 +202,9 @@ def kl_divergence(
     check_is_fitted(p)
     check_is_fitted(q)
     check_same_features(p, q)
+    for mixture in (p, q):
+        if isinstance(mixture, GaussianMixture):
+            mixture._distribution()  # which refuses a noise component
     if method == "variational":
         return KLEstimate(_variational(p, q, _COMPONENT_KL[kind]), 0.0)
     if method != "monte-carlo":
@@ -269,7 +273,7 @@ def _kl_of_gaussian_components(p, q):
 
 
 def _means_and_roots(mixture):
-    _, means, covariances, _ = mixture._parameters()
+    _, means, covariances = mixture._distribution()
     kind = mixture._covariances
     stack = widened(stacked(kind, covariances), 1, means.shape[1])
     return means, np.linalg.cholesky(stack) if order(kind) == 2 else np.sqrt(stack)

@@ -11,6 +11,7 @@ from fastem.mixtures.gaussian.stacks import of_features, stacked, widened
 from fastem.plot.base import Display, colors_of, feature_names
 
 _CURVE_POINTS = 400
+_GREY = 0.6  # of noise: red, green and blue alike
 
 
 def component_covariances(mixture: Any, features: np.ndarray) -> np.ndarray:
@@ -48,6 +49,7 @@ class MixtureDisplay(Display):
         Of the one or two features shown.
     X : ndarray of shape (n_samples, n_shown)
     responsibilities : ndarray of shape (n_samples, n_components)
+        One more column, the last, if there is a noise component.
     names : list of str
         The features' names.
 
@@ -85,8 +87,8 @@ class MixtureDisplay(Display):
             The rows to draw.
 
         features : int or (int, int), default=None
-            Positions of the features to show: of one the density over a histogram, of two the
-            components' ellipses. None for the first two, or the only one.
+            Positions of the features to show: of one the components' density over a histogram, of
+            two their ellipses. None for the first two, or the only one.
 
         ax : matplotlib Axes, default=None
             Where to draw; None for a new figure.
@@ -176,8 +178,10 @@ class MixtureDisplay(Display):
     def _draw_ellipses(self, ax, colors, probability, rows_kw, components_kw):
         from matplotlib.patches import Ellipse
 
-        # A row between components has a colour between theirs.
-        shades = np.clip(self.responsibilities @ colors, 0, 1)
+        # A row between components has a colour between theirs; noise is grey.
+        shades = self.responsibilities[:, : len(colors)] @ colors
+        shades += self.responsibilities[:, len(colors) :].sum(axis=1, keepdims=True) * _GREY
+        shades = np.clip(shades, 0, 1)
         ax.scatter(*self.X.T, **{"c": shades, "s": 12, "alpha": 0.6, "linewidths": 0, **rows_kw})
         for mean, covariance, color in zip(self.means, self.covariances, colors, strict=True):
             width, height, angle = ellipse(covariance, probability)
@@ -201,5 +205,7 @@ class MixtureDisplay(Display):
         densities = self.weights * np.exp(-0.5 * z**2) / (deviations * np.sqrt(2 * np.pi))
         for j, color in enumerate(colors):
             ax.plot(x, densities[:, j], **{"color": color, "linestyle": "--", **components_kw})
-        ax.plot(x, densities.sum(axis=1), color="black", label="mixture")
+        noisy = self.responsibilities.shape[1] > len(colors)
+        label = "mixture without its noise" if noisy else "mixture"
+        ax.plot(x, densities.sum(axis=1), color="black", label=label)
         ax.legend()

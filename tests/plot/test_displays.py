@@ -103,6 +103,20 @@ def test_colours_by_responsibility(X):
     np.testing.assert_allclose(found, mixture.predict_proba(X) @ colors, atol=1e-12)
 
 
+def test_noise_is_grey(X):
+    rows = np.vstack([X, np.random.default_rng(1).uniform(-40, 40, size=(30, 3))])
+    mixture = GaussianMixture(2, noise_component="auto", random_state=0, n_init=3).fit(rows)
+    display = MixtureDisplay.from_estimator(mixture, rows)
+    shades = display.ax_.collections[0].get_facecolors()[:, :3]
+    grey = np.ptp(shades, axis=1) < 1e-6
+    np.testing.assert_array_equal(grey, mixture.predict_proba(rows)[:, -1] > 1 - 1e-6)
+    assert grey.any()
+    assert sum(isinstance(patch, Ellipse) for patch in display.ax_.patches) == 2
+    display = MixtureDisplay.from_estimator(mixture, rows, features=0)
+    labels = [line.get_label() for line in display.ax_.lines]
+    assert labels[-1] == "mixture without its noise"
+
+
 def test_density_of_one_feature(X):
     frame = pd.DataFrame(X, columns=["a", "b", "c"])
     mixture = GaussianMixture(2, covariance_type="tied", random_state=0).fit(frame)

@@ -20,11 +20,20 @@ class GaussianComponents(NamedTuple):
         ``(x - mean) @ P`` has unit covariance; "tied": one such matrix; "diag": (n_components,
         n_features), "spherical": (n_components,), "tied_diag": (n_features,) and
         "tied_spherical": (), the reciprocals of the standard deviations.
+    log_noise : float
+        The logarithm of weight times density of uniform noise, one more component that passes
+        number -1; -inf for none.
     """
 
     log_weights: np.ndarray
     means: np.ndarray
     precisions_cholesky: np.ndarray
+    log_noise: float = -math.inf
+
+    @property
+    def noisy(self) -> bool:
+        """Whether there is noise."""
+        return self.log_noise > -math.inf
 
 
 class GaussianStatistics(NamedTuple):
@@ -46,12 +55,15 @@ class GaussianStatistics(NamedTuple):
         "diag": the diagonals, (n_components, n_features); "spherical": the traces,
         (n_components,). Added up over the components for "tied": (n_features, n_features),
         "tied_diag": (n_features,) and "tied_spherical": ().
+    noise : float
+        Sum of ``w * gamma`` of the noise.
     """
 
     objective: float
     counts: np.ndarray
     sums: np.ndarray
     scatter: np.ndarray
+    noise: float = 0.0
 
 
 class GaussianPass(ABC):
@@ -101,9 +113,10 @@ class GaussianPass(ABC):
         components : GaussianComponents
         log_density : ndarray of shape (n_rows,), the data's dtype
         labels : ndarray of shape (n_rows,), int32 or int64
-            The most probable component.
+            The most probable component; -1 for noise.
         responsibilities : ndarray of shape (n_rows, n_components), the data's dtype
-        log_joint : ndarray of shape (n_rows, n_components), the data's dtype
+            One more column, the last, if there is noise.
+        log_joint : ndarray of the same shape, the data's dtype
             The logarithms of weight times density.
 
         Returns
@@ -111,6 +124,15 @@ class GaussianPass(ABC):
         far : ndarray of shape (n_rows,), bool
             Rows where an overflow may have hidden what is asked for.
         """
+
+
+def relative_noise(log_noise, packed, dtype):
+    """The noise's log-density relative to the components', finite in the dtype if it is at all."""
+    noise = log_noise - packed.reference
+    if noise > -math.inf:
+        limits = np.finfo(dtype)
+        noise = min(max(noise, float(limits.min)), float(limits.max))
+    return dtype.type(noise)
 
 
 def relative(constants, dtype):

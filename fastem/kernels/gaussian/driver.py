@@ -14,7 +14,7 @@ features of a tile are at ``tile[f * TILE + lane]``, and a tile's values of comp
 
 import numpy as np
 
-from fastem.kernels.mixtures.lanes import assign, load_weights, write_rows
+from fastem.kernels.mixtures.lanes import assign, fill_column, load_weights, write_rows
 from fastem.kernels.mixtures.products import sum_tile, weighted_sum
 from fastem.kernels.mixtures.responsibilities import choose_tile, normalize_tile
 from fastem.kernels.runtime.compiling import inline, kernel
@@ -92,6 +92,7 @@ def em_pass(
     centers,
     labels,
     hard,
+    noise,
     numbers,
     totals,
     objective,
@@ -99,10 +100,11 @@ def em_pass(
 ):
     """Each chunk's totals, and what it found.
 
-    ``numbers`` counts from 0, at least ``n_components`` and ``batch``. ``objective[c]`` receives
-    the weighted sum of the log-densities, relative to the reference, and that of the weights;
-    ``counted[c]``, for a sample of tiles, the pairs of a row and a component, and those among them
-    where the component has a share in the row.
+    ``numbers`` counts from 0, at least ``n_components`` and ``batch``. ``noise`` is the logarithm
+    of the noise's weight times density, relative to the reference; -inf for none. ``objective[c]``
+    receives the weighted sums of the log-densities, relative to the reference, and of the weights,
+    and the noise's share of these; ``counted[c]``, for a sample of tiles, the pairs of a row and a
+    component, and those among them where the component has a share in the row.
 
     With ``labels``, every row belongs to its label alone, or to none if negative, and only the
     totals are found. A kernel for that could do less, but would have to be compiled, too.
@@ -111,7 +113,9 @@ def em_pass(
     n_components = centers.shape[1]
     one = X.dtype.type(1)
     shift = np.zeros(n_features + LANES, X.dtype)
-    stride = n_components * TILE
+    noisy = noise > -np.inf
+    n_columns = n_components + noisy
+    stride = n_columns * TILE
     tiles = aligned_empty_like(batch * n_features * TILE, X)
     shares = aligned_empty_like(batch * stride, X)
     scratch = aligned_empty_like(scratch_size, X)
@@ -125,7 +129,7 @@ def em_pass(
         start, stop = chunk * chunk_rows, min((chunk + 1) * chunk_rows, n_rows)
         chunk_totals = totals[chunk]
         chunk_totals[:] = 0.0
-        total_density = total_weight = 0.0
+        total_density = total_weight = total_noise = 0.0
         n_sampled = n_shares = 0
         weights[:] = one
         for batch_start in range(start, stop, batch * TILE):
@@ -142,12 +146,16 @@ def em_pass(
                     continue
                 prepare_tile(packed, tile, n_features, scratch)
                 log_joint_tile(packed, tile, n_features, scratch, numbers, n_components, log_joint)
-                normalize_tile(log_joint, n_components, weights, hard, density)
+                if noisy:
+                    fill_column(noise, n_components, log_joint)
+                normalize_tile(log_joint, n_columns, weights, hard, density)
                 total_density += weighted_sum(weights, density)
                 total_weight += sum_tile(weights, 0)
+                if noisy:
+                    total_noise += sum_tile(log_joint, n_components * TILE)
                 if first // TILE % _SAMPLED == 0:
-                    n_sampled += stride
-                    n_shares += count_shares(log_joint, stride)
+                    n_sampled += n_components * TILE
+                    n_shares += count_shares(log_joint, n_components * TILE)
             for component in range(n_components):
                 accumulate_tiles(
                     packed,
@@ -164,6 +172,7 @@ def em_pass(
                 )
         objective[chunk, 0] = total_density
         objective[chunk, 1] = total_weight
+        objective[chunk, 2] = total_noise
         counted[chunk, 0] = n_sampled
         counted[chunk, 1] = n_shares
 
@@ -178,19 +187,24 @@ def evaluate_pass(
     X,
     shift,
     packed,
+    noise,
     far,
     outputs,
 ):
     """Write what is asked for, for every row plus ``shift``; outputs without rows are not.
 
+    ``noise`` is as for ``em_pass``; its label is -1, and its values are in a column behind the
+    components'.
     ``far`` receives True for rows where an overflow may have hidden what is asked for. Tiles have
     room for one more feature.
     """
     log_density, labels, responsibilities, log_joint = outputs
     n_rows, n_features = X.shape
     one = X.dtype.type(1)
+    noisy = noise > -np.inf
+    n_columns = n_components + noisy
     tile = aligned_empty_like((n_features + 1) * TILE, X)
-    shares = aligned_empty_like(n_components * TILE, X)
+    shares = aligned_empty_like(n_columns * TILE, X)
     scratch = aligned_empty_like(scratch_size, X)
     weights = aligned_empty_like(TILE, X)
     weights[:] = one
@@ -207,22 +221,24 @@ def evaluate_pass(
             fetch_tile(X, first + TILE)
             prepare_tile(packed, tile, n_features, scratch)
             log_joint_tile(packed, tile, n_features, scratch, components, n_components, shares)
+            if noisy:
+                fill_column(noise, n_components, shares)
             if len(log_joint):
                 for lane in range(n_lanes):
-                    for j in range(n_components):
+                    for j in range(n_columns):
                         value = shares[j * TILE + lane] + packed.reference
                         log_joint[first + lane, j] = value
                         if np.isnan(value):
                             far[first + lane] = True
             if len(labels):
-                choose_tile(shares, n_components, density)
+                choose_tile(shares, n_columns, density)
                 for lane in range(n_lanes):
                     label = np.intp(density[lane])
-                    labels[first + lane] = label
+                    labels[first + lane] = label if label < n_components else -1
                     if not np.isfinite(shares[label * TILE + lane]):
                         far[first + lane] = True
             if len(log_density) or len(responsibilities):
-                normalize_tile(shares, n_components, weights, False, density)
+                normalize_tile(shares, n_columns, weights, False, density)
                 for lane in range(n_lanes):
                     if not np.isfinite(density[lane]):
                         far[first + lane] = True
@@ -230,4 +246,4 @@ def evaluate_pass(
                     for lane in range(n_lanes):
                         log_density[first + lane] = density[lane] + packed.reference
                 if len(responsibilities):
-                    write_rows(shares, n_components, first, n_lanes, responsibilities)
+                    write_rows(shares, n_columns, first, n_lanes, responsibilities)

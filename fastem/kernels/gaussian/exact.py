@@ -44,4 +44,5 @@ class ExactPass(GaussianPass):
         return self.sweep.from_labels(labels, packed, centers)
 
     def evaluate(self, components, **outputs):
-        return self.sweep.evaluate(self._kernel.pack(components, self.sweep.dtype), **outputs)
+        packed = self._kernel.pack(components, self.sweep.dtype)
+        return self.sweep.evaluate(components, packed, **outputs)

@@ -140,7 +140,7 @@ class FullKernel(ExactKernel):
         return GaussianComponents(np.zeros(k), means, np.broadcast_to(np.eye(d), (k, d, d)))
 
     def peaks(self, components):
-        log_weights, means, factors = components
+        log_weights, means, factors, _ = components
         log_determinants = np.log(np.diagonal(factors, axis1=1, axis2=2)).sum(axis=1)
         return log_weights + log_determinants - 0.5 * means.shape[1] * math.log(2 * math.pi)
 

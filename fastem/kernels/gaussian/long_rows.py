@@ -50,9 +50,8 @@ class LongRowsPass(GaussianPass):
         log_joint = self._log_joint(components)
         if hard:
             log_density = log_joint.max(axis=1)
-            shares = (
-                log_joint.argmax(axis=1)[:, np.newaxis] == np.arange(self._n_components)
-            ) * 1.0
+            columns = np.arange(log_joint.shape[1])
+            shares = (log_joint.argmax(axis=1)[:, np.newaxis] == columns) * 1.0
         else:
             log_density, shares = normalize_responsibilities(log_joint)
         centers = components.means if centers is None else centers
@@ -72,6 +71,7 @@ class LongRowsPass(GaussianPass):
             log_joint[:] = joint
         if labels is not None:
             labels[:] = joint.argmax(axis=1)
+            labels[labels == self._n_components] = -1
         if log_density is not None or responsibilities is not None:
             densities, shares = normalize_responsibilities(joint)
             if log_density is not None:
@@ -87,7 +87,7 @@ class LongRowsPass(GaussianPass):
             yield block, np.ascontiguousarray(self._X[:, block])
 
     def _log_joint(self, components):
-        """Logarithms of weight times density, in float64."""
+        """Logarithms of weight times density, in float64, the noise's last if there is any."""
         scales = self._kernel.scales(components)
         kernel = DifferencesKernel(as_column=False, sum_up=np.copy)
         total = np.tile(components.log_weights, (len(self._X), 1))
@@ -98,6 +98,8 @@ class LongRowsPass(GaussianPass):
             sweep = Sweep(rows, None, self._n_components, kernel)
             ExactPass(sweep, kernel).evaluate(part, log_joint=own)
             total += own
+        if components.noisy:
+            total = np.column_stack([total, np.full(len(total), components.log_noise)])
         return total
 
     def _statistics(self, objective, shares, centers):
@@ -105,9 +107,12 @@ class LongRowsPass(GaussianPass):
         kernel = DifferencesKernel(as_column=False, sum_up=np.copy)
         labels = np.zeros(len(self._X), np.int32)
         for block, rows in self._blocks():
-            for j, weight in enumerate(np.ascontiguousarray(shares.T)):
+            for j, weight in enumerate(np.ascontiguousarray(shares[:, : len(centers)].T)):
                 one = ExactPass(Sweep(rows, weight, 1, kernel), kernel)
-                _, _, sums[j, block], scatter[j, block] = one.from_labels(
+                _, _, sums[j, block], scatter[j, block], _ = one.from_labels(
                     labels, centers[j : j + 1, block]
                 )
-        return GaussianStatistics(objective, shares.sum(axis=0), sums, self._shaped(scatter))
+        counts, noise = np.split(shares.sum(axis=0), [len(centers)])
+        return GaussianStatistics(
+            objective, counts, sums, self._shaped(scatter), float(noise.sum())
+        )

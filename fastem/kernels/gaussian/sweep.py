@@ -4,7 +4,7 @@ from abc import ABC, abstractmethod
 
 import numpy as np
 
-from fastem.kernels.gaussian.base import GaussianStatistics
+from fastem.kernels.gaussian.base import GaussianStatistics, relative_noise
 from fastem.kernels.gaussian.driver import em_pass, evaluate_pass
 from fastem.kernels.gaussian.skip.driver import skipping_pass
 from fastem.kernels.gaussian.skip.visiting import Visitor
@@ -106,24 +106,26 @@ class Sweep:
         """Statistics about the centres; parameters as for ``GaussianPass.e_step``."""
         if skip and self.visitor.skips:
             return self.skip(components, packed, centers, hard)
-        totals, objective, counted = self._pass_over_all(packed, centers, hard=hard)
+        noise = self._noise(components, packed)
+        totals, objective, counted = self._pass_over_all(packed, centers, noise, hard=hard)
         self.visitor.learn_from_all(counted)
         return self._statistics(totals, objective, packed)
 
     def skip(self, components, packed, centers, hard):
         """The same, without components where their share is negligible."""
         visit = self.visitor.plan(components, self._kernel.peaks(components), self._kernel.movement)
-        found = self._pass(skipping_pass, packed, centers, self._shift(packed), hard, visit)
+        noise, shift = self._noise(components, packed), self._shift(packed)
+        found = self._pass(skipping_pass, packed, centers, shift, hard, noise, visit)
         totals, objective, counted = found
         self.visitor.learn(counted)
         return self._statistics(totals, objective, packed)
 
     def from_labels(self, labels, packed, centers):
         """The statistics of rows that belong to one component each."""
-        totals, _, _ = self._pass_over_all(packed, centers, labels)
+        totals, _, _ = self._pass_over_all(packed, centers, self.dtype.type(-np.inf), labels)
         return GaussianStatistics(0.0, *self._unpack(totals))
 
-    def evaluate(self, packed, **outputs):
+    def evaluate(self, components, packed, **outputs):
         """As ``GaussianPass.evaluate``, of packed components."""
         far = np.zeros(len(self.rows), np.bool_)
         work = self.n_components * self._kernel.work(self.n_features)
@@ -137,27 +139,33 @@ class Sweep:
             self.rows,
             self._shift(packed),
             packed,
+            self._noise(components, packed),
             far,
             wanted(**outputs, dtype=self.dtype),
         )
         return far
 
     def _statistics(self, totals, objective, packed):
-        log_density, weight = objective
-        return GaussianStatistics(log_density + packed.reference * weight, *self._unpack(totals))
+        log_density, weight, noise = objective
+        log_density += packed.reference * weight
+        return GaussianStatistics(log_density, *self._unpack(totals), float(noise))
 
     def _unpack(self, totals):
         return self._kernel.unpack(totals, self.n_components, self.n_features)
 
-    def _pass_over_all(self, packed, centers, labels=(), hard=False):
+    def _noise(self, components, packed):
+        """The noise as the passes take it."""
+        return relative_noise(components.log_noise, packed, self.dtype)
+
+    def _pass_over_all(self, packed, centers, noise, labels=(), hard=False):
         labels = read_only(np.ascontiguousarray(labels, np.int32))
         numbers = np.arange(max(self.n_components, self._batch))
-        return self._pass(em_pass, packed, centers, labels, hard, numbers)
+        return self._pass(em_pass, packed, centers, labels, hard, noise, numbers)
 
     def _pass(self, body, packed, centers, *options):
         """The sums of a pass' totals, and of what else it finds."""
         totals = np.empty((self.n_chunks, self._totals_size))
-        objective = np.zeros((self.n_chunks, 2))
+        objective = np.zeros((self.n_chunks, 3))
         counted = np.zeros((self.n_chunks, 2), np.int64)
         run(
             body,

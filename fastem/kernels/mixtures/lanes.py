@@ -25,6 +25,13 @@ def assign(labels, first, stop, weights, n_components, shares):
 
 
 @inline
+def fill_column(value, column, tile):
+    """One value for all lanes of a component."""
+    for lane in range(TILE):
+        tile[column * TILE + lane] = value
+
+
+@inline
 def write_labels(tile, n_components, first, n_lanes, labels):
     """Each lane's component of the greatest value, the first of equals, as its row's label."""
     for lane in range(n_lanes):

@@ -23,7 +23,7 @@ class GaussianCoordinates:
         self.reg_covar = reg_covar
 
     def of(self, parameters, base):
-        log_weights = log_ratios(parameters.weights, base.weights)
+        log_weights = log_ratios(parameters.shares, base.shares)
         means = self.covariances.whiten(parameters.means - base.means, base.precisions_cholesky)
         try:
             spreads = self.covariances.relative(parameters.covariances, base.precisions_cholesky)
@@ -32,12 +32,12 @@ class GaussianCoordinates:
         return np.concatenate([log_weights, means.ravel(), np.ravel(spreads)])
 
     def at(self, coordinates, base):
-        sizes = base.weights.size, base.means.size
+        sizes = base.shares.size, base.means.size
         log_weights, means, spreads = np.split(coordinates, np.cumsum(sizes))
         factors = base.precisions_cholesky
         try:
             with np.errstate(over="raise", invalid="raise"):
-                weights = weights_at(log_weights, base.weights)
+                weights, noise = base.divided(weights_at(log_weights, base.shares))
                 means = self.covariances.unwhiten(means.reshape(base.means.shape), factors)
                 spreads = spreads.reshape(np.shape(factors))
                 covariances = self.covariances.absolute(spreads, factors)
@@ -49,4 +49,4 @@ class GaussianCoordinates:
                 factors = self.covariances.factor(covariances)
         except (FloatingPointError, CollapsedError):
             return None
-        return GaussianParameters(weights, base.means + means, covariances, factors)
+        return GaussianParameters(weights, base.means + means, covariances, factors, noise)

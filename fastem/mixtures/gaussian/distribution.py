@@ -21,6 +21,7 @@ from fastem.validation import check_mixing_weights, check_shape
 class DistributionMixin(ABC):
     """Gives a Gaussian mixture what a distribution has.
 
+    What a mixture with a noise component doesn't, so that :meth:`decomposition` alone takes one.
     What it returns is in float64, and mixtures among it are as good as fitted: they have default
     parameters but for ``n_components`` and ``covariance_type``, and know the features' names if
     their source does.
@@ -104,7 +105,13 @@ class DistributionMixin(ABC):
     def _distribution(self):
         """Weights, means and covariances; those of single precision are normalised in double."""
         check_is_fitted(self)
-        weights, means, covariances, _ = self._parameters()
+        weights, means, covariances, _, noise = self._parameters()
+        if noise is not None:
+            raise ValueError(
+                "With a noise component, whose density is the same everywhere, the mixture is no "
+                "distribution; GaussianMixture.from_parameters(weights_ / weights_.sum(), means_, "
+                "covariances_, covariance_type) is the distribution of its other rows"
+            )
         return weights / weights.sum(), means, covariances
 
     def mean(self) -> np.ndarray:
@@ -145,7 +152,8 @@ class DistributionMixin(ABC):
         G. Celeux and G. Govaert, "Gaussian parsimonious clustering models", Pattern Recognition 28,
         1995.
         """
-        _, _, covariances = self._distribution()
+        check_is_fitted(self)
+        covariances = self._parameters().covariances
         return decompose(self._covariances, covariances, self.n_features_in_)
 
     def convolve(self, other: "DistributionMixin") -> Self:

@@ -16,11 +16,12 @@ from fastem.mixtures.gaussian.accelerated import GaussianCoordinates
 from fastem.mixtures.gaussian.covariances import COVARIANCES
 from fastem.mixtures.gaussian.distribution import DistributionMixin
 from fastem.mixtures.gaussian.model import GaussianModel
+from fastem.mixtures.gaussian.noise import Noise, fitted_noise, given_density, measured_density
 from fastem.mixtures.gaussian.parameters import GaussianParameters
 from fastem.mixtures.gaussian.prior import ConjugatePrior
 from fastem.mixtures.gaussian.stacks import order
 from fastem.mixtures.gaussian.starts import GaussianStarts
-from fastem.sklearn_private import Interval, StrOptions
+from fastem.sklearn_private import Interval, InvalidParameterError, StrOptions
 from fastem.validation import check_mixing_weights, check_shape
 
 
@@ -118,10 +119,24 @@ class GaussianMixture(DistributionMixin, BaseMixture):
         Covariances that share only a part are the mode among their type of what would be the
         posterior if they shared nothing.
 
+    noise_component : {'auto'} or float, default=None
+        Adds a component of uniform noise for rows that belong to no other (Banfield and Raftery,
+        Biometrics 49, 1993). Its weight is learned; its density is the same everywhere and fixed:
+
+        - ``'auto'``: one over the volume of the smallest box around the rows that is parallel to
+          the features or to their principal components.
+        - a float: this, as a logarithm.
+
+        Its rows have the label -1, which is also its column, the last, of responsibilities. A fit
+        starts with a weight of 0.05 for it; if ``weights_init`` is given, with the rest to one.
+        Components that start from a single row then have the covariance of all rows at first, with
+        any ``reg_covar``. :meth:`sample` draws noise from the box; there is no such mixture as a
+        distribution (:meth:`mean`, :meth:`marginal` and their like) and in scikit-learn.
+
     Attributes
     ----------
     weights_ : ndarray of shape (n_components,)
-        Weights of the components.
+        Weights of the components; they and ``noise_weight_``, if there is noise, sum to one.
 
     means_ : ndarray of shape (n_components, n_features)
         Means of the components.
@@ -142,6 +157,16 @@ class GaussianMixture(DistributionMixin, BaseMixture):
     precisions_cholesky_ : ndarray
         Upper triangular matrices whose products with their transposes are the precisions;
         reciprocals of standard deviations where covariances are diagonal.
+
+    noise_weight_ : float
+        Weight of the noise, if there is a noise component.
+
+    noise_log_density_ : float
+        Logarithm of the noise's density.
+
+    noise_box_ : ndarray of shape (1 + n_features, n_features) or None
+        A corner of the box that the noise fills, and below it the edges from there; None if the
+        density was given.
 
     converged_ : bool
         Whether the best run has converged.
@@ -191,6 +216,9 @@ class GaussianMixture(DistributionMixin, BaseMixture):
     covariances_: NDArray[np.floating[Any]]
     precisions_: NDArray[np.floating[Any]]
     precisions_cholesky_: NDArray[np.floating[Any]]
+    noise_weight_: float
+    noise_log_density_: float
+    noise_box_: NDArray[np.float64] | None
 
     _parameter_constraints: dict = {
         **BaseMixture._parameter_constraints,
@@ -201,6 +229,11 @@ class GaussianMixture(DistributionMixin, BaseMixture):
         "means_init": ["array-like", None],
         "precisions_init": ["array-like", Real, None],
         "prior": [StrOptions({"conjugate"}), None],
+        "noise_component": [
+            StrOptions({"auto"}),
+            Interval(Real, None, None, closed="neither"),
+            None,
+        ],
     }
     _fixable = ("weights", "means", "covariances")
 
@@ -225,6 +258,7 @@ class GaussianMixture(DistributionMixin, BaseMixture):
         assignment: str = "soft",
         accelerate: str | None = None,
         prior: str | None = None,
+        noise_component: str | float | None = None,
     ):
         super().__init__(
             n_components=n_components,
@@ -246,6 +280,7 @@ class GaussianMixture(DistributionMixin, BaseMixture):
         self.means_init = means_init
         self.precisions_init = precisions_init
         self.prior = prior
+        self.noise_component = noise_component
 
     def to_sklearn(self) -> Any:
         """The same mixture as a fitted estimator of scikit-learn's.
@@ -294,6 +329,25 @@ class GaussianMixture(DistributionMixin, BaseMixture):
     def _make_pass(self, X, sample_weight):
         return PASSES[self._covariances.passes](X, sample_weight, self._n_fitted)
 
+    @property
+    def _labels(self):
+        components = super()._labels
+        return [*components, -1] if hasattr(self, "noise_weight_") else components
+
+    def _shares(self):
+        if not hasattr(self, "noise_weight_"):
+            return super()._shares()
+        shares = self._parameters().shares
+        return shares / shares.sum()
+
+    def _fit(self, X, y, sample_weight):
+        if self.noise_component is None and hasattr(self, "noise_weight_"):
+            # What a fit without noise may go on from.
+            self.weights_ = np.asarray(self.weights_) / np.sum(self.weights_)
+            for name in Noise._fields:
+                vars(self).pop(f"noise_{name}_", None)
+        return super()._fit(X, y, sample_weight)
+
     def _n_features_of_parameters(self):
         shape = np.shape(getattr(self, "means_", ()))
         return shape[1] if len(shape) == 2 else None
@@ -304,10 +358,12 @@ class GaussianMixture(DistributionMixin, BaseMixture):
     def _parameters(self):
         kind, means = self._covariances, fitted_array(self, "means_", (None, None))
         weights, shape = fitted_weights(self, len(means)), kind.shape(*means.shape)
+        noise = fitted_noise(self, means.shape[1])
         if not hasattr(self, "precisions_cholesky_"):
             covariances = fitted_array(self, "covariances_", shape)
             covariances = kind.check_covariances(covariances, *means.shape)
-            return GaussianParameters(weights, means, covariances, kind.factor(covariances))
+            factors = kind.factor(covariances)
+            return GaussianParameters(weights, means, covariances, factors, noise)
         factors = fitted_array(self, "precisions_cholesky_", shape)
         scales = np.einsum("...ii->...i", factors) if order(kind) == 2 else factors
         if not ((scales > 0.0).all() and np.isfinite(factors).all()):
@@ -319,19 +375,24 @@ class GaussianMixture(DistributionMixin, BaseMixture):
             covariances = fitted_array(self, "covariances_", shape)
         else:
             covariances = np.asarray(kind.covariances(factors))
-        return GaussianParameters(weights, means, covariances, factors)
+        return GaussianParameters(weights, means, covariances, factors, noise)
 
     def _make_model(self, rows, **options):
         make_pass = partial(PASSES[self._covariances.passes], n_components=self.n_components)
         return GaussianModel(
             make_pass,
             starts=GaussianStarts(
-                make_pass, self.n_components, self._covariances, pooled=self.reg_covar == 0
+                make_pass,
+                self.n_components,
+                self._covariances,
+                # Without a spread of their own, all other rows would be noise.
+                pooled=self.reg_covar == 0 or self.noise_component is not None,
             ),
             init_params=self.init_params,
             given=self._check_given(rows.n_features),
             covariances=self._covariances,
             reg_covar=self.reg_covar,
+            find_noise=self._noise_finder(),
             make_prior=self._prior_maker(options["row_unit"]),
             fixed=self.fixed,
             **options,
@@ -350,6 +411,18 @@ class GaussianMixture(DistributionMixin, BaseMixture):
             unit=unit,
         )
 
+    def _noise_finder(self):
+        if self.noise_component is None:
+            return None
+        if isinstance(self.noise_component, bool | np.bool):  # which are numbers, too
+            raise InvalidParameterError(
+                "The 'noise_component' parameter of GaussianMixture must be a str among {'auto'}, "
+                f"a float in the range (-inf, inf) or None. Got {self.noise_component!r} instead."
+            )
+        if self.noise_component == "auto":
+            return measured_density
+        return partial(given_density, log_density=self.noise_component)
+
     def _parameters_to_resume(self, n_features):
         parameters = self._parameters()
         check_shape(parameters.means, (self.n_components, n_features), "means")
@@ -359,7 +432,8 @@ class GaussianMixture(DistributionMixin, BaseMixture):
         """The initial weights, means and precisions; None for those that aren't given."""
         weights, means, precisions = self.weights_init, self.means_init, self.precisions_init
         if weights is not None:
-            weights = check_mixing_weights(weights, self.n_components)
+            noisy = self.noise_component is not None
+            weights = check_mixing_weights(weights, self.n_components, leave_some=noisy)
         if means is not None:
             means = check_array(means, dtype=[np.float64, np.float32], ensure_2d=False)
             check_shape(means, (self.n_components, n_features), "means")
@@ -376,14 +450,19 @@ class GaussianMixture(DistributionMixin, BaseMixture):
     def _n_parameters(self):
         n_components, n_features = np.shape(self.means_)
         sizes = {
-            "weights": n_components - 1,
+            "weights": len(self._labels) - 1,
             "means": n_components * n_features,
             "covariances": self._covariances.n_parameters(n_components, n_features),
         }
-        return sum(size for name, size in sizes.items() if name not in self.fixed)
+        total = sum(size for name, size in sizes.items() if name not in self.fixed)
+        measured = getattr(self, "noise_box_", None) is not None
+        return total + measured  # the noise's volume
 
     def _sample_component(self, component, size, random_state):
-        _, means, covariances, _ = self._parameters()
-        kind, mean = self._covariances, means[component]
+        parameters = self._parameters()
+        if component == -1:
+            return parameters.noise.sample(size, random_state)
+        kind, mean = self._covariances, parameters.means[component]
+        covariances = parameters.covariances
         covariance = covariances if kind.tied else covariances[component]
         return kind.sample(mean, covariance, size, random_state)

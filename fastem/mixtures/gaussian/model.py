@@ -4,6 +4,7 @@ import numpy as np
 
 from fastem.mixtures.gaussian.collapse import check_collapse
 from fastem.mixtures.gaussian.covariances import CollapsedError
+from fastem.mixtures.gaussian.noise import START_WEIGHT
 from fastem.mixtures.gaussian.parameters import GaussianParameters
 from fastem.mixtures.model import MixtureModel
 
@@ -26,6 +27,8 @@ class GaussianModel(MixtureModel):
         Weights, means and precisions that the user gave for the start; None for those of the start.
     covariances : Covariances
     reg_covar : float
+    find_noise : callable or None
+        Rows to a Noise whose weight doesn't count.
     make_prior : callable or None
         Rows to a ConjugatePrior; the objective is then the log-posterior, up to a constant.
     fixed : collection of str
@@ -44,6 +47,7 @@ class GaussianModel(MixtureModel):
         given,
         covariances,
         reg_covar,
+        find_noise=None,
         make_prior=None,
         fixed=(),
         **options,
@@ -54,6 +58,8 @@ class GaussianModel(MixtureModel):
         self.given = given
         self.covariances = covariances
         self.reg_covar = reg_covar
+        self.find_noise = find_noise
+        self.noise = None
         self.make_prior = make_prior
         self.prior = None
         self.fixed = fixed
@@ -67,7 +73,23 @@ class GaussianModel(MixtureModel):
     def start(self, rows, random_state):
         if self.make_prior is not None and self.prior is None:
             self.prior = self.make_prior(rows)
-        return super().start(rows, random_state)
+        if self.find_noise is not None and self.noise is None:
+            self.noise = self.find_noise(rows)
+        return self._among_noise(super().start(rows, random_state))
+
+    def _among_noise(self, parameters):
+        """The same with the noise, if there is any; it keeps a weight that it has already."""
+        if self.noise is None:
+            return parameters
+        weights, noise = parameters.weights, parameters.noise
+        if noise is not None:
+            weight = noise.weight
+        elif self.given[0] is not None and self.resumed is None:
+            weight = 1.0 - weights.sum()  # what the weights given leave
+        else:
+            weight = START_WEIGHT
+            weights = (1.0 - weight) / weights.sum() * weights
+        return parameters._replace(weights=weights, noise=self.noise._replace(weight=weight))
 
     def objective(self, statistics, parameters):
         log_likelihood = super().objective(statistics, parameters)
@@ -114,10 +136,10 @@ class GaussianModel(MixtureModel):
 
     def _maximize(self, rows, statistics, centers, parameters):
         """The parameters that are most likely given statistics about the centres."""
-        weights, means, covariances, factors = parameters
+        weights, means, covariances, factors, noise = parameters
         divisors, delta = self._locate(rows, statistics, centers)
         if "weights" not in self.fixed:
-            weights = divisors / divisors.sum()
+            weights, noise = self._shares(rows, statistics, divisors, parameters)
         statistics, divisors, delta = self._posterior(statistics, centers, divisors, delta)
         if "means" not in self.fixed:
             means = centers + delta
@@ -126,7 +148,13 @@ class GaussianModel(MixtureModel):
             factors = self._factor(covariances, means)
         if not np.isfinite(means).all():
             raise CollapsedError(f"component {np.argwhere(~np.isfinite(means))[0, 0]}")
-        return GaussianParameters(weights, means, covariances, factors)
+        return GaussianParameters(weights, means, covariances, factors, noise)
+
+    def _shares(self, rows, statistics, divisors, parameters):
+        """The weights of components and noise."""
+        if parameters.noise is not None:
+            divisors = np.append(divisors, statistics.noise + self._least_count(rows))
+        return parameters.divided(divisors / divisors.sum())
 
     def _factor(self, covariances, means):
         factors = self.covariances.factor(covariances)
@@ -136,9 +164,12 @@ class GaussianModel(MixtureModel):
 
     def _locate(self, rows, statistics, centers):
         """The counts to divide by, and the means' differences from the centres."""
-        least = _LEAST_COUNT * self.total_weight / rows.n_rows
+        least = self._least_count(rows)
         divisors = statistics.counts + least
         return divisors, (statistics.sums - least * centers) / divisors[:, np.newaxis]
+
+    def _least_count(self, rows):
+        return _LEAST_COUNT * self.total_weight / rows.n_rows
 
     def _posterior(self, statistics, centers, divisors, delta):
         """The same with the prior's part, if there is one."""
@@ -149,7 +180,7 @@ class GaussianModel(MixtureModel):
         return statistics, divisors + self.prior.counts, delta
 
     def _estimate(self, statistics, means, centers, divisors, last=None):
-        _, counts, sums, scatter = statistics
+        _, counts, sums, scatter, _ = statistics
         return self.covariances.estimate(
             counts, sums, scatter, means, centers, divisors, self.reg_covar, last
         )

@@ -1,11 +1,13 @@
 """The parameters of a Gaussian mixture."""
 
+import math
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from fastem.kernels.gaussian import GaussianComponents
 from fastem.mixtures.gaussian.covariances import Covariances
+from fastem.mixtures.gaussian.noise import Noise
 from fastem.mixtures.gaussian.stacks import order
 
 
@@ -16,6 +18,7 @@ class GaussianParameters(NamedTuple):
     means: np.ndarray
     covariances: np.ndarray
     precisions_cholesky: np.ndarray
+    noise: Noise | None = None
 
     @classmethod
     def from_precisions(
@@ -32,17 +35,33 @@ class GaussianParameters(NamedTuple):
             "precisions": kind.precisions(self.precisions_cholesky),
             "precisions_cholesky": self.precisions_cholesky,
         }
+        noise = {} if self.noise is None else self.noise._asdict()
         return {
             "weights_": self.weights.astype(dtype, copy=False),
             "means_": self.means.astype(dtype, copy=False),
             **{f"{name}_": _held(np.asarray(v), dtype, kind) for name, v in covariances.items()},
+            **{f"noise_{name}_": value for name, value in noise.items()},
         }
 
     def components(self) -> GaussianComponents:
         """As the passes take them."""
         with np.errstate(divide="ignore"):  # a component without weight has no density
             log_weights = np.log(self.weights)
-        return GaussianComponents(log_weights, self.means, self.precisions_cholesky)
+        log_noise = -math.inf
+        if self.noise is not None:
+            log_noise = math.log(self.noise.weight) + self.noise.log_density
+        return GaussianComponents(log_weights, self.means, self.precisions_cholesky, log_noise)
+
+    @property
+    def shares(self) -> np.ndarray:
+        """The weights, the noise's behind the components'."""
+        return self.weights if self.noise is None else np.append(self.weights, self.noise.weight)
+
+    def divided(self, shares: np.ndarray) -> tuple[np.ndarray, Noise | None]:
+        """Other weights of components and noise than :attr:`shares`, as the fields hold them."""
+        if self.noise is None:
+            return shares, None
+        return shares[:-1], self.noise._replace(weight=float(shares[-1]))
 
 
 def _held(values, dtype, kind):

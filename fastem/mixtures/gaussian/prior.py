@@ -1,13 +1,13 @@
 """The conjugate prior of means and covariances that R's mclust has."""
 
-from functools import partial
 from typing import Any
 
 import numpy as np
 
-from fastem.kernels.gaussian import PASSES, GaussianStatistics
+from fastem.kernels.gaussian import GaussianStatistics
 from fastem.mixtures.gaussian.covariances import Covariances
 from fastem.mixtures.gaussian.parameters import GaussianParameters
+from fastem.mixtures.gaussian.pooled import pooled
 from fastem.mixtures.gaussian.stacks import order, stacked
 
 # Rows that the prior's mean counts for.
@@ -70,20 +70,15 @@ class ConjugatePrior:
         ValueError
             If they weigh no more than one, so that they have no covariance.
         """
-        matrices = order(kind) == 2
-        make_pass = partial(PASSES["full" if matrices else "diag"], n_components=1)
-        mean = np.zeros(rows.n_features)
-        for _ in range(2):  # the second time about the mean
-            statistics = rows.reduce(_statistics_about, make_pass, mean)
-            mean = mean + statistics.sums[0] / statistics.counts[0]
-        freedom = statistics.counts[0] - unit
+        weight, mean, scatter = pooled(rows, matrices=order(kind) == 2)
+        freedom = weight - unit
         if not freedom > 0.0:
             raise ValueError("prior='conjugate' needs rows with a total weight above 1")
-        return cls(kind, n_components, unit, mean, statistics.scatter[0] / freedom)
+        return cls(kind, n_components, unit, mean, scatter / freedom)
 
     def joined(self, statistics: GaussianStatistics, centers: np.ndarray) -> GaussianStatistics:
         """Statistics about the centres with what the prior adds to each component."""
-        objective, counts, sums, scatter = statistics
+        objective, counts, sums, scatter, noise = statistics
         delta = self._mean - centers
         scatter = scatter + self._kind.products(0.5 * self._shrinkage * delta, delta)
         return GaussianStatistics(
@@ -91,6 +86,7 @@ class ConjugatePrior:
             counts + self._shrinkage,
             sums + self._shrinkage * delta,
             scatter + self._scatter,
+            noise,
         )
 
     def log_density(self, parameters: GaussianParameters) -> float:
@@ -105,8 +101,3 @@ class ConjugatePrior:
         return -0.5 * float(
             self.counts * log_determinants + self._shrinkage * (whitened**2).sum() + fit
         )
-
-
-def _statistics_about(part, make_pass, center):
-    one = make_pass(part.X, part.sample_weight)
-    return one.from_labels(np.zeros(part.n_rows, np.int32), center[np.newaxis])

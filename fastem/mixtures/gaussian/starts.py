@@ -100,7 +100,7 @@ class GaussianStarts:
     def _pooled_covariance(self, rows):
         """That of all rows, as the only one in a stack of scatters of one row."""
         center = self._starts.center(rows)[np.newaxis]
-        _, counts, sums, scatter = rows.reduce(_of_all, self._make_pass, center)
+        _, counts, sums, scatter, _ = rows.reduce(_of_all, self._make_pass, center)
         delta = sums / counts[:, np.newaxis]
         return (scatter - self._covariances.products(0.5 * sums, delta)) / counts.sum()
 
@@ -151,7 +151,7 @@ def _from_random(part, make_pass, tied, centers, states):
             one.from_labels(labels, center[np.newaxis])
             for one, center in zip(passes, centers, strict=True)
         ]
-        _, counts, sums, scatter = zip(*statistics, strict=True)
+        _, counts, sums, scatter, _ = zip(*statistics, strict=True)
         scatter = sum(scatter) if tied else np.concatenate(scatter)
         blocks.append(
             GaussianStatistics(0.0, np.concatenate(counts), np.concatenate(sums), scatter)

@@ -54,7 +54,7 @@ class FarRowsPass(GaussianPass):
         X, weight = self.sweep.rows, self.sweep.weight
         with np.errstate(all="ignore"):
             far = self._pass.evaluate(components, log_density=np.empty(len(X), X.dtype))
-        known = all(np.isfinite(values).all() for values in components[1:])
+        known = all(np.isfinite(values).all() for values in components[1:3])
         if not (known and far.any() and np.isfinite(X[far]).all()):
             return statistics
         counted = far & (weight > 0) if len(weight) else far
@@ -87,7 +87,8 @@ class FarRowsPass(GaussianPass):
         numbers = np.flatnonzero(far)
         for some in np.array_split(numbers, 1 + len(numbers) * X.shape[1] // _AT_ONCE):
             some = some[np.isfinite(X[some]).all(axis=1)]
-            found = _evaluate(X[some].astype(np.float64), peaks, means, factors)
+            rows = X[some].astype(np.float64)
+            found = _evaluate(rows, peaks, means, factors, components.log_noise)
             for name, values in outputs.items():
                 values[some] = found[name]
 
@@ -105,17 +106,27 @@ def _widened(components, covariance_type):
     return factors, peaks_of_scales(components.log_weights, scales)
 
 
-def _evaluate(X, peaks, means, factors):
-    """All outputs for rows in float64."""
+def _evaluate(X, peaks, means, factors, log_noise):
+    """All outputs for rows in float64; noise, if there is any, has a column of its own."""
     gaussians = Gaussians(peaks, means, factors)
     logarithms = gaussians.log_distances(X)
     log_joint = peaks - 0.5 * np.exp(2.0 * logarithms)
     labels, behind = gaussians.compare(X, logarithms)
     shares = np.exp(behind)
     total = shares.sum(axis=1, keepdims=True)
+    greatest = log_joint[np.arange(len(X)), labels]
+    shares /= np.where(total > 0, total, 1.0)
+    log_density = greatest + np.log(total[:, 0])
+    if log_noise > -math.inf:
+        labels = np.where(greatest < log_noise, -1, labels)
+        among = log_density
+        log_density = np.logaddexp(among, log_noise)
+        shares *= np.exp(among - log_density)[:, np.newaxis]
+        shares = np.column_stack([shares, np.exp(log_noise - log_density)])
+        log_joint = np.column_stack([log_joint, np.full(len(X), log_noise)])
     return {
         "log_joint": log_joint,
         "labels": labels,
-        "responsibilities": shares / np.where(total > 0, total, 1.0),
-        "log_density": log_joint[np.arange(len(X)), labels] + np.log(total[:, 0]),
+        "responsibilities": shares,
+        "log_density": log_density,
     }

@@ -19,7 +19,7 @@ from fastem.kernels.gaussian.driver import (
     log_joint_tile,
     prepare_tile,
 )
-from fastem.kernels.mixtures.lanes import assign, load_weights
+from fastem.kernels.mixtures.lanes import assign, fill_column, load_weights
 from fastem.kernels.mixtures.products import (
     add_terms,
     add_terms_and_squares,
@@ -147,6 +147,7 @@ def linear_pass(
     packed,
     n_components,
     hard,
+    noise,
     counts,
     sums,
     objective,
@@ -162,7 +163,9 @@ def linear_pass(
     one = X.dtype.type(1)
     terms = aligned_empty_like((n_features + 1) * TILE, X)
     others = aligned_empty_like((n_features + 1) * TILE if packed.form >= WHITENED else 0, X)
-    shares = aligned_empty_like(n_components * TILE, X)
+    noisy = noise > -np.inf
+    n_columns = n_components + noisy
+    shares = aligned_empty_like(n_columns * TILE, X)
     weights = aligned_empty_like(TILE, X)
     density = aligned_empty_like(TILE, X)
     numbers = np.empty(TILE, np.int32)
@@ -175,7 +178,7 @@ def linear_pass(
         start, stop = chunk * chunk_rows, min((chunk + 1) * chunk_rows, n_rows)
         chunk_counts[:] = 0.0
         chunk_sums[:] = 0.0
-        total_density = total_weight = 0.0
+        total_density = total_weight = total_noise = 0.0
         n_sampled = n_shares = 0
         for first in range(start, stop, TILE):
             load_tile(X, first, one, packed.shift, numbers, terms)
@@ -199,8 +202,12 @@ def linear_pass(
                     _whiten(packed, terms, n_features, others)
                 evaluated = others if packed.form == WHITENED else terms
                 _log_joint(packed, evaluated, n_features, n_components, shares)
-                normalize_tile(shares, n_components, weights, hard, density)
+                if noisy:
+                    fill_column(noise, n_components, shares)
+                normalize_tile(shares, n_columns, weights, hard, density)
                 total_density += weighted_sum(weights, density)
+                if noisy:
+                    total_noise += sum_tile(shares, n_components * TILE)
                 if first // TILE % _SAMPLED == 0:
                     n_sampled += n_components * TILE
                     n_shares += count_shares(shares, n_components * TILE)
@@ -215,6 +222,7 @@ def linear_pass(
         write_row(chunk_sums, sums, chunk)
         objective[chunk, 0] = total_density
         objective[chunk, 1] = total_weight
+        objective[chunk, 2] = total_noise
         counted[chunk, 0] = n_sampled
         counted[chunk, 1] = n_shares
 

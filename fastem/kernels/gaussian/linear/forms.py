@@ -40,6 +40,9 @@ class LinearForm(ABC):
 
     #: The terms that statistics are sums of, one of ``driver.py``'s forms.
     terms: int
+    #: Whether log-densities are whole, and all statistics those of the rows' shares: noise, which
+    #: has a part of the rows and a density of its own, needs that.
+    whole: bool = True
 
     @abstractmethod
     def pack(self, components, origin):

@@ -31,7 +31,7 @@ class LinearPass(GaussianPass):
         self._variances = None  # the last step's
 
     def e_step(self, components, centers=None, hard=False, skip=True):
-        if centers is not None:
+        if centers is not None or (components.noisy and not self._form.whole):
             return self._exact.e_step(components, centers, hard, skip)
         with np.errstate(all="ignore"):  # whatever comes of extremes is not finite
             skips = skip and self.sweep.visitor.skips
@@ -52,18 +52,21 @@ class LinearPass(GaussianPass):
             packed = self._form.pack_to_evaluate(components)
         if packed is None:
             return self._exact.evaluate(components, **outputs)
-        return self.sweep.evaluate(packed, **outputs)
+        return self.sweep.evaluate(components, packed, **outputs)
 
     def _step_over_all(self, components, hard):
         origin = self._form.origin(components)
         packed = self._form.pack(components, origin)
         if packed is None:
             return None
-        log_density, _, counts, sums = sum_terms(self.sweep, packed, self.sweep.n_components, hard)
+        log_density, _, counts, sums, noise = sum_terms(
+            self.sweep, packed, self.sweep.n_components, hard, log_noise=components.log_noise
+        )
         means = components.means - origin
         objective = self._form.objective(components, packed, log_density)
         differences, scatter = self._form.about_means(counts, sums, means)
-        return self._with_digits(GaussianStatistics(objective, counts, differences, scatter), means)
+        statistics = GaussianStatistics(objective, counts, differences, scatter, noise)
+        return self._with_digits(statistics, means)
 
     def _skipping_step(self, components, hard):
         packed = self._form.pack_to_evaluate(components)
@@ -81,7 +84,7 @@ class LinearPass(GaussianPass):
             shrunk = np.True_
         else:
             shrunk = self._form.variances(statistics) < _SHRUNK * self._variances
-        _, counts, _, scatter = statistics
+        counts, scatter = statistics.counts, statistics.scatter
         lost = shrunk & ~self._form.resolved(counts, means, scatter)
         return statistics if self._form.complete(counts) and not lost.any() else None
 
@@ -90,7 +93,7 @@ class LinearPass(GaussianPass):
         origin = self._form.origin(GaussianComponents(np.zeros(k), centers, None))
         dtype, terms = self.sweep.dtype, self._form.terms
         packed = pack_terms(dtype, terms, origin, np.zeros((k, 1)), np.zeros(k))
-        _, _, counts, sums = sum_terms(self.sweep, packed, k, labels=labels)
+        _, _, counts, sums, _ = sum_terms(self.sweep, packed, k, labels=labels)
         means = centers - origin
         differences, scatter = self._form.about_means(counts, sums, means)
         exact = self._form.complete(counts) and self._form.resolved(counts, means, scatter).all()

@@ -42,6 +42,7 @@ class SharedForm(LinearForm):
     """
 
     terms = FEATURES
+    whole = False
 
     def __init__(self, sweep):
         self._sweep = sweep
@@ -79,7 +80,7 @@ class SharedForm(LinearForm):
         return differences, self.total.scatter - self.between(means, sums + differences)
 
     def completed(self, statistics, components):
-        _, counts, differences, _ = statistics
+        counts, differences = statistics.counts, statistics.sums
         means = components.means - self.total.origin
         sums = 2.0 * differences + counts[:, np.newaxis] * means
         scatter = self.total.scatter - self.between(means, sums)

@@ -1,8 +1,10 @@
 """Runs ``driver.py``'s kernel: packs what is linear in a row's terms, and sums these terms up."""
 
+import math
+
 import numpy as np
 
-from fastem.kernels.gaussian.base import relative
+from fastem.kernels.gaussian.base import relative, relative_noise
 from fastem.kernels.gaussian.linear.driver import (
     FEATURES_AND_NORM,
     PRODUCTS,
@@ -50,14 +52,14 @@ def pack_terms(dtype, terms, origin, coefficients, constants, *, offsets=None, w
     )
 
 
-def sum_terms(sweep, packed, n_components, hard=False, labels=()):
-    """Log-density, weight, counts and sums of terms of a pass over a sweep's rows."""
+def sum_terms(sweep, packed, n_components, hard=False, labels=(), log_noise=-math.inf):
+    """Log-density, weight, counts, sums of terms and noise of a pass over a sweep's rows."""
     squares = packed.form == SQUARES
     n_terms = sweep.n_features + (packed.form == FEATURES_AND_NORM)
     n_chunks = sweep.n_chunks
     counts = np.empty((n_chunks, n_components))
     sums = np.empty((n_chunks, size_of_sums(n_components, n_terms, squares)))
-    objective = np.empty((n_chunks, 2))
+    objective = np.empty((n_chunks, 3))
     counted = np.zeros((n_chunks, 2), np.int64)
     run(
         linear_pass,
@@ -69,6 +71,7 @@ def sum_terms(sweep, packed, n_components, hard=False, labels=()):
         packed,
         n_components,
         hard,
+        relative_noise(log_noise, packed, sweep.dtype),
         counts,
         sums,
         objective,
@@ -76,17 +79,18 @@ def sum_terms(sweep, packed, n_components, hard=False, labels=()):
     )
     if counted.any():
         sweep.visitor.learn_from_all(counted.sum(axis=0))
-    log_density, weight = objective.sum(axis=0)
+    log_density, weight, noise = objective.sum(axis=0)
     return (
         log_density + packed.reference * weight,
         weight,
         counts.sum(axis=0),
         unpack_sums(sums.sum(axis=0), n_components, n_terms, squares),
+        float(noise),
     )
 
 
 def sum_products(sweep, origin):
     """The rows' weight and sums of products of features, relative to an origin."""
     packed = pack_terms(sweep.dtype, PRODUCTS, origin, np.zeros((1, 1)), np.zeros(1))
-    _, weight, _, products = sum_terms(sweep, packed, len(origin))
+    _, weight, _, products, _ = sum_terms(sweep, packed, len(origin))
     return weight, products[0]

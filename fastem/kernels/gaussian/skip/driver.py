@@ -35,6 +35,7 @@ from numba import types
 from numba.extending import intrinsic
 
 from fastem.kernels.gaussian.driver import accumulate_tiles, log_joint_tile, prepare_tile
+from fastem.kernels.mixtures.lanes import fill_column
 from fastem.kernels.mixtures.products import sum_tile, weighted_sum
 from fastem.kernels.mixtures.responsibilities import normalize_tile
 from fastem.kernels.runtime.compiling import inline, kernel, variant
@@ -276,8 +277,9 @@ def sort_keys(log_joint, components, n_listed, greatest, second, labels):
             greatest[lane] = value if closer else greatest[lane]
             labels[lane] = label if closer else labels[lane]
     for lane in range(TILE):
-        gap = min(np.float64(greatest[lane]) - np.float64(second[lane]), 1e9)
-        step = min(max(np.intp(gap / _STEP), 0), STEPS - 1)
+        gap = np.float64(greatest[lane]) - np.float64(second[lane])
+        gap = min(gap, 1e9) if gap > 0.0 else 0.0  # not a number where none is listed
+        step = min(np.intp(gap / _STEP), STEPS - 1)
         labels[lane] = labels[lane] * STEPS + (STEPS - 1 - step)
 
 
@@ -315,6 +317,7 @@ def skipping_pass(
     centers,
     shift,
     hard,
+    noise,
     visit,
     totals,
     objective,
@@ -322,13 +325,15 @@ def skipping_pass(
 ):
     """As ``driver.em_pass``, without what is negligible.
 
+    Noise is part of every row's density, and so of m and T in (1).
     ``counted[c]`` receives the pairs of a tile and a component that were evaluated, and those that
     were added to the statistics.
     """
     n_rows, n_features = X.shape
     n_components = centers.shape[1]
     one = X.dtype.type(1)
-    stride = n_components * TILE
+    noisy = noise > -np.inf
+    stride = (n_components + noisy) * TILE
     width = len(visit.shrink)
     bounds, floors, least, levels = visit.bounds, visit.floors, visit.least, visit.levels
     tiles = aligned_empty_like((batch * n_features + 1) * TILE, X)
@@ -340,7 +345,7 @@ def skipping_pass(
     lowered, fallen = aligned_empty_like(TILE, floors), aligned_empty_like(TILE, floors)
     reference = X.dtype.type(packed.reference)
     rows, next_rows = np.empty(TILE, np.int64), np.empty(TILE, np.int64)
-    fresh, components = np.empty(width, np.int64), np.empty(width, np.int64)
+    fresh, components = np.empty(width, np.int64), np.empty(width + 1, np.int64)
     squares = np.empty(n_components)
     chosen = np.empty((n_components, batch), np.int64)
     n_chosen = np.zeros(n_components, np.int64)
@@ -351,7 +356,7 @@ def skipping_pass(
         start, stop = chunk * chunk_rows, min((chunk + 1) * chunk_rows, n_rows)
         chunk_totals = totals[chunk]
         chunk_totals[:] = 0.0
-        total_density = total_weight = 0.0
+        total_density = total_weight = total_noise = 0.0
         n_evaluated = n_added = 0
         weights[:] = one
         find_rows(X, visit, start, stop, next_rows)
@@ -363,7 +368,7 @@ def skipping_pass(
                 number, n_lanes = first // TILE, min(TILE, stop - first)
                 for lane in range(TILE):
                     rows[lane] = next_rows[lane]
-                    density[lane] = -np.inf
+                    density[lane] = noise
                 gather_tile(X, rows, one, shift, tile)
                 if first + TILE < stop:
                     find_rows(X, visit, first + TILE, stop, next_rows)
@@ -409,8 +414,13 @@ def skipping_pass(
                     sort_keys(log_joint, components, n_listed, density, second, keys)
                     for lane in range(n_lanes):
                         visit.keys[rows[lane]] = np.intp(keys[lane])
-                normalize_tile(log_joint, n_listed, weights, hard, density, components)
+                if noisy:
+                    fill_column(noise, n_components, log_joint)
+                    components[n_listed] = n_components
+                normalize_tile(log_joint, n_listed + noisy, weights, hard, density, components)
                 total_density += weighted_sum(weights, density)
+                if noisy:
+                    total_noise += sum_tile(log_joint, n_components * TILE)
                 total_weight += sum_tile(weights, 0)
                 n_evaluated += n_listed
                 for i in range(n_listed):
@@ -439,5 +449,6 @@ def skipping_pass(
                     n_chosen[component] = 0
         objective[chunk, 0] = total_density
         objective[chunk, 1] = total_weight
+        objective[chunk, 2] = total_noise
         counted[chunk, 0] = n_evaluated
         counted[chunk, 1] = n_added

@@ -49,7 +49,7 @@ def constants_of(parameters):
 
 def m_step(statistics, parameters, covariance_type="full"):
     kind = COVARIANCES[covariance_type]
-    _, counts, sums, scatter = statistics
+    _, counts, sums, scatter, _ = statistics
     counts = counts + 1e-14
     means = parameters.means + sums / counts[:, np.newaxis]
     covariances = kind.estimate(
@@ -79,7 +79,7 @@ class Watched:
 
 def deviations(statistics):
     """Roots of each component's scatter along each feature, or of its part of all scatter."""
-    _, counts, sums, scatter = statistics
+    _, counts, sums, scatter, _ = statistics
     if np.shape(scatter) == (*sums.shape, sums.shape[1]):
         return np.sqrt(np.einsum("kii->ki", scatter))
     if np.shape(scatter) == sums.shape:
