@@ -128,10 +128,11 @@ class GaussianMixture(DistributionMixin, BaseMixture):
         - a float: this, as a logarithm.
 
         Its rows have the label -1, which is also its column, the last, of responsibilities. A fit
-        starts with a weight of 0.05 for it; if ``weights_init`` is given, with the rest to one.
-        Components that start from a single row then have the covariance of all rows at first, with
-        any ``reg_covar``. :meth:`sample` draws noise from the box; there is no such mixture as a
-        distribution (:meth:`mean`, :meth:`marginal` and their like) and in scikit-learn.
+        starts with a weight of 0.05 for it, or with what ``weights_init`` leaves to one. The start
+        knows of no noise, so that several runs (``n_init``) are worth their while; components that
+        start from a single row have the covariance of all rows at first, whatever ``reg_covar`` is.
+        :meth:`sample` draws noise from the box. :meth:`mean`, :meth:`marginal` and what else needs
+        a distribution refuse, and so does :meth:`to_sklearn`.
 
     Attributes
     ----------
@@ -385,8 +386,8 @@ class GaussianMixture(DistributionMixin, BaseMixture):
                 make_pass,
                 self.n_components,
                 self._covariances,
-                # Without a spread of their own, all other rows would be noise.
-                pooled=self.reg_covar == 0 or self.noise_component is not None,
+                pooled=self.reg_covar == 0,
+                noisy=self.noise_component is not None,
             ),
             init_params=self.init_params,
             given=self._check_given(rows.n_features),

@@ -34,15 +34,24 @@ class GaussianStarts:
     pooled : bool
         Whether seeds start with the covariance of all rows. Else they have none of their own, as in
         scikit-learn, and what regularises them is their start.
+    noisy : bool
+        Whether there is noise, to which all rows would go that seeds have no part in: they start
+        with that covariance then, and so does one that is tied.
     """
 
     def __init__(
-        self, make_pass: Callable, n_components: int, covariances: Covariances, pooled: bool
+        self,
+        make_pass: Callable,
+        n_components: int,
+        covariances: Covariances,
+        pooled: bool,
+        noisy: bool = False,
     ):
         self._make_pass = make_pass
         self._n_components = n_components
         self._covariances = covariances
         self._pooled = pooled
+        self._noisy = noisy
         self._starts = Starts(n_components)
 
     def __call__(
@@ -84,7 +93,11 @@ class GaussianStarts:
     def _of_seeds(self, rows, indices):
         # Whatever a seed's weight: of a row that is repeated, one copy is drawn.
         centers = rows.take(indices).astype(np.float64)
-        if self._covariances.tied:
+        if self._noisy:
+            scatter = self._pooled_covariance(rows)
+            tied = self._covariances.tied
+            scatter = len(centers) * scatter if tied else np.repeat(scatter, len(centers), axis=0)
+        elif self._covariances.tied:
             # scikit-learn's estimate is the second moment of all rows, not only of the seeds.
             scatter = rows.reduce(_second_moment, self._make_pass)
             scatter = scatter - self._covariances.products(0.5 * centers, centers)
