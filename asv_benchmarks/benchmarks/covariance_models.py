@@ -12,6 +12,7 @@ import numpy as np
 from . import data, measure
 
 MODELS = ("EVI", "VEI", "EVE", "VVE", "VEE", "EEV", "VEV", "EVV")
+NOISY = ("full", "diag", "tied", "tied_diag")
 SHAPES = {"200k,8,16": (200_000, 8, 16), "100k,32,16": (100_000, 32, 16)}
 # Fits are as long, less a shorter one from the same start.
 _FIRST, _MORE = 4, 16
@@ -37,23 +38,28 @@ def unshared(name: str) -> str:
     return "diag" if name.endswith("I") or name == "diag" else "full"
 
 
-def fit_fastem(problem, name, max_iter):
-    """Fit fastem's mixture."""
+def fit_fastem(problem, name, max_iter, log_density=None):
+    """Fit fastem's mixture; if given, with noise of this density."""
     from fastem import GaussianMixture
 
     X, means, variances = problem
     k, d = means.shape
-    precisions = np.tile(1 / variances, (k, 1))
-    if unshared(name) == "full":
-        precisions = precisions[:, :, np.newaxis] * np.eye(d)
+    precisions = 1 / variances
+    if name == "tied":
+        precisions = np.diag(precisions)
+    elif name != "tied_diag":
+        precisions = np.tile(precisions, (k, 1))
+        if unshared(name) == "full":
+            precisions = precisions[:, :, np.newaxis] * np.eye(d)
     mixture = GaussianMixture(
         k,
         covariance_type=name,
         max_iter=max_iter,
         tol=0.0,
-        weights_init=np.full(k, 1 / k),
+        weights_init=np.full(k, (1.0 if log_density is None else 0.9) / k),
         means_init=means,
         precisions_init=precisions,
+        noise_component=log_density,
     )
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
@@ -143,6 +149,17 @@ def ratios(problem, name, repeats=None) -> tuple[float, float]:
     return seconds["between"] / seconds["unshared"], seconds["numpy"] / seconds["between"]
 
 
+def noise_ratio(problem, name, repeats=None) -> float:
+    """Return an iteration's time with a noise component in that without."""
+    log_density = -np.log(np.ptp(problem.X, axis=0)).sum()
+    runs = {
+        "with": (partial(fit_fastem, problem, name, log_density=log_density), _FIRST, _MORE),
+        "without": (partial(fit_fastem, problem, name), _FIRST, _MORE),
+    }
+    seconds = measure.seconds_an_iteration(runs, repeats)
+    return seconds["with"] / seconds["without"]
+
+
 class CovarianceModels:
     """A tenth of the rows: there the M-steps weigh ten times as much."""
 
@@ -172,6 +189,37 @@ class CovarianceModels:
 
     track_ratio_to_unshared.unit = "x"
     track_ratio_to_numpy.unit = "x"
+
+
+class NoiseComponent:
+    """A uniform component among the others; one covariance for all is summed up as many then."""
+
+    shrink = 10
+    params = (measure.some(NOISY), measure.some(SHAPES))
+    param_names = ("covariance_type", "shape")
+    timeout = 600
+
+    def setup(self, name, shape):
+        measure.pin_threads()
+        n_rows, *others = SHAPES[shape]
+        self.problem = make_problem(measure.fewer(n_rows // self.shrink), *others)
+        self.time_fit(name, shape)  # compiles
+
+    def time_fit(self, name, shape):
+        return fit_fastem(self.problem, name, 10, log_density=-10.0)
+
+    def track_ratio_to_none(self, name, shape):
+        with measure.threads():
+            return noise_ratio(self.problem, name, 3)
+
+    track_ratio_to_none.unit = "x"
+
+
+class NoiseComponentFull(NoiseComponent):
+    """All rows. Chosen by `--bench Full`."""
+
+    shrink = 1
+    timeout = 3600
 
 
 class CovarianceModelsFull(CovarianceModels):
