@@ -341,13 +341,13 @@ class GaussianMixture(DistributionMixin, BaseMixture):
         shares = self._parameters().shares
         return shares / shares.sum()
 
-    def _fit(self, X, y, sample_weight):
+    def _fit(self, rows, X, y, sample_weight):
         if self.noise_component is None and hasattr(self, "noise_weight_"):
             # What a fit without noise may go on from.
             self.weights_ = np.asarray(self.weights_) / np.sum(self.weights_)
             for name in Noise._fields:
                 vars(self).pop(f"noise_{name}_", None)
-        return super()._fit(X, y, sample_weight)
+        return super()._fit(rows, X, y, sample_weight)
 
     def _n_features_of_parameters(self):
         shape = np.shape(getattr(self, "means_", ()))
