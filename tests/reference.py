@@ -65,6 +65,36 @@ def cluster_statistics(X, sample_weight, labels, n_clusters):
     return own.T @ X, own.sum(axis=0)
 
 
+def cluster_halves(X, sample_weight, labels, directions, offsets, halves):
+    """Sums over each cluster's rows, weighted by their shares: how far from a hyperplane they are.
+
+    With ``halves``, a share is 1 where it is positive and 0 elsewhere.
+    """
+    shares = (X * directions[labels]).sum(axis=1) - offsets[labels]
+    weights = (shares > 0) * 1.0 if halves else shares
+    if sample_weight is not None:
+        weights = weights * sample_weight
+    of_cluster = (labels[:, np.newaxis] == np.arange(len(directions))) * weights[:, np.newaxis]
+    return of_cluster.T @ X, of_cluster.sum(axis=0)
+
+
+def cluster_losses(distances, sample_weight, labels, chosen):
+    """What rows of the chosen clusters lose in their second nearest, and the weights that go there.
+
+    ``distances`` are those of all rows to all centres.
+    """
+    weights = np.ones(len(labels)) if sample_weight is None else sample_weight
+    losses, moved = np.zeros((2, len(chosen), distances.shape[1]))
+    for i, cluster in enumerate(chosen):
+        for row in np.flatnonzero(labels == cluster):
+            others = distances[row].copy()
+            others[cluster] = np.inf
+            to = others.argmin()
+            losses[i, to] += weights[row] * max(others[to] - distances[row, cluster], 0.0)
+            moved[i, to] += weights[row]
+    return losses, moved
+
+
 def l1_distances(X, centers):
     """In float64, one feature's differences added after the other."""
     X, centers = np.asarray(X, float), np.asarray(centers, float)

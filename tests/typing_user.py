@@ -30,7 +30,7 @@ weights = np.ones(100)
 
 assert_type(fastem.__version__, str)
 
-kmeans = KMeans(n_clusters=3, random_state=0).fit(X, sample_weight=weights)
+kmeans = KMeans(n_clusters=3, random_state=0, search="breathing").fit(X, sample_weight=weights)
 assert_type(kmeans, KMeans)
 assert_type(kmeans.cluster_centers_, Floats)
 assert_type(kmeans.labels_, NDArray[np.int32])

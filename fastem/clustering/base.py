@@ -1,6 +1,7 @@
 """What K-means and K-medians share: the model's steps, the fit, prediction and scores."""
 
 from abc import ABCMeta, abstractmethod
+from collections.abc import Callable
 from numbers import Integral, Real
 from typing import Any, Self
 
@@ -78,7 +79,7 @@ def labels_seen(part, n_clusters):
     return seen
 
 
-def begin(part):
+def forget_algorithm(part):
     """Forget the run before."""
     part.drop(ALGORITHM)
 
@@ -132,16 +133,19 @@ class Clustering(Model):
             centers = centers / self.factor
         return centers.astype(self.dtype, copy=False)
 
-    def _rounded(self, centers):
+    def rounded(self, centers):
+        """Centres as the user gets them, in the rows' coordinates."""
         # The kernels get exactly the centres that the user gets: so labels are what these predict.
         if self.dtype == np.float64 and self.factor == 1.0:
             return centers.astype(np.float64, copy=False)
         return self.public(centers).astype(np.float64) * self.factor
 
+    def begin(self, rows):
+        rows.map(forget_algorithm)
+
     def start(self, rows, random_state):
-        rows.map(begin)
         centers = self._start(rows, self.n_clusters, self.frame, random_state)
-        return rows.agree(self._rounded(centers))
+        return rows.agree(self.rounded(centers))
 
     def e_step(self, rows, parameters):
         self._assigned = parameters
@@ -172,6 +176,10 @@ class Clustering(Model):
         """See that the labels go with the last centres, and find their inertia."""
         raise NotImplementedError
 
+    def revisit(self, rows, run):
+        self.begin(rows)
+        self.e_step(rows, run.parameters)
+
     def keep(self, rows):
         rows.map(_keep)
 
@@ -196,8 +204,8 @@ class BaseClustering(
 ):
     """Base class of K-means and K-medians.
 
-    A subclass has these parameters at least, adds its words for ``init`` to their constraints, and
-    writes the abstract methods.
+    A subclass has these parameters at least, adds its words for ``init`` and ``search`` to their
+    constraints, and writes the abstract methods.
     """
 
     _parameter_constraints: dict = {
@@ -229,6 +237,7 @@ class BaseClustering(
         tol: float = 1e-4,
         verbose: int = 0,
         random_state: Any = None,
+        search: str | None = None,
     ):
         self.n_clusters = n_clusters
         self.init = init
@@ -237,6 +246,7 @@ class BaseClustering(
         self.tol = tol
         self.verbose = verbose
         self.random_state = random_state
+        self.search = search
 
     def __sklearn_tags__(self):
         tags = super().__sklearn_tags__()
@@ -262,6 +272,9 @@ class BaseClustering(
 
     #: The power of the distance that the inertia sums.
     _power: int
+
+    #: Makes the search of a name that goes on from a run; None for None.
+    _make_search: Callable[[str | None], Any]
 
     @abstractmethod
     def _in_range(self, X: Any, centers: np.ndarray) -> tuple[Any, np.ndarray, Any, float]:
@@ -351,6 +364,7 @@ class BaseClustering(
             random_state=random_state,
             verbose=self.verbose,
             task=task,
+            search=self._make_search(self.search),
         )
         warn_if_indistinct(rows.reduce(labels_seen, n_clusters))
         fitted = {

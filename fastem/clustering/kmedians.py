@@ -5,7 +5,9 @@ import numpy as np
 from fastem.clustering.base import STRICT, BaseClustering, Clustering, relabel
 from fastem.clustering.manhattan.empty import farthest_rows
 from fastem.clustering.manhattan.frame import frame_of_centers, measure_spread, range_factor
+from fastem.clustering.manhattan.search import make_search
 from fastem.clustering.manhattan.seeding import STRATEGIES
+from fastem.clustering.search import PACES
 from fastem.kernels.distances.pairwise import manhattan
 from fastem.kernels.kmedians import Plain, choose
 from fastem.rows import array_rows
@@ -87,6 +89,13 @@ class KMedians(BaseClustering):
     random_state : int, RandomState instance or None, default=None
         Determines the start.
 
+    search : {'breathing', 'patient-breathing'} or None, default=None
+        How each run goes on once it has converged, to leave its local optimum: clusters that gain
+        most by it are split, centres that cost least are removed, the iterations settle after
+        either, and what is better is kept. ``'breathing'`` takes the time of a few runs and usually
+        ends lower than many from other starts; ``'patient-breathing'`` tries its luck for longer
+        and ends a little lower still. The inertia is never worse than without.
+
     Attributes
     ----------
     cluster_centers_ : ndarray of shape (n_clusters, n_features)
@@ -101,7 +110,8 @@ class KMedians(BaseClustering):
         Weighted sum of the L1 distances of the rows to their centres.
 
     inertias_ : list of float
-        The inertia that each iteration of the best run began with.
+        The inertia that each iteration of the best run began with; for iterations of a search, the
+        least known when they began.
 
     n_iter_ : int
         Number of iterations of the best run.
@@ -121,7 +131,8 @@ class KMedians(BaseClustering):
 
     P. S. Bradley, O. L. Mangasarian and W. N. Street, "Clustering via concave minimization",
     NIPS 1996. Rows are skipped by the triangle inequality as in G. Hamerly, "Making k-means even
-    faster", SDM 2010.
+    faster", SDM 2010. The search is after B. Fritzke, "Breathing k-means", arXiv 2006.15666, 2020,
+    here with gains and losses of L1 distances.
 
     Examples
     --------
@@ -140,8 +151,10 @@ class KMedians(BaseClustering):
     _parameter_constraints: dict = {
         **BaseClustering._parameter_constraints,
         "init": [Words(STRATEGIES), callable, "array-like"],
+        "search": [Words(PACES), None],
     }
     _strategies = STRATEGIES
+    _make_search = staticmethod(make_search)
 
     def _check_input(self, X, *, reset):
         return check_rows(self, X, reset=reset, sparse=False)

@@ -31,7 +31,7 @@ class Task:
         self._hook(self._context.call_on_fit_task_begin, parameters)
         return self
 
-    def subtask(self, name: str, max_subtasks: int = 0, parameters: Any = None) -> "Task":
+    def subtask(self, name: str, max_subtasks: int | None = 0, parameters: Any = None) -> "Task":
         """Begin a task inside this one."""
         context = self._context.subcontext(task_name=name, max_subtasks=max_subtasks)
         return Task(context, self._estimator, self._attributes, self._data).begin(parameters)
@@ -55,6 +55,29 @@ class _Unwatched:
 
 
 UNWATCHED = _Unwatched()
+
+
+class Agreed:
+    """A task whose end means the same to all processes that run the fit.
+
+    Parameters
+    ----------
+    task : Task
+    agree : callable
+        One process's answer for all.
+    """
+
+    def __init__(self, task: Any, agree: Callable[[bool], bool]):
+        self._task = task
+        self._agree = agree
+
+    def subtask(self, name: str, max_subtasks: int | None = 0, parameters: Any = None) -> "Agreed":
+        """As :meth:`Task.subtask`."""
+        return Agreed(self._task.subtask(name, max_subtasks, parameters), self._agree)
+
+    def end(self, parameters: Any = None) -> bool:
+        """As :meth:`Task.end`."""
+        return self._agree(self._task.end(parameters))
 
 
 def watch(

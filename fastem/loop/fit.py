@@ -5,12 +5,13 @@ of the Royal Statistical Society B 39, 1977.
 """
 
 import warnings
+from collections.abc import Callable
 from math import inf
 from typing import Any
 
 from sklearn.exceptions import ConvergenceWarning
 
-from fastem.loop.callbacks import UNWATCHED
+from fastem.loop.callbacks import UNWATCHED, Agreed
 from fastem.loop.model import Model, Run, Step
 from fastem.rows import Rows
 
@@ -24,6 +25,7 @@ def fit(
     random_state: Any = None,
     verbose: int = 0,
     task: Any = UNWATCHED,
+    search: Callable[..., Run] | None = None,
 ) -> Run:
     """Run EM from one start or several and return the best run.
 
@@ -42,6 +44,9 @@ def fit(
         Whether the model reports its steps.
     task : Task
         As :func:`watch` returns it; the caller ends it.
+    search : callable or None
+        ``(model, rows, run, max_iter, verbose, task)`` to a run that is no worse, as in
+        :mod:`fastem.loop.search`.
 
     Returns
     -------
@@ -55,14 +60,21 @@ def fit(
     best: Run | None = None
     with rows.together():
         # Where several processes run the fit, the first one's callbacks stop it for all.
-        asks = rows.agree if rows.agree(task is not UNWATCHED) else _nobody_asks
+        task = Agreed(task, rows.agree) if rows.agree(task is not UNWATCHED) else task
         for number in range(n_init):
-            run_task = task.subtask("run", max_subtasks=max_iter)
-            run = _run(model, rows, number, max_iter, random_state, verbose, run_task, asks)
+            run_task = task.subtask("run", max_subtasks=None if search else max_iter)
+            model.begin(rows)
+            parameters = model.start(rows, random_state)
+            if verbose:
+                model.report_start(number)
+            run = iterate(model, rows, parameters, max_iter, verbose, run_task)
+            # Not if a watcher has stopped it.
+            if search is not None and (run.converged or run.n_iter == max_iter > 0):
+                run = search(model, rows, run, max_iter, verbose, run_task)
             if best is None or model.better(rows, run, best):
                 best = run
                 model.keep(rows)
-            if asks(run_task.end(run.parameters)):
+            if run_task.end(run.parameters):
                 break
     if best is None:
         raise ValueError(f"n_init={n_init} should be >= 1.")
@@ -76,16 +88,13 @@ def fit(
     return best
 
 
-def _nobody_asks(to_stop):
-    return False
-
-
-def _run(model, rows, number, max_iter, random_state, verbose, task, asks):
-    parameters = model.start(rows, random_state)
-    if verbose:
-        model.report_start(number)
-    history = []
-    statistics, previous, objective, converged = None, None, -inf, False
+def iterate(
+    model: Model, rows: Any, parameters: Any, max_iter: int, verbose: int, task: Any
+) -> Run:
+    """The run from given parameters; the parameters are those of :func:`fit`."""
+    history: list[float] = []
+    statistics, previous, objective = None, None, -inf
+    converged: bool | str = False
     for iteration in range(max_iter):
         iteration_task = task.subtask("iteration", parameters=parameters)
         statistics = model.e_step(rows, parameters)
@@ -97,7 +106,7 @@ def _run(model, rows, number, max_iter, random_state, verbose, task, asks):
             model.report(step)
         parameters, previous = updated, objective
         converged = model.converged(step)
-        if asks(iteration_task.end(parameters)) or converged:
+        if iteration_task.end(parameters) or converged:
             break
     run = Run(parameters, history, converged, objective, statistics)
     if verbose:

@@ -70,6 +70,9 @@ class Model:
     #: Whether a fit without convergence warns.
     warns: bool = True
 
+    def begin(self, rows: Any) -> None:
+        """Forget the run before: another one begins."""
+
     def start(self, rows: Any, random_state: Any) -> Any:
         """The parameters that a run starts from."""
         raise NotImplementedError
@@ -96,6 +99,9 @@ class Model:
     def better(self, rows: Any, run: Run, best: Run) -> bool:
         """Whether a run shall replace the best one so far."""
         return run.objective > best.objective
+
+    def revisit(self, rows: Any, run: Run) -> None:
+        """See that the rows hold again what they held when this run ended."""
 
     def keep(self, rows: Any) -> None:
         """Set aside what the rows hold of the run just ended: it is the best so far."""

@@ -43,12 +43,12 @@ class Accelerated(Model):
         self.tol = model.tol
         self.warns = model.warns
 
-    def start(self, rows, random_state):
+    def begin(self, rows):
         self._first = None  # where the pair of EM steps under way began
         self._fallback = None  # where to go on from if the leap just made was bad
         self._reached = -math.inf
         self._longest = math.inf
-        return self.model.start(rows, random_state)
+        self.model.begin(rows)
 
     def e_step(self, rows, parameters):
         if self._fallback is None:
@@ -107,6 +107,9 @@ class Accelerated(Model):
 
     # The rest is the model's.
 
+    def start(self, rows, random_state):
+        return self.model.start(rows, random_state)
+
     def objective(self, statistics, parameters):
         # Of where the E-step was made in the end: the loop knows of the leap only.
         return self.model.objective(statistics, self._here)
@@ -116,6 +119,9 @@ class Accelerated(Model):
 
     def better(self, rows, run, best):
         return self.model.better(rows, run, best)
+
+    def revisit(self, rows, run):
+        self.model.revisit(rows, run)
 
     def keep(self, rows):
         self.model.keep(rows)

@@ -18,6 +18,7 @@ def test_parameters_are_scikit_learns():
     ours, theirs = KMeans().get_params(), SklearnKMeans().get_params()
     assert ours.pop("algorithm") == "auto"
     theirs.pop("algorithm")
+    assert ours.pop("search") is None
     assert ours == theirs
 
 

@@ -5,6 +5,7 @@ from typing import NamedTuple
 import numpy as np
 
 from fastem.kernels.distances import metric, rounding
+from fastem.kernels.distances.one_row import direct_distance
 from fastem.kernels.distances.tile_nearest import nearest_two, squared_norms
 from fastem.kernels.runtime.compiling import variant
 
@@ -67,3 +68,10 @@ def _nearest_exactly(packed, X, row, distances):
     if not metric.same_metric(packed, EuclideanPacked):
         return None
     return rounding.nearest_exactly
+
+
+@variant(metric.row_distance)
+def _row_distance(packed, X, row, points, point):
+    if not metric.same_metric(packed, EuclideanPacked):
+        return None
+    return lambda packed, X, row, points, point: direct_distance(X, row, points, point)

@@ -17,6 +17,7 @@ from typing import NamedTuple
 import numpy as np
 
 from fastem.kernels.distances import metric
+from fastem.kernels.distances.one_row import direct_manhattan
 from fastem.kernels.distances.rounding import ROUNDED_DOWN, least_two, rounding_error
 from fastem.kernels.distances.tile_nearest import absolute_norms, nearest_two_manhattan
 from fastem.kernels.runtime.compiling import inline, variant
@@ -154,3 +155,10 @@ def _nearest_exactly(packed, X, row, distances):
         return label, max(gap, 0.0)
 
     return nearest_exactly
+
+
+@variant(metric.row_distance)
+def _row_distance(packed, X, row, points, point):
+    if not metric.same_metric(packed, ManhattanPacked):
+        return None
+    return lambda packed, X, row, points, point: direct_manhattan(X, row, points, point)

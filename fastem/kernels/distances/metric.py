@@ -53,6 +53,20 @@ def nearest_exactly(packed, X, row, distances):
     raise NotImplementedError("for kernels only")
 
 
+def row_distance(packed, X, row, points, point):
+    """One row's distance to one point in float64, by direct differences, as the inertia sums it.
+
+    Parameters
+    ----------
+    packed : NamedTuple
+        For its type only.
+    X : array of shape (n_rows, n_features)
+    points : float64 array of shape (n_points, n_features)
+        In the rows' coordinates.
+    """
+    raise NotImplementedError("for kernels only")
+
+
 def same_metric(packed, kind):
     """Whether a Numba type is that of packed centres of the class ``kind``."""
     return getattr(packed, "instance_class", None) is kind

@@ -7,6 +7,8 @@ import numpy as np
 from fastem.kernels.distances.euclidean import EuclideanPacked
 from fastem.kernels.distances.rounding import exact_layout, rounding_error
 from fastem.kernels.distances.tile_nearest import pack_centers, pad_order
+from fastem.kernels.kmeans.halves import sum_halves
+from fastem.kernels.kmeans.losses import dense_losses
 from fastem.kernels.kmeans.moves import no_moves
 from fastem.kernels.kmeans.sums import chunk_inertia, update_sums
 from fastem.kernels.runtime.arrays import as_weights, read_only
@@ -149,6 +151,26 @@ class Algorithm:
         )
         return sum(partial.tolist())
 
+    def halves(self, directions, offsets, halves):
+        """Sums over the clusters as labelled by the last pass: :func:`halves.sum_halves`."""
+        return sum_halves(
+            self._rows,
+            self._nbytes(self._rows),
+            self._origin,
+            self._weight,
+            self.labels,
+            directions,
+            offsets,
+            halves,
+        )
+
+    def losses(self, centers, chosen):
+        """What the chosen clusters lose without their centres, as :class:`losses.Losses`.
+
+        ``centers`` are those of the last pass, two at least.
+        """
+        raise NotImplementedError
+
     def _norms(self, centers):
         """The centres' squared norms, (2, n_clusters), if distances are computed from them."""
         return np.empty((2, 0))
@@ -184,6 +206,21 @@ class DenseAlgorithm(Algorithm):
 
     def _nbytes(self, X):
         return X.nbytes
+
+    def losses(self, centers, chosen):
+        centers = np.ascontiguousarray(centers, np.float64)
+        return dense_losses(
+            self._rows,
+            self._scale,
+            self._shift,
+            self._weight,
+            self.labels,
+            self._chunk_rows,
+            self._n_chunks,
+            self._pack(centers),
+            centers,
+            chosen,
+        )
 
     def _pack(self, centers):
         relative = centers - self._origin

@@ -4,6 +4,7 @@ import numpy as np
 
 from fastem.kernels.distances.sparse import nearest_to_row, pack_sparse, sparse_rows
 from fastem.kernels.kmeans.base import Algorithm
+from fastem.kernels.kmeans.losses import sparse_losses
 from fastem.kernels.kmeans.moves import move_row
 from fastem.kernels.runtime.compiling import kernel
 from fastem.kernels.runtime.parallel import next_chunk, run
@@ -59,4 +60,15 @@ class Sparse(Algorithm):
             pack_sparse(centers),
             self.labels,
             self._moves,
+        )
+
+    def losses(self, centers, chosen):
+        return sparse_losses(
+            self._rows,
+            self._weight,
+            self.labels,
+            self._chunk_rows,
+            self._n_chunks,
+            pack_sparse(np.ascontiguousarray(centers, np.float64)),
+            chosen,
         )

@@ -8,6 +8,7 @@ import numpy as np
 from fastem.kernels.distances.manhattan import pack_centers
 from fastem.kernels.distances.one_row import FEW_FEATURES, direct_manhattan
 from fastem.kernels.kmeans.base import DenseAlgorithm
+from fastem.kernels.kmeans.halves import sum_gains
 from fastem.kernels.medians.moving import MovingMedians
 from fastem.kernels.runtime.arrays import write_row
 from fastem.kernels.runtime.compiling import kernel
@@ -126,6 +127,21 @@ class MedianAlgorithm(DenseAlgorithm):
     def inertia(self, centers):
         """Weighted sum of L1 distances of the rows to their own centres, in float64."""
         return self._sum_up(centers)[0]
+
+    def gains(self, centers, children, directions, offsets):
+        """How much less far rows are from their cluster's children: :func:`halves.sum_gains`."""
+        centers = np.ascontiguousarray(centers, np.float64)
+        return sum_gains(
+            self._rows,
+            self._origin,
+            self._weight,
+            self.labels,
+            self._pack(centers),
+            centers,
+            children,
+            directions,
+            offsets,
+        )
 
     def _pack(self, centers):
         return pack_centers(centers, self._origin, self._frame.scale)

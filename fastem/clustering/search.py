@@ -1,0 +1,221 @@
+"""How a search adds and removes clusters, from statistics that add up over the parts of the rows.
+
+Clusters that gain most by it are split: along the direction of greatest spread, after some
+iterations of 2-means among their own rows. Centres are removed whose rows lose least where they go
+to their second nearest; the others there have no more than one of these moves to bear at a time.
+"""
+
+import copy
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from fastem.clustering.base import ALGORITHM, Clustering
+from fastem.loop.search import Breathing, Pace, Settled
+
+#: The searches by name.
+PACES = {"breathing": Pace(patience=2), "patient-breathing": Pace(patience=8)}
+
+# Power iterations towards the direction of greatest spread, and iterations of 2-means.
+_POWER_ITERATIONS, _ITERATIONS = 2, 4
+# Half of a cluster has at least this share of its weight: less may be rounding.
+_LEAST_SHARE = 1e-9
+# Luck multiplies gains by up to this power of e, or divides them.
+_LUCK = 2.0
+# Centres to be removed are looked for among so many times as many, those with the least
+# merging costs, ...
+_CANDIDATES = 2
+# ... whose moves to all others are known together only for so many pairs.
+_PAIRS = 1 << 22
+
+
+class Halves(NamedTuple):
+    """Every cluster in two.
+
+    Parameters
+    ----------
+    means : ndarray of shape (n_clusters, 2, n_features)
+        Of the halves, relative to the origin.
+    weights : ndarray of shape (n_clusters, 2)
+    directions : ndarray of shape (n_clusters, n_features)
+    offsets : ndarray of shape (n_clusters,)
+        Rows of the first half have ``directions . (x - origin) > offsets``.
+    """
+
+    means: np.ndarray
+    weights: np.ndarray
+    directions: np.ndarray
+    offsets: np.ndarray
+
+
+class Offers(NamedTuple):
+    """What there is to gain by splitting clusters.
+
+    Parameters
+    ----------
+    children : ndarray of shape (n_clusters, 2, n_features)
+        Centres in place of each cluster's, in the rows' coordinates.
+    gains : ndarray of shape (n_clusters,)
+        By how much the inertia is less then.
+    """
+
+    children: np.ndarray
+    gains: np.ndarray
+
+
+# The steps that run where the rows are.
+
+
+def sum_halves(part, directions, offsets, halves):
+    """Sums over parts of the clusters as labelled: see ``fastem.kernels.kmeans.halves``."""
+    return part.kept(ALGORITHM).halves(directions, offsets, halves)
+
+
+def _losses(part, centers, chosen):
+    return part.kept(ALGORITHM).losses(centers, chosen)
+
+
+def bisect(rows: Any, means: np.ndarray, weights: np.ndarray) -> Halves:
+    """Halves of all clusters, in passes whose costs don't grow with the number of clusters.
+
+    Parameters
+    ----------
+    rows : rows as in :mod:`fastem.rows`
+        With labels.
+    means : ndarray of shape (n_clusters, n_features)
+        Of the clusters, relative to the origin.
+    weights : ndarray of shape (n_clusters,)
+        Of the clusters.
+
+    Returns
+    -------
+    Halves
+    """
+    # No cluster's greatest spread is likely to be at right angles to this.
+    directions = np.tile(np.cos(np.arange(1.0, means.shape[1] + 1)), (len(means), 1))
+    for _ in range(_POWER_ITERATIONS):
+        offsets = _products(directions, means)
+        sums, shares = rows.reduce(sum_halves, directions, offsets, False)
+        directions = sums - shares[:, np.newaxis] * means
+        greatest = np.abs(directions).max(axis=1, keepdims=True)
+        np.divide(directions, greatest, out=directions, where=greatest > 0)
+    offsets = _products(directions, means)
+    totals = means * weights[:, np.newaxis]
+    for _ in range(_ITERATIONS):
+        first, first_weights = rows.reduce(sum_halves, directions, offsets, True)
+        sums = np.stack([first, totals - first], axis=1)
+        both = np.stack([first_weights, weights - first_weights], axis=1)
+        whole = both.min(axis=1) <= _LEAST_SHARE * weights
+        both[whole, 0], both[whole, 1] = weights[whole], 0.0
+        found = np.repeat(means[:, np.newaxis], 2, axis=1)
+        np.divide(sums, both[:, :, np.newaxis], out=found, where=~whole[:, np.newaxis, np.newaxis])
+        directions = found[:, 0] - found[:, 1]
+        offsets = 0.5 * _products(directions, found[:, 0] + found[:, 1])
+    return Halves(found, both, directions, offsets)
+
+
+def _products(left, right):
+    return np.einsum("ij,ij->i", left, right)
+
+
+class ClusterMoves:
+    """The moves of a search, for either metric.
+
+    Parameters
+    ----------
+    survey : callable
+        ``(rows, origin, settled)`` to Offers.
+    settled_losses : callable
+        ``(losses, moved, weights)`` to the losses once the centres that rows go to have followed
+        them. ``losses`` and ``moved`` are those of ``fastem.kernels.kmeans.losses.Losses``, and
+        ``weights`` those of the clusters that rows go to.
+    """
+
+    def __init__(self, survey: Callable, settled_losses: Callable):
+        self._survey = survey
+        self._settled_losses = settled_losses
+
+    def n_components(self, model: Clustering) -> int:
+        return model.n_clusters
+
+    def resized(self, model: Clustering, n_components: int) -> Clustering:
+        other = copy.copy(model)
+        other.n_clusters = n_components
+        return other
+
+    def gain(self, objective: float, before: float) -> float:
+        return (before - objective) / before if before > 0 else 0.0
+
+    def survey(self, model: Clustering, rows: Any, settled: Settled) -> Offers:
+        return self._survey(rows, model.frame.origin, settled)
+
+    def grow(self, model, settled, offers, size, luck):
+        gains = offers.gains
+        if luck is not None:
+            gains = gains * np.exp(luck.uniform(-_LUCK, _LUCK, size=len(gains)))
+        chosen = np.argsort(-gains, kind="stable")[:size]
+        chosen = chosen[gains[chosen] > 0]
+        if len(chosen) == 0:
+            return None
+        centers = np.concatenate([settled.parameters, offers.children[chosen, 1]])
+        centers[chosen] = offers.children[chosen, 0]
+        return model.rounded(centers), len(chosen)
+
+    def shrink(self, model, rows, settled, size):
+        centers, weights = settled.assigned, settled.statistics.weights
+        candidates = np.argsort(_merging_costs(centers, weights), kind="stable")
+        candidates = candidates[: _CANDIDATES * size]
+        losses, receivers = self._losses(rows, centers, weights, candidates)
+        order = np.argsort(losses, kind="stable")
+        removed = _choose(candidates[order], receivers[order], size)
+        return np.delete(settled.parameters, removed, axis=0)
+
+    def _losses(self, rows, centers, weights, candidates):
+        """What each candidate's rows lose without it, and where most of them go."""
+        losses, receivers = np.empty(len(candidates)), np.empty(len(candidates), int)
+        step = max(1, _PAIRS // len(centers))
+        for start in range(0, len(candidates), step):
+            block = slice(start, start + step)
+            found, moved = rows.reduce(_losses, centers, candidates[block])
+            losses[block] = self._settled_losses(found, moved, weights).sum(axis=1)
+            receivers[block] = moved.argmax(axis=1)
+        return losses, receivers
+
+
+def _merging_costs(centers, weights):
+    """By how much squares grow if a cluster is merged with the one for which it is least."""
+    costs = np.empty(len(centers))
+    norms = _products(centers, centers)
+    step = max(1, _PAIRS // len(centers))
+    for start in range(0, len(centers), step):
+        block = slice(start, start + step)
+        distances = norms[block, np.newaxis] + norms - 2.0 * (centers[block] @ centers.T)
+        harmonic = weights[block, np.newaxis] * weights
+        total = weights[block, np.newaxis] + weights
+        np.divide(harmonic, total, out=harmonic, where=total > 0)
+        distances *= harmonic
+        np.fill_diagonal(distances[:, start:], np.inf)
+        costs[block] = distances.min(axis=1)
+    return costs
+
+
+def _choose(candidates, receivers, size):
+    """The first candidates, but none that others' rows go to or that lacks where its own would.
+
+    If these are too few, the first of those.
+    """
+    removed, receiving = [], set()
+    for candidate, receiver in zip(candidates.tolist(), receivers.tolist(), strict=True):
+        if len(removed) == size:
+            break
+        if candidate not in receiving and receiver not in removed:
+            removed.append(candidate)
+            receiving.add(receiver)
+    left = [candidate for candidate in candidates.tolist() if candidate not in removed]
+    return removed + left[: size - len(removed)]
+
+
+def search(moves: ClusterMoves, name: str | None) -> Breathing | None:
+    """The search of this name, None for None."""
+    return None if name is None else Breathing(moves, PACES[name])

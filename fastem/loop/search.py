@@ -1,0 +1,208 @@
+"""A search that leaves local optima: it goes on from where a run has ended.
+
+It breathes. Components are added where they gain most, the iterations settle, as many are removed
+where that costs least, the iterations settle again, and what is better is kept. Where nothing is,
+it breathes less deep. The idea is B. Fritzke's, arXiv 2006.15666, 2020, who adds copies a little
+off; what is added and removed here is up to :class:`Moves`.
+"""
+
+from typing import Any, NamedTuple, Protocol
+
+import numpy as np
+
+from fastem.loop.fit import iterate
+from fastem.loop.model import Model, Run
+
+
+class Settled(NamedTuple):
+    """Where iterations have settled.
+
+    Parameters
+    ----------
+    parameters : object
+        After the last M-step.
+    assigned : object
+        Before it: the last E-step's.
+    statistics : object
+        What this returned.
+    objective : float
+        Of ``assigned``.
+    """
+
+    parameters: Any
+    assigned: Any
+    statistics: Any
+    objective: float
+
+
+class Moves(Protocol):
+    """What a search asks of a kind of models."""
+
+    def n_components(self, model: Any) -> int:
+        """How many components a model has."""
+
+    def resized(self, model: Any, n_components: int) -> Any:
+        """The same model for another number of components."""
+
+    def survey(self, model: Any, rows: Any, settled: Settled) -> Any:
+        """What there is to gain by more components, where the model's iterations have just settled.
+
+        Offers as :meth:`grow` takes them.
+        """
+
+    def grow(
+        self,
+        model: Any,
+        settled: Settled,
+        offers: Any,
+        size: int,
+        luck: np.random.RandomState | None,
+    ) -> tuple[Any, int] | None:
+        """Parameters of up to ``size`` components more, and of how many; None if none gains.
+
+        Without luck they are where they gain most.
+        """
+
+    def shrink(self, model: Any, rows: Any, settled: Settled, size: int) -> Any:
+        """Parameters of ``size`` components less, where the iterations have just settled."""
+
+    def gain(self, objective: float, before: float) -> float:
+        """By how much an objective is better, as a share or where 1 is much."""
+
+
+class Pace(NamedTuple):
+    """How long a search goes on.
+
+    Parameters
+    ----------
+    patience : int
+        Vain breaths in a row at each depth, before the next ones are half as deep. The second and
+        further ones try their luck.
+    depth : float
+        Components that are added at first, as a share of those there are.
+    least_gain : float
+        An improvement by less is not kept.
+    settled : float
+        Iterations have settled when they improve by less.
+    settled_wide : float
+        The same while there are more components: where these come to lie need not be known well.
+    most_iterations : int
+        But there are no more than so many until they have.
+    """
+
+    patience: int
+    depth: float = 0.5
+    least_gain: float = 1e-4
+    settled: float = 3e-4
+    settled_wide: float = 1e-2
+    most_iterations: int = 20
+
+
+# Components that are added at first, at least.
+_LEAST_DEPTH = 2
+
+
+class Breathing:
+    """A search for the loop, as the module describes it.
+
+    Parameters
+    ----------
+    moves : Moves
+    pace : Pace
+    """
+
+    def __init__(self, moves: Moves, pace: Pace):
+        self.moves = moves
+        self.pace = pace
+
+    def __call__(
+        self, model: Model, rows: Any, run: Run, max_iter: int, verbose: int, task: Any
+    ) -> Run:
+        """The run that is found from a run that has ended, which it is never worse than.
+
+        The history goes on with the best objective so far for each iteration, whether the breath
+        that it belonged to was kept or not.
+        """
+        iterations = _Iterations(self, model, rows, run, max_iter, task)
+        n_components = self.moves.n_components(model)
+        best = first = iterations.step(model, run.parameters)
+        size = min(max(int(self.pace.depth * n_components), _LEAST_DEPTH), n_components - 1)
+        offers, vain, luck = None, 0, np.random.RandomState(0)
+        while size > 0 and not iterations.stopped:
+            if offers is None:
+                offers = self.moves.survey(model, rows, best)
+            trial = self._breathe(iterations, best, offers, size, luck if vain else None)
+            kept = trial is not None and self._gains(trial, best)
+            if verbose:
+                outcome = f"objective {trial.objective}" if kept else "no better"
+                print(f"Search by {size}: {outcome}.")
+            if kept:
+                best, offers, vain = trial, None, 0
+                iterations.best = best
+                continue
+            vain += 1
+            if trial is None or vain == self.pace.patience:
+                size, vain = size // 2, 0
+        n_before, found = run.n_iter, None
+        if best is not first:
+            model.begin(rows)
+            left = 1 if iterations.stopped else max_iter
+            found = iterate(model, rows, best.parameters, left, verbose, task)
+            iterations.history += found.history
+        if found is not None and self.moves.gain(found.objective, run.objective) > 0:
+            found.history = iterations.history
+            return found
+        model.revisit(rows, run)
+        run.history += [run.objective] * (len(iterations.history) - n_before)
+        return run
+
+    def _gains(self, trial, best):
+        return self.moves.gain(trial.objective, best.objective) > self.pace.least_gain
+
+    def _breathe(self, iterations, best, offers, size, luck):
+        """Where a breath from the best so far leads; None if there is nothing to add."""
+        model = iterations.model
+        grown = self.moves.grow(model, best, offers, size, luck)
+        if grown is None:
+            return None
+        parameters, size = grown
+        wide = self.moves.resized(model, self.moves.n_components(model) + size)
+        wide.begin(iterations.rows)
+        settled = iterations.settle(wide, parameters, self.pace.settled_wide)
+        parameters = self.moves.shrink(wide, iterations.rows, settled, size)
+        model.begin(iterations.rows)
+        return iterations.settle(model, parameters, self.pace.settled)
+
+
+class _Iterations:
+    """The iterations of a search, which watchers see as the run's."""
+
+    def __init__(self, search, model, rows, run, max_iter, task):
+        self.model, self.rows = model, rows
+        self.best = run
+        self.history = list(run.history)
+        self.stopped = False
+        self._gain = search.moves.gain
+        self._most = min(max_iter, search.pace.most_iterations)
+        self._task = task
+
+    def step(self, model, parameters):
+        """One iteration."""
+        task = self._task.subtask("iteration", parameters=self.best.parameters)
+        statistics = model.e_step(self.rows, parameters)
+        updated = model.m_step(self.rows, statistics, parameters)
+        objective = model.objective(statistics, parameters)
+        self.history.append(self.best.objective)
+        self.stopped = task.end(self.best.parameters)
+        return Settled(updated, parameters, statistics, objective)
+
+    def settle(self, model, parameters, tol):
+        """Iterate until the gain is less, or a watcher asks to stop."""
+        settled = self.step(model, parameters)
+        for _ in range(1, self._most):
+            if self.stopped:
+                break
+            before, settled = settled, self.step(model, settled.parameters)
+            if self._gain(settled.objective, before.objective) < tol:
+                break
+        return settled
