@@ -18,6 +18,7 @@ from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_is_fitted
 
 from fastem.clustering.checks import check_n_init, warn_if_indistinct
+from fastem.clustering.labels import LABELS, labels_of, labels_seen
 from fastem.clustering.scaling import (
     divided_by_power,
     exponent_of,
@@ -34,11 +35,8 @@ from fastem.validation import check_fitted_centers, check_weights, restored_on_f
 
 STRICT = "strict convergence"
 
-_LABEL_BLOCK = 1 << 12
-
-# What a part keeps: the algorithm of the run under way, and the labels of the best run so far.
+# What a part keeps: the algorithm of the run under way.
 ALGORITHM: Slot[Any] = Slot("algorithm")
-LABELS: Slot[np.ndarray] = Slot("labels")
 
 
 # The steps that run where the rows are.
@@ -60,23 +58,6 @@ def relabel(part, centers):
     algorithm = part.kept(ALGORITHM)
     algorithm.label_rows(centers)
     return algorithm.inertia(centers)
-
-
-def labels_of(part):
-    """The labels of the best run."""
-    return part.kept(LABELS)
-
-
-def labels_seen(part, n_clusters):
-    """Which labels occur in the best run."""
-    seen = np.zeros(n_clusters, bool)
-    labels = labels_of(part)
-    # A few of the rows usually have them all.
-    for start in range(0, len(labels), _LABEL_BLOCK):
-        seen[labels[start : start + _LABEL_BLOCK]] = True
-        if seen.all():
-            break
-    return seen
 
 
 def forget_algorithm(part):
