@@ -34,6 +34,7 @@ def check_rows(
     sparse: bool = True,
     min_rows: int = 1,
     finite: bool = True,
+    gaps: bool = False,
 ) -> Any:
     """The rows as the kernels take them; C-contiguous float input is not copied.
 
@@ -50,6 +51,8 @@ def check_rows(
     finite : bool
         Whether values are certain to be finite. Else a caller whose own first pass over the rows
         shows that some are not calls :func:`check_finite` then, which spares a pass.
+    gaps : bool
+        Whether values may be NaN.
 
     Returns
     -------
@@ -78,6 +81,7 @@ def check_rows(
         accept_large_sparse=True,
         dtype=[np.float64, np.float32],
         order="C",
+        ensure_all_finite="allow-nan" if gaps else True,
         ensure_min_samples=min_rows,
     )
 

@@ -399,3 +399,48 @@ def simplified_silhouettes(distances, labels):
         a, b = distances[i, label], min(np.delete(distances[i], label))
         result[i] = (b - a) / max(a, b) if max(a, b) > 0 else 0
     return result
+
+
+def true_values(x, mean, covariance, error=0.0):
+    """Of one row under one Gaussian, NaN being what was not observed.
+
+    The log-density of what was, and mean and covariance of the row as it is without gaps and errors
+    of this covariance.
+    """
+    seen = ~np.isnan(x)
+    if not seen.any():
+        return 0.0, mean, covariance
+    total = (covariance + error)[np.ix_(seen, seen)]
+    inverse, delta = np.linalg.inv(total), (x - mean)[seen]
+    slope = covariance[:, seen] @ inverse
+    constant = np.linalg.slogdet(total)[1] + len(delta) * np.log(2 * np.pi)
+    log_density = -0.5 * (constant + delta @ inverse @ delta)
+    return log_density, mean + slope @ delta, covariance - slope @ covariance[seen]
+
+
+def incomplete_e_step(X, parameters, errors=None, hard=False):
+    """Log-densities, responsibilities, and means and covariances of the rows' true values.
+
+    Covariances are matrices, ``errors`` those of each row.
+    """
+    weights, means, covariances = parameters
+    n_rows, n_features = X.shape
+    errors = np.zeros((n_rows, 1, 1)) if errors is None else errors
+    log_joint = np.empty((n_rows, len(weights)))
+    rows = np.empty((n_rows, len(weights), n_features))
+    spreads = np.empty((n_rows, len(weights), n_features, n_features))
+    for n, x in enumerate(np.asarray(X, float)):
+        for k in range(len(weights)):
+            log_joint[n, k], rows[n, k], spreads[n, k] = true_values(
+                x, means[k], covariances[k], errors[n]
+            )
+    log_density, responsibilities = responsibilities_of(log_joint + np.log(weights), hard)
+    return log_density, responsibilities, rows, spreads
+
+
+def incomplete_statistics(responsibilities, rows, spreads, centers):
+    """Counts, sums and scatter of true values about the centres."""
+    delta = rows - centers
+    scatter = np.einsum("nk,nki,nkj->kij", responsibilities, delta, delta)
+    scatter += np.einsum("nk,nkij->kij", responsibilities, spreads)
+    return responsibilities.sum(axis=0), np.einsum("nk,nki->ki", responsibilities, delta), scatter

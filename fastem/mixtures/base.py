@@ -55,6 +55,8 @@ class BaseMixture(CallbackSupportMixin, BoundMixin, DensityMixin, BaseEstimator,
 
     #: The parameters that ``fixed`` may name.
     _fixable: tuple[str, ...] = ()
+    #: Whether NaN says that something was not observed.
+    _gaps = False
 
     def __init__(
         self,
@@ -105,11 +107,12 @@ class BaseMixture(CallbackSupportMixin, BoundMixin, DensityMixin, BaseEstimator,
 
     def _check_input(self, X: Any, *, reset: bool) -> Any:
         """The rows as the passes take them, after scikit-learn's checks."""
-        return check_rows(self, X, reset=reset, sparse=False, min_rows=2 if reset else 1)
+        rows = 2 if reset else 1
+        return check_rows(self, X, reset=reset, sparse=False, min_rows=rows, gaps=self._gaps)
 
     def _check_home(self, rows: Rows) -> None:
         """The same for rows to fit to that have a home already."""
-        check_home(self, rows, sparse=False, min_rows=2)
+        check_home(self, rows, sparse=False, min_rows=2, gaps=self._gaps)
 
     @abstractmethod
     def _make_pass(self, X: Any, sample_weight: Any) -> Any:
@@ -136,7 +139,8 @@ class BaseMixture(CallbackSupportMixin, BoundMixin, DensityMixin, BaseEstimator,
     def _make_model(self, rows: Rows, **options: Any) -> MixtureModel:
         """The model to fit to these rows, after checks of the initial parameters.
 
-        ``options`` are those of :class:`MixtureModel` from ``total_weight`` on.
+        ``options`` are those of :class:`MixtureModel` from ``total_weight`` on, and what else is
+        known of the rows.
         """
 
     @abstractmethod
@@ -196,6 +200,10 @@ class BaseMixture(CallbackSupportMixin, BoundMixin, DensityMixin, BaseEstimator,
         ConvergenceWarning
             If the best run has not converged.
         """
+        return self._fit_to(X, y, sample_weight)
+
+    def _fit_to(self, X, y, sample_weight, **known):
+        """The fit, after checks of the rows; what else is known of them is for the model."""
         with restored_on_failure(self):
             rows = home_of(X, sample_weight)
             if rows is None:
@@ -205,9 +213,9 @@ class BaseMixture(CallbackSupportMixin, BoundMixin, DensityMixin, BaseEstimator,
             else:
                 self._check_home(rows)
             with rows.together():
-                return self._fit(rows, X, y, sample_weight)
+                return self._fit(rows, X, y, sample_weight, **known)
 
-    def _fit(self, rows, X, y, sample_weight):
+    def _fit(self, rows, X, y, sample_weight, **known):
         if rows.n_rows < self.n_components:
             raise ValueError(
                 "Expected n_samples >= n_components "
@@ -228,6 +236,7 @@ class BaseMixture(CallbackSupportMixin, BoundMixin, DensityMixin, BaseEstimator,
             resumed=resumed,
             verbose=self.verbose,
             verbose_interval=self.verbose_interval,
+            **known,
         )
         if self.accelerate is not None:
             model = Accelerated(model, self._coordinates())

@@ -14,7 +14,13 @@ _BLOCK_VALUES = 1 << 16
 
 
 def check_home(
-    estimator: Any, rows: Rows, *, sparse: bool = True, min_rows: int = 1, finite: bool = True
+    estimator: Any,
+    rows: Rows,
+    *,
+    sparse: bool = True,
+    min_rows: int = 1,
+    finite: bool = True,
+    gaps: bool = False,
 ) -> None:
     """Check all rows for a fit, as :func:`fastem.validation.check_rows` does for an array.
 
@@ -30,6 +36,8 @@ def check_home(
     finite : bool
         Whether values are certain to be finite. Else a caller whose own first pass over the rows
         shows that some are not calls :func:`check_finite_rows` then.
+    gaps : bool
+        Whether values may be NaN.
 
     Raises
     ------
@@ -50,7 +58,9 @@ def check_home(
                 f"required by {name}."
             )
     _raise_first(rows.map(_fault, rows.n_features, rows.dtype, rows.sparse, rows.weighted))
-    if finite:
+    if gaps:
+        _raise_first(rows.map(_not_finite, name, gaps))
+    elif finite:
         check_finite_rows(estimator, rows, rows)
     if rows.weighted and rows.reduce(count_positive) == 0:
         raise ValueError("Sample weights must contain at least one non-zero number.")
@@ -117,7 +127,7 @@ def _fault(part: Part, n_features, dtype, sparse, weighted):
 
 
 @np.errstate(over="ignore", invalid="ignore")
-def _not_finite(part, estimator_name):
+def _not_finite(part, estimator_name, gaps=False):
     X = part.X
     dense = isinstance(X, np.ndarray)
     values = X if dense else X.data
@@ -125,7 +135,8 @@ def _not_finite(part, estimator_name):
         return None
     step = max(1, _BLOCK_VALUES // X.shape[1]) if dense else _BLOCK_VALUES
     for start in range(0, len(values), step):
-        wrong = np.argwhere(~np.isfinite(values[start : start + step]))
+        block = values[start : start + step]
+        wrong = np.argwhere(np.isinf(block) if gaps else ~np.isfinite(block))
         if len(wrong):
             first = start + wrong[0, 0]
             row = first if dense else np.searchsorted(X.indptr, first, side="right") - 1

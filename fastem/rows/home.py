@@ -68,6 +68,15 @@ class Rows(ABC):
         What parts keep is shared with the copy, whose lifetime is the caller's concern.
         """
 
+    # What only homes of rows with gaps write.
+
+    def filled(self, values: np.ndarray) -> "Rows":
+        """The dense rows with these values of the columns in place of NaN.
+
+        A copy where there is any; nothing of what parts keep is kept with it.
+        """
+        raise NotImplementedError(f"{type(self).__name__} can't start a fit to rows with gaps")
+
     # What follows from that; a home may have a better way.
 
     def map(self, step: Callable, *args: Any) -> list:

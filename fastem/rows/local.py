@@ -41,3 +41,6 @@ class LocalRows(Rows):
 
     def scaled(self, factor: float) -> "LocalRows":
         return self if factor == 1.0 else LocalRows([part.scaled(factor) for part in self.parts])
+
+    def filled(self, values: np.ndarray) -> "LocalRows":
+        return LocalRows([part.filled(values) for part in self.parts])

@@ -104,6 +104,19 @@ class Part:
             weight = np.ldexp(weight, exponent)
         return Part(self.X, weight, self.offset, self.number)
 
+    def filled(self, values: np.ndarray) -> "Part":
+        """The dense rows with these values of the columns in place of NaN, copied if there is any.
+
+        Nothing of what is kept is kept with them.
+        """
+        X = self.X
+        for f, value in enumerate(values):
+            missing = np.isnan(X[:, f])
+            if missing.any():
+                X = np.array(X) if X is self.X else X
+                X[missing, f] = value
+        return Part(X, self.sample_weight, self.offset, self.number)
+
 
 def add(left: Any, right: Any) -> Any:
     """The statistics of two parts together: tuples are added field by field."""

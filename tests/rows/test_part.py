@@ -190,3 +190,21 @@ def test_memory_map_is_used_in_place(tmp_path):
     assert peak < X.nbytes / 4
     np.testing.assert_array_equal(mapped.labels_, expected.labels_)
     np.testing.assert_array_equal(mapped.cluster_centers_, expected.cluster_centers_)
+
+
+def test_gaps_are_filled_in_a_copy():
+    X = np.array([[1.0, np.nan], [np.nan, 2.0], [3.0, 4.0]], np.float32)
+    rows = LocalRows([Part(X[:2], np.array([1.0, 2.0]), 0), Part(X[2:], np.array([3.0]), 2)])
+    rows.map(keep_a_thing)
+    filled = rows.filled(np.array([5.0, 6.0]))
+    np.testing.assert_array_equal(filled.take(np.arange(3)), [[1, 6], [5, 2], [3, 4]])
+    assert filled.dtype == np.float32
+    assert [part.offset for part in filled.parts] == [0, 2]
+    assert filled.parts[1].sample_weight is rows.parts[1].sample_weight
+    assert not filled.parts[0].keeps  # and what is complete is not copied
+    assert filled.parts[1].X is rows.parts[1].X
+    assert np.isnan(X).sum() == 2
+
+
+def keep_a_thing(part):
+    part.keep(Slot("thing"), 1)

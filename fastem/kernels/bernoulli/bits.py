@@ -18,12 +18,13 @@ def _blocks(X: np.ndarray) -> Iterator[slice]:
 
 
 def first_other(X: Any) -> Any:
-    """The first value of dense or CSR rows that is neither 0 nor 1, or None."""
+    """The first value of dense or CSR rows that is neither 0 nor 1, nor NaN, or None."""
     values = X if isinstance(X, np.ndarray) else X.data[:, np.newaxis]
     if values.dtype != bool:
         for block in _blocks(values):
             rows = values[block]
             others = rows[(rows != 0) & (rows != 1)]
+            others = others[others == others]
             if len(others):
                 return others[0]
     return None

@@ -54,9 +54,19 @@ def factor_chunk(tickets, n_chunks, covariances, factors, definite):
         if chunk >= n_chunks:
             return
         for k in range(chunk * n_matrices // n_chunks, (chunk + 1) * n_matrices // n_chunks):
-            definite[k] = _factor(covariances[k], factors[k])
-            if definite[k]:
-                _invert(factors[k], row)
+            definite[k] = factor_inverse(covariances[k], factors[k], row)
+
+
+@inline
+def factor_inverse(A, P, row):
+    """Upper triangular P with ``P @ P.T`` the inverse of A; whether A is positive definite.
+
+    ``row`` is scratch for as many values as A has rows.
+    """
+    definite = _factor(A, P)
+    if definite:
+        _invert(P, row)
+    return definite
 
 
 @inline

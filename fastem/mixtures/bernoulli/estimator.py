@@ -13,16 +13,21 @@ from sklearn.utils.validation import validate_data
 
 from fastem.kernels.bernoulli import DensePass, SparsePass
 from fastem.kernels.bernoulli.bits import first_other, packed_bits, sparse_bits
+from fastem.kernels.bernoulli.incomplete import IncompletePass
 from fastem.mixtures.attributes import fitted_array, fitted_weights
 from fastem.mixtures.base import BaseMixture
 from fastem.mixtures.bernoulli.accelerated import BernoulliCoordinates
+from fastem.mixtures.bernoulli.missing import fill_gaps
 from fastem.mixtures.bernoulli.model import IMPOSSIBLE, BernoulliModel, BernoulliParameters
+from fastem.mixtures.missing import MissingMixin, gaps_in, has_gaps
 from fastem.rows.checks import check_home
-from fastem.sklearn_private import Interval
+from fastem.sklearn_private import Interval, StrOptions
 from fastem.validation import check_mixing_weights, check_shape, plain_csr
 
 
-def _make_pass(X, sample_weight, n_components, threshold):
+def _make_pass(X, sample_weight, n_components, threshold, gaps=False):
+    if gaps:
+        return IncompletePass(X, threshold, sample_weight, n_components)
     if isinstance(X, np.ndarray):
         rows, kind = packed_bits(X, threshold), DensePass
     else:
@@ -42,7 +47,18 @@ def _refuse(other):
         )
 
 
-class BernoulliMixture(BaseMixture):
+_UNKNOWN = "Input X contains NaN: of sparse rows all entries should be known"
+
+
+def _unknown_in_sparse(X):
+    return not isinstance(X, np.ndarray) and bool(np.isnan(X.data).any())
+
+
+def _unknown_in_part(part):
+    return _unknown_in_sparse(part.X)
+
+
+class BernoulliMixture(MissingMixin, BaseMixture):
     """Mixture of independent Bernoulli features: clusters of rows of zeros and ones.
 
     Each component has a probability of a one for each feature.
@@ -101,6 +117,11 @@ class BernoulliMixture(BaseMixture):
         lowers the objective: fewer iterations where components overlap (Varadhan and Roland,
         Scandinavian Journal of Statistics 35, 2008).
 
+    missing : {'error', 'em'}, default='error'
+        ``'em'`` takes NaN in dense rows as not observed, and finds the parameters that are most
+        likely given what was: each probability is estimated from the rows that have the feature.
+        The start fills gaps by the more frequent value of their column.
+
     Attributes
     ----------
     weights_ : ndarray of shape (n_components,)
@@ -157,6 +178,7 @@ class BernoulliMixture(BaseMixture):
         "probabilities_init": ["array-like", None],
         "alpha": [Interval(Real, 0.0, None, closed="left")],
         "binarize": [Interval(Real, 0.0, None, closed="left"), None],
+        "missing": [StrOptions({"error", "em"})],
     }
     _fixable = ("weights", "probabilities")
 
@@ -178,6 +200,7 @@ class BernoulliMixture(BaseMixture):
         verbose: int = 0,
         verbose_interval: int = 10,
         accelerate: str | None = None,
+        missing: str = "error",
     ):
         super().__init__(
             n_components=n_components,
@@ -196,6 +219,7 @@ class BernoulliMixture(BaseMixture):
         self.probabilities_init = probabilities_init
         self.alpha = alpha
         self.binarize = binarize
+        self.missing = missing
 
     def __sklearn_tags__(self):
         tags = super().__sklearn_tags__()
@@ -209,14 +233,19 @@ class BernoulliMixture(BaseMixture):
             reset=reset,
             accept_sparse="csr",
             dtype="numeric",
+            ensure_all_finite="allow-nan" if self._gaps else True,
             ensure_min_samples=2 if reset else 1,
         )
+        if self._gaps and _unknown_in_sparse(X):
+            raise ValueError(_UNKNOWN)
         if self.binarize is None:
             _refuse(first_other(X))
         return X
 
     def _check_home(self, rows):
-        check_home(self, rows, min_rows=2)
+        check_home(self, rows, min_rows=2, gaps=self._gaps)
+        if self._gaps and any(rows.map(_unknown_in_part)):
+            raise ValueError(_UNKNOWN)
         if self.binarize is None:
             for other in rows.map(_first_other):
                 _refuse(other)
@@ -229,7 +258,8 @@ class BernoulliMixture(BaseMixture):
         return 0.5 if self.binarize is None else self.binarize
 
     def _make_pass(self, X, sample_weight):
-        return _make_pass(X, sample_weight, self._n_fitted, self._threshold)
+        gaps = self._gaps and has_gaps(X)
+        return _make_pass(X, sample_weight, self._n_fitted, self._threshold, gaps)
 
     def _parameters(self):
         probabilities = fitted_array(self, "probabilities_", (None, None))
@@ -245,7 +275,7 @@ class BernoulliMixture(BaseMixture):
         return self._parameters().components()
 
     def _make_model(self, rows, **options):
-        return BernoulliModel(
+        model = BernoulliModel(
             partial(_make_pass, n_components=self.n_components, threshold=self._threshold),
             given=self._check_given(rows.n_features),
             n_components=self.n_components,
@@ -253,6 +283,10 @@ class BernoulliMixture(BaseMixture):
             fixed=self.fixed,
             **options,
         )
+        if self._gaps and gaps_in(rows):
+            model.make_pass = partial(model.make_pass, gaps=True)
+            model.gaps_above = self._threshold
+        return model
 
     def _coordinates(self):
         return BernoulliCoordinates()
@@ -289,6 +323,11 @@ class BernoulliMixture(BaseMixture):
     def _sample_component(self, component, size, random_state):
         probabilities = np.asarray(self.probabilities_)[component]
         return (random_state.uniform(size=(size, len(probabilities))) < probabilities).astype(float)
+
+    def _fill(self, X, random_state):
+        responsibilities = np.empty((len(X), self._n_fitted))
+        self._evaluate(X, responsibilities=responsibilities)
+        fill_gaps(X, self._parameters().probabilities, responsibilities, random_state)
 
     def _evaluate(self, X, **outputs):
         log_density = outputs.setdefault("log_density", np.empty(X.shape[0]))

@@ -5,7 +5,9 @@ from typing import NamedTuple
 import numpy as np
 
 from fastem.kernels.bernoulli import BernoulliComponents
+from fastem.mixtures.bernoulli.missing import filled_by_majority
 from fastem.mixtures.bernoulli.start import start_probabilities
+from fastem.mixtures.missing import check_columns, check_observed
 from fastem.mixtures.model import MixtureModel
 
 IMPOSSIBLE = (
@@ -53,6 +55,9 @@ class BernoulliModel(MixtureModel):
         # Smoothing has nothing to say about probabilities that stay as they are.
         self.alpha = 0.0 if "probabilities" in fixed else alpha * self.row_unit
         self.fixed = fixed
+        self.complete_pass = self.make_pass
+        #: The threshold of ones, if rows have gaps: passes then return what was observed, too.
+        self.gaps_above = None
 
     def components(self, parameters):
         return parameters.components()
@@ -62,8 +67,10 @@ class BernoulliModel(MixtureModel):
         if weights is None:
             weights = np.full(self.n_components, 1.0 / self.n_components)
         if probabilities is None:
+            if self.gaps_above is not None:
+                rows = filled_by_majority(rows, self.gaps_above)
             probabilities = start_probabilities(
-                rows, self.make_pass, self.n_components, random_state
+                rows, self.complete_pass, self.n_components, random_state
             )
         return BernoulliParameters(weights, probabilities)
 
@@ -75,6 +82,11 @@ class BernoulliModel(MixtureModel):
                 f"Fitting the mixture model failed because some row is impossible {IMPOSSIBLE} "
                 "Start from probabilities between 0 and 1, or set alpha."
             )
+        if self.gaps_above is not None:
+            check_columns(statistics.observed.sum(axis=0))
+            if self.alpha == 0 and "probabilities" not in self.fixed:
+                row = self.total_weight / rows.n_rows
+                check_observed(statistics.observed, statistics.counts, row)
         return statistics
 
     def m_step(self, rows, statistics, parameters):
@@ -84,7 +96,8 @@ class BernoulliModel(MixtureModel):
             weights = counts / counts.sum()
         if "probabilities" not in self.fixed:
             sums = statistics.sums + self.alpha
-            divisors = (counts + 2.0 * self.alpha)[:, np.newaxis]
+            observed = counts[:, np.newaxis] if self.gaps_above is None else statistics.observed
+            divisors = observed + 2.0 * self.alpha
             # A component without rows stays where it is; rounding may lead beyond 1.
             probabilities = np.divide(sums, divisors, out=probabilities.copy(), where=divisors > 0)
             np.minimum(probabilities, 1.0, out=probabilities)

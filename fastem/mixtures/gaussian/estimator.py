@@ -9,12 +9,16 @@ import numpy as np
 from numpy.typing import NDArray
 from sklearn.utils import check_array
 
-from fastem.kernels.gaussian import PASSES
 from fastem.mixtures.attributes import fitted_array, fitted_weights
 from fastem.mixtures.base import BaseMixture
 from fastem.mixtures.gaussian.accelerated import GaussianCoordinates
 from fastem.mixtures.gaussian.covariances import COVARIANCES
 from fastem.mixtures.gaussian.distribution import DistributionMixin
+from fastem.mixtures.gaussian.incomplete.estimator import (
+    IncompleteMixin,
+    complete_model,
+    make_pass,
+)
 from fastem.mixtures.gaussian.model import GaussianModel
 from fastem.mixtures.gaussian.noise import Noise, fitted_noise, given_density, measured_density
 from fastem.mixtures.gaussian.parameters import GaussianParameters
@@ -25,7 +29,7 @@ from fastem.sklearn_private import Interval, InvalidParameterError, StrOptions
 from fastem.validation import check_mixing_weights, check_shape
 
 
-class GaussianMixture(DistributionMixin, BaseMixture):
+class GaussianMixture(IncompleteMixin, DistributionMixin, BaseMixture):
     """Gaussian mixture, as :class:`sklearn.mixture.GaussianMixture`.
 
     From the same start it takes the same steps up to rounding, scikit-learn's.
@@ -134,6 +138,11 @@ class GaussianMixture(DistributionMixin, BaseMixture):
         :meth:`sample` draws noise from the box. :meth:`mean`, :meth:`marginal` and what else needs
         a distribution refuse, and so does :meth:`to_sklearn`.
 
+    missing : {'error', 'em'}, default='error'
+        ``'em'`` takes NaN as not observed, and finds the parameters that are most likely given what
+        was. Rows without gaps take part as ever. A start fills gaps by the means of their columns,
+        and adds what that takes from the columns' variances to the components'.
+
     Attributes
     ----------
     weights_ : ndarray of shape (n_components,)
@@ -235,6 +244,7 @@ class GaussianMixture(DistributionMixin, BaseMixture):
             Interval(Real, None, None, closed="neither"),
             None,
         ],
+        "missing": [StrOptions({"error", "em"})],
     }
     _fixable = ("weights", "means", "covariances")
 
@@ -260,6 +270,7 @@ class GaussianMixture(DistributionMixin, BaseMixture):
         accelerate: str | None = None,
         prior: str | None = None,
         noise_component: str | float | None = None,
+        missing: str = "error",
     ):
         super().__init__(
             n_components=n_components,
@@ -282,6 +293,7 @@ class GaussianMixture(DistributionMixin, BaseMixture):
         self.precisions_init = precisions_init
         self.prior = prior
         self.noise_component = noise_component
+        self.missing = missing
 
     def to_sklearn(self) -> Any:
         """The same mixture as a fitted estimator of scikit-learn's.
@@ -327,9 +339,6 @@ class GaussianMixture(DistributionMixin, BaseMixture):
     def _covariances(self):
         return COVARIANCES[self.covariance_type]
 
-    def _make_pass(self, X, sample_weight):
-        return PASSES[self._covariances.passes](X, sample_weight, self._n_fitted)
-
     @property
     def _labels(self):
         components = super()._labels
@@ -341,13 +350,13 @@ class GaussianMixture(DistributionMixin, BaseMixture):
         shares = self._parameters().shares
         return shares / shares.sum()
 
-    def _fit(self, rows, X, y, sample_weight):
+    def _fit(self, rows, X, y, sample_weight, **known):
         if self.noise_component is None and hasattr(self, "noise_weight_"):
             # What a fit without noise may go on from.
             self.weights_ = np.asarray(self.weights_) / np.sum(self.weights_)
             for name in Noise._fields:
                 vars(self).pop(f"noise_{name}_", None)
-        return super()._fit(rows, X, y, sample_weight)
+        return super()._fit(rows, X, y, sample_weight, **known)
 
     def _n_features_of_parameters(self):
         shape = np.shape(getattr(self, "means_", ()))
@@ -378,12 +387,14 @@ class GaussianMixture(DistributionMixin, BaseMixture):
             covariances = np.asarray(kind.covariances(factors))
         return GaussianParameters(weights, means, covariances, factors, noise)
 
-    def _make_model(self, rows, **options):
-        make_pass = partial(PASSES[self._covariances.passes], n_components=self.n_components)
-        return GaussianModel(
-            make_pass,
+    def _make_model(self, rows, noise=None, **options):
+        complete_pass = partial(
+            make_pass, n_components=self.n_components, covariance_type=self._covariances.passes
+        )
+        model = GaussianModel(
+            complete_pass,
             starts=GaussianStarts(
-                make_pass,
+                complete_pass,
                 self.n_components,
                 self._covariances,
                 pooled=self.reg_covar == 0,
@@ -398,6 +409,8 @@ class GaussianMixture(DistributionMixin, BaseMixture):
             fixed=self.fixed,
             **options,
         )
+        complete_model(model, rows, noise, self._gaps)
+        return model
 
     def _coordinates(self):
         return GaussianCoordinates(self._covariances, self.reg_covar)

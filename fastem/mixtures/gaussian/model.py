@@ -63,12 +63,17 @@ class GaussianModel(MixtureModel):
         self.make_prior = make_prior
         self.prior = None
         self.fixed = fixed
+        #: From what a pass returns, and what a row counts, to the M-step's statistics.
+        self.completed = None
 
     def components(self, parameters):
         return parameters.components()
 
     def e_step(self, rows, parameters, **options):
-        return super().e_step(rows, parameters, skip=self.skip, **options)
+        statistics = super().e_step(rows, parameters, skip=self.skip, **options)
+        if self.completed is None:
+            return statistics
+        return self.completed(statistics, self.total_weight / rows.n_rows)
 
     def start(self, rows, random_state):
         if self.make_prior is not None and self.prior is None:

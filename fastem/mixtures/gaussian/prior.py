@@ -62,19 +62,24 @@ class ConjugatePrior:
         self.counts = unit * (1.0 + (exponent / n_components if kind.tied else exponent))
 
     @classmethod
-    def of_rows(cls, rows: Any, kind: Covariances, n_components: int, unit: float):
-        """The prior for these rows.
+    def of_rows(
+        cls, rows: Any, kind: Covariances, n_components: int, unit: float, added: Any = 0.0
+    ):
+        """The prior for these rows, to whose variances something may be added.
 
         Raises
         ------
         ValueError
             If they weigh no more than one, so that they have no covariance.
         """
-        weight, mean, scatter = pooled(rows, matrices=order(kind) == 2)
+        matrices = order(kind) == 2
+        weight, mean, scatter = pooled(rows, matrices)
         freedom = weight - unit
         if not freedom > 0.0:
             raise ValueError("prior='conjugate' needs rows with a total weight above 1")
-        return cls(kind, n_components, unit, mean, scatter / freedom)
+        added = np.broadcast_to(added, mean.shape)
+        covariance = scatter / freedom + (np.diag(added) if matrices else added)
+        return cls(kind, n_components, unit, mean, covariance)
 
     def joined(self, statistics: GaussianStatistics, centers: np.ndarray) -> GaussianStatistics:
         """Statistics about the centres with what the prior adds to each component."""

@@ -1,0 +1,1 @@
+"""Rows of which entries are missing, or that have errors of their own."""

@@ -1,0 +1,287 @@
+"""One pass over rows that are sorted by what was observed of them.
+
+The rows of one pattern are complete rows of fewer features, which the kernels for complete rows
+take; what all of them have in common is found once for the pattern.
+"""
+
+import math
+from typing import NamedTuple
+
+import numpy as np
+
+from fastem.kernels.gaussian.incomplete.completing import add_completed, factor_observed, regress
+from fastem.kernels.gaussian.incomplete.patterns import group, layout_of_totals
+from fastem.kernels.gaussian.incomplete.sums import CompletedSums
+from fastem.kernels.gaussian.scatter import add_products, scratch_size
+from fastem.kernels.gaussian.whitening import BLOCK, packed_size, whitened_norms
+from fastem.kernels.mixtures.products import sum_tile, weighted_sum
+from fastem.kernels.mixtures.responsibilities import normalize_tile
+from fastem.kernels.runtime.arrays import as_weights, wanted
+from fastem.kernels.runtime.chunks import summing_chunks
+from fastem.kernels.runtime.compiling import inline, kernel
+from fastem.kernels.runtime.parallel import next_chunk, run
+from fastem.kernels.vectors.machine import LANES, TILE
+from fastem.kernels.vectors.tiles import aligned_empty_like, gather_tile
+
+_HALF_LOG_2_PI = 0.5 * math.log(2.0 * math.pi)
+
+# What a batch of tiles may take of a core's cache, in bytes, and its most tiles.
+_BATCH_BYTES, _MOST_TILES = 1 << 18, 8
+
+
+class Sizes(NamedTuple):
+    """How much room a pass needs.
+
+    Parameters
+    ----------
+    batch : int
+        Tiles taken together.
+    scratch : int
+        Values for ``add_products``.
+    factor : int
+        Values of a packed triangle.
+    """
+
+    batch: int
+    scratch: int
+    factor: int
+
+
+@inline
+def _pack(factor, n, packed):
+    """As ``pack_triangles`` does, of one matrix."""
+    at = 0
+    for first in range(0, n, BLOCK):
+        for i in range(min(first + BLOCK, n)):
+            for j in range(BLOCK):
+                inside = first + j < n and i <= first + j
+                packed[at + i * BLOCK + j] = factor[i, first + j] if inside else 0.0
+        at += BLOCK * (first + BLOCK)
+
+
+@inline
+def _load_observed(X, rows, columns, n, shift, raw, tile):
+    """Rows of a tile, of which only the columns observed stay."""
+    one = X.dtype.type(1)
+    gather_tile(X, rows, one, shift, raw)
+    for c in range(n):
+        source, target = columns[c] * TILE, c * TILE
+        for lane in range(TILE):
+            tile[target + lane] = raw[source + lane]
+
+
+@kernel
+def grouped_pass(
+    tickets,
+    n_chunks,
+    X,
+    sample_weight,
+    groups,
+    log_weights,
+    means,
+    covariances,
+    hard,
+    sizes,
+    layout,
+    totals,
+    objective,
+    outputs,
+):
+    """Sums of each chunk, completed and about the means, unless ``totals`` is empty; and outputs.
+
+    ``objective[c]`` receives the weighted sum of the chunk's log-densities. What a component has in
+    ``totals`` is said in ``completing.add_completed``.
+    """
+    order, all_columns, n_observed, pieces, starts = groups
+    log_density, labels, responsibilities, log_joint = outputs
+    n_components, n_features = means.shape
+    shift = np.zeros(n_features + LANES, X.dtype)
+    rows = np.empty(TILE, np.int32)
+    stride = n_components * TILE
+    raw = aligned_empty_like(n_features * TILE, X)
+    tiles = aligned_empty_like(sizes.batch * n_features * TILE, X)
+    shares = aligned_empty_like(sizes.batch * stride, X)
+    scratch = aligned_empty_like(sizes.scratch, X)
+    weights = aligned_empty_like(TILE, X)
+    density = aligned_empty_like(TILE, X)
+    numbers = np.arange(sizes.batch)
+    centers = np.empty(2 * n_components * n_features, X.dtype)
+    packed = np.empty((n_components, sizes.factor), X.dtype)
+    peaks, references = np.empty(n_components), np.empty(n_components, X.dtype)
+    factors = np.empty((n_components, n_features, n_features))
+    gathered = np.empty((n_features, n_features))
+    products = np.empty((n_features, n_features))
+    whitened, slopes = np.empty((n_features, n_features)), np.empty((n_features, n_features))
+    row, sums = np.empty(n_features), np.empty(n_features)
+    piece_totals = np.empty(n_components * layout.sizes[n_features])
+    size = 1 + 2 * n_features + n_features * n_features
+    while True:
+        chunk = next_chunk(tickets)
+        if chunk >= n_chunks:
+            return
+        if len(totals):
+            totals[chunk] = 0.0
+        total_density = 0.0
+        for piece in range(starts[chunk], starts[chunk + 1]):
+            pattern, start, stop = pieces[piece, 0], pieces[piece, 1], pieces[piece, 2]
+            columns, n = all_columns[pattern], np.intp(n_observed[pattern])
+            reference = -np.inf
+            some_centers = centers[: 2 * n_components * n].reshape((2, n_components, n))
+            for k in range(n_components):
+                definite = factor_observed(covariances[k], columns, n, gathered, factors[k], row)
+                peak = log_weights[k] - n * _HALF_LOG_2_PI if definite else np.nan
+                for i in range(n):
+                    peak += math.log(factors[k, i, i])
+                    mean = means[k, columns[i]]
+                    some_centers[0, k, i] = mean
+                    some_centers[1, k, i] = mean - np.float64(some_centers[0, k, i])
+                peaks[k] = peak
+                reference = max(reference, peak)
+                _pack(factors[k], n, packed[k])
+            if not np.isfinite(reference):
+                reference = 0.0
+            for k in range(n_components):
+                references[k] = peaks[k] - reference
+            piece_totals[:] = 0.0
+            for batch_start in range(start, stop, sizes.batch * TILE):
+                n_tiles = 0
+                for first in range(batch_start, min(batch_start + sizes.batch * TILE, stop), TILE):
+                    n_lanes = min(TILE, stop - first)
+                    for lane in range(TILE):
+                        rows[lane] = order[min(first + lane, stop - 1)]
+                        weight = 0.0
+                        if lane < n_lanes:
+                            weight = sample_weight[rows[lane]] if len(sample_weight) else 1.0
+                        weights[lane] = weight
+                    tile = tiles[n_tiles * n * TILE :]
+                    joint = shares[n_tiles * stride :]
+                    n_tiles += 1
+                    _load_observed(X, rows, columns, n, shift, raw, tile)
+                    for k in range(n_components):
+                        whitened_norms(tile, n, some_centers, k, packed, references[k], joint)
+                    if len(log_joint):
+                        for lane in range(n_lanes):
+                            for k in range(n_components):
+                                log_joint[rows[lane], k] = joint[k * TILE + lane] + reference
+                    if len(labels):
+                        for lane in range(n_lanes):
+                            label = 0
+                            for k in range(1, n_components):
+                                if joint[k * TILE + lane] > joint[label * TILE + lane]:
+                                    label = k
+                            labels[rows[lane]] = label
+                    normalize_tile(joint, n_components, weights, hard, density)
+                    total_density += weighted_sum(weights, density)
+                    total_density += reference * sum_tile(weights, 0)
+                    if len(log_density):
+                        for lane in range(n_lanes):
+                            log_density[rows[lane]] = density[lane] + reference
+                    if len(responsibilities):
+                        for lane in range(n_lanes):
+                            for k in range(n_components):
+                                responsibilities[rows[lane], k] = joint[k * TILE + lane]
+                if len(totals):
+                    for k in range(n_components):
+                        add_products(
+                            tiles,
+                            n,
+                            numbers,
+                            n_tiles,
+                            some_centers,
+                            k,
+                            shares,
+                            stride,
+                            scratch,
+                            piece_totals,
+                        )
+            if len(totals):
+                own_size = layout.sizes[n]
+                for k in range(n_components):
+                    own = piece_totals[k * own_size : (k + 1) * own_size]
+                    count = own[layout.count_at]
+                    if count == 0.0:
+                        continue
+                    for i in range(n):
+                        sums[i] = own[layout.sums_at[i]]
+                        for j in range(n):
+                            products[i, j] = own[layout.products_at[i, j]]
+                    regress(covariances[k], columns, n, n_features, factors[k], whitened, slopes)
+                    add_completed(
+                        covariances[k],
+                        columns,
+                        n,
+                        n_features,
+                        whitened,
+                        slopes,
+                        count,
+                        sums,
+                        products,
+                        row,
+                        totals[chunk, k * size : (k + 1) * size],
+                    )
+        objective[chunk] = total_density
+
+
+class GroupedPass:
+    """Passes over rows of few patterns, in each of which something was observed.
+
+    Parameters
+    ----------
+    X : ndarray of shape (n_rows, n_features), float32 or float64, C-contiguous, read-only
+    weight : ndarray of float64
+        The rows' weights; empty for ones.
+    n_components : int
+    order, counts, seen : ndarray
+        As from ``patterns.find_patterns``, of the rows to take.
+    """
+
+    def __init__(self, X, weight, n_components, order, counts, seen):
+        self._X, self._weight = X, weight
+        self._n_components = n_components
+        n_features = X.shape[1]
+        self._size = n_components * (1 + 2 * n_features + n_features**2)
+        work = n_components * (n_features * (n_features + 2) + 16)
+        chunk_rows, self._n_chunks = summing_chunks(X[: len(order)], work, self._size)
+        self._groups = group(order, counts, seen, chunk_rows)
+        tile_bytes = 64 * X.itemsize * (2 * n_features + n_components)
+        batch = int(np.clip(_BATCH_BYTES // tile_bytes, 1, _MOST_TILES))
+        self._sizes = Sizes(batch, scratch_size(n_features, batch), packed_size(n_features))
+        self._layout = layout_of_totals(n_features)
+
+    def sums(self, log_weights, means, covariances, hard):
+        """The rows' CompletedSums; parameters are float64, covariances matrices."""
+        totals = np.empty((self._n_chunks, self._size))
+        parameters = log_weights, means, covariances
+        objective = self._run(parameters, self._weight, hard, totals, wanted(dtype=self._X.dtype))
+        d = means.shape[1]
+        totals = totals.sum(axis=0).reshape(len(means), -1)
+        return CompletedSums(
+            float(objective.sum()),
+            totals[:, 0].copy(),
+            totals[:, 1 + d : 1 + 2 * d].copy(),
+            totals[:, 1 : 1 + d].copy(),
+            totals[:, 1 + 2 * d :].reshape(-1, d, d),
+        )
+
+    def evaluate(self, log_weights, means, covariances, outputs):
+        """Write what is wanted of the rows."""
+        parameters = log_weights, means, covariances
+        self._run(parameters, as_weights(None), False, np.empty((0, 0)), outputs)
+
+    def _run(self, parameters, weight, hard, totals, outputs):
+        objective = np.empty(self._n_chunks)
+        run(
+            grouped_pass,
+            self._n_chunks,
+            self._X,
+            weight,
+            self._groups,
+            *parameters,
+            hard,
+            self._sizes,
+            self._layout,
+            totals,
+            objective,
+            outputs,
+        )
+        return objective

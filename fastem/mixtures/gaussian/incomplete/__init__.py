@@ -1,0 +1,1 @@
+"""Gaussian mixtures of rows with missing entries, or with errors of known size."""
