@@ -2,7 +2,7 @@
 
 import argparse
 
-from fastem.commands import info
+from fastem.commands import compile, info
 
 
 def main() -> None:
@@ -11,6 +11,10 @@ def main() -> None:
     what = "print versions, CPU, threads and cache: what a bug report needs"
     command = commands.add_parser("info", help=what, description=what.capitalize())
     command.set_defaults(run=info.run)
+    what = "compile kernels into the cache, so that no fit has to"
+    command = commands.add_parser("compile", help=what, description=what.capitalize())
+    compile.add_options(command)
+    command.set_defaults(run=compile.run)
     arguments = parser.parse_args()
     arguments.run(arguments)
 

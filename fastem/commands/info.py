@@ -25,7 +25,7 @@ def run(arguments: Namespace) -> None:
         ("Versions", _versions()),
         ("CPU", _cpu()),
         ("Threads", _threads()),
-        ("Cache of compiled kernels", _cache()),
+        ("Cache of compiled kernels", cache_lines()),
     ):
         print(heading, *(f"    {line}" for line in lines), sep="\n")
 
@@ -63,7 +63,8 @@ def _usable_cpus() -> int | None:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
 
 
-def _cache() -> Iterator[str]:
+def cache_lines() -> Iterator[str]:
+    """Where compiled kernels are kept, and how much they take."""
     if compiling.cache is None:
         yield f"none: it doesn't know Numba {numba.__version__}"
         return

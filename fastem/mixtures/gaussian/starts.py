@@ -154,7 +154,7 @@ def _from_random(part, make_pass, tied, centers, states):
         X = part.X[start : start + size]
         responsibilities = random_state.uniform(size=(len(X), n_components)).astype(X.dtype)
         responsibilities /= responsibilities.sum(axis=1)[:, np.newaxis]
-        weights = responsibilities.T.astype(np.float64)
+        weights = responsibilities.T.astype(np.float64, order="C")  # as kernels take them
         if part.sample_weight is not None:
             weights *= part.sample_weight[start : start + size]
         # Rows with weights that belong to a single component.

@@ -1,0 +1,177 @@
+"""Small fits that between them call every kernel of a model, hence what there is to compile."""
+
+import warnings
+from collections.abc import Callable, Iterator
+from itertools import product
+from typing import Any, NamedTuple
+
+import numpy as np
+import scipy.sparse as sp
+
+DTYPES = ("float32", "float64")
+
+
+class Recipe(NamedTuple):
+    """One process' work.
+
+    Parameters
+    ----------
+    model : str
+        A key of ``MODELS``.
+    dtype : str
+    option : str
+        An algorithm or a covariance type; empty where the model has none.
+    """
+
+    model: str
+    dtype: str
+    option: str = ""
+
+    def __str__(self) -> str:
+        return " ".join(part for part in self if part)
+
+
+def recipes(models: list[str], dtypes: list[str]) -> list[Recipe]:
+    """All that a choice of models and dtypes comes to, the longest first."""
+    found = [
+        Recipe(model, dtype, option)
+        for model, dtype in product(models, dtypes)
+        for option in MODELS[model].options
+    ]
+    return sorted(found, key=lambda recipe: -MODELS[recipe.model].seconds)
+
+
+def follow(recipe: Recipe) -> None:
+    """Call the kernels of a recipe."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        MODELS[recipe.model].call(np.dtype(recipe.dtype), recipe.option)
+
+
+def _problems(
+    dtype: Any, shapes: list[tuple[int, int, int]]
+) -> Iterator[tuple[np.ndarray, int, Any]]:
+    """Blobs of (rows, features, clusters), and weights or none."""
+    random = np.random.default_rng(0)
+    for n_rows, n_features, n_clusters in shapes:
+        centers = 4.0 * random.standard_normal((n_clusters, n_features))
+        X = centers[random.integers(n_clusters, size=n_rows)]
+        X = (X + random.standard_normal(X.shape)).astype(dtype)
+        for sample_weight in (None, random.random(n_rows)):
+            yield X, n_clusters, sample_weight
+
+
+def _ask(model: Any, X: Any) -> None:
+    """Call what a fitted estimator is asked for, on rows that can and can't be written to."""
+    frozen = X.copy()
+    if isinstance(X, np.ndarray):
+        frozen.flags.writeable = False
+    for rows in (X, frozen):
+        for name in ("predict", "predict_proba", "transform", "score_samples", "score"):
+            if hasattr(model, name):
+                getattr(model, name)(rows)
+
+
+def _kmeans(dtype: Any, algorithm: str) -> None:
+    from fastem.clustering.kmeans import KMeans, kmeans_plusplus
+
+    if algorithm == "csr":
+        X = sp.random(3000, 200, 0.05, "csr", dtype, np.random.default_rng(0))
+        for sample_weight, n_clusters in product((None, np.ones(3000)), (3, 40)):
+            for init in ("k-means++", "k-means||", "random_partition"):
+                model = KMeans(n_clusters, init=init, n_init=1, random_state=0)
+                _ask(model.fit(X, sample_weight=sample_weight), X)
+            kmeans_plusplus(X, n_clusters, sample_weight=sample_weight, random_state=0)
+        return
+    shapes = [(3000, 2, 5), (3000, 20, 40), (1500, 100, 8), (1500, 64, 600), (30, 20_000, 3)]
+    for X, n_clusters, sample_weight in _problems(dtype, shapes):
+        for init in ("k-means++", "k-means||", "random_partition"):
+            model = KMeans(n_clusters, init=init, n_init=2, algorithm=algorithm, random_state=0)
+            _ask(model.fit(X, sample_weight=sample_weight), X)
+        kmeans_plusplus(X, n_clusters, sample_weight=sample_weight, random_state=0)
+
+
+def _kmedians(dtype: Any, option: str) -> None:
+    from fastem.clustering.kmedians import KMedians
+
+    shapes = [(3000, 2, 5), (3000, 20, 40), (1500, 100, 8), (30, 20_000, 3)]
+    for X, n_clusters, sample_weight in _problems(dtype, shapes):
+        for init in ("k-means++", "random_partition"):
+            model = KMedians(n_clusters, init=init, n_init=2, random_state=0)
+            _ask(model.fit(X, sample_weight=sample_weight), X)
+
+
+def _gaussian(dtype: Any, covariance_type: str) -> None:
+    from fastem.mixtures.gaussian.estimator import GaussianMixture
+
+    shapes = [(3000, 2, 4), (3000, 8, 6), (1500, 24, 4), (1200, 70, 3), (6000, 5, 40)]
+    problems = list(_problems(dtype, shapes))
+    for X, n_components, sample_weight in problems[:2]:
+        uneven = X.copy()
+        uneven[:1000] *= 1e-6  # so narrow beside the others that sums of squares lose its digits
+        problems.append((uneven, n_components, sample_weight))
+    for X, n_components, sample_weight in problems:
+        for assignment in ("soft", "hard"):
+            model = GaussianMixture(
+                n_components,
+                covariance_type=covariance_type,
+                assignment=assignment,
+                max_iter=20,
+                random_state=0,
+            )
+            _ask(model.fit(X, sample_weight=sample_weight), X)
+            model.icl(X)
+            model.elbo(X)
+
+
+def _bernoulli(dtype: Any, option: str) -> None:
+    from fastem.mixtures.bernoulli.estimator import BernoulliMixture
+
+    for X, n_components, sample_weight in _problems(dtype, [(2000, 20, 3), (1500, 300, 40)]):
+        for assignment, rows in product(("soft", "hard"), (X, sp.csr_matrix(X > 3, dtype=dtype))):
+            model = BernoulliMixture(n_components, assignment=assignment, random_state=0)
+            _ask(model.fit(rows, sample_weight=sample_weight), rows)
+            model.icl(rows)
+            model.elbo(rows)
+
+
+def _kernels(dtype: Any, option: str) -> None:
+    from fastem.kernels.bernoulli.log_density import bernoulli_log_density
+    from fastem.kernels.distances.nearest_row import nearest
+    from fastem.kernels.distances.pairwise import manhattan, squared_euclidean
+    from fastem.kernels.gaussian.log_density import gaussian_log_density
+    from fastem.kernels.linalg.cholesky import cholesky
+    from fastem.kernels.medians.cluster import cluster_medians
+    from fastem.kernels.mixtures.responsibilities import normalize_responsibilities
+
+    random = np.random.default_rng(0)
+    for n_features in (3, 64):
+        X, Y = (random.standard_normal((n, n_features)).astype(dtype) for n in (5000, 40))
+        for compare in (squared_euclidean, manhattan, nearest):
+            compare(X, Y)
+        labels = np.arange(len(X), dtype=np.int32) % 40
+        cluster_medians(X, labels, 40)
+        normalize_responsibilities(X.copy())
+        matrices = np.tile(np.eye(n_features, dtype=dtype), (40, 1, 1))
+        factors = cholesky(matrices)
+        gaussian_log_density(X, Y.astype(np.float64), factors.astype(np.float64))
+        bernoulli_log_density((X > 0).astype(dtype), np.full((40, n_features), 0.3))
+
+
+class _Model(NamedTuple):
+    """How to call a model's kernels; the options are done apart, in so many seconds each."""
+
+    call: Callable[[Any, str], None]
+    seconds: float
+    options: tuple[str, ...] = ("",)
+
+
+MODELS = {
+    "KMeans": _Model(_kmeans, 10.0, ("lloyd", "hamerly", "active", "wide", "csr")),
+    "KMedians": _Model(_kmedians, 10.0),
+    "GaussianMixture": _Model(
+        _gaussian, 20.0, ("full", "tied", "diag", "spherical", "tied_diag", "tied_spherical")
+    ),
+    "BernoulliMixture": _Model(_bernoulli, 10.0),
+    "kernels": _Model(_kernels, 15.0),
+}

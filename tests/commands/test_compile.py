@@ -1,0 +1,170 @@
+import os
+import subprocess
+import sys
+import textwrap
+
+import pytest
+from processes import PACKAGE
+
+# Prints what Numba compiles from here on.
+LISTEN = """
+from numba.core import event
+
+class Listener(event.Listener):
+    def on_start(self, happening):
+        print("compiled", happening.data["dispatcher"].py_func.__qualname__)
+
+    def on_end(self, happening):
+        pass
+
+event.register("numba:compile", Listener())
+"""
+
+
+@pytest.fixture
+def python():
+    """Runs Python with these arguments and environment; returns what it printed."""
+
+    def run(*arguments, status=0, **environment):
+        done = subprocess.run(
+            [sys.executable, *arguments],
+            cwd=PACKAGE.parent,
+            env={**os.environ, **environment},
+            capture_output=True,
+            text=True,
+            timeout=550,
+        )
+        assert done.returncode == status, done.stderr
+        return done.stdout if status == 0 else done.stderr
+
+    return run
+
+
+def script(text):
+    return LISTEN + textwrap.dedent(text)
+
+
+# Sizes and options that the recipes don't have.
+FITS = {
+    "KMeans": """
+        from fastem import KMeans
+        for dtype in ("float32", "float64"):
+            for n_rows, n_features, n_clusters in ((900, 3, 7), (2100, 30, 33), (700, 120, 11)):
+                X = np.random.default_rng(1).normal(size=(n_rows, n_features)).astype(dtype)
+                for algorithm in ("auto", "elkan", "hamerly", "lloyd"):
+                    model = KMeans(n_clusters, algorithm=algorithm, random_state=1)
+                    model.fit(X, sample_weight=np.ones(n_rows)).transform(X)
+                    model.fit(X).score(X)
+            rows = scipy.sparse.random(500, 60, 0.1, "csr", dtype, random_state=0)
+            KMeans(9, random_state=0).fit(rows).predict(rows)
+        """,
+    "KMedians": """
+        from fastem import KMedians
+        for dtype in ("float32", "float64"):
+            for n_rows, n_features, n_clusters in ((900, 3, 7), (2100, 30, 33)):
+                X = np.random.default_rng(1).normal(size=(n_rows, n_features)).astype(dtype)
+                KMedians(n_clusters, init="random", random_state=1).fit(X).transform(X)
+        """,
+    "GaussianMixture": """
+        from fastem import GaussianMixture
+        for dtype in ("float32", "float64"):
+            for n_rows, n_features, n_components in ((900, 3, 7), (2100, 20, 5)):
+                X = np.random.default_rng(1).normal(size=(n_rows, n_features)).astype(dtype)
+                for kind in ("full", "tied", "diag", "spherical", "tied_diag", "VEV", "EVI"):
+                    for start in ("kmeans", "k-means++", "random"):
+                        model = GaussianMixture(
+                            n_components, covariance_type=kind, init_params=start, max_iter=5,
+                            reg_covar=1e-3, random_state=0,
+                        )
+                        model.fit(X).predict_proba(X)
+                        model.bic(X), model.sample(3)
+        """,
+    "BernoulliMixture": """
+        from fastem import BernoulliMixture
+        for dtype in ("float32", "float64"):
+            X = np.random.default_rng(1).integers(2, size=(800, 40)).astype(dtype)
+            for rows in (X, scipy.sparse.csr_matrix(X)):
+                BernoulliMixture(6, random_state=0).fit(rows).predict_proba(rows)
+        """,
+    "kernels": """
+        from fastem import kernels
+        for dtype in ("float32", "float64"):
+            X = np.random.default_rng(1).normal(size=(300, 5)).astype(dtype)
+            kernels.nearest(X, X[:7]), kernels.manhattan(X, X), kernels.squared_euclidean(X, X)
+            kernels.cluster_medians(X, np.arange(300, dtype=np.int32) % 7, 7)
+            kernels.normalize_responsibilities(X)
+        """,
+}
+
+
+@pytest.fixture(scope="module")
+def compiled():
+    """A cache with all that there is to compile: this run's own, which other tests fill, too."""
+    done = subprocess.run(
+        [sys.executable, "-m", "fastem", "compile", "--jobs", "2"],
+        cwd=PACKAGE.parent,
+        capture_output=True,
+        text=True,
+        timeout=900,
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def test_says_what_it_does(compiled):
+    assert "GaussianMixture float64 full" in compiled
+    assert "KMeans float32 csr" in compiled
+    assert "writable" in compiled.splitlines()[-1]
+
+
+@pytest.mark.parametrize("model", FITS)
+def test_nothing_is_left_to_compile(model, compiled, python):
+    said = python(
+        "-W",
+        "ignore",
+        "-c",
+        script(f"import numpy as np, scipy.sparse\n{textwrap.dedent(FITS[model])}\nprint('done')"),
+    )
+    assert said == "done\n"
+
+
+FIT = script(
+    """
+    import numpy as np
+    from fastem import BernoulliMixture
+    X = np.random.default_rng(1).integers(2, size=(800, 40)).astype("float32")
+    BernoulliMixture(6, max_iter=3, random_state=0).fit(X)
+    """
+)
+
+
+def test_for_another_cpu(python, tmp_path):
+    here = {"NUMBA_CACHE_DIR": str(tmp_path)}
+    options = ("--models", "BernoulliMixture", "--dtypes", "float32", "--jobs", "1")
+    python("-m", "fastem", "compile", *options, **here)
+    assert python("-W", "ignore", "-c", FIT, **here) == ""
+    other = {"NUMBA_CPU_NAME": "generic", "NUMBA_CPU_FEATURES": ""}
+    assert "compiled" in python("-W", "ignore", "-c", FIT, **here, **other)
+    said = python("-m", "fastem", "compile", *options, "--cpu", "generic", **here)
+    assert "NUMBA_CPU_NAME=generic NUMBA_CPU_FEATURES=\n" in said
+    # both lie beside each other
+    assert python("-W", "ignore", "-c", FIT, **here, **other) == ""
+    assert python("-W", "ignore", "-c", FIT, **here) == ""
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        (["--models", "KMean"], "invalid choice: 'KMean'"),
+        (["--dtypes", "float16"], "invalid choice: 'float16'"),
+        (["--jobs", "0"], "--jobs: invalid"),
+        (["--jobs", "two"], "--jobs: invalid"),
+    ],
+)
+def test_wrong_options(options, said, python):
+    assert said in python("-m", "fastem", "compile", *options, status=2)
+
+
+def test_features_without_a_cpu(python):
+    said = python("-m", "fastem", "compile", "--cpu-features", "+avx2", status=1)
+    assert said == "--cpu-features needs --cpu\n"
