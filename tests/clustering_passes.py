@@ -90,7 +90,7 @@ def _check_kmedians(tested, X, sample_weight, centers, exact):
     inertia = weights @ distances.min(axis=1)
     _check_inertia(statistics.inertia, inertia, exact)
     _check_inertia(tested.inertia(centers), inertia, exact)
-    medians = statistics.medians.values
+    medians = statistics.medians
     assert medians.dtype == X.dtype
     expected = cluster_medians(X, labels, len(centers), sample_weight)
     np.testing.assert_array_equal(medians, expected)

@@ -245,3 +245,16 @@ def test_em_by_the_book_complains():
     done = run_example("em_by_the_book.py", "--runs", 0)
     assert done.returncode == 2
     assert "at least 1 run, not 0" in done.stderr
+
+
+def test_mpi_mixture():
+    """Two ranks find the mixture that their rows were drawn from."""
+    mpiexec = Path(sys.executable).with_name("mpiexec")
+    command = [mpiexec, "-n", "2", sys.executable, EXAMPLES / "mpi_mixture.py", "--rows", "4000"]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=300)
+    assert done.returncode == 0, done.stderr
+    assert re.match(r"2 ranks, 6,000 rows, \d+ iterations", done.stdout)
+    weights = sorted(float(weight) for weight in re.findall(r"weight (\S+),", done.stdout))
+    np.testing.assert_allclose(weights, [0.2, 0.3, 0.5], atol=0.03)
+    counts = re.findall(r"rank \d: \[ *(\d+) +(\d+) +(\d+)\]", done.stdout)
+    assert [sum(map(int, count)) for count in counts] == [4000, 2000]

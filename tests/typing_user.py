@@ -120,3 +120,5 @@ class Poissons(em.Mixture):
 
 
 em.fit(em.Model(), rows.array_rows(X, None), max_iter=3)
+rows.LocalRows([rows.Part(X)]).take(np.arange(3)).sum()
+KMeans().fit(rows.mpi_rows(X, sample_weight=X[:, 0])).predict(X)

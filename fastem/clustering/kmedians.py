@@ -2,24 +2,51 @@
 
 import numpy as np
 
-from fastem.clustering.base import STRICT, BaseClustering, Clustering, relabel
+from fastem.clustering.base import ALGORITHM, STRICT, BaseClustering, Clustering, relabel
 from fastem.clustering.manhattan.empty import farthest_rows
 from fastem.clustering.manhattan.frame import frame_of_centers, measure_spread, range_factor
+from fastem.clustering.manhattan.medians import JointMedians, keep_members
 from fastem.clustering.manhattan.search import make_search
 from fastem.clustering.manhattan.seeding import STRATEGIES
 from fastem.clustering.search import PACES
 from fastem.kernels.distances.pairwise import manhattan
-from fastem.kernels.kmedians import Plain, choose
+from fastem.kernels.kmedians import KMediansStatistics, Plain, choose
 from fastem.rows import array_rows
 from fastem.rows.checks import check_home
 from fastem.validation import Words, check_rows
+
+# The steps that run where the rows are.
+
+
+def assign_apart(part, algorithm, n_clusters, frame, centers):
+    """The statistics of a part's rows after they are assigned, less the medians."""
+    made = part.kept(ALGORITHM, algorithm, part.X, part.sample_weight, n_clusters, frame)
+    return made.assign_apart(centers)
+
+
+def list_members(part, n_clusters, width):
+    """Keep a part's rows by the clusters they are assigned to."""
+    return keep_members(part, part.kept(ALGORITHM).labels, n_clusters, width)
 
 
 class KMediansModel(Clustering):
     """K-medians as EM: hard assignments, the clusters' medians, the sum of L1 distances."""
 
+    def start(self, rows, random_state):
+        self._joint = JointMedians(self.n_clusters)
+        return super().start(rows, random_state)
+
+    def e_step(self, rows, parameters):
+        if rows.n_parts == 1:
+            return super().e_step(rows, parameters)
+        self._assigned = parameters
+        statistics = rows.reduce(
+            assign_apart, self.algorithm, self.n_clusters, self.frame, parameters
+        )
+        return KMediansStatistics(*statistics, self._joint.find(rows, list_members))
+
     def m_step(self, rows, statistics, parameters):
-        updated = statistics.medians.values.astype(np.float64)
+        updated = statistics.medians.astype(np.float64)
         empty = np.flatnonzero(statistics.weights == 0)
         if len(empty):
             moved = farthest_rows(rows, parameters, len(empty))

@@ -3,6 +3,7 @@
 from fastem.rows.array import array_rows
 from fastem.rows.home import Rows, home_of
 from fastem.rows.local import LocalRows
+from fastem.rows.mpi import mpi_rows
 from fastem.rows.part import Part, Slot, add
 
-__all__ = ["LocalRows", "Part", "Rows", "Slot", "add", "array_rows", "home_of"]
+__all__ = ["LocalRows", "Part", "Rows", "Slot", "add", "array_rows", "home_of", "mpi_rows"]

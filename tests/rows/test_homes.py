@@ -7,6 +7,7 @@ from homes import SPLITS, assert_same_fit, parts_of, split_rows
 
 from fastem import BernoulliMixture, GaussianMixture, KMeans, KMedians, em
 from fastem.clustering.euclidean.seeding import STRATEGIES
+from fastem.clustering.manhattan import seeding as manhattan
 from fastem.kernels.kmeans import ALGORITHMS
 from fastem.mixtures.gaussian.covariances import COVARIANCES
 from fastem.rows import LocalRows, Part, home_of
@@ -73,6 +74,20 @@ def test_kmeans(container, init, weighted, split):
 @pytest.mark.parametrize("algorithm", ALGORITHMS)
 def test_algorithms_of_kmeans(algorithm, split):
     assert_same(lambda: KMeans(6, algorithm=algorithm, random_state=1), blobs(), None, split)
+
+
+@several
+@pytest.mark.parametrize("weighted", [False, True])
+@pytest.mark.parametrize("init", manhattan.STRATEGIES)
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_kmedians_bit_for_bit(dtype, init, weighted, split):
+    X, weights = blobs(dtype), some_weights(weighted)
+    expected, fitted = (
+        KMedians(5, init=init, n_init=1, random_state=3).fit(rows, sample_weight=weight)
+        for rows, weight in ((X, weights), (split_rows(X, weights, split), None))
+    )
+    np.testing.assert_array_equal(fitted.cluster_centers_, expected.cluster_centers_)
+    assert_same_fit(fitted, expected, rtol=1e-12)
 
 
 @several

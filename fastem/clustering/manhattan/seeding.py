@@ -12,6 +12,7 @@ from collections.abc import Callable
 
 import numpy as np
 
+from fastem.clustering.manhattan.medians import JointMedians, keep_members
 from fastem.clustering.seeding import (
     FEW_ROWS,
     SEEDER,
@@ -46,7 +47,10 @@ def _start(part, point):
 def medians_of_random_partition(rows, n_clusters, frame, random_state):
     """``"random_partition"``, as the module describes it; a random row where no row fell."""
     seeds = block_seeds(rows.n_rows, random_state)
-    (medians,) = rows.map(_partition, n_clusters, seeds)
+    if rows.n_parts == 1:
+        (medians,) = rows.map(_partition, n_clusters, seeds)
+    else:
+        medians = JointMedians(n_clusters).find(rows, _list_partition, seeds)
     empty = np.flatnonzero(np.isnan(medians).any(axis=1))
     if len(empty):
         medians[empty] = rows.take(spare_rows(rows, random_state, len(empty)))
@@ -54,10 +58,19 @@ def medians_of_random_partition(rows, n_clusters, frame, random_state):
 
 
 def _partition(part, n_clusters, seeds):
+    labels = _labels(part, n_clusters, seeds)
+    return cluster_medians(part.X, labels, n_clusters, part.sample_weight)
+
+
+def _list_partition(part, n_clusters, width, seeds):
+    return keep_members(part, _labels(part, n_clusters, seeds), n_clusters, width)
+
+
+def _labels(part, n_clusters, seeds):
     labels = np.empty(part.n_rows, np.int32)
     for block, drawn in random_labels(part, n_clusters, seeds):
         labels[block] = drawn
-    return cluster_medians(part.X, labels, n_clusters, part.sample_weight)
+    return labels
 
 
 STRATEGIES: dict[str, Callable] = {

@@ -2,9 +2,9 @@
 
 from fastem.kernels.kmeans.hamerly import Hamerly
 from fastem.kernels.kmeans.lloyd import Lloyd
-from fastem.kernels.kmedians.base import KMediansStatistics, MedianAlgorithm, PartMedians
+from fastem.kernels.kmedians.base import KMediansStatistics, MedianAlgorithm, PartStatistics
 
-__all__ = ["ALGORITHMS", "Bounded", "KMediansStatistics", "PartMedians", "Plain", "choose"]
+__all__ = ["ALGORITHMS", "Bounded", "KMediansStatistics", "PartStatistics", "Plain", "choose"]
 
 
 class Plain(MedianAlgorithm, Lloyd):

@@ -1,6 +1,5 @@
 """What the exact K-medians algorithms share: the L1 distance and medians instead of sums."""
 
-from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
@@ -15,26 +14,8 @@ from fastem.kernels.runtime.compiling import kernel
 from fastem.kernels.runtime.parallel import next_chunk, run
 
 
-@dataclass(frozen=True)
-class PartMedians:
-    """The medians of each cluster's rows in one part.
-
-    Those of several parts don't follow from them: this is where they would have to come from.
-
-    Parameters
-    ----------
-    values : ndarray of shape (n_clusters, n_features)
-        In the rows' dtype; NaN for clusters without rows.
-    """
-
-    values: np.ndarray
-
-    def __add__(self, other):
-        raise NotImplementedError("K-medians takes its rows in one part: medians don't add up.")
-
-
-class KMediansStatistics(NamedTuple):
-    """What a pass tells of the rows; but for the medians, it adds up over parts of the data.
+class PartStatistics(NamedTuple):
+    """What a pass tells of a part's rows; it adds up over parts.
 
     Parameters
     ----------
@@ -44,13 +25,28 @@ class KMediansStatistics(NamedTuple):
         Sum of the weights of each cluster's rows.
     n_changed : int
         Rows whose cluster differs from that of the previous pass.
-    medians : PartMedians
     """
 
     inertia: float
     weights: np.ndarray
     n_changed: int
-    medians: PartMedians
+
+
+class KMediansStatistics(NamedTuple):
+    """The same of all rows, with the medians, which don't follow from those of parts.
+
+    Parameters
+    ----------
+    inertia, weights, n_changed
+        As in :class:`PartStatistics`.
+    medians : ndarray of shape (n_clusters, n_features)
+        In the rows' dtype; NaN for clusters without rows.
+    """
+
+    inertia: float
+    weights: np.ndarray
+    n_changed: int
+    medians: np.ndarray
 
 
 @kernel
@@ -92,18 +88,27 @@ class MedianAlgorithm(DenseAlgorithm):
 
     def _set_up_statistics(self, X, n_clusters):
         self._n_clusters = n_clusters
-        self._medians = MovingMedians(self._rows, self._weight, self.labels, n_clusters)
+        self._medians = None  # made once they are asked for
 
     def assign(self, centers):
         """Assign every row to its nearest centre, and follow the rows that move by the medians."""
         self._pass(np.ascontiguousarray(centers, np.float64))
         inertia, weights, counts = self._sum_up(centers)
+        if self._medians is None:
+            self._medians = MovingMedians(self._rows, self._weight, self.labels, self._n_clusters)
         self._medians.update(self._chunk_rows, self._moves, counts)
-        medians = PartMedians(self._medians.medians.copy())
-        return KMediansStatistics(inertia, weights, int(self._moves.counts.sum()), medians)
+        n_changed = int(self._moves.counts.sum())
+        return KMediansStatistics(inertia, weights, n_changed, self._medians.medians.copy())
+
+    def assign_apart(self, centers):
+        """As :meth:`assign`, for one of several parts: the medians are found by other means."""
+        self._pass(np.ascontiguousarray(centers, np.float64))
+        inertia, weights, _ = self._sum_up(centers)
+        return PartStatistics(inertia, weights, int(self._moves.counts.sum()))
 
     def label_rows(self, centers):
-        self._medians.forget()  # the moves of this pass
+        if self._medians is not None:
+            self._medians.forget()  # the moves of this pass
         super().label_rows(centers)
 
     def _sum_up(self, centers):

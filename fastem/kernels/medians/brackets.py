@@ -201,7 +201,7 @@ def _draw(brackets, cluster, feature, X, members, start, count, scratch, first):
 
 
 @inline
-def _load_columns(X, members, first, stop, features, n_features, columns):
+def load_columns(X, members, first, stop, features, n_features, columns):
     """``columns[b * TILE + lane] = X[members[first + lane], features[b]]``."""
     for i in range(first, min(first + TILE, stop)):
         ahead = np.intp(members[min(i + _ROWS_AHEAD, stop - 1)]) * X.shape[1]
@@ -213,7 +213,7 @@ def _load_columns(X, members, first, stop, features, n_features, columns):
 
 
 @inline
-def _scan_column(columns, first, n_lanes, lower, upper):
+def scan_column(columns, first, n_lanes, lower, upper):
     """Hold a tile's column against a bracket.
 
     Returns how many values lie below and at its ends, and the lanes inside as bits.
@@ -309,10 +309,10 @@ def find_medians(tickets, n_tasks, X, members, starts, largest, wanted, brackets
 
             for first in range(start, stop, TILE):
                 n_lanes = min(TILE, stop - first)
-                _load_columns(X, members, first, stop, features, n_tried, columns)
+                load_columns(X, members, first, stop, features, n_tried, columns)
                 for b in range(n_tried):
                     f = features[b]
-                    below, at_lower, at_upper, lanes = _scan_column(
+                    below, at_lower, at_upper, lanes = scan_column(
                         columns,
                         b * TILE,
                         n_lanes,

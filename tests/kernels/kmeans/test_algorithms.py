@@ -235,7 +235,7 @@ def test_any_number_of_threads_gives_the_same_bits():
                             for value in (*statistics[:3], tested.inertia(centers)):
                                 digest.update(np.asarray(value).tobytes())
                             if algorithm in kmedians.ALGORITHMS.values():
-                                centers = np.nan_to_num(statistics.medians.values.astype(float))
+                                centers = np.nan_to_num(statistics.medians.astype(float))
                             else:
                                 centers = statistics.sums / statistics.weights[:, None].clip(1e-9)
                             digest.update(centers.tobytes())

@@ -62,7 +62,7 @@ def test_passes_for_the_labels_only_in_between():
             continue
         statistics = tested.assign(centers)
         expected = cluster_medians(X, tested.labels, 5)
-        np.testing.assert_array_equal(statistics.medians.values, expected)
+        np.testing.assert_array_equal(statistics.medians, expected)
 
 
 @settings(deadline=None, max_examples=60)

@@ -1,0 +1,107 @@
+"""Medians across parts are those of all rows, bit for bit, and take few rounds."""
+
+import itertools
+
+import numpy as np
+import pytest
+from homes import SPLITS, split_rows
+
+from fastem.clustering.manhattan.medians import JointMedians, hold, keep_members
+from fastem.kernels.medians.cluster import cluster_medians
+from fastem.kernels.runtime import parallel
+from fastem.rows import LocalRows
+
+N_ROWS, N_CLUSTERS = 4001, 3
+ROWS = {
+    "normal": lambda rng: rng.normal(size=(N_ROWS, 9)),
+    "sorted": lambda rng: np.sort(rng.normal(size=(N_ROWS, 2)), axis=0),
+    "few values": lambda rng: rng.integers(3, size=(N_ROWS, 3)).astype(float),
+    "equal": lambda rng: np.full((N_ROWS, 2), -1.5),
+    "halves far apart": lambda rng: (
+        np.where(rng.uniform(size=(N_ROWS, 2)) < 0.5, -1e9, 1e9) + rng.normal(size=(N_ROWS, 2))
+    ),
+    "all magnitudes": lambda rng: (
+        rng.choice([-1, 1], size=(N_ROWS, 2)) * np.exp2(rng.uniform(-120, 120, size=(N_ROWS, 2)))
+    ),
+    "one far": lambda rng: (
+        np.where(np.arange(N_ROWS) == 7, 1e30, 0.0)[:, np.newaxis] + rng.normal(size=(N_ROWS, 1))
+    ),
+}
+
+
+def members_by_number(part, n_clusters, width, labels):
+    local = np.ascontiguousarray(labels[part.offset : part.offset + part.n_rows])
+    return keep_members(part, local, n_clusters, width)
+
+
+@pytest.mark.parametrize("split", SPLITS)
+@pytest.mark.parametrize("weighting", ["none", "any", "whole"])
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("kind", ROWS)
+def test_same_bits_as_of_one_array(kind, dtype, weighting, split):
+    rng = np.random.default_rng(0)
+    X = ROWS[kind](rng).astype(dtype)
+    weights = {
+        "none": None,
+        "any": rng.uniform(size=N_ROWS) * (rng.uniform(size=N_ROWS) < 0.9),
+        "whole": rng.integers(4, size=N_ROWS).astype(float),  # half is often met exactly
+    }[weighting]
+    joint = JointMedians(N_CLUSTERS)
+    labels = rng.integers(N_CLUSTERS, size=N_ROWS).astype(np.int32)
+    for moved in (0, 400, 3, 0):
+        # A few rows change clusters, as from one iteration to the next.
+        labels[rng.integers(N_ROWS, size=moved)] = rng.integers(N_CLUSTERS)
+        found = joint.find(split_rows(X, weights, split), members_by_number, labels)
+        expected = cluster_medians(X, labels, N_CLUSTERS, weights)
+        assert found.dtype == dtype
+        np.testing.assert_array_equal(found, expected)
+
+
+def test_clusters_without_rows_have_none():
+    X = np.arange(12.0).reshape(6, 2)
+    labels = np.array([0, 0, 3, 3, 3, 0], np.int32)
+    weights = np.array([1.0, 1, 1, 1, 1, 0])
+    for weight in (None, weights):
+        found = JointMedians(5).find(split_rows(X, weight, "two parts"), members_by_number, labels)
+        np.testing.assert_array_equal(found, cluster_medians(X, labels, 5, weight))
+        assert np.isnan(found[[1, 2, 4]]).all()
+
+
+class _Counted(LocalRows):
+    n_rounds = n_values = 0
+
+    def each(self, step, *args):
+        self.n_rounds += step is hold
+        for result in super().each(step, *args):
+            if step.__name__ == "values_inside":
+                self.n_values += result[0].size
+            yield result
+
+
+@pytest.mark.parametrize("kind", ["normal", "sorted"])
+def test_one_round_and_few_values_once_medians_hardly_move(kind):
+    rng = np.random.default_rng(1)
+    X = ROWS[kind](rng)
+    joint = JointMedians(N_CLUSTERS)
+    labels = rng.integers(N_CLUSTERS, size=N_ROWS).astype(np.int32)
+    rounds = []
+    for _ in range(6):
+        labels[rng.integers(N_ROWS, size=5)] = rng.integers(N_CLUSTERS)
+        rows = _Counted(split_rows(X, None, "five parts").parts)
+        joint.find(rows, members_by_number, labels)
+        rounds.append(rows.n_rounds)
+    assert rounds[0] <= 8
+    assert rounds[2:] == [1] * 4
+    assert rows.n_values <= 3 * 128 * N_CLUSTERS * X.shape[1]
+
+
+def test_any_number_of_threads_gives_the_same(monkeypatch):
+    rng = np.random.default_rng(2)
+    X, labels = rng.normal(size=(20_000, 12)), rng.integers(4, size=20_000).astype(np.int32)
+    found = []
+    for n_threads in (1, 3):
+        monkeypatch.setattr(parallel, "get_num_threads", lambda n=n_threads: n)
+        rows = split_rows(X, None, "two parts")
+        found.append(JointMedians(4).find(rows, members_by_number, labels))
+    for one, other in itertools.pairwise(found):
+        np.testing.assert_array_equal(one, other)
