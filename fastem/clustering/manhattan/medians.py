@@ -19,7 +19,7 @@ _MOST_KEPT, _LEAST_KEPT, _KEPT_SHARE = 512, 32, 1 / 16
 # So many values are gathered at most.
 _FEW = 128
 # Half an interval's width: in standard deviations of a sample's median; in values that should lie
-# there, as a share of those that may be gathered; in shifts of the median from the iteration before.
+# there, as a share of those that may be gathered; in shifts of the median since the last iteration.
 _DEVIATIONS, _REACH, _SHIFTS = 2.5, 0.2, 1.5
 # An interval that the median has left grows by this at the end where it did; after so many such
 # rounds there is no end.
