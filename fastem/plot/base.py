@@ -1,5 +1,6 @@
 """What all displays share: where they draw, and the components' colours and features' names."""
 
+from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
@@ -43,3 +44,22 @@ def feature_names(estimator: Any, n_features: int) -> list[str]:
     """The names that the estimator was fitted with, or else numbers."""
     names = getattr(estimator, "feature_names_in_", None)
     return [f"feature {i}" for i in range(n_features)] if names is None else list(names)
+
+
+def plot_lines(ax: Any, lines: Iterable[tuple], options: dict[str, Any], **labels: str) -> None:
+    """Draw lines over whole numbers.
+
+    Parameters
+    ----------
+    ax : matplotlib Axes
+    lines : iterable of (array-like, array-like, dict)
+        Each line's numbers, values and style.
+    options : dict
+        The user's keywords for matplotlib's ``plot``, which come before a style.
+    **labels
+        ``xlabel`` and ``ylabel``.
+    """
+    for numbers, values, style in lines:
+        ax.plot(numbers, values, **{"marker": ".", **style, **options})
+    ax.set(**labels)
+    ax.xaxis.get_major_locator().set_params(integer=True)

@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 from sklearn.utils.validation import check_is_fitted
 
-from fastem.plot.base import Display
+from fastem.plot.base import Display, plot_lines
 
 
 class CriterionDisplay(Display):
@@ -92,14 +92,16 @@ class CriterionDisplay(Display):
         self : CriterionDisplay
         """
         ax = self._begin(ax)
-        for label, (numbers, values) in self.lines.items():
-            ax.plot(numbers, values, **{"marker": ".", "label": label or None, **options})
+        names = {"criterion": "criterion", "log_likelihood": "log-likelihood"}
+        plot_lines(
+            ax,
+            [(*points, {"label": label or None}) for label, points in self.lines.items()],
+            options,
+            xlabel="number of components",
+            ylabel=names.get(self.criterion, self.criterion.upper()),
+        )
         ring = {"marker": "o", "s": 120, "facecolors": "none", "edgecolors": "black", "zorder": 3}
         ax.scatter(*self.best, label="the best", **ring)
-        names = {"criterion": "criterion", "log_likelihood": "log-likelihood"}
-        ylabel = names.get(self.criterion, self.criterion.upper())
-        ax.set(xlabel="number of components", ylabel=ylabel)
-        ax.xaxis.get_major_locator().set_params(integer=True)
         ax.legend()
         return self
 

@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 from sklearn.utils.validation import check_is_fitted
 
-from fastem.plot.base import Display
+from fastem.plot.base import Display, plot_lines
 from fastem.plot.recording import fit_watched
 from fastem.sklearn_private import check_matplotlib_support
 
@@ -73,7 +73,7 @@ class HistoryDisplay(Display):
         clusters = hasattr(estimator, "n_clusters")
         if X is None:
             check_is_fitted(estimator)
-            history = estimator._history if clusters else estimator.lower_bounds_
+            history = estimator.inertias_ if clusters else estimator.lower_bounds_
             return cls([list(history)], "inertia" if clusters else "objective", 0).plot(
                 ax, **options
             )
@@ -107,13 +107,17 @@ class HistoryDisplay(Display):
         self : HistoryDisplay
         """
         ax = self._begin(ax)
-        for run, history in enumerate(self.histories):
-            best = run == self.best
-            style = {"marker": ".", "linewidth": 2 if best else 1, "zorder": 3 if best else 2}
-            label = f"run {run}, the best" if best and len(self.histories) > 1 else f"run {run}"
-            ax.plot(range(1, len(history) + 1), history, **{"label": label, **style, **options})
-        ax.set(xlabel="iteration", ylabel=self.objective)
-        ax.xaxis.get_major_locator().set_params(integer=True)
+        lines = [
+            (range(1, len(history) + 1), history, self._style(run))
+            for run, history in enumerate(self.histories)
+        ]
+        plot_lines(ax, lines, options, xlabel="iteration", ylabel=self.objective)
         if len(self.histories) > 1:
             ax.legend()
         return self
+
+    def _style(self, run):
+        if run != self.best:
+            return {"label": f"run {run}", "linewidth": 1, "zorder": 2}
+        several = len(self.histories) > 1
+        return {"label": f"run {run}{', the best' if several else ''}", "linewidth": 2, "zorder": 3}

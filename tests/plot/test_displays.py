@@ -155,6 +155,11 @@ def test_history(X):
     for line in display.ax_.get_lines():
         assert (np.diff(line.get_ydata()) <= 1e-9).all()
     assert not hasattr(kmeans, "labels_")
+    # Of a fitted one, the best run.
+    kmeans.fit(X)
+    display = HistoryDisplay.from_estimator(kmeans)
+    np.testing.assert_array_equal(display.ax_.get_lines()[0].get_ydata(), kmeans.inertias_)
+    assert display.ax_.get_ylabel() == "inertia"
 
 
 def test_criterion(X):
