@@ -23,12 +23,11 @@ from sklearn.utils.validation import check_is_fitted
 from fastem.kernels.runtime.parallel import get_num_threads
 from fastem.sklearn_private import (
     HasMethods,
-    StrOptions,
     _fit_context,
     _num_samples,
     callback_context,
 )
-from fastem.validation import check_weights
+from fastem.validation import Words, check_weights
 
 _CRITERIA = ("bic", "aic", "icl")
 _SCALARS = (bool, int, float, str)
@@ -155,7 +154,7 @@ class CriterionSearch(CallbackSupportMixin, MetaEstimatorMixin, BaseEstimator):
     _parameter_constraints: dict = {
         "estimator": [HasMethods(["fit", "score", "predict", "complete_log_likelihood"])],
         "param_grid": [dict, list],
-        "criterion": [StrOptions(set(_CRITERIA)), callable],
+        "criterion": [Words(_CRITERIA), callable],
         "n_jobs": [int, np.integer, None],
         "refit": ["boolean"],
     }

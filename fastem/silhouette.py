@@ -8,7 +8,8 @@ from sklearn.utils import check_array, check_random_state, check_X_y, column_or_
 
 from fastem.kernels.distances.cluster_sums import cluster_sums
 from fastem.kernels.distances.pairwise import manhattan, squared_euclidean
-from fastem.sklearn_private import Interval, StrOptions, validate_params
+from fastem.sklearn_private import Interval, validate_params
+from fastem.validation import Words
 
 _METRICS = {
     "euclidean": "euclidean",
@@ -24,7 +25,7 @@ _BLOCK_VALUES = 1 << 20
 _CONSTRAINTS: dict = {
     "X": ["array-like"],
     "labels": ["array-like"],
-    "metric": [StrOptions(set(_METRICS))],
+    "metric": [Words(_METRICS)],
 }
 _SAMPLING: dict = {
     "sample_size": [Interval(Integral, 1, None, closed="left"), None],

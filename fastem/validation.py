@@ -2,17 +2,20 @@
 
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from numbers import Integral
 from typing import Any
 
 import numpy as np
 import scipy.sparse
-from sklearn.utils import check_array
+from sklearn.utils import check_array, check_random_state
 from sklearn.utils.validation import assert_all_finite, validate_data
 
 from fastem.sklearn_private import StrOptions, _check_sample_weight
 
 # Kernels count columns in int32.
 _MOST_COLUMNS = 2**31 - 1
+
+_spare: list[np.random.RandomState] = []  # for further seeds; several threads take and leave them
 
 
 class Words(StrOptions):
@@ -163,6 +166,35 @@ def _may_be_infinite(X):
     return not np.isfinite(X.sum())
 
 
+@contextmanager
+def random_numbers(seed: Any, kept: bool = False) -> Iterator[np.random.RandomState]:
+    """What scikit-learn's ``check_random_state`` makes of a seed, for as long as the context.
+
+    To make a ``RandomState`` takes a tenth of a small fit, as NumPy asks the system for randomness
+    first: one that is at hand is seeded anew.
+
+    Parameters
+    ----------
+    seed : None, int or RandomState
+    kept : bool
+        Whether somebody may use it beyond the context.
+
+    Yields
+    ------
+    RandomState
+    """
+    if kept or not isinstance(seed, Integral):
+        yield check_random_state(seed)
+        return
+    try:
+        random_state = _spare.pop()
+    except IndexError:
+        random_state = np.random.RandomState()
+    random_state.seed(int(seed))
+    yield random_state
+    _spare.append(random_state)
+
+
 def check_finite(estimator: Any, X: Any) -> None:
     """Refuse rows that are not finite, as :func:`check_rows` does.
 
@@ -223,13 +255,13 @@ def restored_on_failure(estimator: Any) -> Iterator[None]:
     So an estimator is unfitted, or as fitted before, until a fit succeeds.
     """
     state = vars(estimator)
-    before = {name: value for name, value in state.items() if _is_fitted(name)}
+    before = state.copy()
     try:
         yield
     except BaseException:
         for name in list(filter(_is_fitted, state)):
             del state[name]
-        state.update(before)
+        state.update({name: before[name] for name in filter(_is_fitted, before)})
         raise
 
 

@@ -7,7 +7,8 @@ from hypothesis import strategies as st
 from reference import cluster_medians, cluster_statistics, l1_distances, squared_distances
 
 from fastem.kernels import kmeans, kmedians
-from fastem.kernels.kmeans import Frame, Sparse
+from fastem.kernels.clusters import Frame
+from fastem.kernels.kmeans import Sparse
 
 DTYPES = [np.float32, np.float64]
 KMEANS = list(kmeans.ALGORITHMS.values())

@@ -13,7 +13,7 @@ FLOORS = [
     ["kernels.vectors"],
     ["kernels.linalg", "kernels.columns"],
     ["kernels.distances"],
-    ["kernels.mixtures", "kernels.medians", "kernels.seeding"],
+    ["kernels.mixtures", "kernels.medians", "kernels.seeding", "kernels.clusters"],
     ["kernels.kmeans", "kernels.gaussian", "kernels.bernoulli", "kernels.own"],
     ["kernels.kmedians"],  # K-means' algorithms with another distance and location
     ["kernels"],

@@ -28,7 +28,7 @@ def _rows(n, d, k, dtype):
 
 
 def _kmeans(n, d, k, dtype):
-    from fastem.kernels.kmeans import Frame
+    from fastem.kernels.clusters import Frame
     from fastem.kernels.kmeans.lloyd import Lloyd
 
     X, centers = _rows(n, d, k, dtype)
@@ -38,7 +38,7 @@ def _kmeans(n, d, k, dtype):
 
 
 def _kmedians(n, d, k, dtype):
-    from fastem.kernels.kmeans import Frame
+    from fastem.kernels.clusters import Frame
     from fastem.kernels.kmedians import Plain
 
     X, centers = _rows(n, d, k, dtype)

@@ -14,29 +14,34 @@ from sklearn.base import (
     TransformerMixin,
 )
 from sklearn.callback import CallbackSupportMixin
-from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_is_fitted
 
 from fastem.clustering.checks import check_n_init, warn_if_indistinct
 from fastem.clustering.labels import LABELS, labels_of, labels_seen
-from fastem.clustering.scaling import (
-    divided_by_power,
-    exponent_of,
-    rows_in_range,
-    weights_in_range,
-)
+from fastem.clustering.scaling import exponent_of
 from fastem.clustering.seeding import Called, Given, check_centers
 from fastem.loop.callbacks import watch
 from fastem.loop.fit import fit
 from fastem.loop.model import Model
 from fastem.rows import Rows, Slot, array_rows, home_of
+from fastem.rows.weights import RowWeights, rows_with_room, times_power
 from fastem.sklearn_private import Interval, StrOptions, _fit_context, _is_arraylike_not_scalar
-from fastem.validation import check_fitted_centers, check_weights, restored_on_failure
+from fastem.validation import (
+    check_fitted_centers,
+    check_weights,
+    random_numbers,
+    restored_on_failure,
+)
 
 STRICT = "strict convergence"
 
 # What a part keeps: the algorithm of the run under way.
 ALGORITHM: Slot[Any] = Slot("algorithm")
+
+
+def same(left: np.ndarray, right: np.ndarray) -> bool:
+    """Whether two arrays of one shape are equal."""
+    return bool((left == right).all())
 
 
 # The steps that run where the rows are.
@@ -307,7 +312,9 @@ class BaseClustering(
         ConvergenceWarning
             If there are fewer distinct clusters than asked for.
         """
-        with restored_on_failure(self):
+        # A user's own start may keep its random numbers.
+        numbers = random_numbers(self.random_state, kept=callable(self.init))
+        with restored_on_failure(self), numbers as random_state:
             rows = home_of(X, sample_weight)
             if rows is None:
                 X = self._check_input(X, reset=True)
@@ -316,21 +323,21 @@ class BaseClustering(
             else:
                 self._check_home(rows)
             with rows.together():
-                return self._fit(rows, X, y, sample_weight)
+                return self._fit(rows, X, y, sample_weight, random_state)
 
-    def _fit(self, rows, X, y, sample_weight):
+    def _fit(self, rows, X, y, sample_weight, random_state):
         n_clusters = int(self.n_clusters)
         if rows.n_rows < n_clusters:
             raise ValueError(f"n_samples={rows.n_rows} should be >= n_clusters={n_clusters}.")
         n_init = check_n_init(self)
-        init, random_state = self.init, None
+        init = self.init
         if _is_arraylike_not_scalar(init):
             init = check_centers(init, rows, n_clusters)
         else:
-            random_state = rows.agree(check_random_state(self.random_state))
-        rows, exponent = rows_in_range(rows)
+            random_state = rows.agree(random_state)
+        rows, exponent = rows_with_room(rows)
         model, rows = self._make_model(X, rows, init)
-        exponent += self._power * exponent_of(model.factor)
+        exponent -= self._power * exponent_of(model.factor)
 
         def attributes(centers):
             return {"cluster_centers_": model.public(centers)}
@@ -351,8 +358,8 @@ class BaseClustering(
         fitted = {
             **attributes(best.parameters),
             "labels_": rows.collect(labels_of),
-            "inertia_": divided_by_power(best.objective, exponent),
-            "inertias_": [divided_by_power(inertia, exponent) for inertia in best.history],
+            "inertia_": times_power(best.objective, exponent),
+            "inertias_": [times_power(inertia, exponent) for inertia in best.history],
             "n_iter_": best.n_iter,
         }
         vars(self).update(fitted)
@@ -463,10 +470,10 @@ class BaseClustering(
             For bad input.
         """
         X, centers = self._check_new(X)
-        weights, exponent = weights_in_range(check_weights(sample_weight, X))
-        algorithm, centers, factor = self._assigned(X, centers, weights)
-        exponent += self._power * exponent_of(factor)
-        return -divided_by_power(algorithm.inertia(centers), exponent)
+        weights = RowWeights.with_room(check_weights(sample_weight, X), X.shape[0])
+        algorithm, centers, factor = self._assigned(X, centers, weights.values)
+        exponent = weights.exponent - self._power * exponent_of(factor)
+        return -times_power(algorithm.inertia(centers), exponent)
 
     def transform(self, X: Any) -> NDArray[np.floating[Any]]:
         """Return the rows' distances to all centres, in the metric of the inertia.

@@ -8,18 +8,18 @@ from typing import Any, NamedTuple
 import numpy as np
 from sklearn.utils import check_array, check_random_state
 
-from fastem.clustering.base import BaseClustering, Clustering, inertia_of
+from fastem.clustering.base import BaseClustering, Clustering, inertia_of, same
 from fastem.clustering.euclidean.distances import euclidean_distances
 from fastem.clustering.euclidean.empty import relocate
-from fastem.clustering.euclidean.frame import frame_of_centers, measure_spread, range_factor
+from fastem.clustering.euclidean.frame import bring_in_range, frame_of_centers, measure_spread
 from fastem.clustering.euclidean.search import make_search
 from fastem.clustering.euclidean.seeding import STRATEGIES, greedy_kmeans_plusplus
-from fastem.clustering.scaling import weights_in_range
 from fastem.clustering.search import PACES
 from fastem.kernels.kmeans import ALGORITHMS, Lloyd, Sparse, choose
 from fastem.kernels.kmeans import centers as kernels
 from fastem.rows import array_rows
 from fastem.rows.checks import check_finite_rows, check_home
+from fastem.rows.weights import RowWeights
 from fastem.sklearn_private import Interval, validate_params
 from fastem.validation import Words, check_rows, check_weights, plain_csr
 
@@ -101,18 +101,14 @@ class KMeansModel(Clustering):
 
     def e_step(self, rows, parameters):
         statistics = super().e_step(rows, parameters)
-        inertia = self._inertia(rows, statistics, parameters, _MOST_CANCELLED_IN_HISTORY)
+        sums, weights, n_changed = statistics
+        change = kernels.inertia_change(sums, weights, parameters, self.frame.origin)
+        inertia = self.squares + change
+        if inertia * _MOST_CANCELLED_IN_HISTORY < self.squares:
+            inertia = rows.reduce(inertia_of, parameters)
         if inertia < self._least[0]:
             self._least = inertia, parameters
-        return Clusters(*statistics, inertia)
-
-    def _inertia(self, rows, statistics, centers, most_cancelled):
-        relative = centers - self.frame.origin
-        change = kernels.inertia_change(statistics.sums, statistics.weights, relative)
-        inertia = self.squares + change
-        if inertia * most_cancelled < self.squares:
-            return rows.reduce(inertia_of, centers)
-        return inertia
+        return Clusters(sums, weights, n_changed, inertia)
 
     def m_step(self, rows, statistics, parameters):
         sums, weights = statistics.sums, statistics.weights
@@ -127,14 +123,16 @@ class KMeansModel(Clustering):
         return kernels.squared_shift(before, after)
 
     def finish(self, rows, run):
-        if not np.array_equal(run.parameters, self._assigned):
+        if not same(run.parameters, self._assigned):
             run.statistics = self.e_step(rows, run.parameters)
         least, centers = self._least
         if run.statistics.inertia > least * (1 + _ROUNDING):
             # Centres rounded to the data's dtype may be worse than those before.
             run.parameters = centers
             run.statistics = self.e_step(rows, centers)
-        run.objective = self._inertia(rows, run.statistics, run.parameters, _MOST_CANCELLED)
+        run.objective = run.statistics.inertia
+        if run.objective * _MOST_CANCELLED < self.squares:
+            run.objective = rows.reduce(inertia_of, run.parameters)
 
 
 class KMeans(BaseClustering):
@@ -316,9 +314,7 @@ class KMeans(BaseClustering):
         from fastem.interchange import kmeans_from_sklearn
 
         kmeans = kmeans_from_sklearn(cls, estimator)
-        # Any point amid the centres is as good.
-        kmeans._origin = kmeans.cluster_centers_.mean(axis=0, dtype=np.float64)
-        kmeans._history = [kmeans.inertia_]
+        kmeans.inertias_ = [kmeans.inertia_]
         return kmeans
 
     def _check_input(self, X, *, reset):
@@ -353,10 +349,7 @@ class KMeans(BaseClustering):
     _power = 2
 
     def _in_range(self, X, centers):
-        centers = centers.astype(np.float64)
-        factor = range_factor(float(np.abs(centers).max()))
-        if factor != 1.0:
-            X, centers = X.astype(np.float64) * factor, centers * factor
+        X, centers, factor = bring_in_range(X, centers.astype(np.float64))
         return X, centers, frame_of_centers(centers, X.dtype), factor
 
     @staticmethod
@@ -436,7 +429,7 @@ def kmeans_plusplus(
         order="C",
         ensure_all_finite=not isinstance(X, np.ndarray),  # the first pass will tell
     )
-    sample_weight, _ = weights_in_range(check_weights(sample_weight, X))
+    sample_weight = RowWeights.with_room(check_weights(sample_weight, X), X.shape[0]).values
     if X.shape[0] < n_clusters:
         raise ValueError(f"n_samples={X.shape[0]} should be >= n_clusters={n_clusters}.")
     if x_squared_norms is not None:

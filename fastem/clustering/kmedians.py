@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from fastem.clustering.base import ALGORITHM, STRICT, BaseClustering, Clustering, relabel
+from fastem.clustering.base import ALGORITHM, STRICT, BaseClustering, Clustering, relabel, same
 from fastem.clustering.manhattan.empty import farthest_rows
 from fastem.clustering.manhattan.frame import frame_of_centers, measure_spread, range_factor
 from fastem.clustering.manhattan.medians import JointMedians, keep_members
@@ -59,7 +59,7 @@ class KMediansModel(Clustering):
         return statistics.inertia
 
     def finish(self, rows, run):
-        if np.array_equal(run.parameters, self._assigned):
+        if same(run.parameters, self._assigned):
             run.objective = run.statistics.inertia
         else:
             run.objective = rows.reduce(relabel, run.parameters)
@@ -70,7 +70,7 @@ class KMediansModel(Clustering):
     def converged(self, step):
         reason = super().converged(step)
         # An empty cluster has got a row, which is not assigned to it yet.
-        if reason == STRICT and not np.array_equal(step.parameters, step.updated):
+        if reason == STRICT and not same(step.parameters, step.updated):
             return ""
         return reason
 

@@ -4,6 +4,7 @@ Every strategy is a function ``(rows, n_clusters, frame, random_state)`` that re
 rows' coordinates as an ndarray of shape (n_clusters, n_features).
 """
 
+import math
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
@@ -52,7 +53,7 @@ def draw_greedily(
     ndarray of shape (n_clusters,), int
     """
     if n_local_trials is None:
-        n_local_trials = 2 + int(np.log(n_clusters))
+        n_local_trials = 2 + int(math.log(n_clusters))
     indices = np.empty(n_clusters, int)
     indices[:1] = choose_rows(rows, random_state, 1)
     potentials = rows.map(start, *args, rows.take(indices[:1])[0])
@@ -62,8 +63,8 @@ def draw_greedily(
         candidates = _locate(rows, potentials, values)
         # The best one is among those that may gain more than another gains for certain.
         least, most = rows.reduce(_screen, rows.take(candidates))
-        kept = np.flatnonzero(~(most < least.max()))
-        best = int(np.argmin(rows.reduce(_try, kept)))
+        kept = (~(most < least.max())).nonzero()[0]
+        best = int(rows.reduce(_try, kept).argmin())
         potentials = rows.map(_accept, best)
         indices[seed] = candidates[kept[best]]
     rows.map(forget, SEEDER)

@@ -18,11 +18,11 @@ from fastem.loop.model import Model
 from fastem.loop.squarem import Accelerated, Coordinates
 from fastem.mixtures.bound import BoundMixin
 from fastem.mixtures.model import MixtureModel, Resumed
-from fastem.mixtures.weights import RowWeights, rows_near_one
 from fastem.rows import Rows, array_rows, home_of
 from fastem.rows.checks import check_home
-from fastem.sklearn_private import Interval, InvalidParameterError, StrOptions, _fit_context
-from fastem.validation import check_rows, check_weights, restored_on_failure
+from fastem.rows.weights import RowWeights, rows_near_one
+from fastem.sklearn_private import Interval, InvalidParameterError, _fit_context
+from fastem.validation import Words, check_rows, check_weights, restored_on_failure
 
 
 class BaseMixture(CallbackSupportMixin, BoundMixin, DensityMixin, BaseEstimator, metaclass=ABCMeta):
@@ -43,8 +43,8 @@ class BaseMixture(CallbackSupportMixin, BoundMixin, DensityMixin, BaseEstimator,
         "verbose": ["verbose"],
         "verbose_interval": [Interval(Integral, 1, None, closed="left")],
         "fixed": ["array-like", set, frozenset],
-        "assignment": [StrOptions({"soft", "hard"})],
-        "accelerate": [StrOptions({"squarem"}), None],
+        "assignment": [Words(["soft", "hard"])],
+        "accelerate": [Words(["squarem"]), None],
     }
     weights_: NDArray[np.floating[Any]]
     converged_: bool
@@ -113,6 +113,10 @@ class BaseMixture(CallbackSupportMixin, BoundMixin, DensityMixin, BaseEstimator,
     def _check_home(self, rows: Rows) -> None:
         """The same for rows to fit to that have a home already."""
         check_home(self, rows, sparse=False, min_rows=2, gaps=self._gaps)
+
+    def _to_fit(self, X: Any) -> Any:
+        """The rows, or a copy in a dtype that holds the sums which a fit takes of them."""
+        return X
 
     @abstractmethod
     def _make_pass(self, X: Any, sample_weight: Any) -> Any:
@@ -209,7 +213,7 @@ class BaseMixture(CallbackSupportMixin, BoundMixin, DensityMixin, BaseEstimator,
             if rows is None:
                 X = self._check_input(X, reset=True)
                 sample_weight = check_weights(sample_weight, X)
-                rows = array_rows(X, sample_weight)
+                rows = array_rows(self._to_fit(X), sample_weight)
             else:
                 self._check_home(rows)
             with rows.together():
@@ -244,7 +248,7 @@ class BaseMixture(CallbackSupportMixin, BoundMixin, DensityMixin, BaseEstimator,
         model.warns = self.max_iter > 0
 
         def attributes(parameters):
-            return self._attributes(parameters, rows.dtype)
+            return self._attributes(parameters, (X if isinstance(X, np.ndarray) else rows).dtype)
 
         metadata = None if sample_weight is None else {"sample_weight": sample_weight}
         task = watch(self, n_init, attributes, X=X, y=y, metadata=metadata)
@@ -294,7 +298,6 @@ class BaseMixture(CallbackSupportMixin, BoundMixin, DensityMixin, BaseEstimator,
 
     def _check_new(self, X: Any) -> Any:
         check_is_fitted(self)
-        self._parameters()  # which checks those that were set by hand
         return self._check_input(X, reset=False)
 
     @property
@@ -311,7 +314,8 @@ class BaseMixture(CallbackSupportMixin, BoundMixin, DensityMixin, BaseEstimator,
         return np.asarray(self.weights_)
 
     def _evaluate(self, X: Any, **outputs: Any) -> None:
-        self._make_pass(X, None).evaluate(self._components(), **outputs)
+        components = self._components()  # which checks parameters that were set by hand
+        self._make_pass(X, None).evaluate(components, **outputs)
 
     def _log_density(self, X: Any) -> NDArray[np.floating[Any]]:
         log_density = np.empty(X.shape[0], self._output_dtype(X))

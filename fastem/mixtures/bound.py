@@ -13,7 +13,7 @@ import numpy as np
 from scipy.special import xlogy
 from sklearn.utils import check_array
 
-from fastem.mixtures.weights import RowWeights
+from fastem.rows.weights import RowWeights
 from fastem.validation import check_shape
 
 # Numbers in a block of (rows, components) that exists at a time.

@@ -84,9 +84,10 @@ class Part:
 
     def kept(self, slot: Slot[T], make: Callable[..., T] | None = None, *args: Any) -> T:
         """What is kept; ``make(*args)`` if there is nothing yet."""
-        if make is not None and slot.name not in self._kept.things:
-            return self.keep(slot, make(*args))
-        return self._kept.things[slot.name]
+        things, name = self._kept.things, slot.name
+        if make is not None and name not in things:
+            things[name] = make(*args)
+        return things[name]
 
     def drop(self, *slots: Slot) -> None:
         """Keep these no longer, if they are there."""

@@ -16,6 +16,7 @@ from sklearn.preprocessing import StandardScaler
 from sklearn.utils.estimator_checks import check_estimator
 
 from fastem import KMeans, KMedians
+from fastem.validation import random_numbers
 
 ESTIMATORS = [KMeans, KMedians]
 METRICS = {KMeans: "euclidean", KMedians: "cityblock"}
@@ -337,3 +338,28 @@ def test_a_fit_of_few_long_rows_adds_less_than_the_rows(estimator, dtype):
     _, most = tracemalloc.get_traced_memory()
     tracemalloc.stop()
     assert most < X.nbytes
+
+
+def test_random_numbers_follow_from_the_seed():
+    """Whoever has drawn from them before, or has kept them."""
+    X = np.random.default_rng(0).normal(size=(200, 2))
+    kept = []
+
+    def start(X, n_clusters, random_state):
+        kept.append(random_state)
+        return X[random_state.permutation(len(X))[:n_clusters]]
+
+    for seed in (7, 8):
+        KMeans(3, init=start, n_init=1, random_state=seed).fit(X)
+        KMedians(3, random_state=9).fit(X)
+    for seed, random_state in zip((7, 8), kept, strict=True):
+        expected = np.random.RandomState(seed)
+        expected.permutation(len(X))
+        assert random_state.uniform() == expected.uniform()
+    with random_numbers(5) as first, random_numbers(5) as second:
+        assert first is not second
+        expected = np.random.RandomState(5).normal(size=3)
+        np.testing.assert_array_equal(first.normal(size=3), expected)
+        np.testing.assert_array_equal(second.normal(size=3), expected)
+    with random_numbers(5) as again:  # half of a pair of normal numbers isn't left
+        np.testing.assert_array_equal(again.normal(size=3), expected)

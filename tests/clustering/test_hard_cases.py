@@ -1,6 +1,7 @@
 """Situations that other libraries get wrong, with values known beforehand."""
 
 import warnings
+from fractions import Fraction
 
 import numpy as np
 import pytest
@@ -53,6 +54,28 @@ def test_a_huge_constant_column_hides_nothing(estimator, dtype, constant):
     np.testing.assert_allclose(model.inertia_, expected.inertia_, rtol=1e-6)
     assert (model.cluster_centers_[:, 2] == dtype(constant)).all()
     np.testing.assert_array_equal(model.predict(X), model.labels_)
+
+
+# One feature, where the sign tells; many, where it is a feature beside the far one; both beyond
+# what float64 holds the squares of.
+FAR_ROWS = [
+    ([[1e200], [-1e200], [3e300], [1.5]], [[1.0], [2], [-3]]),
+    ([[1e200, 1], [1e200, 5.5], [-1e200, 1], [0, 5]], [[3.0, 1], [3, 5], [4, 9], [0, 0]]),
+    ([[1e160] + 69 * [0.0], [-1e300] + 69 * [1.0]], [70 * [0.5], 70 * [-0.5], 70 * [1.0]]),
+    ([[1e250, -1e250], [1e-190, 0]], [[1e-200, 1e-200], [2e-200, 1e-200], [0, 3e-200]]),
+]
+
+
+@pytest.mark.parametrize("container", [np.asarray, sp.csr_array])
+@pytest.mark.parametrize(("X", "centers"), FAR_ROWS)
+def test_new_rows_whose_squares_overflow_have_a_nearest_center(X, centers, container):
+    """By exact fractions."""
+    model = KMeans(len(centers))
+    model.cluster_centers_ = np.array(centers)
+    exact = [[sum((Fraction(a) - Fraction(b)) ** 2 for a, b in zip(x, c, strict=True))
+              for c in centers] for x in X]  # fmt: skip
+    expected = [distances.index(min(distances)) for distances in exact]
+    np.testing.assert_array_equal(model.predict(container(np.array(X))), expected)
 
 
 # Labels.

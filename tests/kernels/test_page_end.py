@@ -10,7 +10,8 @@ SCRIPT = """
     import scipy.sparse as sp
     from fastem.kernels import cluster_medians, kmedians, manhattan, nearest, squared_euclidean
     from fastem.kernels.bernoulli import DensePass, BernoulliComponents, SparsePass
-    from fastem.kernels.kmeans import ALGORITHMS, Frame
+    from fastem.kernels.clusters import Frame
+    from fastem.kernels.kmeans import ALGORITHMS
     from fastem.kernels.kmeans.sparse import Sparse
 
     PAGE = max(mmap.PAGESIZE, mmap.ALLOCATIONGRANULARITY)

@@ -7,7 +7,6 @@ import pytest
 from reference import COVARIANCE_TYPES
 
 from fastem import BernoulliMixture, GaussianMixture, em
-from fastem.mixtures.weights import RowWeights
 
 FACTORS = (5e-324, 1e-310, 1e-46, 1e38, 1e304)
 
@@ -141,15 +140,3 @@ def test_criteria_of_a_table_of_patterns():
     expected = -2 * log_likelihood + math.log(40)
     assert model.bic(patterns, sample_weight=counts) == pytest.approx(expected)
     assert model.icl(patterns, sample_weight=counts) == pytest.approx(expected)
-
-
-def test_weights_near_one_are_taken_as_they_are():
-    X, weights = np.zeros((3, 1)), np.array([0.0, 1.5, 1e9])
-    taken = RowWeights.of(weights, X)
-    assert taken.values is weights
-    assert (taken.exponent, taken.total, taken.unit) == (0, 1000000001.5, 1.0)
-    far = RowWeights.of([0.0, 1.0, 2.0**40], X)
-    np.testing.assert_array_equal(far.values, [0.0, 2.0**-41, 0.5])
-    assert (far.exponent, far.unit) == (41, 2.0**-41)
-    assert far.log_total == pytest.approx(math.log(1 + 2.0**40))
-    assert RowWeights.of(None, X) == (None, 0, 3.0)

@@ -6,6 +6,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from fastem.clustering.scaling import inverse_power, middle_of
+from fastem.kernels.clusters import Frame
 from fastem.kernels.columns.moments import (
     Moments,
     combine,
@@ -14,11 +15,12 @@ from fastem.kernels.columns.moments import (
     sparse_squares,
     weighted_squares,
 )
-from fastem.kernels.kmeans import Frame
 from fastem.rows.blocks import dense
 
 # Squares of values between these powers of two neither overflow nor vanish in float64.
 _SMALLEST, _LARGEST = 2.0**-400, 2.0**400
+# New rows may be so large: their squares may overflow.
+_MOST_OF_ROWS = 2.0**1000
 
 # Some rows, fewer if they are long, tell where the smallest tenth of a column's values lies. A mean
 # so many times larger, since a few values are far away, would swallow their digits.
@@ -102,6 +104,29 @@ def frame_of_centers(centers: np.ndarray, dtype: np.dtype) -> Frame:
     return Frame(origin, inverse_power(float(np.abs(centers - origin).max()), dtype))
 
 
+def bring_in_range(X: Any, centers: np.ndarray) -> tuple[Any, np.ndarray, float]:
+    """New rows and centres, multiplied by a power of two by which the centres' squares are safe.
+
+    Parameters
+    ----------
+    X : ndarray or CSR matrix of shape (n_rows, n_features), float32 or float64
+    centers : ndarray of shape (n_clusters, n_features), float64
+
+    Returns
+    -------
+    X, centers
+        As given, or copies in float64.
+    factor : float
+    """
+    factor = range_factor(float(np.abs(centers).max()))
+    if factor > 1.0:  # which must not take rows out of float64's range
+        most = inverse_power(_magnitude_of(X), np.float64)
+        factor = min(factor, _MOST_OF_ROWS * most) if most < 1.0 else factor
+    if factor == 1.0:
+        return X, centers, factor
+    return X.astype(np.float64) * factor, centers * factor, factor
+
+
 def range_factor(magnitude: float) -> float:
     """A power of two for values of this magnitude; 1 if their squares are safe anyway.
 
@@ -118,24 +143,24 @@ def _origin(rows, mean):
     """Where sums are taken from: near the rows, so that these keep their digits."""
     origin = mean.astype(rows.dtype).astype(np.float64)
     size = min(max(_SAMPLE_VALUES // rows.n_features, _LEAST_SAMPLE), _MOST_SAMPLE)
-    sample = rows.take(np.linspace(0, rows.n_rows - 1, size).astype(np.intp))
+    sample = rows.take(np.arange(size) * (rows.n_rows - 1) // (size - 1))
     sizes = np.abs(sample)
-    sizes[sizes == 0] = np.inf
-    sizes.partition(size // 10, axis=0)
-    small = sizes[size // 10] * _FAR
-    far = np.abs(origin) > small
+    small = sizes * _FAR < np.abs(origin)
+    if not small.any():  # as nearly always
+        return origin
+    far = np.count_nonzero(small & (sizes > 0), axis=0) > size // 10
     if far.any():
+        sizes = np.where(sizes > 0, sizes, np.inf)[:, far]
+        sizes.partition(size // 10, axis=0)
         middle = np.partition(sample[:, far], size // 2, axis=0)[size // 2]
-        origin[far] = np.where(np.abs(middle) > small[far], 0.0, middle)
+        origin[far] = np.where(np.abs(middle) > sizes[size // 10] * _FAR, 0.0, middle)
     return origin
 
 
 def _moments(rows):
     moments = combine(rows.map(_moments_of_part))
-    suspects = np.flatnonzero(
-        (moments.squares <= moments.n_rows * (_ALL_BUT_CONSTANT * moments.mean) ** 2)
-        & (moments.mean != 0)
-    )
+    blurred = moments.squares <= moments.n_rows * (_ALL_BUT_CONSTANT * moments.mean) ** 2
+    suspects = np.flatnonzero(blurred & (moments.mean != 0)) if blurred.any() else ()
     if len(suspects):
         # Among large equal values the mean's rounding would pass for a spread.
         near = rows.take([0])[0, suspects].astype(np.float64)
@@ -167,5 +192,9 @@ def _weighted_squares(part, origin):
 
 
 def _magnitude(part):
-    values = part.X if isinstance(part.X, np.ndarray) else part.X.data
+    return _magnitude_of(part.X)
+
+
+def _magnitude_of(X):
+    values = X if isinstance(X, np.ndarray) else X.data
     return max(float(values.max()), -float(values.min())) if values.size else 0.0

@@ -24,7 +24,8 @@ from fastem.clustering.seeding import (
     sorted_by_value,
     spare_rows,
 )
-from fastem.kernels.kmeans import Frame, choose
+from fastem.kernels.clusters import Frame
+from fastem.kernels.kmeans import choose
 from fastem.kernels.seeding.coarse import CoarseSeeder
 from fastem.kernels.seeding.direct import DirectSeeder
 from fastem.kernels.seeding.euclidean import GreedySeeder

@@ -8,8 +8,8 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from fastem.clustering.scaling import inverse_power, middle_of
+from fastem.kernels.clusters import Frame
 from fastem.kernels.columns.magnitude import largest_magnitude
-from fastem.kernels.kmeans import Frame
 
 _SAMPLE = 1024
 _BLOCK_VALUES = 1 << 18
@@ -79,7 +79,13 @@ def _columns(part, indices, block):
 
 
 def _distances(part, indices, origin):
-    return np.array([np.abs(part.X[i] - origin).sum() for i in _own(part, indices)])
+    own = _own(part, indices)
+    distances = np.empty(len(own))
+    step = max(1, _BLOCK_VALUES // len(origin))
+    for start in range(0, len(own), step):
+        block = slice(start, start + step)
+        distances[block] = np.abs(part.X[own[block]] - origin).sum(axis=1)
+    return distances
 
 
 def range_factor(rows: Any, others: np.ndarray | None) -> float:

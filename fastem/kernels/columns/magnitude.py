@@ -14,7 +14,13 @@ _LANES = 8
 
 @kernel
 def chunk_magnitudes(tickets, n_chunks, values, largest):
-    """Each chunk's largest magnitude."""
+    """Each chunk's largest magnitude.
+
+    Parameters
+    ----------
+    values : float array of shape (n_values,)
+    largest : array of shape (n_chunks,), in the values' dtype
+    """
     size = len(values)
     lanes = np.empty(_LANES, values.dtype)
     zero = broadcast(values.dtype.type(0), _LANES)

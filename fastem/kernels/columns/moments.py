@@ -50,6 +50,16 @@ def _combine(counts, means, squares):
 
 @kernel
 def _block_moments(tickets, n_chunks, chunk_rows, block_rows, X, means, squares):
+    """Each chunk's column moments.
+
+    Parameters
+    ----------
+    block_rows : int
+        Rows that are summed about their own mean.
+    X : array of shape (n_rows, n_columns)
+    means, squares : float64 arrays of shape (n_chunks, n_columns)
+        Get the means, and the sums of squared deviations from these.
+    """
     n_rows, width = X.shape
     block_mean = np.empty(width)
     block_squares = np.empty(width)
@@ -129,6 +139,7 @@ def dense_moments(X: np.ndarray) -> Moments:
 
 @kernel
 def _weighted_squares(tickets, n_chunks, chunk_rows, X, sample_weight, origin, partial):
+    """Each chunk's sum for :func:`weighted_squares`, to ``partial`` of shape (n_chunks,)."""
     n_rows, n_features = X.shape
     total = np.empty(n_features)
     while True:

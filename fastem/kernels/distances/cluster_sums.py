@@ -102,7 +102,21 @@ def _sums_kernel(block_of_distances, squared):
     def add_distances(
         tickets, n_chunks, meeting, n_blocks, block_rows, X, order, labels, scale, sums
     ):
-        """A round: the first is each block's with itself, ``meeting`` -1."""
+        """A round in which each block of rows meets one other.
+
+        Parameters
+        ----------
+        meeting : int
+            The round's number; -1 for the first, each block's with itself.
+        n_blocks, block_rows : int
+        X : array of shape (n_rows, n_features)
+        order, labels : int64 arrays of shape (n_rows,)
+            As for :func:`cluster_sums`.
+        scale : float
+            A power of two that the rows are multiplied by.
+        sums : float64 array of shape (n_clusters, n_rows)
+            To which each row's distances to the others are added.
+        """
         n_rows, n_features = X.shape
         n_players = n_blocks + n_blocks % 2
         scale = X.dtype.type(scale)

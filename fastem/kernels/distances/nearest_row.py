@@ -90,6 +90,15 @@ def _pack(Y):
 
 @kernel
 def _nearest(tickets, n_chunks, chunk_rows, X, packed, labels, distances):
+    """Write what :func:`nearest` returns.
+
+    Parameters
+    ----------
+    X : array of shape (n_rows, n_features)
+    packed : _Packed
+    labels : int32 array of shape (n_rows,)
+    distances : array of shape (n_rows,), in the rows' dtype
+    """
     n_rows, n_features = X.shape
     tile = aligned_empty(n_features * TILE)
     norms, best, second = aligned_empty(TILE), aligned_empty(TILE), aligned_empty(TILE)
@@ -146,8 +155,7 @@ def nearest(X: np.ndarray, Y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     Returns
     -------
     labels : ndarray of shape (n_rows,), int32
-        The nearest row's number; among equally near rows the lowest. 0 where no distance is a
-        finite number.
+        The nearest row's number; among equally near rows the lowest. 0 where a value isn't finite.
     distances : ndarray of shape (n_rows,)
         Squared distances, by direct differences in float64; float32 if both are, else float64.
 

@@ -87,6 +87,7 @@ def _chunk_shape(n_rows, n_columns, n_features):
 def _pairwise_kernel(block_of_distances):
     @kernel
     def pairwise(tickets, n_chunks, X, Y, output):
+        """Write all distances between the rows of X and Y, of one dtype, (n_rows, n_columns)."""
         n_rows, n_features = X.shape
         n_columns = len(Y)
         n_tiles, across, _ = _chunk_shape(n_rows, n_columns, n_features)

@@ -17,7 +17,7 @@ import numpy as np
 from fastem.kernels.distances.one_row import direct_distance
 from fastem.kernels.distances.tile_nearest import PARTIAL
 from fastem.kernels.runtime.chunks import ceil_div
-from fastem.kernels.runtime.compiling import inline
+from fastem.kernels.runtime.compiling import inline, kernel
 from fastem.kernels.vectors.machine import LANES, TILE
 from fastem.kernels.vectors.vector import (
     bits,
@@ -35,6 +35,9 @@ _FAR = np.float32(1e30)
 
 # Covers what products of rows and centres close to the origin lose where they are subnormal.
 _TINY = np.float32(2.0**-126)
+
+# Brings products of values that overflow back into range.
+_LESS = 2.0**-600
 
 # From so many features on, one row is compared with centre after centre; below, feature by feature
 # with all centres.
@@ -151,6 +154,36 @@ def least_two(distances, n_clusters):
     return np.int32(label), least, second
 
 
+@kernel
+def nearest_to_far(X, row, exact):
+    """The nearest centre of a row from which all squared distances overflow; 0 if it isn't finite.
+
+    With ``d = c - c0``, ``|x - c|^2`` is ``|d|^2 - 2 (x - c0).d`` more than the first centre's.
+
+    Parameters
+    ----------
+    X : array of shape (n_rows, n_features)
+    row : int
+    exact : float64 array
+        The centres, as :func:`exact_layout` returns them.
+    """
+    n_features = X.shape[1]
+    narrow = n_features < WIDE
+    label, least = 0, 0.0
+    for j in range(1, exact.shape[1] if narrow else exact.shape[0]):
+        more = 0.0
+        for f in range(n_features):
+            first = exact[f, 0] if narrow else exact[0, f]
+            apart = (exact[f, j] if narrow else exact[j, f]) - first
+            away = _LESS * np.float64(X[row, f]) - _LESS * first
+            if not abs(away) < np.inf:
+                return np.int32(0)
+            more += apart * (0.5 * _LESS * apart - away)
+        if more < least:
+            label, least = j, more
+    return np.int32(label)
+
+
 @inline
 def nearest_exactly(packed, X, row, distances):
     """``metric.nearest_exactly`` by direct differences from ``packed.exact``.
@@ -172,6 +205,8 @@ def nearest_exactly(packed, X, row, distances):
         for j in range(n_clusters):
             distances[j] = direct_distance(X, row, packed.exact, j)
     label, least, second = least_two(distances, n_clusters)
+    if least == np.inf:
+        label = nearest_to_far(X, row, packed.exact)
     # Less what the sums of n_features squares may be off by.
     error = (n_features + 8) * 2.0**-52 * np.sqrt(second)
     return label, max(np.sqrt(second) - np.sqrt(least) - error, 0.0)

@@ -18,6 +18,8 @@ from fastem.kernels.runtime.compiling import inline, kernel
 from fastem.kernels.runtime.parallel import next_chunk, run
 from fastem.kernels.vectors.twofold import add_product, add_value
 
+# Brings products of values that overflow back into range.
+_LESS = 2.0**-600
 # Distances with a larger relative error are computed in twofold precision.
 _TOLERANCE = 2.0**-36
 
@@ -161,6 +163,8 @@ def nearest_to_row(rows, row, packed, sums, distances):
     """
     share, square = _plain_distances(rows, row, packed, distances)
     label = _first_least(distances, len(packed.high))
+    if not distances[label] < np.inf:
+        return _nearest_to_far(rows, row, packed, distances)
     most = distances[label] + share * (square + 2.0 * packed.high[label])
     n_close = 0
     for j in range(len(packed.high)):
@@ -179,6 +183,21 @@ def _first_least(distances, n_points):
         if distances[j] < distances[label]:
             label = np.int32(j)
     return label
+
+
+@inline
+def _nearest_to_far(rows, row, packed, scores):
+    """As :func:`nearest_to_row` for a row whose squares overflow, from differences and all scaled.
+
+    See ``rounding.nearest_to_far``.
+    """
+    for j in range(len(packed.high)):
+        scores[j] = 0.5 * _LESS * (packed.high[j] - packed.high[0])
+    for i in range(rows.indptr[row], rows.indptr[row + 1]):
+        value, f = _LESS * np.float64(rows.data[i]), rows.indices[i]
+        for j in range(1, len(packed.high)):
+            scores[j] -= value * (packed.transposed[f, j] - packed.transposed[f, 0])
+    return _first_least(scores, len(packed.high))
 
 
 @inline
@@ -214,6 +233,7 @@ def distance_to_one(rows, row, points, norms, j):
 
 @kernel
 def _all_distances(tickets, n_chunks, chunk_rows, rows, packed, output):
+    """Write the squared distances of SparseRows to SparsePacked points, (n_rows, n_points)."""
     n_rows, n_points = output.shape
     sums, distances = np.empty((2, n_points)), np.empty(n_points)
     while True:

@@ -39,18 +39,19 @@ PARTIAL = 32
 
 
 @kernel
-def pack_centers(centers, scale, negated, half_norms):
+def pack_centers(centers, origin, scale, negated, half_norms):
     """Write centres as the kernels read them; return the greatest norm of a scaled centre.
 
     In one call: NumPy would take longer for few centres than a pass over few rows.
 
     Parameters
     ----------
-    centers : array of shape (n_clusters, n_features), float32 or float64
+    centers : float64 array of shape (n_clusters, n_features)
+    origin : float64 array of shape (n_features,)
     scale : float
         A power of two.
     negated : float32 array of shape (n_clusters + 1, n_features)
-        Gets ``-centers * scale`` and a row of zeros.
+        Gets ``-(centers - origin) * scale`` and a row of zeros.
     half_norms : float32 array of shape (n_clusters + 1,)
         Gets ``|c|^2 / 2`` of these, and infinity: the padding's score, which is never the least.
         A centre far beyond the rows may be infinite, too.
@@ -60,7 +61,7 @@ def pack_centers(centers, scale, negated, half_norms):
     for j in range(n_clusters):
         norm = 0.0
         for f in range(n_features):
-            negated[j, f] = np.float32(-centers[j, f] * scale)
+            negated[j, f] = np.float32(-(centers[j, f] - origin[f]) * scale)
             norm += np.float64(negated[j, f]) * np.float64(negated[j, f])
         half_norms[j] = np.float32(0.5 * norm)
         greatest = max(greatest, half_norms[j])

@@ -5,14 +5,14 @@ from typing import Any
 import numpy as np
 
 from fastem.kernels.kmeans.active import Active
-from fastem.kernels.kmeans.base import Frame, KMeansStatistics
+from fastem.kernels.kmeans.base import KMeansStatistics
 from fastem.kernels.kmeans.hamerly import Hamerly
 from fastem.kernels.kmeans.lloyd import Lloyd
 from fastem.kernels.kmeans.sparse import Sparse
 from fastem.kernels.kmeans.wide import Wide
 from fastem.kernels.vectors.tiles import tile_fits
 
-__all__ = ["ALGORITHMS", "Frame", "KMeansStatistics", "Lloyd", "Sparse", "choose"]
+__all__ = ["ALGORITHMS", "KMeansStatistics", "Lloyd", "Sparse", "choose"]
 
 ALGORITHMS = {algorithm.name: algorithm for algorithm in (Lloyd, Hamerly, Active, Wide)}
 

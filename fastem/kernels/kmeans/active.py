@@ -49,7 +49,21 @@ def confirm_pass(
     bounds,
     labels,
 ):
-    """Renew the bounds of rows that only the centres in ``fast`` could have come nearer to."""
+    """Renew the bounds of rows that only the centres in ``fast`` could have come nearer to.
+
+    Parameters
+    ----------
+    X, scale, shift, packed, drift, greatest, bounds, labels
+        As for ``hamerly.hamerly_pass``; the drifts are those after the last move of the centres.
+    fast : int32 array
+        The numbers of the fast centres, from ``pad_order``.
+    centers, previous : float64 arrays of shape (n_clusters, n_features)
+        In the rows' coordinates, now and in the pass before.
+    moved : float64 array of shape (n_clusters,)
+        How far each centre has moved between these, in scaled units.
+    slow_drift : float32 array of shape (n_clusters,)
+        Each cluster's drift before, and how far the fastest of the other centres has moved.
+    """
     negated, half_norms, _, rounding, radius = packed
     n_rows, n_features = X.shape
     tile = aligned_empty(n_features * TILE)

@@ -4,12 +4,12 @@ from typing import NamedTuple
 
 import numpy as np
 
+from fastem.kernels.clusters.moves import no_moves
 from fastem.kernels.distances.euclidean import EuclideanPacked
 from fastem.kernels.distances.rounding import exact_layout, rounding_error
 from fastem.kernels.distances.tile_nearest import pack_centers, pad_order
 from fastem.kernels.kmeans.halves import sum_halves
 from fastem.kernels.kmeans.losses import dense_losses
-from fastem.kernels.kmeans.moves import no_moves
 from fastem.kernels.kmeans.sums import chunk_inertia, update_sums
 from fastem.kernels.runtime.arrays import as_weights, read_only
 from fastem.kernels.runtime.chunks import row_chunks
@@ -18,23 +18,6 @@ from fastem.kernels.vectors.machine import LANES
 
 # Partial sums take up to this share of the data's memory, and there are at most so many.
 _SUMS_SHARE, _MOST_GROUPS = 1 / 32, 16
-
-
-class Frame(NamedTuple):
-    """The coordinates a fit works in.
-
-    Parameters
-    ----------
-    origin : ndarray of shape (n_features,), float64
-        Sums, and rows and centres in float32, are relative to it; float64 compares rows and centres
-        as they are, so that who is nearest doesn't depend on it. Exact in the data's dtype.
-    scale : float
-        A power of two that brings the rows' root mean square near one, so that squares neither
-        overflow nor vanish in float32. Used inside kernels only.
-    """
-
-    origin: np.ndarray
-    scale: float
 
 
 class KMeansStatistics(NamedTuple):
@@ -223,8 +206,9 @@ class DenseAlgorithm(Algorithm):
         )
 
     def _pack(self, centers):
-        relative = centers - self._origin
-        greatest = pack_centers(relative, self._frame.scale, self._negated, self._half_norms)
+        greatest = pack_centers(
+            centers, self._origin, self._frame.scale, self._negated, self._half_norms
+        )
         return EuclideanPacked(
             self._negated,
             self._half_norms,

@@ -26,26 +26,33 @@ def average(sums, weights, means):
 
 
 @kernel
-def inertia_change(sums, weights, centers):
+def inertia_change(sums, weights, centers, origin):
     """What the inertia about the origin changes by if it is taken about the clusters' centres.
 
     Parameters
     ----------
-    sums, centers : float64 arrays of shape (n_clusters, n_features)
-        Both relative to the origin.
+    sums : float64 array of shape (n_clusters, n_features)
+        Of differences from the origin.
     weights : float64 array of shape (n_clusters,)
+    centers : float64 array of shape (n_clusters, n_features)
+    origin : float64 array of shape (n_features,)
     """
     total = 0.0
     for j in range(len(weights)):
         for f in range(centers.shape[1]):
-            c = centers[j, f]
+            c = centers[j, f] - origin[f]
             total += c * (weights[j] * c - 2.0 * sums[j, f])
     return total
 
 
 @kernel
 def squared_shift(before, after):
-    """Sum of the squared distances that the centres moved."""
+    """Sum of the squared distances that the centres moved.
+
+    Parameters
+    ----------
+    before, after : float64 arrays of shape (n_clusters, n_features)
+    """
     total = 0.0
     for j in range(before.shape[0]):
         for f in range(before.shape[1]):

@@ -8,10 +8,10 @@ it is compared, and only read afterwards. Rows that fail the test are gathered i
 
 import numpy as np
 
+from fastem.kernels.clusters.moves import move_row, move_tile
 from fastem.kernels.distances.metric import compare_tile, distance_gaps, nearest_exactly
 from fastem.kernels.distances.rounding import ROUNDED_DOWN
 from fastem.kernels.kmeans.base import DenseAlgorithm
-from fastem.kernels.kmeans.moves import move_row, move_tile
 from fastem.kernels.runtime.compiling import inline, kernel
 from fastem.kernels.runtime.parallel import next_chunk, run
 from fastem.kernels.vectors.machine import LANES, TILE
@@ -89,15 +89,8 @@ def hamerly_pass(
 
     Parameters
     ----------
-    X : array of shape (n_rows, n_features)
-    origin : float64 array of shape (n_features,)
-        Subtracted from the rows, in their own units.
-    scale, shift
-        What brings rows into a tile's units, as ``tiles.py`` says.
-    order : int32 array
-        All centres, from ``pad_order``.
-    packed : NamedTuple
-        The centres, as the metric packs them.
+    X, scale, shift, order, packed, labels, moves
+        As for ``lloyd.lloyd_pass``.
     drift : float32 array of shape (n_clusters,)
         How far each centre and its fastest rival have moved so far, together, in scaled units.
     greatest : float32
@@ -105,8 +98,6 @@ def hamerly_pass(
     bounds : float32 array of shape (n_rows,)
         The gaps between the rows' second nearest and nearest centres when they were compared, plus
         the drift of their cluster then.
-    labels : int32 array of shape (n_rows,)
-    moves : Moves
     """
     n_rows, n_features = X.shape
     tiled = tiles_fit(X)

@@ -6,9 +6,9 @@ S. P. Lloyd, "Least squares quantization in PCM", IEEE Transactions on Informati
 
 import numpy as np
 
+from fastem.kernels.clusters.moves import move_tile
 from fastem.kernels.distances.metric import compare_tile, nearest_exactly, undecided_lanes
 from fastem.kernels.kmeans.base import DenseAlgorithm
-from fastem.kernels.kmeans.moves import move_tile
 from fastem.kernels.runtime.compiling import kernel
 from fastem.kernels.runtime.parallel import next_chunk, run
 from fastem.kernels.vectors.machine import TILE
@@ -34,8 +34,6 @@ def lloyd_pass(
     Parameters
     ----------
     X : array of shape (n_rows, n_features)
-    origin : float64 array of shape (n_features,)
-        Subtracted from the rows, in their own units.
     scale, shift
         What brings rows into a tile's units, as ``tiles.py`` says.
     order : int32 array

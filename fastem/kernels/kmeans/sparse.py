@@ -2,10 +2,10 @@
 
 import numpy as np
 
+from fastem.kernels.clusters.moves import move_row
 from fastem.kernels.distances.sparse import nearest_to_row, pack_sparse, sparse_rows
 from fastem.kernels.kmeans.base import Algorithm
 from fastem.kernels.kmeans.losses import sparse_losses
-from fastem.kernels.kmeans.moves import move_row
 from fastem.kernels.runtime.compiling import kernel
 from fastem.kernels.runtime.parallel import next_chunk, run
 

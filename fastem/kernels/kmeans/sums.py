@@ -78,6 +78,21 @@ def update_sums(
 
     A group is a run of chunks. Rows listed as moved leave one sum for another; where a chunk has
     more of them than its list holds, its whole group is summed anew.
+
+    Parameters
+    ----------
+    rows : float array of shape (n_rows, n_features), or SparseRows
+    origin : float64 array of shape (n_features,)
+        Subtracted from dense rows, in their own units.
+    sample_weight : float64 array of n_rows values, or of none
+    labels : int32 array of shape (n_rows,)
+    chunk_rows : int
+        Rows of a chunk of the pass that has listed the moves.
+    moves : Moves
+    sums : float64 array of shape (n_groups, n_clusters, n_features)
+    weights : float64 array of shape (n_groups, n_clusters)
+    counts : int64 array of shape (n_groups, n_clusters)
+        Rows of a weight other than 0.
     """
     n_rows = len(labels)
     n_chunks, capacity = len(moves.counts), moves.capacity

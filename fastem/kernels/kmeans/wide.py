@@ -39,6 +39,15 @@ def wide_pass(
     labels,
     moves,
 ):
+    """Label the rows whose bounds fail, and list those that have moved.
+
+    Parameters
+    ----------
+    X, scale, shift, drift, greatest, bounds, labels, moves
+        As for ``hamerly.hamerly_pass``.
+    packed : EuclideanPacked
+        With blocks of ``row_nearest.fill_blocks`` as ``negated``.
+    """
     blocks, half_norms = packed.negated, packed.half_norms
     n_rows = len(X)
     scores = aligned_empty(n_scores(blocks))

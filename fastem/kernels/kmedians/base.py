@@ -53,7 +53,22 @@ class KMediansStatistics(NamedTuple):
 def chunk_statistics(
     tickets, n_chunks, chunk_rows, X, sample_weight, labels, centers, inertia, weights, counts
 ):
-    """Each chunk's sum of L1 distances, weights, and rows of positive weight by cluster."""
+    """Each chunk's sum of L1 distances, weights, and rows of positive weight by cluster.
+
+    Parameters
+    ----------
+    X : array of shape (n_rows, n_features)
+    sample_weight : float64 array of n_rows values, or of none
+    labels : int32 array of shape (n_rows,)
+    centers : float64 array of shape (n_clusters, n_features)
+        In the rows' coordinates.
+    inertia : float64 array of shape (n_chunks,)
+        Gets the weighted sums of the rows' L1 distances to their own centres.
+    weights : float64 array of shape (n_chunks, n_clusters)
+        Gets the sums of weights.
+    counts : int64 array of shape (n_chunks, n_clusters)
+        Gets the numbers of rows of positive weight.
+    """
     n_rows, n_features = X.shape
     while True:
         chunk = next_chunk(tickets)

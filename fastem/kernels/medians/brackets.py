@@ -240,7 +240,15 @@ def scan_column(columns, first, n_lanes, lower, upper):
 
 @kernel
 def select_median(X, members, start, stop, feature):
-    """The median of a column by selection among all its values; NaN if there are none."""
+    """The median of a column by selection among all its values; NaN if there are none.
+
+    Parameters
+    ----------
+    X : array of shape (n_rows, n_features)
+    members : int32 array
+        Of which ``members[start:stop]`` are the rows.
+    start, stop, feature : int
+    """
     values = np.empty(stop - start, X.dtype)
     n_numbers = 0
     for i in range(start, stop):
@@ -259,8 +267,23 @@ def find_medians(tickets, n_tasks, X, members, starts, largest, wanted, brackets
     """Find the medians of the wanted clusters and features, and keep brackets around them.
 
     A task is a cluster and ``BLOCK`` features. A bracket that is known, but no longer holds the
-    median, tells about where to look; otherwise, or if that fails, a sample does. ``largest`` is
-    the number of rows of the largest cluster; without ``keep``, ``brackets`` is scratch.
+    median, tells about where to look; otherwise, or if that fails, a sample does.
+
+    Parameters
+    ----------
+    X : array of shape (n_rows, n_features)
+    members : int32 array
+        The rows, cluster by cluster.
+    starts : int64 array of shape (n_clusters + 1,)
+        Where each cluster's begin.
+    largest : int
+        Number of rows of the largest cluster.
+    wanted : bool array of shape (n_clusters, n_features)
+    brackets : Brackets
+    keep : bool
+        Whether brackets are kept around the medians; else they are scratch.
+    medians : array of shape (n_clusters, n_features), in the rows' dtype
+        Gets those wanted; NaN where a cluster has no rows.
     """
     n_features = X.shape[1]
     n_blocks = (n_features + BLOCK - 1) // BLOCK

@@ -26,7 +26,14 @@ from fastem.kernels.vectors.tiles import tiles_fit
 def find_weighted_medians(
     tickets, n_tasks, X, sample_weight, members, starts, largest, wanted, medians
 ):
-    """As ``brackets.find_medians`` with weights, by collecting all values: a task is one median."""
+    """As ``brackets.find_medians`` with weights, by collecting all values: a task is one median.
+
+    Parameters
+    ----------
+    X, members, starts, largest, wanted, medians
+        As there.
+    sample_weight : float64 array of shape (n_rows,)
+    """
     n_features = X.shape[1]
     values, weights = np.empty(largest, X.dtype), np.empty(largest)
     while True:
@@ -49,7 +56,13 @@ def find_weighted_medians(
 
 @kernel
 def select_medians(tickets, n_tasks, X, members, starts, wanted, medians):
-    """As ``brackets.find_medians`` by selection among all values: a task is ``BLOCK`` features."""
+    """As ``brackets.find_medians`` by selection among all values: a task is ``BLOCK`` features.
+
+    Parameters
+    ----------
+    X, members, starts, wanted, medians
+        As there.
+    """
     n_clusters, n_features = wanted.shape
     while True:
         task = next_chunk(tickets)

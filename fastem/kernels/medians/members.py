@@ -12,7 +12,14 @@ SPACING = 32
 
 @kernel
 def count_members(tickets, n_chunks, chunk_rows, labels, sample_weight, counts):
-    """Each chunk's number of rows of positive weight in each cluster."""
+    """Each chunk's number of rows of positive weight in each cluster.
+
+    Parameters
+    ----------
+    labels : int32 array of shape (n_rows,)
+    sample_weight : float64 array of n_rows values, or of none
+    counts : int64 array of shape (n_chunks, n_clusters)
+    """
     while True:
         chunk = next_chunk(tickets)
         if chunk >= n_chunks:
@@ -28,7 +35,15 @@ def count_members(tickets, n_chunks, chunk_rows, labels, sample_weight, counts):
 def list_members(tickets, n_chunks, chunk_rows, labels, sample_weight, wanted, places, members):
     """Write the rows of positive weight of the wanted clusters to where their chunk's begin.
 
-    Behind the ``members`` are ``SPACING`` more places for each chunk.
+    Parameters
+    ----------
+    labels : int32 array of shape (n_rows,)
+    sample_weight : float64 array of n_rows values, or of none
+    wanted : bool array of shape (n_clusters,)
+    places : int64 array of shape (n_chunks, n_clusters)
+        Where each chunk's rows of each cluster begin among the members.
+    members : int32 array
+        Behind all members are ``SPACING`` more places for each chunk.
     """
     while True:
         chunk = next_chunk(tickets)

@@ -79,7 +79,21 @@ def follow_moves(
 ):
     """Bring brackets and medians up to date with the rows listed as moved.
 
-    A task is ``block`` features. ``lost`` is set where the median is no longer in its bracket.
+    Parameters
+    ----------
+    block : int
+        Features of a task.
+    X : array of shape (n_rows, n_features)
+    labels : int32 array of shape (n_rows,)
+        After the moves.
+    moves : Moves
+        With room for all.
+    counts : int64 array of shape (n_clusters,)
+        Rows of each cluster, after the moves.
+    brackets : Brackets
+    medians : array of shape (n_clusters, n_features), in the rows' dtype
+    lost : bool array of shape (n_clusters, n_features)
+        Set where the median is no longer in its bracket.
     """
     n_clusters, n_features = medians.shape
     changed = np.zeros(n_clusters, np.bool_)

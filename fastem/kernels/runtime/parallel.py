@@ -200,6 +200,9 @@ def run(body: Callable, n_chunks: int, *args: Any, most_threads: int | None = No
         are left out.
     """
     tickets = np.zeros(1, np.int64)
+    if n_chunks <= 1:  # small data, where a look at the threads would count
+        body(tickets, n_chunks, *args)
+        return
     args = n_chunks, *args
     most = n_chunks if most_threads is None else min(most_threads, n_chunks)
     n_helpers = min(get_num_threads(), most) - 1 if most > 1 else 0

@@ -1,16 +1,15 @@
 """What the seeders share that compare all rows with the candidates, chunk by chunk."""
 
-from abc import ABC, abstractmethod
+from abc import abstractmethod
 
 import numpy as np
 
 from fastem.kernels.runtime.arrays import as_weights
+from fastem.kernels.seeding.base import Seeder, no_bounds
 
 
-class ChunkedSeeder(ABC):
-    """Each row's distance to the nearest of the seeds so far.
-
-    Points are given as rows of the data. The potential is the weighted sum of the distances.
+class ChunkedSeeder(Seeder):
+    """A :class:`Seeder` of rows of any kind, by any distance.
 
     Parameters
     ----------
@@ -28,45 +27,21 @@ class ChunkedSeeder(ABC):
         self._closest = np.full(n_rows, np.inf, dtype)
 
     def add(self, point):
-        """Make a row a seed; returns the potential afterwards."""
         self._ends = np.cumsum(self._compare(point[np.newaxis], True)[0])
         return float(self._ends[-1])
 
     def screen(self, candidates):
-        """Bounds on how much the potential would fall if a candidate were the next seed: none."""
         self._points = candidates
-        return np.array([np.zeros(len(candidates)), np.full(len(candidates), np.inf)])
+        return no_bounds(len(candidates))
 
     def try_candidates(self, kept):
-        """The potential that each candidate would leave if it were the next seed.
-
-        Parameters
-        ----------
-        kept : ndarray of shape (n_kept,), int
-            Which of those just screened.
-
-        Returns
-        -------
-        ndarray of shape (n_kept,), float64
-        """
         self._kept = kept
         return np.cumsum(self._compare(self._points[kept], False), axis=1)[:, -1]
 
     def accept(self, index):
-        """Make one of the candidates just tried a seed; returns the potential afterwards."""
         return self.add(self._points[self._kept[index]])
 
     def locate(self, values):
-        """The first rows up to which the weighted distances sum to at least the values.
-
-        Parameters
-        ----------
-        values : ndarray of shape (n_values,)
-
-        Returns
-        -------
-        ndarray of shape (n_values,), int
-        """
         chunks = np.minimum(np.searchsorted(self._ends, values), self._n_chunks - 1)
         found = np.empty(len(values), int)
         for i, (chunk, value) in enumerate(zip(chunks, values, strict=True)):

@@ -11,10 +11,10 @@ from fastem.kernels.distances.one_row import direct_distance, fetch_row
 from fastem.kernels.runtime.arrays import read_only
 from fastem.kernels.runtime.compiling import inline, kernel
 from fastem.kernels.runtime.parallel import next_chunk, run
-from fastem.kernels.seeding.base import Seeder
 from fastem.kernels.seeding.closest import sum_of_lesser, weigh
 from fastem.kernels.seeding.codes import NO_ROWS, code_points, code_rows
 from fastem.kernels.seeding.gains import code_products, gain_terms, possible_gains
+from fastem.kernels.seeding.tiled import TiledSeeder
 from fastem.kernels.vectors.machine import TILE
 from fastem.kernels.vectors.tiles import aligned_empty
 from fastem.kernels.vectors.vector import count_bits, first_bit
@@ -71,6 +71,31 @@ def screen_rows(
 
     Each tile goes through two steps: the rows that the last seed has come nearer to are fetched,
     and dealt with some tiles later, when the memory has brought them.
+
+    Parameters
+    ----------
+    tiles : int64 array
+        The tiles' numbers, of which a chunk takes ``chunk_tiles``.
+    X : float64 array of shape (n_rows, n_features)
+    scale : float
+        A power of two that brings the rows' distances near one.
+    origin : float64 array of shape (n_features,)
+        In scaled units.
+    weight : float64 array of n_rows values, or of none
+    last : float64 array of shape (1, n_features)
+        The last seed, as a row of the data.
+    last_improved : uint64 array of shape (n_tiles,)
+        The lanes that it has come nearer to, as bits.
+    coarse : Coarse
+        The rows' codes, or none.
+    points : float64 array of shape (n_points, n_features)
+        As rows of the data.
+    closest : float64 array of n_tiles * TILE values
+        Squared distances to the closest seed, in scaled units.
+    bounds : float64 array of shape (n_chunks, 2, n_points)
+        Gets bounds on how much each point would lessen the chunk's potential.
+    nearer : uint64 array of shape (n_points, n_tiles)
+        Gets the lanes that a point may be nearer to.
     """
     n_rows = len(X)
     n_points = len(points)
@@ -150,6 +175,15 @@ def compare_rows(
     is not nearer. A single point is taken for the next seed, and the distances are brought up to
     date. Rows are fetched some tiles before, one at a time: of many requests at once, the memory
     drops most.
+
+    Parameters
+    ----------
+    X, scale, weight, points, closest, nearer
+        As for :func:`screen_rows`, which has filled in ``nearer``.
+    kept : int array of shape (n_kept,)
+        In order.
+    potentials : float64 array of shape (n_points, n_tiles)
+        The first ``n_kept`` get the tiles' potentials if the point were a seed.
     """
     n_rows = len(X)
     n_tiles = nearer.shape[1]
@@ -205,15 +239,15 @@ def compare_rows(
                 nearer[0, tile] = _NONE
 
 
-class CoarseSeeder(Seeder):
-    """A :class:`Seeder` of float64 rows.
+class CoarseSeeder(TiledSeeder):
+    """A :class:`TiledSeeder` of float64 rows.
 
     Parameters
     ----------
     X : ndarray of shape (n_rows, n_features), float64, C-contiguous
     sample_weight : None or ndarray of shape (n_rows,), float64
     scale : float
-        A power of two that brings the rows' distances near one; see ``kmeans.Frame``.
+        A power of two that brings the rows' distances near one; see ``clusters.Frame``.
     origin : ndarray of shape (n_features,), float64
         A point near the rows' mean.
     """

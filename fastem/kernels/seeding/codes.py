@@ -163,6 +163,7 @@ def _code_pairs(typingctx, columns, n_features, origin, step, codes, tile, norms
 
 @kernel
 def _code_rows(tickets, n_chunks, X, scale, origin, codes, norms, steps, errors):
+    """Write a coarse copy of rows: as for :func:`code_rows`, and what :class:`Coarse` has."""
     n_features = X.shape[1]
     columns = aligned_empty(2 * TILE * n_features).view(X.dtype)
     rests = np.empty(TILE)

@@ -12,6 +12,14 @@ from fastem.kernels.seeding.chunked import ChunkedSeeder
 def _row_by_row(distance):
     @kernel
     def distances_by_row(tickets, n_rows, X, points, distances):
+        """All rows' distances, a row at a time.
+
+        Parameters
+        ----------
+        X : array of shape (n_rows, n_features)
+        points : array of shape (n_points, n_features), in the rows' dtype
+        distances : float64 array of shape (n_points, n_rows)
+        """
         while True:
             row = next_chunk(tickets)
             if row >= n_rows:

@@ -5,21 +5,21 @@ import numpy as np
 from fastem.kernels.distances.direct_rows import WIDE_ROW, pad_points
 from fastem.kernels.runtime.arrays import read_only
 from fastem.kernels.runtime.parallel import run
-from fastem.kernels.seeding.base import Seeder
 from fastem.kernels.seeding.closest import Known, Trial
 from fastem.kernels.seeding.narrow import try_narrow
+from fastem.kernels.seeding.tiled import TiledSeeder
 from fastem.kernels.seeding.wide import try_wide
 
 
-class GreedySeeder(Seeder):
-    """A :class:`Seeder` that reads all rows, or those of many features that may have come nearer.
+class GreedySeeder(TiledSeeder):
+    """Reads all rows in a pass, or of many features those that may have come nearer.
 
     Parameters
     ----------
     X : ndarray of shape (n_rows, n_features), float32 or float64, C-contiguous
     sample_weight : None or ndarray of shape (n_rows,), float64
     scale : float
-        A power of two that brings the rows' distances near one; see ``kmeans.Frame``.
+        A power of two that brings the rows' distances near one; see ``clusters.Frame``.
     """
 
     def __init__(self, X, sample_weight, scale):
@@ -28,6 +28,7 @@ class GreedySeeder(Seeder):
         self._kernel = try_wide if n_features * X.itemsize >= WIDE_ROW else try_narrow
         self._scale = X.dtype.type(scale)
         self._labels = np.full(len(self._closest), -1, np.int32)
+        self._known = Known(self._closest, self._labels, self._last_improved)
         self._seeds = np.empty((8, n_features), X.dtype)
         self._margin = X.dtype.type(0.25 - (n_features + 8) * np.finfo(X.dtype).eps)
         self._last = np.zeros((2, n_features), X.dtype)
@@ -62,7 +63,7 @@ class GreedySeeder(Seeder):
             self._last,
             read_only(self._seeds[: self._n_seeds]),
             self._margin,
-            Known(self._closest, self._labels, self._last_improved),
+            self._known,
             Trial(
                 pad_points(candidates, self._scale, self._rows.dtype),
                 self._potentials[: len(candidates)],

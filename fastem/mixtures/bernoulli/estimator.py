@@ -21,8 +21,8 @@ from fastem.mixtures.bernoulli.missing import fill_gaps
 from fastem.mixtures.bernoulli.model import IMPOSSIBLE, BernoulliModel, BernoulliParameters
 from fastem.mixtures.missing import MissingMixin, gaps_in, has_gaps
 from fastem.rows.checks import check_home
-from fastem.sklearn_private import Interval, StrOptions
-from fastem.validation import check_mixing_weights, check_shape, plain_csr
+from fastem.sklearn_private import Interval
+from fastem.validation import Words, check_mixing_weights, check_shape, plain_csr
 
 
 def _make_pass(X, sample_weight, n_components, threshold, gaps=False):
@@ -178,7 +178,7 @@ class BernoulliMixture(MissingMixin, BaseMixture):
         "probabilities_init": ["array-like", None],
         "alpha": [Interval(Real, 0.0, None, closed="left")],
         "binarize": [Interval(Real, 0.0, None, closed="left"), None],
-        "missing": [StrOptions({"error", "em"})],
+        "missing": [Words(["error", "em"])],
     }
     _fixable = ("weights", "probabilities")
 

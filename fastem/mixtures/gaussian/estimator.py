@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from sklearn.utils import check_array
 
+from fastem.kernels.columns.magnitude import largest_magnitude
 from fastem.mixtures.attributes import fitted_array, fitted_weights
 from fastem.mixtures.base import BaseMixture
 from fastem.mixtures.gaussian.accelerated import GaussianCoordinates
@@ -25,8 +26,11 @@ from fastem.mixtures.gaussian.parameters import GaussianParameters
 from fastem.mixtures.gaussian.prior import ConjugatePrior
 from fastem.mixtures.gaussian.stacks import order
 from fastem.mixtures.gaussian.starts import GaussianStarts
-from fastem.sklearn_private import Interval, InvalidParameterError, StrOptions
-from fastem.validation import check_mixing_weights, check_shape
+from fastem.sklearn_private import Interval, InvalidParameterError
+from fastem.validation import Words, check_mixing_weights, check_shape
+
+# Sums of products of values between these powers of two neither overflow nor vanish in float32.
+_SMALLEST, _LARGEST = 2.0**-60, 2.0**60
 
 
 class GaussianMixture(IncompleteMixin, DistributionMixin, BaseMixture):
@@ -232,19 +236,19 @@ class GaussianMixture(IncompleteMixin, DistributionMixin, BaseMixture):
 
     _parameter_constraints: dict = {
         **BaseMixture._parameter_constraints,
-        "covariance_type": [StrOptions(set(COVARIANCES))],
+        "covariance_type": [Words(COVARIANCES)],
         "reg_covar": [Interval(Real, 0.0, None, closed="left")],
-        "init_params": [StrOptions({"kmeans", "random", "random_from_data", "k-means++"})],
+        "init_params": [Words(["kmeans", "k-means++", "random", "random_from_data"])],
         "weights_init": ["array-like", None],
         "means_init": ["array-like", None],
         "precisions_init": ["array-like", Real, None],
-        "prior": [StrOptions({"conjugate"}), None],
+        "prior": [Words(["conjugate"]), None],
         "noise_component": [
-            StrOptions({"auto"}),
+            Words(["auto"]),
             Interval(Real, None, None, closed="neither"),
             None,
         ],
-        "missing": [StrOptions({"error", "em"})],
+        "missing": [Words(["error", "em"])],
     }
     _fixable = ("weights", "means", "covariances")
 
@@ -357,6 +361,13 @@ class GaussianMixture(IncompleteMixin, DistributionMixin, BaseMixture):
             for name in Noise._fields:
                 vars(self).pop(f"noise_{name}_", None)
         return super()._fit(rows, X, y, sample_weight, **known)
+
+    def _to_fit(self, X):
+        if X.dtype != np.float32:
+            return X
+        magnitude = largest_magnitude(X)
+        within = _SMALLEST < magnitude < _LARGEST or np.isnan(magnitude)  # rows with gaps
+        return X if within else X.astype(np.float64)
 
     def _n_features_of_parameters(self):
         shape = np.shape(getattr(self, "means_", ()))

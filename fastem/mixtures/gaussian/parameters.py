@@ -66,6 +66,8 @@ class GaussianParameters(NamedTuple):
 
 def _held(values, dtype, kind):
     """In this dtype, unless variances overflow in it or vanish: it could not hold those."""
+    if values.dtype == dtype:
+        return values[()]
     sizes = values
     if order(kind) == 2:
         sizes = np.einsum("...ii->...i", values)

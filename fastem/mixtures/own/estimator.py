@@ -17,8 +17,7 @@ from fastem.mixtures.base import BaseMixture
 from fastem.mixtures.own.accelerated import OwnCoordinates
 from fastem.mixtures.own.model import OwnModel
 from fastem.mixtures.own.parameters import OwnParameters, as_tuple, check_arrays
-from fastem.sklearn_private import StrOptions
-from fastem.validation import check_mixing_weights, check_shape
+from fastem.validation import Words, check_mixing_weights, check_shape
 
 
 def _make_pass(X, sample_weight, n_components, functions, n_statistics):
@@ -140,7 +139,7 @@ class Mixture(BaseMixture):
 
     _parameter_constraints: dict = {
         **BaseMixture._parameter_constraints,
-        "init_params": [StrOptions({"kmeans", "random_from_data"})],
+        "init_params": [Words(["kmeans", "random_from_data"])],
         "weights_init": ["array-like", None],
         "parameters_init": ["array-like", tuple, None],
     }

@@ -38,7 +38,7 @@ def packed(centers):
     n_clusters, n_features = centers.shape
     negated = np.empty((n_clusters + 1, n_features), np.float32)
     half_norms = np.empty(n_clusters + 1, np.float32)
-    pack_centers(centers, 1.0, negated, half_norms)
+    pack_centers(centers, np.zeros(n_features), 1.0, negated, half_norms)
     blocks = empty_blocks(n_features, n_clusters)
     fill_blocks(negated[:-1], blocks)
     return blocks, half_norms

@@ -31,7 +31,8 @@ def pack(centers, scale=1.0):
         for shape in ((n_centers + 1, n_features), n_centers + 1)
     ]
     negated, half_norms = (guarded.array for guarded in outputs)
-    greatest = pack_centers(centers, scale, negated, half_norms)
+    origin = np.zeros(centers.shape[1])
+    greatest = pack_centers(centers, origin, scale, negated, half_norms)
     assert all(guarded.intact() for guarded in outputs)
     return negated, half_norms, greatest
 

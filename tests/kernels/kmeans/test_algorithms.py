@@ -21,8 +21,9 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from processes import run_script
 
-from fastem.kernels.kmeans import Frame, Sparse
-from fastem.kernels.kmeans.moves import Moves
+from fastem.kernels.clusters import Frame
+from fastem.kernels.clusters.moves import Moves
+from fastem.kernels.kmeans import Sparse
 from fastem.kernels.medians.brackets import Brackets
 
 
@@ -217,7 +218,8 @@ def test_any_number_of_threads_gives_the_same_bits():
         import numpy as np
         import scipy.sparse as sp
         from fastem.kernels import kmeans, kmedians
-        from fastem.kernels.kmeans import Frame, Sparse
+        from fastem.kernels.clusters import Frame
+        from fastem.kernels.kmeans import Sparse
         for n_threads in (1, 2, 3):
             numba.set_num_threads(n_threads)
             for algorithm in (*kmeans.ALGORITHMS.values(), *kmedians.ALGORITHMS.values(), Sparse):

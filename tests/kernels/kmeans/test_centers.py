@@ -39,10 +39,12 @@ def test_average_fills_in_clusters_of_positive_weight():
 
 def test_inertia_change(clustering):
     X, weight, labels, sums, weights = clustering
-    centers = np.random.default_rng(0).normal(size=sums.shape)
-    inertia = weight @ squared_distances(X, centers)[np.arange(len(X)), labels]
+    rng = np.random.default_rng(0)
+    centers, origin = rng.normal(size=sums.shape), rng.normal(size=sums.shape[1])
+    inertia = weight @ squared_distances(X + origin, centers)[np.arange(len(X)), labels]
     change = inertia - weight @ (X**2).sum(axis=1)
-    np.testing.assert_allclose(kernels.inertia_change(sums, weights, centers), change, rtol=1e-10)
+    found = kernels.inertia_change(sums, weights, centers, origin)
+    np.testing.assert_allclose(found, change, rtol=1e-10)
 
 
 def test_squared_shift(clustering):

@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from reference import squared_distances
 
-from fastem.kernels.kmeans import Frame, Lloyd, Sparse
+from fastem.kernels.clusters import Frame
+from fastem.kernels.kmeans import Lloyd, Sparse
 
 
 @pytest.mark.parametrize("dtype", DTYPES)

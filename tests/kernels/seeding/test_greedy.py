@@ -5,12 +5,12 @@ from reference import squared_distances
 
 from fastem.kernels.runtime import parallel
 from fastem.kernels.seeding import coarse
-from fastem.kernels.seeding.base import Seeder
 from fastem.kernels.seeding.coarse import CoarseSeeder
 from fastem.kernels.seeding.codes import NO_ROWS
 from fastem.kernels.seeding.direct import DirectSeeder
 from fastem.kernels.seeding.euclidean import GreedySeeder
 from fastem.kernels.seeding.sparse import SparseGreedySeeder
+from fastem.kernels.seeding.tiled import TiledSeeder
 
 SIZES = [1, 2, 3, 7, 63, 64, 65, 129]
 TOLERANCE = {np.float32: 3e-5, np.float64: 1e-12}
@@ -183,7 +183,7 @@ def not_pruning(seeder):
 
 def closest_of(seeder):
     """Every row's distance from its nearest seed; some seeders bring tiles up to date later."""
-    if isinstance(seeder, Seeder):
+    if isinstance(seeder, TiledSeeder):
         seeder._settle(seeder._tiles)
     return seeder._closest
 

@@ -7,7 +7,7 @@ from reference import cluster_medians, l1_distances
 from sklearn.utils import check_random_state
 
 from fastem.clustering.manhattan.seeding import STRATEGIES
-from fastem.kernels.kmeans import Frame
+from fastem.kernels.clusters import Frame
 from fastem.kernels.seeding.manhattan import GreedyManhattanSeeder
 from fastem.rows import LocalRows, Part, array_rows
 

@@ -155,6 +155,26 @@ def test_parameters(name, value, no_kernels):
         assert found[1] == expected[1]
 
 
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [
+        ("covariance_type", list(COVARIANCES)),
+        ("init_params", ["kmeans", "k-means++", "random", "random_from_data"]),
+        ("assignment", ["soft", "hard"]),
+        ("accelerate", ["squarem"]),
+        ("prior", ["conjugate"]),
+    ],
+)
+def test_words_are_listed_in_their_order(name, words, no_kernels):
+    _, message = error_of(GaussianMixture(**{name: "other"}).fit, X)
+    listed = f"a str among {{{', '.join(map(repr, words))}}}"
+    if len(words) == 1:  # where None does, too
+        listed += " or None"
+    assert message == (
+        f"The {name!r} parameter of GaussianMixture must be {listed}. Got 'other' instead."
+    )
+
+
 GOOD = {
     "full": np.tile(np.eye(3), (2, 1, 1)),
     "tied": np.eye(3),

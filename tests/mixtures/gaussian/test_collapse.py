@@ -140,3 +140,20 @@ def test_what_is_no_number_is_no_small_variance():
                 continue
             assert np.isfinite(model.covariances_).all()
             assert np.isfinite(model.means_).all()
+
+
+@pytest.mark.parametrize("covariance_type", COVARIANCES)
+@pytest.mark.parametrize("exponent", [-70, 70, 100])
+def test_float32_rows_whose_products_float32_does_not_hold(exponent, covariance_type):
+    """A fit doesn't depend on the unit, here a power of two."""
+    rng = np.random.default_rng(0)
+    X = np.concatenate([rng.normal(size=(80, 2)), 2 * rng.normal(size=(80, 2)) + 9])
+    X = X.astype(np.float32)
+    options = {"covariance_type": covariance_type, "reg_covar": 0.0, "random_state": 0}
+    plain = GaussianMixture(2, **options).fit(X.astype(np.float64))
+    unit = 2.0**exponent
+    model = GaussianMixture(2, **options).fit(np.ldexp(X, exponent))
+    assert model.means_.dtype == np.float32
+    np.testing.assert_allclose(model.means_ / unit, plain.means_, rtol=1e-6)
+    np.testing.assert_allclose(model.covariances_ / unit**2, plain.covariances_, rtol=1e-6)
+    np.testing.assert_array_equal(model.predict(np.ldexp(X, exponent)), plain.predict(X))

@@ -1,4 +1,4 @@
-"""The rows' weights as mixtures take them: not too far from one."""
+"""The rows' weights as a fit takes them: times a power of two where they are far from one."""
 
 import math
 from typing import Any, NamedTuple
@@ -8,8 +8,10 @@ import numpy as np
 from fastem.rows import Rows
 from fastem.validation import check_weights
 
-# Weights up to so many powers of two from one are taken as they are, without a copy.
+# Weights up to so many powers of two from one are near it, and taken as they are, without a copy.
 _NEAR = 32
+# Up to so many, float64 sums of products with them neither overflow nor vanish.
+_ROOM = 100
 # Up to so many, what counts rows (pseudo-counts, a user's M-step) has digits to do so.
 _FAR = 256
 
@@ -27,26 +29,30 @@ def rows_near_one(rows: Rows) -> tuple[Rows, float, float]:
     """
     if not rows.weighted:
         return rows.fresh(), float(rows.n_rows), 1.0
-    exponent = _exponent(max(rows.map(_greatest_weight)))
+    exponent = _near_one(*_extremes_of_all(rows))
     rows = rows.fresh(-exponent)
     return rows, rows.reduce(_total_weight), _unit(exponent)
 
 
-def _exponent(greatest):
-    exponent = math.frexp(greatest)[1]
-    return exponent if abs(exponent) > _NEAR else 0
+def rows_with_room(rows: Rows) -> tuple[Rows, int]:
+    """Rows in a home of their own, with weights as sums in float64 take them.
+
+    Returns
+    -------
+    rows : Rows
+    exponent : int
+        The weights given are these times two to the exponent; see :meth:`RowWeights.with_room`.
+    """
+    exponent = _with_room(*_extremes_of_all(rows)) if rows.weighted else 0
+    return rows.fresh(-exponent), exponent
 
 
-def _unit(exponent):
-    return math.ldexp(1.0, -exponent) if abs(exponent) <= _FAR else 1.0
-
-
-def _greatest_weight(part):
-    return float(part.sample_weight.max())
-
-
-def _total_weight(part):
-    return float(part.sample_weight.sum())
+def times_power(value: float, exponent: int) -> float:
+    """A value times a power of two, in one step: it is infinite only if the result is."""
+    if exponent == 0:  # as nearly always, for each value of a history
+        return float(value)
+    with np.errstate(over="ignore"):
+        return float(np.ldexp(value, exponent))
 
 
 class RowWeights(NamedTuple):
@@ -75,10 +81,19 @@ class RowWeights(NamedTuple):
 
     @classmethod
     def near_one(cls, values: np.ndarray | None, n_rows: int) -> "RowWeights":
-        """The same of weights that are checked already."""
+        """The same of weights that are checked already: the greatest is brought near one."""
+        return cls._divided(values, n_rows, _near_one)
+
+    @classmethod
+    def with_room(cls, values: np.ndarray | None, n_rows: int) -> "RowWeights":
+        """The same for sums in float64 only, where weights much less than others count, too."""
+        return cls._divided(values, n_rows, _with_room)
+
+    @classmethod
+    def _divided(cls, values, n_rows, choose):
         if values is None:
             return cls(None, 0, float(n_rows))
-        exponent = _exponent(values.max())
+        exponent = choose(*_extremes(values))
         if exponent != 0:
             values = np.ldexp(values, -exponent)
         return cls(values, exponent, float(values.sum()))
@@ -108,5 +123,42 @@ class RowWeights(NamedTuple):
 
     def unscaled(self, total: float) -> float:
         """A sum over rows with the weights that were given."""
-        with np.errstate(over="ignore"):
-            return float(np.ldexp(total, self.exponent))
+        return times_power(total, self.exponent)
+
+
+# Exponents to divide by, from those of the least positive weight and the greatest.
+
+
+def _near_one(least, greatest):
+    return greatest if abs(greatest) > _NEAR else 0
+
+
+def _with_room(least, greatest):
+    return greatest - _ROOM if greatest > _ROOM or least < -_ROOM else 0
+
+
+def _extremes(weights):
+    least = weights.min()
+    if least == 0.0:
+        least = weights.min(where=weights > 0, initial=np.inf)
+    return math.frexp(least)[1], math.frexp(weights.max())[1]
+
+
+def _extremes_of_all(rows):
+    extremes = rows.map(_extremes_of_part)
+    return min(least for least, _ in extremes), max(greatest for _, greatest in extremes)
+
+
+# The steps that run where the rows are.
+
+
+def _extremes_of_part(part):
+    return _extremes(part.sample_weight)
+
+
+def _total_weight(part):
+    return float(part.sample_weight.sum())
+
+
+def _unit(exponent):
+    return math.ldexp(1.0, -exponent) if abs(exponent) <= _FAR else 1.0
