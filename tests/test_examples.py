@@ -258,3 +258,33 @@ def test_mpi_mixture():
     np.testing.assert_allclose(weights, [0.2, 0.3, 0.5], atol=0.03)
     counts = re.findall(r"rank \d: \[ *(\d+) +(\d+) +(\d+)\]", done.stdout)
     assert [sum(map(int, count)) for count in counts] == [4000, 2000]
+
+
+def test_incomplete_measurements(tmp_path):
+    done = run_example("incomplete_measurements.py", "--output", tmp_path / "new")
+    assert done.returncode == 0, done.stderr
+    assert done.stderr == ""
+    table = re.findall(r"^ +(\d+)% +(\S+) +(\S+) +(\S+)$", done.stdout, re.MULTILINE)
+    errors = np.array(table, float)
+    np.testing.assert_array_equal(errors[:, 0], [5, 10, 20, 30, 40, 50])
+    # Columns have a standard deviation of one, of which their means leave all.
+    np.testing.assert_allclose(errors[:, 1], 1.0, atol=0.1)
+    assert (errors[:, 3] < errors[:, 2]).all()
+    assert (errors[:, 2] < 0.7).all()
+    with Image.open(tmp_path / "new" / "incomplete-measurements.png") as picture:
+        assert picture.width > 2 * picture.height
+
+
+def test_noisy_stars(tmp_path):
+    done = run_example("noisy_stars.py", "--stars", 3000, "--output", tmp_path / "new")
+    assert done.returncode == 0, done.stderr
+    assert done.stderr == ""
+    widths = re.findall(r"^ +([12]) +(\S+) +(\S+) +(\S+)$", done.stdout, re.MULTILINE)
+    assert len(widths) == 2
+    for _, true, ignoring, knowing in np.array(widths, float):
+        assert abs(knowing - true) < 1.0
+        assert ignoring > true + 3.0
+    measured, denoised = map(float, re.findall(r"velocities are off by (\S+)$", done.stdout, re.M))
+    assert denoised < 0.9 * measured
+    with Image.open(tmp_path / "new" / "noisy-stars.png") as picture:
+        assert picture.width > 2 * picture.height

@@ -55,8 +55,6 @@ class BaseMixture(CallbackSupportMixin, BoundMixin, DensityMixin, BaseEstimator,
 
     #: The parameters that ``fixed`` may name.
     _fixable: tuple[str, ...] = ()
-    #: Whether NaN says that something was not observed.
-    _gaps = False
 
     def __init__(
         self,
@@ -104,6 +102,11 @@ class BaseMixture(CallbackSupportMixin, BoundMixin, DensityMixin, BaseEstimator,
     def _n_features_of_parameters(self) -> int | None:
         """The number of features that the fitted parameters have, if they have one."""
         return None
+
+    @property
+    def _gaps(self) -> bool:
+        """Whether NaN says that something was not observed."""
+        return False
 
     def _check_input(self, X: Any, *, reset: bool) -> Any:
         """The rows as the passes take them, after scikit-learn's checks."""
