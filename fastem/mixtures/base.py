@@ -16,7 +16,7 @@ from fastem.loop.callbacks import watch
 from fastem.loop.fit import fit
 from fastem.loop.model import Model
 from fastem.loop.squarem import Accelerated, Coordinates
-from fastem.mixtures.bound import BoundMixin
+from fastem.mixtures.criteria import CriteriaMixin
 from fastem.mixtures.model import MixtureModel, Resumed
 from fastem.rows import Rows, array_rows, home_of
 from fastem.rows.checks import check_home
@@ -25,12 +25,15 @@ from fastem.sklearn_private import Interval, InvalidParameterError, _fit_context
 from fastem.validation import Words, check_rows, check_weights, restored_on_failure
 
 
-class BaseMixture(CallbackSupportMixin, BoundMixin, DensityMixin, BaseEstimator, metaclass=ABCMeta):
+class BaseMixture(
+    CallbackSupportMixin, CriteriaMixin, DensityMixin, BaseEstimator, metaclass=ABCMeta
+):
     """Base class of the mixtures.
 
     A subclass has the parameters below in the signature of its own constructor, where scikit-learn
     looks for them, an attribute ``weights_`` once fitted, and writes the abstract methods.
-    ``elbo`` and what belongs to it come from :class:`fastem.mixtures.bound.BoundMixin`.
+    ``elbo`` and what belongs to it come from :class:`fastem.mixtures.bound.BoundMixin`, ``bic`` and
+    the like from :class:`fastem.mixtures.criteria.CriteriaMixin`.
     """
 
     _parameter_constraints: dict = {
@@ -161,10 +164,6 @@ class BaseMixture(CallbackSupportMixin, BoundMixin, DensityMixin, BaseEstimator,
     @abstractmethod
     def _attributes(self, parameters: Any, dtype: np.dtype) -> dict[str, Any]:
         """The attributes that hold the model's parameters, for data of this dtype."""
-
-    @abstractmethod
-    def _n_parameters(self) -> int:
-        """The number of free parameters."""
 
     @abstractmethod
     def _sample_component(self, component: int, size: int, random_state: Any) -> np.ndarray:
@@ -430,74 +429,3 @@ class BaseMixture(CallbackSupportMixin, BoundMixin, DensityMixin, BaseEstimator,
             for label, size in zip(labels.tolist(), sizes.tolist(), strict=True)
         ]
         return np.vstack(X), np.repeat(labels, sizes)
-
-    # Criteria: the lower the better.
-
-    def aic(self, X: Any, sample_weight: Any = None) -> float:
-        """Akaike's information criterion of rows, the lower the better.
-
-        Parameters
-        ----------
-        X : array-like of shape (n_samples, n_features)
-
-        sample_weight : array-like of shape (n_samples,), default=None
-            Non-negative weights of the rows; None for ones. A weight of two is the row twice.
-
-        Returns
-        -------
-        aic : float
-        """
-        return -2 * self.elbo(X, sample_weight=sample_weight) + 2 * self._n_parameters()
-
-    def bic(self, X: Any, sample_weight: Any = None) -> float:
-        """Bayesian information criterion of rows, the lower the better.
-
-        Parameters
-        ----------
-        X : array-like of shape (n_samples, n_features)
-
-        sample_weight : array-like of shape (n_samples,), default=None
-            Non-negative weights of the rows; None for ones. A weight of two is the row twice: the
-            number of rows is the sum of the weights.
-
-        Returns
-        -------
-        bic : float
-        """
-        X = self._check_new(X)
-        weights = RowWeights.of(sample_weight, X)
-        return self._criterion(weights.unscaled(weights.sum(self._log_density(X))), weights)
-
-    def icl(self, X: Any, sample_weight: Any = None) -> float:
-        """Integrated completed likelihood of rows, the lower the better.
-
-        As :meth:`bic` with the complete-data log-likelihood of the most probable components, so
-        that components that overlap count against the model.
-
-        Parameters
-        ----------
-        X : array-like of shape (n_samples, n_features)
-
-        sample_weight : array-like of shape (n_samples,), default=None
-            Non-negative weights of the rows, as for :meth:`bic`.
-
-        Returns
-        -------
-        icl : float
-
-        Notes
-        -----
-        Biernacki, Celeux and Govaert, "Assessing a mixture model for clustering with the integrated
-        completed likelihood", IEEE Transactions on Pattern Analysis and Machine Intelligence 22,
-        2000.
-        """
-        X = self._check_new(X)
-        weights = RowWeights.of(sample_weight, X)
-
-        def greatest(block, log_joint, log_density):
-            return log_joint.max(axis=1)
-
-        return self._criterion(self._sum_over_rows(greatest, X, weights), weights)
-
-    def _criterion(self, log_likelihood, weights):
-        return -2 * log_likelihood + self._n_parameters() * weights.log_total
