@@ -3,7 +3,6 @@
 from typing import NamedTuple
 
 import numpy as np
-from numba import types
 
 from fastem.kernels.bernoulli.base import BernoulliPass, grouped
 from fastem.kernels.bernoulli.driver import accumulate_batch, log_density_batch
@@ -35,57 +34,45 @@ class DensePacked(NamedTuple):
     present: np.ndarray
 
 
-@variant(log_density_batch)
-def _log_density_batch(rows, parameters, first, n, batch_rows, scratch, joint):
-    if not isinstance(rows, types.Array):
-        return None
-
-    def implementation(rows, parameters, first, n, batch_rows, scratch, joint):
-        n_bytes = rows.shape[1]
-        n_groups = len(parameters.absent) // (n_bytes * 8 * GROUP)
-        zero = broadcast(0.0, GROUP)
-        for group in range(n_groups):
-            to = group * batch_rows * GROUP
+@variant(log_density_batch, of=DensePacked)
+def _log_density_batch(packed, rows, first, n, batch_rows, scratch, joint):
+    n_bytes = rows.shape[1]
+    n_groups = len(packed.absent) // (n_bytes * 8 * GROUP)
+    zero = broadcast(0.0, GROUP)
+    for group in range(n_groups):
+        to = group * batch_rows * GROUP
+        for row in range(n):
+            store(zero, joint, to + row * GROUP)
+        for place in range(0, n_bytes, _PLACES):
+            count = min(_PLACES, n_bytes - place)
+            for i in range(2 * count):
+                feature = ((group * n_bytes + place) * 8 + i * NIBBLE) * GROUP
+                fill_table(packed.absent, packed.present, feature, scratch, i * TABLE)
             for row in range(n):
-                store(zero, joint, to + row * GROUP)
-            for place in range(0, n_bytes, _PLACES):
-                count = min(_PLACES, n_bytes - place)
-                for i in range(2 * count):
-                    feature = ((group * n_bytes + place) * 8 + i * NIBBLE) * GROUP
-                    fill_table(parameters.absent, parameters.present, feature, scratch, i * TABLE)
-                for row in range(n):
-                    at = (first + row) * n_bytes + place
-                    look_up(rows, at, count, scratch, joint, to + row * GROUP)
-
-    return implementation
+                at = (first + row) * n_bytes + place
+                look_up(rows, at, count, scratch, joint, to + row * GROUP)
 
 
-@variant(accumulate_batch)
-def _accumulate_batch(rows, parameters, first, n, batch_rows, scratch, shares, total):
-    if not isinstance(rows, types.Array):
-        return None
-
-    def implementation(rows, parameters, first, n, batch_rows, scratch, shares, total):
-        n_bytes = rows.shape[1]
-        n_groups = len(parameters.absent) // (n_bytes * 8 * GROUP)
-        sets = 2 if n_bytes <= _NARROW else 1
-        for group in range(n_groups):
-            source = group * batch_rows * GROUP
-            for place in range(0, n_bytes, _PLACES):
-                count = min(_PLACES, n_bytes - place)
-                size = 2 * count * TABLE
-                for i in range(sets * size):
-                    scratch[i] = 0.0
-                for row in range(n):
-                    at = (first + row) * n_bytes + place
-                    origin = row % sets * size
-                    scatter(rows, at, count, scratch, origin, shares, source + row * GROUP)
-                for i in range(2 * count * sets):
-                    nibble = i % (2 * count)
-                    feature = ((group * n_bytes + place) * 8 + nibble * NIBBLE) * GROUP
-                    fold_table(scratch, i * TABLE, total, feature)
-
-    return implementation
+@variant(accumulate_batch, of=DensePacked)
+def _accumulate_batch(packed, rows, first, n, batch_rows, scratch, shares, total):
+    n_bytes = rows.shape[1]
+    n_groups = len(packed.absent) // (n_bytes * 8 * GROUP)
+    sets = 2 if n_bytes <= _NARROW else 1
+    for group in range(n_groups):
+        source = group * batch_rows * GROUP
+        for place in range(0, n_bytes, _PLACES):
+            count = min(_PLACES, n_bytes - place)
+            size = 2 * count * TABLE
+            for i in range(sets * size):
+                scratch[i] = 0.0
+            for row in range(n):
+                at = (first + row) * n_bytes + place
+                origin = row % sets * size
+                scatter(rows, at, count, scratch, origin, shares, source + row * GROUP)
+            for i in range(2 * count * sets):
+                nibble = i % (2 * count)
+                feature = ((group * n_bytes + place) * 8 + nibble * NIBBLE) * GROUP
+                fold_table(scratch, i * TABLE, total, feature)
 
 
 class DensePass(BernoulliPass):

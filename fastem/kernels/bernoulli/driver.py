@@ -5,13 +5,15 @@ the batch's contributions to the statistics are added while all of this is in th
 (rows, components) is kept but what the caller asks for.
 
 What depends on the kind of rows are the placeholders below; ``dense.py`` and ``sparse.py`` register
-theirs by ``compiling.variant``. Components are taken in *groups* of ``GROUP``: the values of a
-batch are at ``values[(group * batch_rows + row) * GROUP:]``, one vector over the group.
+theirs by ``compiling.variant``, chosen by the class of ``packed``. Components are taken in *groups*
+of ``GROUP``: the values of a batch are at ``values[(group * batch_rows + row) * GROUP:]``, one
+vector over the group.
 """
 
 from fastem.kernels.bernoulli.tables import GROUP, transpose_group
 from fastem.kernels.mixtures.lanes import load_weights, write_labels, write_rows
 from fastem.kernels.mixtures.responsibilities import normalize_tile
+from fastem.kernels.runtime.chunks import ceil_div
 from fastem.kernels.runtime.compiling import inline, kernel
 from fastem.kernels.runtime.parallel import next_chunk
 from fastem.kernels.vectors.machine import TILE
@@ -19,21 +21,40 @@ from fastem.kernels.vectors.tiles import aligned_empty_like
 from fastem.kernels.vectors.vector import broadcast, load, store
 
 
-def log_density_batch(rows, parameters, first, n, batch_rows, scratch, joint):
-    """Write the log-densities of the components for rows ``first`` to ``first + n``."""
+def log_density_batch(packed, rows, first, n, batch_rows, scratch, joint):
+    """Write the log-densities of the components for some rows, without the weights.
+
+    Parameters
+    ----------
+    packed : NamedTuple
+        The parameters as the kind of rows wants them.
+    rows : array or tuple
+        All rows of the part; those from ``first`` to ``first + n`` are the batch.
+    batch_rows : int
+        Rows of the largest batch.
+    scratch : float64 array
+    joint : float64 array of n_groups * batch_rows * GROUP values
+    """
     raise NotImplementedError("for kernels only")
 
 
-def accumulate_batch(rows, parameters, first, n, batch_rows, scratch, shares, total):
-    """Add the rows' shares, wherever a feature is one, to the features' sums ``total``.
+def accumulate_batch(packed, rows, first, n, batch_rows, scratch, shares, total):
+    """Add the rows' shares, wherever a feature is one, to the features' sums.
 
-    ``total[(group * width + feature) * GROUP:]`` is a vector over the group.
+    Parameters
+    ----------
+    packed, rows, first, n, batch_rows, scratch
+        As for :func:`log_density_batch`.
+    shares : float64 array of n_groups * batch_rows * GROUP values
+    total : float64 array
+        ``total[(group * width + feature) * GROUP:]`` is a vector over the group.
     """
     raise NotImplementedError("for kernels only")
 
 
 @inline
 def _to_tile(batch, row, batch_rows, n_groups, tile):
+    """Values of TILE rows of a batch, from ``row`` on, as a tile."""
     for group in range(n_groups):
         for lane in range(0, TILE, GROUP):
             at = (group * batch_rows + row + lane) * GROUP
@@ -42,6 +63,7 @@ def _to_tile(batch, row, batch_rows, n_groups, tile):
 
 @inline
 def _from_tile(tile, row, batch_rows, n_groups, batch):
+    """A tile's values back into the batch."""
     for group in range(n_groups):
         for lane in range(0, TILE, GROUP):
             at = (group * batch_rows + row + lane) * GROUP
@@ -50,6 +72,7 @@ def _from_tile(tile, row, batch_rows, n_groups, batch):
 
 @inline
 def _add_log_weights(log_weights, tile):
+    """Add the components' logarithms of weights to a tile's values."""
     for j in range(len(log_weights)):
         value = broadcast(log_weights[j], GROUP)
         for lane in range(0, TILE, GROUP):
@@ -58,6 +81,7 @@ def _add_log_weights(log_weights, tile):
 
 @inline
 def _add_counts(tile, n_components, lane_counts):
+    """Add a tile's shares to each component's GROUP values of ``lane_counts``."""
     for j in range(n_components):
         total = load(lane_counts, j * GROUP, GROUP)
         for lane in range(0, TILE, GROUP):
@@ -74,19 +98,41 @@ def bernoulli_pass(
     scratch_size,
     rows,
     n_rows,
-    weight,
-    parameters,
+    sample_weight,
+    packed,
     hard,
     totals,
     counts,
     objective,
     outputs,
 ):
-    """Statistics of each chunk, unless ``totals`` is empty, and the outputs that aren't."""
+    """Statistics of each chunk, unless ``totals`` is empty, and the outputs that aren't.
+
+    Parameters
+    ----------
+    chunk_rows, batch_rows, n_rows : int
+        Rows of a chunk, of a batch, and in all.
+    scratch_size : int
+        Values that the placeholders need.
+    rows : array or tuple
+        As the placeholders take them.
+    sample_weight : float64 array of shape (n_rows,) or (0,)
+    packed : NamedTuple
+        The parameters as the kind of rows wants them.
+    hard : bool
+        Whether every row belongs to its most probable component alone.
+    totals : float64 array of shape (n_chunks, n_groups * width * GROUP) or (0, 0)
+        The features' sums, as ``accumulate_batch`` lays them out.
+    counts : float64 array of shape (n_chunks, n_components)
+        Sums of weighted responsibilities.
+    objective : float64 array of shape (n_chunks,)
+        Weighted sums of log-densities.
+    outputs : Outputs
+    """
     log_density, labels, responsibilities, log_joint = outputs
-    log_weights = parameters.log_weights
+    log_weights = packed.log_weights
     n_components = len(log_weights)
-    n_groups = (n_components + GROUP - 1) // GROUP
+    n_groups = ceil_div(n_components, GROUP)
     scratch = aligned_empty_like(scratch_size, log_weights)
     batch = aligned_empty_like(n_groups * batch_rows * GROUP, log_weights)
     tile = aligned_empty_like(n_groups * GROUP * TILE, log_weights)
@@ -107,12 +153,12 @@ def bernoulli_pass(
         stop = min((chunk + 1) * chunk_rows, n_rows)
         for first in range(chunk * chunk_rows, stop, batch_rows):
             n = min(batch_rows, stop - first)
-            log_density_batch(rows, parameters, first, n, batch_rows, scratch, batch)
+            log_density_batch(packed, rows, first, n, batch_rows, scratch, batch)
             for row in range(0, n, TILE):
                 inside = min(TILE, n - row)
                 _to_tile(batch, row, batch_rows, n_groups, tile)
                 _add_log_weights(log_weights, tile)
-                load_weights(weight, first + row, first + n, weights)
+                load_weights(sample_weight, first + row, first + n, weights)
                 if len(labels) > 0:
                     write_labels(tile, n_components, first + row, inside, labels)
                 if len(log_joint) > 0:
@@ -129,7 +175,7 @@ def bernoulli_pass(
                 _add_counts(tile, n_components, lane_counts)
                 _from_tile(tile, row, batch_rows, n_groups, batch)
             if len(totals) > 0:
-                accumulate_batch(rows, parameters, first, n, batch_rows, scratch, batch, total)
+                accumulate_batch(packed, rows, first, n, batch_rows, scratch, batch, total)
         if len(totals) > 0:
             objective[chunk] = log_likelihood
             for j in range(n_components):

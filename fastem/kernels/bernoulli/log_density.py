@@ -13,6 +13,7 @@ from fastem.kernels.runtime.inputs import compiled_as
 
 @kernel
 def _check_probabilities(X, probabilities):
+    """Refuse probabilities that don't fit the rows or are none."""
     if X.shape[1] != probabilities.shape[1]:
         raise ValueError("X and probabilities must have the same number of features")
     if X.shape[1] == 0 or len(probabilities) == 0:
@@ -65,6 +66,7 @@ def bernoulli_log_density(X: np.ndarray, probabilities: np.ndarray) -> np.ndarra
 
 @kernel
 def _serial(X, probabilities):
+    """:func:`bernoulli_log_density` on the calling thread."""
     # Without tables: those would take longer than a few rows, and to compile, too.
     _check_probabilities(X, probabilities)
     n_rows, n_features = X.shape

@@ -8,7 +8,6 @@ are counted.
 from typing import NamedTuple
 
 import numpy as np
-from numba import types
 
 from fastem.kernels.bernoulli.base import BernoulliPass, grouped
 from fastem.kernels.bernoulli.driver import accumulate_batch, log_density_batch
@@ -41,54 +40,42 @@ class SparsePacked(NamedTuple):
     n_certain: np.ndarray
 
 
-@variant(log_density_batch)
-def _log_density_batch(rows, parameters, first, n, batch_rows, scratch, joint):
-    if not isinstance(rows, types.BaseTuple):
-        return None
-
-    def implementation(rows, parameters, first, n, batch_rows, scratch, joint):
-        indices, indptr = rows
-        n_groups = len(parameters.zeros) // GROUP
-        width = len(parameters.odds) // len(parameters.zeros)
-        none, impossible = broadcast(0.0, GROUP), broadcast(-np.inf, GROUP)
-        for group in range(n_groups):
-            zeros = load(parameters.zeros, group * GROUP, GROUP)
-            missing = load(parameters.n_certain, group * GROUP, GROUP)
-            base = group * width
-            for row in range(n):
-                to = (group * batch_rows + row) * GROUP
-                total = zeros
-                for i in range(indptr[first + row], indptr[first + row + 1]):
-                    total = total + load(parameters.odds, (base + indices[i]) * GROUP, GROUP)
-                if len(parameters.certain) > 0:
-                    absent = missing
-                    for i in range(indptr[first + row], indptr[first + row + 1]):
-                        at = (base + indices[i]) * GROUP
-                        absent = absent - load(parameters.certain, at, GROUP)
-                    total = where(none < absent, impossible, total)
-                store(total, joint, to)
-
-    return implementation
-
-
-@variant(accumulate_batch)
-def _accumulate_batch(rows, parameters, first, n, batch_rows, scratch, shares, total):
-    if not isinstance(rows, types.BaseTuple):
-        return None
-
-    def implementation(rows, parameters, first, n, batch_rows, scratch, shares, total):
-        indices, indptr = rows
-        n_groups = len(parameters.zeros) // GROUP
-        width = len(parameters.odds) // len(parameters.zeros)
-        for group in range(n_groups):
-            base = group * width
-            for row in range(n):
-                share = load(shares, (group * batch_rows + row) * GROUP, GROUP)
+@variant(log_density_batch, of=SparsePacked)
+def _log_density_batch(packed, rows, first, n, batch_rows, scratch, joint):
+    indices, indptr = rows
+    n_groups = len(packed.zeros) // GROUP
+    width = len(packed.odds) // len(packed.zeros)
+    none, impossible = broadcast(0.0, GROUP), broadcast(-np.inf, GROUP)
+    for group in range(n_groups):
+        zeros = load(packed.zeros, group * GROUP, GROUP)
+        missing = load(packed.n_certain, group * GROUP, GROUP)
+        base = group * width
+        for row in range(n):
+            to = (group * batch_rows + row) * GROUP
+            total = zeros
+            for i in range(indptr[first + row], indptr[first + row + 1]):
+                total = total + load(packed.odds, (base + indices[i]) * GROUP, GROUP)
+            if len(packed.certain) > 0:
+                absent = missing
                 for i in range(indptr[first + row], indptr[first + row + 1]):
                     at = (base + indices[i]) * GROUP
-                    store(load(total, at, GROUP) + share, total, at)
+                    absent = absent - load(packed.certain, at, GROUP)
+                total = where(none < absent, impossible, total)
+            store(total, joint, to)
 
-    return implementation
+
+@variant(accumulate_batch, of=SparsePacked)
+def _accumulate_batch(packed, rows, first, n, batch_rows, scratch, shares, total):
+    indices, indptr = rows
+    n_groups = len(packed.zeros) // GROUP
+    width = len(packed.odds) // len(packed.zeros)
+    for group in range(n_groups):
+        base = group * width
+        for row in range(n):
+            share = load(shares, (group * batch_rows + row) * GROUP, GROUP)
+            for i in range(indptr[first + row], indptr[first + row + 1]):
+                at = (base + indices[i]) * GROUP
+                store(load(total, at, GROUP) + share, total, at)
 
 
 class SparsePass(BernoulliPass):

@@ -14,48 +14,66 @@ into the first-level cache: they took the same time for 784 features and more fo
 
 from llvmlite import ir
 from numba import types
-from numba.core import cgutils
 from numba.extending import intrinsic
 
 from fastem.kernels.runtime.compiling import inline
-from fastem.kernels.vectors.emit import constant, data_pointer, load_at, store_at
-from fastem.kernels.vectors.emit import transpose_square as transposed
+from fastem.kernels.vectors.emit import (
+    INDEX,
+    Emitter,
+    constant,
+    load_at,
+    store_at,
+    transpose_square,
+)
 from fastem.kernels.vectors.vector import broadcast, load, store
 
 GROUP = 8  # float64 values in an entry: a cache line
 NIBBLE = 4  # features of a table
 TABLE = 2**NIBBLE * GROUP
+_VECTOR = ir.VectorType(ir.DoubleType(), GROUP)
 
 # Bytes of a row that are read at once, as long as there are so many.
 _SIZES = (8, 4, 1)
 
 
-def _over_nibbles(builder, packed, at, count, visit):
+def _over_nibbles(e, packed, at, count, visit):
     """Emit ``visit(entry)`` for the nibbles of ``count`` bytes of a row.
 
     ``entry`` is where the entry begins, counted from the first nibble's table.
     """
-    integer = ir.IntType(64)
-    row = builder.gep(packed, [at])
+    builder = e.builder
+    row = e.at(packed, at)
 
     def emit(first, word, n_nibbles):
         # From the lowest bits on, which are those of the first byte (all machines that Numba knows
         # are little-endian).
-        start = builder.mul(first, constant(2 * TABLE))
+        start = e.times(first, 2 * TABLE)
         for i in range(n_nibbles):
             value = builder.and_(builder.lshr(word, constant(i * NIBBLE)), constant(15))
-            entry = builder.add(start, builder.mul(value, constant(GROUP)))
-            visit(builder.add(entry, constant(i * TABLE)))
+            entry = e.plus(start, e.times(value, GROUP))
+            visit(e.plus(entry, i * TABLE))
 
-    done = constant(0)
+    done = 0
     for size in _SIZES:
         word = ir.IntType(8 * size)
         stop = builder.and_(count, constant(-size))
-        with cgutils.for_range_slice(builder, done, stop, constant(size), integer) as (first, _):
-            address = builder.bitcast(builder.gep(row, [first]), word.as_pointer())
+        with e.loop(done, stop, size) as first:
+            address = builder.bitcast(e.at(row, first), word.as_pointer())
             value = builder.load(address, align=1)
-            emit(first, value if size == 8 else builder.zext(value, integer), 2 * size)
+            emit(first, value if word == INDEX else builder.zext(value, INDEX), 2 * size)
         done = stop
+
+
+def _load(e, pointer, at):
+    """An entry, or another vector over a group."""
+    return load_at(e.builder, pointer, at, _VECTOR, 64)
+
+
+def _store(e, value, pointer, at):
+    store_at(e.builder, value, pointer, at, 64)
+
+
+# LLVM's own code, as Python can't read several bytes as one integer, nor transpose in registers.
 
 
 @intrinsic
@@ -65,24 +83,21 @@ def look_up(typingctx, packed, at, count, tables, sums, to):
     sig = types.void(packed, integer, integer, tables, sums, integer)
 
     def codegen(context, builder, signature, args):
-        bits, table, output = (
-            data_pointer(context, builder, signature.args[i], args[i]) for i in (0, 3, 4)
-        )
-        vector = ir.VectorType(ir.DoubleType(), GROUP)
+        e = Emitter(context, builder, signature, args)
+        _, at, count, _, _, to = args
+        packed, tables, sums = e.pointers(0, 3, 4)
         # Two sums, of even and of odd nibbles: an addition then has time to finish.
-        slots = [cgutils.alloca_once(builder, vector) for _ in range(2)]
-        builder.store(load_at(builder, output, args[5], vector, 64), slots[0])
-        builder.store(ir.Constant(vector, [0.0] * GROUP), slots[1])
+        slots = e.zeros(_VECTOR, 2)
+        builder.store(_load(e, sums, to), slots[0])
 
         def visit(entry):
-            value = load_at(builder, table, entry, vector, 64)
-            builder.store(builder.fadd(builder.load(slots[0]), value), slots[0])
+            e.add(slots[0], _load(e, tables, entry))
             slots.reverse()
 
-        _over_nibbles(builder, bits, args[1], args[2], visit)
-        total = builder.fadd(builder.load(slots[0]), builder.load(slots[1]))
-        store_at(builder, total, output, args[5], 64)
-        return context.get_dummy_value()
+        _over_nibbles(e, packed, at, count, visit)
+        total = builder.fadd(*(builder.load(slot) for slot in slots))
+        _store(e, total, sums, to)
+        return e.nothing()
 
     return sig, codegen
 
@@ -97,19 +112,17 @@ def scatter(typingctx, packed, at, count, tables, origin, shares, source):
     sig = types.void(packed, integer, integer, tables, integer, shares, integer)
 
     def codegen(context, builder, signature, args):
-        bits, table, values = (
-            data_pointer(context, builder, signature.args[i], args[i]) for i in (0, 3, 5)
-        )
-        table = builder.gep(table, [args[4]])
-        vector = ir.VectorType(ir.DoubleType(), GROUP)
-        share = load_at(builder, values, args[6], vector, 64)
+        e = Emitter(context, builder, signature, args)
+        _, at, count, _, origin, _, source = args
+        packed, tables, shares = e.pointers(0, 3, 5)
+        tables = e.at(tables, origin)
+        share = _load(e, shares, source)
 
         def visit(entry):
-            value = builder.fadd(load_at(builder, table, entry, vector, 64), share)
-            store_at(builder, value, table, entry, 64)
+            _store(e, builder.fadd(_load(e, tables, entry), share), tables, entry)
 
-        _over_nibbles(builder, bits, args[1], args[2], visit)
-        return context.get_dummy_value()
+        _over_nibbles(e, packed, at, count, visit)
+        return e.nothing()
 
     return sig, codegen
 
@@ -121,17 +134,13 @@ def transpose_group(typingctx, source, at, stride, target, to, target_stride):
     sig = types.void(source, integer, integer, target, integer, integer)
 
     def codegen(context, builder, signature, args):
-        x = data_pointer(context, builder, signature.args[0], args[0])
-        y = data_pointer(context, builder, signature.args[3], args[3])
-        vector = ir.VectorType(ir.DoubleType(), GROUP)
-
-        def place(start, stride, i):
-            return builder.add(start, builder.mul(stride, constant(i)))
-
-        rows = [load_at(builder, x, place(args[1], args[2], i), vector, 64) for i in range(GROUP)]
-        for i, column in enumerate(transposed(builder, rows)):
-            store_at(builder, column, y, place(args[4], args[5], i), 64)
-        return context.get_dummy_value()
+        e = Emitter(context, builder, signature, args)
+        _, at, stride, _, to, target_stride = args
+        source, target = e.pointers(0, 3)
+        rows = [_load(e, source, e.plus(at, e.times(stride, i))) for i in range(GROUP)]
+        for i, column in enumerate(transpose_square(builder, rows)):
+            _store(e, column, target, e.plus(to, e.times(target_stride, i)))
+        return e.nothing()
 
     return sig, codegen
 

@@ -24,54 +24,32 @@ class EuclideanPacked(NamedTuple):
     radius: np.float32
 
 
-@variant(metric.compare_tile)
+@variant(metric.compare_tile, of=EuclideanPacked)
 def _compare_tile(packed, tile, n_features, order, norms, best, second, nearest):
-    if not metric.same_metric(packed, EuclideanPacked):
-        return None
-
-    def compare_tile(packed, tile, n_features, order, norms, best, second, nearest):
-        squared_norms(tile, n_features, norms)
-        nearest_two(
-            tile,
-            n_features,
-            packed.negated,
-            packed.half_norms,
-            order,
-            0,
-            len(order),
-            best,
-            second,
-            nearest,
-        )
-
-    return compare_tile
-
-
-@variant(metric.undecided_lanes)
-def _undecided_lanes(packed, norms, best, second):
-    if not metric.same_metric(packed, EuclideanPacked):
-        return None
-    return lambda packed, norms, best, second: rounding.undecided_lanes(
-        norms, best, second, packed.rounding, packed.radius
+    squared_norms(tile, n_features, norms)
+    nearest_two(
+        tile,
+        n_features,
+        packed.negated,
+        packed.half_norms,
+        order,
+        0,
+        len(order),
+        best,
+        second,
+        nearest,
     )
 
 
-@variant(metric.distance_gaps)
-def _distance_gaps(packed, norms, best, second, gaps):
-    if not metric.same_metric(packed, EuclideanPacked):
-        return None
-    return rounding.distance_gaps
+@variant(metric.undecided_lanes, of=EuclideanPacked)
+def _undecided_lanes(packed, norms, best, second):
+    return rounding.undecided_lanes(norms, best, second, packed.rounding, packed.radius)
 
 
-@variant(metric.nearest_exactly)
-def _nearest_exactly(packed, X, row, distances):
-    if not metric.same_metric(packed, EuclideanPacked):
-        return None
-    return rounding.nearest_exactly
+variant(metric.distance_gaps, of=EuclideanPacked)(rounding.distance_gaps)
+variant(metric.nearest_exactly, of=EuclideanPacked)(rounding.nearest_exactly)
 
 
-@variant(metric.row_distance)
+@variant(metric.row_distance, of=EuclideanPacked)
 def _row_distance(packed, X, row, points, point):
-    if not metric.same_metric(packed, EuclideanPacked):
-        return None
-    return lambda packed, X, row, points, point: direct_distance(X, row, points, point)
+    return direct_distance(X, row, points, point)

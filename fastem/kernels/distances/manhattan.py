@@ -77,88 +77,62 @@ def _differences(norms, best, second, rounding, lane):
     return runner_up - least, margin + broadcast(_TINY, LANES)
 
 
-@variant(metric.compare_tile)
+@variant(metric.compare_tile, of=ManhattanPacked)
 def _compare_tile(packed, tile, n_features, order, norms, best, second, nearest):
-    if not metric.same_metric(packed, ManhattanPacked):
-        return None
-
-    def compare_tile(packed, tile, n_features, order, norms, best, second, nearest):
-        absolute_norms(tile, n_features, norms)
-        nearest_two_manhattan(
-            tile,
-            n_features,
-            packed.centers,
-            packed.offsets,
-            order,
-            0,
-            len(order),
-            best,
-            second,
-            nearest,
-        )
-
-    return compare_tile
+    absolute_norms(tile, n_features, norms)
+    nearest_two_manhattan(
+        tile,
+        n_features,
+        packed.centers,
+        packed.offsets,
+        order,
+        0,
+        len(order),
+        best,
+        second,
+        nearest,
+    )
 
 
-@variant(metric.undecided_lanes)
+@variant(metric.undecided_lanes, of=ManhattanPacked)
 def _undecided_lanes(packed, norms, best, second):
-    if not metric.same_metric(packed, ManhattanPacked):
-        return None
-
-    def undecided_lanes(packed, norms, best, second):
-        undecided = np.uint64(0)
-        for lane in range(0, TILE, LANES):
-            difference, margin = _differences(norms, best, second, packed.rounding, lane)
-            decided = bits(margin < difference)
-            undecided |= (~decided & np.uint64((1 << LANES) - 1)) << np.uint64(lane)
-        return undecided
-
-    return undecided_lanes
+    undecided = np.uint64(0)
+    for lane in range(0, TILE, LANES):
+        difference, margin = _differences(norms, best, second, packed.rounding, lane)
+        decided = bits(margin < difference)
+        undecided |= (~decided & np.uint64((1 << LANES) - 1)) << np.uint64(lane)
+    return undecided
 
 
-@variant(metric.distance_gaps)
+@variant(metric.distance_gaps, of=ManhattanPacked)
 def _distance_gaps(packed, norms, best, second, gaps):
-    if not metric.same_metric(packed, ManhattanPacked):
-        return None
-
-    def distance_gaps(packed, norms, best, second, gaps):
-        undecided = np.uint64(0)
-        zero = broadcast(np.float32(0), LANES)
-        for lane in range(0, TILE, LANES):
-            difference, margin = _differences(norms, best, second, packed.rounding, lane)
-            decided = margin < difference
-            undecided |= (~bits(decided) & np.uint64((1 << LANES) - 1)) << np.uint64(lane)
-            gap = (difference - margin) * broadcast(ROUNDED_DOWN, LANES)
-            store(where(decided, greater(gap, zero), zero), gaps, lane)
-        return undecided
-
-    return distance_gaps
+    undecided = np.uint64(0)
+    zero = broadcast(np.float32(0), LANES)
+    for lane in range(0, TILE, LANES):
+        difference, margin = _differences(norms, best, second, packed.rounding, lane)
+        decided = margin < difference
+        undecided |= (~bits(decided) & np.uint64((1 << LANES) - 1)) << np.uint64(lane)
+        gap = (difference - margin) * broadcast(ROUNDED_DOWN, LANES)
+        store(where(decided, greater(gap, zero), zero), gaps, lane)
+    return undecided
 
 
-@variant(metric.nearest_exactly)
+@variant(metric.nearest_exactly, of=ManhattanPacked)
 def _nearest_exactly(packed, X, row, distances):
-    if not metric.same_metric(packed, ManhattanPacked):
-        return None
-
-    def nearest_exactly(packed, X, row, distances):
-        n_features, n_clusters = packed.exact.shape
+    n_features, n_clusters = packed.exact.shape
+    for j in range(n_clusters):
+        distances[j] = 0.0
+    for f in range(n_features):
+        x = np.float64(X[row, f])
         for j in range(n_clusters):
-            distances[j] = 0.0
-        for f in range(n_features):
-            x = np.float64(X[row, f])
-            for j in range(n_clusters):
-                distances[j] += abs(x - packed.exact[f, j])
-        label, least, second = least_two(distances, n_clusters)
-        # Less what sums of n_features differences may be off by, now and while the bound holds.
-        error = (n_features + 8) * 2.0**-51 * second
-        gap = second - least - error if second < np.inf else np.inf
-        return label, max(gap, 0.0)
-
-    return nearest_exactly
+            distances[j] += abs(x - packed.exact[f, j])
+    label, least, second = least_two(distances, n_clusters)
+    # Less what sums of n_features differences may be off by, now and while the bound holds.
+    error = (n_features + 8) * 2.0**-51 * second
+    gap = second - least - error if second < np.inf else np.inf
+    return label, max(gap, 0.0)
 
 
-@variant(metric.row_distance)
+@variant(metric.row_distance, of=ManhattanPacked)
 def _row_distance(packed, X, row, points, point):
-    if not metric.same_metric(packed, ManhattanPacked):
-        return None
-    return lambda packed, X, row, points, point: direct_manhattan(X, row, points, point)
+    return direct_manhattan(X, row, points, point)

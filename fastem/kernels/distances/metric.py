@@ -1,7 +1,7 @@
 """What the passes over dense rows ask of a distance: compiled anew for each metric.
 
-The type of the packed centres tells the metric. A metric's module registers its implementations
-with ``@variant``, for packed centres of its own class.
+The class of the packed centres tells the metric. A metric's module registers what it does with
+``@variant(..., of=...)`` that class.
 """
 
 
@@ -65,8 +65,3 @@ def row_distance(packed, X, row, points, point):
         In the rows' coordinates.
     """
     raise NotImplementedError("for kernels only")
-
-
-def same_metric(packed, kind):
-    """Whether a Numba type is that of packed centres of the class ``kind``."""
-    return getattr(packed, "instance_class", None) is kind

@@ -28,15 +28,34 @@ _SHARE = 1e-16  # in a row's density, of which nothing remains when it is added 
 
 
 def prepare_tile(packed, tile, n_features, scratch):
-    """Do what all components have in common for a tile; may leave results in ``scratch``."""
+    """Do what all components have in common for a tile.
+
+    Parameters
+    ----------
+    packed : NamedTuple
+        The parameters, of a class of the covariance type's own.
+    tile : array of at least n_features * TILE values
+        The rows' features.
+    n_features : int
+    scratch : array
+        As large as the type's ``Kernel.scratch_size`` says; may receive what
+        :func:`log_joint_tile` needs.
+    """
     raise NotImplementedError("for kernels only")
 
 
 def log_joint_tile(packed, tile, n_features, scratch, components, n_listed, log_joint):
     """Write ``log(weight * density) - reference`` of the listed components.
 
-    Those of ``components[:n_listed]``, as ``log_joint[j * TILE + lane]``. ``reference`` is a number
-    that the pass adds to all: near the greatest constant, so that float32 keeps digits.
+    Parameters
+    ----------
+    packed, tile, n_features, scratch
+        As for :func:`prepare_tile`. ``packed.reference`` is a number that the pass adds to all:
+        near the greatest constant, so that float32 keeps digits.
+    components : int array
+        ``components[:n_listed]`` are the listed ones.
+    log_joint : array
+        Receives component j's values at ``log_joint[j * TILE + lane]``.
     """
     raise NotImplementedError("for kernels only")
 
@@ -48,6 +67,8 @@ def accumulate_tiles(
 
     Parameters
     ----------
+    packed, n_features, scratch
+        As for :func:`prepare_tile`.
     centers : array of shape (2, n_components, n_features), the rows' dtype
         What the statistics are about: the rows of ``centers[0]`` plus those of ``centers[1]``, the
         remainders of rounding to the dtype. ``(x - centers[0]) - centers[1]`` keeps all digits.
@@ -100,14 +121,33 @@ def em_pass(
 ):
     """Each chunk's totals, and what it found.
 
-    ``numbers`` counts from 0, at least ``n_components`` and ``batch``. ``noise`` is the logarithm
-    of the noise's weight times density, relative to the reference; -inf for none. ``objective[c]``
-    receives the weighted sums of the log-densities, relative to the reference, and of the weights,
-    and the noise's share of these; ``counted[c]``, for a sample of tiles, the pairs of a row and a
-    component, and those among them where the component has a share in the row.
-
-    With ``labels``, every row belongs to its label alone, or to none if negative, and only the
-    totals are found. A kernel for that could do less, but would have to be compiled, too.
+    Parameters
+    ----------
+    chunk_rows, batch : int
+        Rows of a chunk, and tiles of a batch.
+    scratch_size : int
+        Values that the placeholders need for a batch.
+    X : array of shape (n_rows, n_features)
+    sample_weight : float64 array of shape (n_rows,) or (0,)
+    packed, centers
+        As the placeholders take them.
+    labels : int32 array of shape (n_rows,) or (0,)
+        With these, every row belongs to its label alone, or to none if negative, and only the
+        totals are found. A kernel for that could do less, but would have to be compiled, too.
+    hard : bool
+        Whether every row belongs to its most probable component alone.
+    noise : float, the rows' dtype
+        The logarithm of the noise's weight times density, relative to the reference; -inf for none.
+    numbers : int64 array
+        Counts from 0, at least ``n_components`` and ``batch``.
+    totals : float64 array of shape (n_chunks, size)
+        As ``accumulate_tiles`` lays them out.
+    objective : float64 array of shape (n_chunks, 3)
+        Receives the weighted sums of the log-densities, relative to the reference, and of the
+        weights, and the noise's share of these.
+    counted : int64 array of shape (n_chunks, 2)
+        Receives, for a sample of tiles, the pairs of a row and a component, and those among them
+        where the component has a share in the row.
     """
     n_rows, n_features = X.shape
     n_components = centers.shape[1]
@@ -191,12 +231,19 @@ def evaluate_pass(
     far,
     outputs,
 ):
-    """Write what is asked for, for every row plus ``shift``; outputs without rows are not.
+    """Write what is asked for, for every row.
 
-    ``noise`` is as for ``em_pass``; its label is -1, and its values are in a column behind the
-    components'.
-    ``far`` receives True for rows where an overflow may have hidden what is asked for. Tiles have
-    room for one more feature.
+    Parameters
+    ----------
+    chunk_rows, scratch_size, X, packed, noise
+        As for :func:`em_pass`. Tiles have room for one more feature. The label of noise is -1, and
+        its values are in a column behind the components'.
+    shift : array of shape (n_features + LANES,), the rows' dtype
+        Added to the rows; zeros behind the features.
+    far : bool array of shape (n_rows,)
+        Receives True for rows where an overflow may have hidden what is asked for.
+    outputs : Outputs
+        Those without rows aren't asked for.
     """
     log_density, labels, responsibilities, log_joint = outputs
     n_rows, n_features = X.shape

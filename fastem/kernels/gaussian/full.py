@@ -4,12 +4,12 @@ import math
 from typing import NamedTuple
 
 import numpy as np
-from numba import types
 
 from fastem.kernels.gaussian.base import GaussianComponents, relative
 from fastem.kernels.gaussian.driver import accumulate_tiles, log_joint_tile, prepare_tile
 from fastem.kernels.gaussian.exact import ExactKernel, ExactPass
-from fastem.kernels.gaussian.scatter import add_products, scratch_size, totals_size, unpack_totals
+from fastem.kernels.gaussian.scatter.layout import scratch_size, totals_size, unpack_totals
+from fastem.kernels.gaussian.scatter.triangle import add_products
 from fastem.kernels.gaussian.sweep import Sweep, split
 from fastem.kernels.gaussian.whitening import pack_triangles, whitened_norms
 from fastem.kernels.runtime.compiling import kernel, variant
@@ -28,55 +28,26 @@ class FullPacked(NamedTuple):
     reference: float
 
 
-def _is_full(packed):
-    return isinstance(packed, types.NamedTuple) and packed.instance_class is FullPacked
-
-
-@variant(prepare_tile)
+@variant(prepare_tile, of=FullPacked)
 def _prepare(packed, tile, n_features, scratch):
-    if _is_full(packed):
-        return lambda packed, tile, n_features, scratch: None
+    pass
 
 
-@variant(log_joint_tile)
+@variant(log_joint_tile, of=FullPacked)
 def _log_joint(packed, tile, n_features, scratch, components, n_listed, log_joint):
-    if not _is_full(packed):
-        return None
-
-    def implementation(packed, tile, n_features, scratch, components, n_listed, log_joint):
-        for i in range(n_listed):
-            j = components[i]
-            peak = packed.constants[j]
-            whitened_norms(tile, n_features, packed.means, j, packed.factors, peak, log_joint)
-
-    return implementation
+    for i in range(n_listed):
+        j = components[i]
+        peak = packed.constants[j]
+        whitened_norms(tile, n_features, packed.means, j, packed.factors, peak, log_joint)
 
 
-@variant(accumulate_tiles)
+@variant(accumulate_tiles, of=FullPacked)
 def _accumulate(
     packed, centers, component, tiles, n_features, chosen, n_chosen, shares, stride, scratch, totals
 ):
-    if not _is_full(packed):
-        return None
-
-    def implementation(
-        packed,
-        centers,
-        component,
-        tiles,
-        n_features,
-        chosen,
-        n_chosen,
-        shares,
-        stride,
-        scratch,
-        totals,
-    ):
-        add_products(
-            tiles, n_features, chosen, n_chosen, centers, component, shares, stride, scratch, totals
-        )
-
-    return implementation
+    add_products(
+        tiles, n_features, chosen, n_chosen, centers, component, shares, stride, scratch, totals
+    )
 
 
 @kernel
@@ -86,6 +57,12 @@ def movement(old_means, old_factors, means, factors):
     With P and P' the factors before and after, z' = M z + t for ``z = P^T (x - mean)``, where
     I - M^T = P^-1 (P - P') and t = P'^T (mean - mean'). The least singular value of M is at least
     1 - |I - M|.
+
+    Parameters
+    ----------
+    old_means, means : float64 arrays of shape (n_components, n_features)
+    old_factors, factors : float64 arrays of shape (n_components, n_features, n_features)
+        Upper triangular.
     """
     n_components, n_features = means.shape
     shrink, drift = np.empty(n_components), np.empty(n_components)

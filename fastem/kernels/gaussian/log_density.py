@@ -8,7 +8,7 @@ from numba.core.errors import TypingError
 from numba.extending import overload
 
 from fastem.kernels.gaussian import PASSES, GaussianComponents
-from fastem.kernels.gaussian.whitening import BLOCK, whitened_norms
+from fastem.kernels.gaussian.whitening import BLOCK, packed_size, whitened_norms
 from fastem.kernels.runtime.arrays import read_only
 from fastem.kernels.runtime.compiling import kernel
 from fastem.kernels.runtime.inputs import convert, real_rows
@@ -101,6 +101,7 @@ def gaussian_log_density(
 
 @kernel
 def _check(X, means, fits):
+    """Refuse means of other features than the rows', or factors whose shape doesn't fit."""
     if X.shape[1] != means.shape[1] or not fits:
         raise ValueError(_MISFIT)
     if means.size == 0:
@@ -109,7 +110,7 @@ def _check(X, means, fits):
 
 @kernel
 def _constant(diagonal):
-    """The log-density at the mean."""
+    """The log-density at the mean, by the diagonal of the component's factor."""
     total = -0.5 * len(diagonal) * math.log(2 * math.pi)
     for value in diagonal:
         if not value > 0.0:
@@ -120,7 +121,7 @@ def _constant(diagonal):
 
 @kernel
 def _split(X, means):
-    """The means as the rows' dtype holds them, and the remainders."""
+    """The means (n_components, n_features) as the rows' dtype holds them, and the remainders."""
     centers = np.empty((2, *means.shape), X.dtype)
     for j in range(len(means)):
         for f in range(means.shape[1]):
@@ -131,24 +132,21 @@ def _split(X, means):
 
 @kernel
 def _with_matrices(X, means, factors):
-    """With an upper triangular matrix for every component."""
+    """With ``factors`` (n_components, n_features, n_features), upper triangular matrices."""
     n_components, n_features = means.shape
     _check(X, means, factors.shape == (n_components, n_features, n_features))
     X = convert(X, X)
     n_rows = len(X)
     one = X.dtype.type(1)
     centers = _split(X, means)
-    n_blocks = (n_features + BLOCK - 1) // BLOCK
-    size = BLOCK * BLOCK * n_blocks * (n_blocks + 1) // 2
-    triangles = np.zeros((n_components, size), X.dtype)
+    triangles = np.zeros((n_components, packed_size(n_features)), X.dtype)
     constants = np.empty(n_components, X.dtype)
     for j in range(n_components):
         constants[j] = _constant(np.diag(factors[j]))
         for f in range(n_features):
             first = f // BLOCK * BLOCK
             for g in range(f + 1):
-                at = first * (first + BLOCK) // 2 + g * BLOCK + f - first
-                triangles[j, at] = factors[j, g, f]
+                triangles[j, packed_size(first) + g * BLOCK + f - first] = factors[j, g, f]
     shift = np.zeros(n_features + LANES, X.dtype)
     tile = aligned_empty_like(n_features * TILE, X)
     values = aligned_empty_like(n_components * TILE, X)
@@ -166,7 +164,7 @@ def _with_matrices(X, means, factors):
 
 @kernel
 def _with_scales(X, means, scales):
-    """With a reciprocal standard deviation for every component and feature."""
+    """With ``scales`` (n_components, n_features), reciprocals of standard deviations."""
     n_components, n_features = means.shape
     _check(X, means, scales.shape == means.shape)
     X = convert(X, X)

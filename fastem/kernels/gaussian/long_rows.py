@@ -34,17 +34,14 @@ class LongRowsPass(GaussianPass):
     n_components : int
     kernel : DifferencesKernel
         The covariance type's.
-    shaped : callable
-        Brings scatter of each component and feature into the type's shape.
     """
 
-    def __init__(self, X, sample_weight, n_components, kernel, shaped):
+    def __init__(self, X, sample_weight, n_components, kernel):
         self.sweep = Sweep(X, sample_weight, n_components, kernel)
         self._X = X
         self._weight = np.ones(len(X)) if sample_weight is None else sample_weight
         self._n_components = n_components
         self._kernel = kernel
-        self._shaped = shaped
 
     def e_step(self, components, centers=None, hard=False, skip=True):
         log_joint = self._log_joint(components)
@@ -113,6 +110,5 @@ class LongRowsPass(GaussianPass):
                     labels, centers[j : j + 1, block]
                 )
         counts, noise = np.split(shares.sum(axis=0), [len(centers)])
-        return GaussianStatistics(
-            objective, counts, sums, self._shaped(scatter), float(noise.sum())
-        )
+        scatter = self._kernel.sum_up(scatter)
+        return GaussianStatistics(objective, counts, sums, scatter, float(noise.sum()))

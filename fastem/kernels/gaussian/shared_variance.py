@@ -2,17 +2,14 @@
 
 import numpy as np
 
-from fastem.kernels.gaussian.diag import DiagForm, diag_pass
-from fastem.kernels.gaussian.differences import DifferencesKernel, peaks_of_scales
-from fastem.kernels.gaussian.exact import ExactPass
+from fastem.kernels.gaussian.diag import diag_form, diag_pass
+from fastem.kernels.gaussian.differences import DifferencesKernel, peaks_of_scales, sum_components
 from fastem.kernels.gaussian.linear.driver import FEATURES
 from fastem.kernels.gaussian.linear.forms import in_range
-from fastem.kernels.gaussian.linear.passes import LinearPass
 from fastem.kernels.gaussian.linear.shared import SharedForm, Total
 from fastem.kernels.gaussian.linear.terms import pack_terms
-from fastem.kernels.gaussian.long_rows import LongRowsPass, are_long
-from fastem.kernels.gaussian.spherical import SphericalForm
-from fastem.kernels.gaussian.sweep import Sweep
+from fastem.kernels.gaussian.linear.variances import variances_pass
+from fastem.kernels.gaussian.spherical import spherical_form
 
 
 class SharedVarianceForm(SharedForm):
@@ -62,33 +59,24 @@ class SharedVarianceForm(SharedForm):
         return float((self.total.scatter * precisions_cholesky**2).sum())
 
 
-def _sum_components(scatter):
-    return scatter.sum(axis=0)
-
-
 def _itself(diagonal):
     return diagonal
 
 
 def _make(X, sample_weight, n_components, kernel, whole, shaped):
-    if are_long(X):
+    def form(sweep):
+        return SharedVarianceForm(sweep, kernel, whole(kernel, sweep.dtype), shaped)
 
-        def shared(scatter):
-            return shaped(_sum_components(scatter))
-
-        return LongRowsPass(X, sample_weight, n_components, kernel, shared)
-    sweep = Sweep(X, sample_weight, n_components, kernel)
-    form = SharedVarianceForm(sweep, kernel, whole(kernel, sweep.dtype), shaped)
-    return LinearPass(sweep, form, ExactPass(sweep, kernel))
+    return variances_pass(X, sample_weight, n_components, kernel, form)
 
 
 def tied_diag_pass(X, sample_weight, n_components):
     """Passes with "tied_diag" covariances; parameters as for :class:`Sweep`."""
-    kernel = DifferencesKernel(as_column=False, sum_up=_sum_components)
-    return _make(X, sample_weight, n_components, kernel, DiagForm, _itself)
+    kernel = DifferencesKernel(as_column=False, sum_up=sum_components)
+    return _make(X, sample_weight, n_components, kernel, diag_form, _itself)
 
 
 def tied_spherical_pass(X, sample_weight, n_components):
     """Passes with "tied_spherical" covariances; parameters as for :class:`Sweep`."""
     kernel = DifferencesKernel(as_column=True, sum_up=np.sum)
-    return _make(X, sample_weight, n_components, kernel, SphericalForm, np.sum)
+    return _make(X, sample_weight, n_components, kernel, spherical_form, np.sum)

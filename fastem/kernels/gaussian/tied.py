@@ -5,7 +5,7 @@ from functools import cached_property
 import numpy as np
 
 from fastem.kernels.gaussian.base import GaussianPass
-from fastem.kernels.gaussian.differences import DifferencesKernel, peaks_of_scales
+from fastem.kernels.gaussian.differences import DifferencesKernel, peaks_of_scales, sum_components
 from fastem.kernels.gaussian.full import full_pass
 from fastem.kernels.gaussian.linear.driver import FEATURES, WHITENED
 from fastem.kernels.gaussian.linear.forms import mixture_mean
@@ -24,15 +24,11 @@ def _peaks(components):
     return peaks_of_scales(components.log_weights, np.broadcast_to(scales, components.means.shape))
 
 
-def _sum_components(scatter):
-    return scatter.sum(axis=0)
-
-
 class TiedKernel(Kernel):
     """Totals as those of differences, of which the diagonals are not used."""
 
     def __init__(self):
-        self._differences = DifferencesKernel(as_column=False, sum_up=_sum_components)
+        self._differences = DifferencesKernel(as_column=False, sum_up=sum_components)
 
     def work(self, n_features):
         return self._differences.work(n_features)

@@ -8,6 +8,7 @@ import numpy as np
 from numba import types
 
 from fastem.kernels.distances.metric import row_distance
+from fastem.kernels.distances.sparse import SparseRows
 from fastem.kernels.kmeans.sums import add_row
 from fastem.kernels.runtime.arrays import write_row
 from fastem.kernels.runtime.compiling import kernel, variant
@@ -22,26 +23,21 @@ def project(rows, origin, row, directions, cluster):
     raise NotImplementedError("for kernels only")
 
 
-@variant(project)
-def _project(rows, origin, row, directions, cluster):
-    if isinstance(rows, types.Array):
+@variant(project, of=types.Array)
+def _project_dense(rows, origin, row, directions, cluster):
+    total = 0.0
+    for f in range(rows.shape[1]):
+        total += (rows[row, f] - origin[f]) * directions[cluster, f]
+    return total
 
-        def dense(rows, origin, row, directions, cluster):
-            total = 0.0
-            for f in range(rows.shape[1]):
-                total += (rows[row, f] - origin[f]) * directions[cluster, f]
-            return total
 
-        return dense
-
-    def sparse(rows, origin, row, directions, cluster):
-        data, indices, indptr = rows
-        total = 0.0
-        for i in range(indptr[row], indptr[row + 1]):
-            total += data[i] * directions[cluster, indices[i]]
-        return total
-
-    return sparse
+@variant(project, of=SparseRows)
+def _project_sparse(rows, origin, row, directions, cluster):
+    data, indices, indptr = rows
+    total = 0.0
+    for i in range(indptr[row], indptr[row + 1]):
+        total += data[i] * directions[cluster, indices[i]]
+    return total
 
 
 @kernel

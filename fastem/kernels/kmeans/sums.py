@@ -7,7 +7,7 @@ import numpy as np
 from numba import types
 
 from fastem.kernels.distances.one_row import FEW_FEATURES, direct_distance
-from fastem.kernels.distances.sparse import distance_to_one
+from fastem.kernels.distances.sparse import SparseRows, distance_to_one
 from fastem.kernels.runtime.compiling import kernel, variant
 from fastem.kernels.runtime.parallel import next_chunk
 
@@ -17,22 +17,17 @@ def add_row(rows, origin, row, weight, sums, cluster):
     raise NotImplementedError("for kernels only")
 
 
-@variant(add_row)
-def _add_row(rows, origin, row, weight, sums, cluster):
-    if isinstance(rows, types.Array):
+@variant(add_row, of=types.Array)
+def _add_dense(rows, origin, row, weight, sums, cluster):
+    for f in range(rows.shape[1]):
+        sums[cluster, f] += weight * (rows[row, f] - origin[f])
 
-        def dense(rows, origin, row, weight, sums, cluster):
-            for f in range(rows.shape[1]):
-                sums[cluster, f] += weight * (rows[row, f] - origin[f])
 
-        return dense
-
-    def sparse(rows, origin, row, weight, sums, cluster):
-        data, indices, indptr = rows
-        for i in range(indptr[row], indptr[row + 1]):
-            sums[cluster, indices[i]] += weight * data[i]
-
-    return sparse
+@variant(add_row, of=SparseRows)
+def _add_sparse(rows, origin, row, weight, sums, cluster):
+    data, indices, indptr = rows
+    for i in range(indptr[row], indptr[row + 1]):
+        sums[cluster, indices[i]] += weight * data[i]
 
 
 def own_distance(rows, row, centers, norms, cluster):
@@ -40,24 +35,18 @@ def own_distance(rows, row, centers, norms, cluster):
     raise NotImplementedError("for kernels only")
 
 
-@variant(own_distance)
+@variant(own_distance, of=types.Array)
 def _own_distance(rows, row, centers, norms, cluster):
-    if isinstance(rows, types.Array):
+    if rows.shape[1] >= FEW_FEATURES:
+        return direct_distance(rows, row, centers, cluster)
+    distance = 0.0
+    for f in range(rows.shape[1]):
+        difference = rows[row, f] - centers[cluster, f]
+        distance += difference * difference
+    return distance
 
-        def dense(rows, row, centers, norms, cluster):
-            if rows.shape[1] >= FEW_FEATURES:
-                return direct_distance(rows, row, centers, cluster)
-            distance = 0.0
-            for f in range(rows.shape[1]):
-                difference = rows[row, f] - centers[cluster, f]
-                distance += difference * difference
-            return distance
 
-        return dense
-
-    return lambda rows, row, centers, norms, cluster: distance_to_one(
-        rows, row, centers, norms, cluster
-    )
+variant(own_distance, of=SparseRows)(distance_to_one)
 
 
 @kernel

@@ -6,25 +6,26 @@ responsibilities and terms. Both keep a block of sums in registers.
 """
 
 from contextlib import nullcontext
+from itertools import product
 
 import numpy as np
 from llvmlite import ir
 from numba import types
-from numba.core import cgutils
 from numba.extending import intrinsic
 
 from fastem.kernels.runtime.chunks import ceil_div
-from fastem.kernels.vectors.emit import (
-    constant,
-    data_pointer,
-    fma,
-    load_at,
-    splat,
-    store_at,
-    sum_lanes,
-    sum_vectors,
+from fastem.kernels.runtime.compiling import inline
+from fastem.kernels.vectors.emit import Emitter, constant, fma, store_at, sum_lanes, sum_vectors
+from fastem.kernels.vectors.machine import TILE, VECTOR_BYTES, WIDE_REGISTER_FILE
+from fastem.kernels.vectors.vector import (
+    broadcast,
+    double,
+    lanes_of,
+    load,
+    multiply_add,
+    sum_of_lanes,
+    where,
 )
-from fastem.kernels.vectors.machine import TILE, VECTOR_BYTES, WIDE_REGISTER_FILE, vector_lanes
 
 COMPONENTS = 4  # components of a block
 _VECTORS = 4 if WIDE_REGISTER_FILE else 2  # vectors of rows of a block, for log-densities
@@ -40,21 +41,16 @@ def pad_components(values):
     return padded
 
 
-def _range(builder, stop, step):
-    stop = constant(stop) if isinstance(stop, int) else stop
-    return cgutils.for_range_slice(builder, constant(0), stop, constant(step), ir.IntType(64))
+# LLVM's own code, as a block's sums are more than Python has names for.
 
 
-def _at(builder, number, lane):
-    """Where a lane of a tile's row of values is."""
-    return builder.add(builder.mul(number, constant(TILE)), lane)
-
-
-def up_to(builder, numbers, n):
-    """The numbers where they are below ``n``, and ``n - 1`` for the others."""
-    last = builder.sub(n, constant(1))
+def _up_to(e, first, count, n):
+    """``count`` numbers from the first on where they are below ``n``, and ``n - 1`` behind."""
+    last = e.plus(n, -1)
+    numbers = [e.plus(first, i) for i in range(count)]
     return [
-        builder.select(builder.icmp_signed("<", number, last), number, last) for number in numbers
+        e.builder.select(e.builder.icmp_signed("<", number, last), number, last)
+        for number in numbers
     ]
 
 
@@ -67,61 +63,41 @@ def _log_densities(squares, listed=False):
     def emit(context, builder, signature, args):
         # as in tile_nearest.py
         builder.function.attributes.alignstack = VECTOR_BYTES
-        x, c, b, a, out = (
-            data_pointer(context, builder, signature.args[i], args[i]) for i in (0, 2, 3, 4, 6)
-        )
+        e = Emitter(context, builder, signature, args)
         n_terms, n_components = args[1], args[5]
-        if listed:
-            numbers_of = data_pointer(context, builder, signature.args[7], args[7])
-        lanes = vector_lanes(signature.args[0].dtype)
+        x, c, b, a, out = e.pointers(0, 2, 3, 4, 6)
         size = signature.args[0].dtype.bitwidth // 8
-        vector = ir.VectorType(x.type.pointee, lanes)
+        vector = e.vector(0)
+        lanes = vector.count
         n_vectors = min(_VECTORS, TILE // lanes)
 
-        with (
-            _range(builder, TILE, n_vectors * lanes) as (lane, _),
-            _range(builder, n_components, COMPONENTS) as (k, _),
-        ):
-            numbers = [builder.add(k, constant(i)) for i in range(COMPONENTS)]
+        with e.loop(0, TILE, n_vectors * lanes) as lane, e.loop(0, n_components, COMPONENTS) as k:
+            numbers = [e.plus(k, i) for i in range(COMPONENTS)]
             if listed:
                 # The padding of a block repeats the last one.
-                numbers = [
-                    builder.load(builder.gep(numbers_of, [number]))
-                    for number in up_to(builder, numbers, n_components)
-                ]
-            sums = []
-            for number in numbers:
-                start = splat(builder, builder.load(builder.gep(a, [number])), lanes)
-                sums.append([cgutils.alloca_once(builder, vector) for _ in range(n_vectors)])
-                for slot in sums[-1]:
-                    builder.store(start, slot)
-            with _range(builder, n_terms, 1) as (t, _):
-                at = _at(builder, t, lane)
-                rows = [
-                    load_at(builder, x, builder.add(at, constant(v * lanes)), vector, VECTOR_BYTES)
-                    for v in range(n_vectors)
-                ]
+                (components,) = e.pointers(7)
+                places = _up_to(e, k, COMPONENTS, n_components)
+                numbers = [e.value(components, place) for place in places]
+            sums = [e.places(n_vectors, e.splat(a, number, lanes)) for number in numbers]
+            with e.loop(0, n_terms) as t:
+                rows = [e.lanes(x, t, e.plus(lane, v * lanes), vector) for v in range(n_vectors)]
                 for number, slots in zip(numbers, sums, strict=True):
-                    place = builder.add(builder.mul(number, n_terms), t)
-                    scale = splat(builder, builder.load(builder.gep(c, [place])), lanes)
-                    if squares:
-                        shift = splat(builder, builder.load(builder.gep(b, [place])), lanes)
+                    place = e.plus(e.times(number, n_terms), t)
+                    scale = e.splat(c, place, lanes)
+                    shift = e.splat(b, place, lanes) if squares else None
                     for row, slot in zip(rows, slots, strict=True):
-                        total = builder.load(slot)
                         if squares:
                             z = fma(builder, row, scale, shift)
-                            total = fma(builder, builder.fneg(z), z, total)
+                            e.add_product(slot, builder.fneg(z), z)
                         else:
-                            total = fma(builder, row, scale, total)
-                        builder.store(total, slot)
+                            e.add_product(slot, row, scale)
             for number, slots in zip(numbers, sums, strict=True):
                 guard = builder.icmp_signed("<", number, n_components)
                 with nullcontext() if listed else builder.if_then(guard):
-                    at = _at(builder, number, lane)
+                    at = e.plus(e.times(number, TILE), lane)
                     for v, slot in enumerate(slots):
-                        place = builder.add(at, constant(v * lanes))
-                        store_at(builder, builder.load(slot), out, place, size)
-        return context.get_dummy_value()
+                        store_at(builder, builder.load(slot), out, e.plus(at, v * lanes), size)
+        return e.nothing()
 
     @intrinsic
     def function(
@@ -174,50 +150,36 @@ def _add_terms(squares):
 
     def emit(context, builder, signature, args):
         builder.function.attributes.alignstack = VECTOR_BYTES
-        g, x, s = (data_pointer(context, builder, signature.args[i], args[i]) for i in (0, 2, 4))
+        e = Emitter(context, builder, signature, args)
         n_components, n_terms = args[1], args[3]
-        lanes = vector_lanes(signature.args[2].dtype)
-        vector = ir.VectorType(x.type.pointee, lanes)
+        g, x, s = e.pointers(0, 2, 4)
+        vector = e.vector(2)
+        lanes = vector.count
         wide = ir.VectorType(ir.DoubleType(), lanes)
-        place = cgutils.alloca_once_value(builder, constant(0))
-        builder.store(constant(0), place)
+        (place,) = e.places(1, constant(0))
 
-        def rows_from(first, count, n):
+        with e.loop(0, n_terms, wanted) as t, e.loop(0, n_components, COMPONENTS) as k:
             # The padding of a block repeats the last one.
-            return up_to(builder, [builder.add(first, constant(i)) for i in range(count)], n)
-
-        with (
-            _range(builder, n_terms, wanted) as (t, _),
-            _range(builder, n_components, COMPONENTS) as (k, _),
-        ):
-            components = rows_from(k, COMPONENTS, n_components)
-            terms = rows_from(t, wanted, n_terms)
+            components = _up_to(e, k, COMPONENTS, n_components)
+            terms = _up_to(e, t, wanted, n_terms)
             sums = [None] * _BLOCK
             for lane in range(0, TILE, lanes):
-
-                def load_rows(pointer, numbers, lane=lane):
-                    places = [_at(builder, number, constant(lane)) for number in numbers]
-                    return [load_at(builder, pointer, p, vector, VECTOR_BYTES) for p in places]
-
-                shares, values = load_rows(g, components), load_rows(x, terms)
+                shares = [e.lanes(g, number, lane, vector) for number in components]
+                values = [e.lanes(x, number, lane, vector) for number in terms]
                 if squares:
                     values += [builder.fmul(value, value) for value in values]
-                for i, share in enumerate(shares):
-                    for j, value in enumerate(values):
-                        n = i * _TERMS + j
-                        if sums[n] is None:
-                            sums[n] = builder.fmul(share, value)
-                        else:
-                            sums[n] = fma(builder, share, value, sums[n])
+                for n, (share, value) in enumerate(product(shares, values)):
+                    if sums[n] is None:
+                        sums[n] = builder.fmul(share, value)
+                    else:
+                        sums[n] = fma(builder, share, value, sums[n])
             at = builder.load(place)
-            for n in range(_BLOCK // lanes):
-                total = sum_vectors(builder, sums[n * lanes : (n + 1) * lanes])
+            for n in range(0, _BLOCK, lanes):
+                total = sum_vectors(builder, sums[n : n + lanes])
                 total = total if total.type == wide else builder.fpext(total, wide)
-                here = builder.add(at, constant(n * lanes))
-                old = load_at(builder, s, here, wide, 8)
-                store_at(builder, builder.fadd(old, total), s, here, 8)
-            builder.store(builder.add(at, constant(_BLOCK)), place)
-        return context.get_dummy_value()
+                e.add_at(s, e.plus(at, n), total)
+            builder.store(e.plus(at, _BLOCK), place)
+        return e.nothing()
 
     @intrinsic
     def function(typingctx, shares, n_components, terms, n_terms, sums):
@@ -233,44 +195,31 @@ add_terms = _add_terms(squares=False)
 add_terms_and_squares = _add_terms(squares=True)
 
 
-@intrinsic
-def weighted_sum(typingctx, weights, values):
+@inline
+def weighted_sum(weights, values):
     """The float64 sum of weights times values over a tile; a weight of zero beats -inf."""
-    dtype = weights.dtype
-
-    def codegen(context, builder, signature, args):
-        w, v = (data_pointer(context, builder, signature.args[i], args[i]) for i in (0, 1))
-        lanes = vector_lanes(dtype)
-        vector = ir.VectorType(w.type.pointee, lanes)
-        wide = ir.VectorType(ir.DoubleType(), lanes)
-        zero = ir.Constant(vector, [0.0] * lanes)
-        total = ir.Constant(wide, [0.0] * lanes)
-        for lane in range(0, TILE, lanes):
-            weight = load_at(builder, w, constant(lane), vector, VECTOR_BYTES)
-            value = load_at(builder, v, constant(lane), vector, VECTOR_BYTES)
-            counts = builder.fcmp_unordered("!=", weight, zero)
-            value = builder.select(counts, value, zero)
-            if vector != wide:
-                weight, value = builder.fpext(weight, wide), builder.fpext(value, wide)
-            total = fma(builder, weight, value, total)
-        return sum_lanes(builder, total)
-
-    return types.float64(weights, values), codegen
+    lanes = lanes_of(weights)
+    zero = broadcast(weights.dtype.type(0), lanes)
+    total = double(zero)
+    for lane in range(0, TILE, lanes):
+        weight = load(weights, lane, lanes)
+        value = where(zero < weight, load(values, lane, lanes), zero)
+        total = multiply_add(double(weight), double(value), total)
+    return sum_of_lanes(total)
 
 
 @intrinsic
 def sum_tile(typingctx, values, start):
     """The float64 sum of a tile's values from ``start`` on."""
+    # LLVM's own code, as the vectors, too, are added in pairs.
     dtype = values.dtype
 
     def codegen(context, builder, signature, args):
-        pointer = builder.gep(data_pointer(context, builder, values, args[0]), [args[1]])
-        lanes = vector_lanes(dtype)
-        vector = ir.VectorType(pointer.type.pointee, lanes)
-        parts = [
-            load_at(builder, pointer, constant(lane), vector, VECTOR_BYTES)
-            for lane in range(0, TILE, lanes)
-        ]
+        e = Emitter(context, builder, signature, args)
+        (pointer,) = e.pointers(0)
+        pointer = e.at(pointer, args[1])
+        vector = e.vector(0)
+        parts = [e.lanes(pointer, 0, lane, vector) for lane in range(0, TILE, vector.count)]
         while len(parts) > 1:
             parts = [builder.fadd(a, b) for a, b in zip(parts[::2], parts[1::2], strict=True)]
         total = sum_lanes(builder, parts[0])

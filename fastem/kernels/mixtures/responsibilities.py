@@ -16,13 +16,43 @@ from fastem.kernels.runtime.compiling import inline, kernel, variant
 from fastem.kernels.runtime.inputs import convert, real_rows
 from fastem.kernels.runtime.parallel import next_chunk, run
 from fastem.kernels.vectors.elementary import exp_nonpositive, log
-from fastem.kernels.vectors.machine import LANES, TILE, vector_lanes
+from fastem.kernels.vectors.machine import LANES, TILE
 from fastem.kernels.vectors.tiles import aligned_empty_like, load_tile
-from fastem.kernels.vectors.vector import broadcast, greater, load, store, where
+from fastem.kernels.vectors.vector import (
+    broadcast,
+    greater,
+    lanes_of,
+    load,
+    lowest_of,
+    store,
+    where,
+)
 
 _WORK = 16  # multiplications that an exponential is worth, for the size of chunks
 
 
+def _listed(components, i):
+    """The number of the i-th component to be considered."""
+    raise NotImplementedError("for kernels only")
+
+
+@variant(_listed, of=types.Array)
+def _listed_component(components, i):
+    return components[i]
+
+
+@variant(_listed, of=(types.NoneType, types.Omitted))
+def _any_component(components, i):
+    return i
+
+
+@inline
+def _divide(weights, total, none):
+    """Their quotient, or the total where that is zero or NaN."""
+    return where(none < total, weights / total, total)
+
+
+@inline
 def normalize_tile(log_joint, n_components, weights, hard, log_density, components=None):
     """Turn a tile's log-densities into responsibilities, in place.
 
@@ -41,20 +71,50 @@ def normalize_tile(log_joint, n_components, weights, hard, log_density, componen
     components : None or array of int
         The ``n_components`` to be considered; None stands for the first ones.
     """
-    raise NotImplementedError("for kernels only")
+    zero = log_joint.dtype.type(0)
+    if hard:
+        for lane in range(TILE):
+            greatest, chosen = -np.inf, -1
+            for i in range(n_components):
+                at = _listed(components, i) * TILE + lane
+                if log_joint[at] > greatest:
+                    greatest, chosen = log_joint[at], at
+                log_joint[at] = zero
+            log_density[lane] = greatest
+            if chosen >= 0:
+                log_joint[chosen] = weights[lane]
+        return
+    lanes = lanes_of(log_joint)
+    none, lowest = broadcast(zero, lanes), broadcast(lowest_of(log_joint), lanes)
+    # Two vectors side by side: each operation on one need not wait for that before.
+    for left in range(0, TILE, 2 * lanes):
+        right = left + lanes
+        # Finite, so that a difference from it is never that of two infinities.
+        greatest_left = greatest_right = lowest
+        for i in range(n_components):
+            start = _listed(components, i) * TILE
+            greatest_left = greater(load(log_joint, start + left, lanes), greatest_left)
+            greatest_right = greater(load(log_joint, start + right, lanes), greatest_right)
+        total_left = total_right = none
+        for i in range(n_components):
+            start = _listed(components, i) * TILE
+            share = exp_nonpositive(load(log_joint, start + left, lanes) - greatest_left)
+            total_left = total_left + share
+            store(share, log_joint, start + left)
+            share = exp_nonpositive(load(log_joint, start + right, lanes) - greatest_right)
+            total_right = total_right + share
+            store(share, log_joint, start + right)
+        store(greatest_left + log(total_left), log_density, left)
+        store(greatest_right + log(total_right), log_density, right)
+        factor_left = _divide(load(weights, left, lanes), total_left, none)
+        factor_right = _divide(load(weights, right, lanes), total_right, none)
+        for i in range(n_components):
+            start = _listed(components, i) * TILE
+            store(load(log_joint, start + left, lanes) * factor_left, log_joint, start + left)
+            store(load(log_joint, start + right, lanes) * factor_right, log_joint, start + right)
 
 
-def _listed(components, i):
-    raise NotImplementedError("for kernels only")
-
-
-@variant(_listed)
-def _listed_component(components, i):
-    if isinstance(components, types.Array):
-        return lambda components, i: components[i]
-    return lambda components, i: i
-
-
+@inline
 def choose_tile(log_joint, n_components, chosen):
     """Each lane's component of the greatest value, the first of equals, as a number of that type.
 
@@ -66,87 +126,21 @@ def choose_tile(log_joint, n_components, chosen):
     chosen : array of TILE values
         Where the components' numbers go.
     """
-    raise NotImplementedError("for kernels only")
-
-
-@variant(choose_tile)
-def _choose_tile(log_joint, n_components, chosen):
-    lanes = vector_lanes(log_joint.dtype)
-    dtype = np.float32 if log_joint.dtype == types.float32 else np.float64
-
-    def implementation(log_joint, n_components, chosen):
-        for lane in range(0, TILE, lanes):
-            greatest = load(log_joint, lane, lanes)
-            number = broadcast(dtype(0), lanes)
-            for j in range(1, n_components):
-                value = load(log_joint, j * TILE + lane, lanes)
-                number = where(greatest < value, broadcast(dtype(j), lanes), number)
-                greatest = greater(value, greatest)
-            store(number, chosen, lane)
-
-    return implementation
-
-
-@inline
-def _divide(weights, total, none):
-    """Their quotient, or the total where that is zero or NaN."""
-    return where(none < total, weights / total, total)
-
-
-@variant(normalize_tile)
-def _normalize_tile(log_joint, n_components, weights, hard, log_density, components=None):
-    lanes = vector_lanes(log_joint.dtype)
-    dtype = np.float32 if log_joint.dtype == types.float32 else np.float64
-    zero, lowest = dtype(0), dtype(np.finfo(dtype).min)
-
-    def implementation(log_joint, n_components, weights, hard, log_density, components=None):
-        if hard:
-            for lane in range(TILE):
-                greatest, chosen = -np.inf, -1
-                for i in range(n_components):
-                    at = _listed(components, i) * TILE + lane
-                    if log_joint[at] > greatest:
-                        greatest, chosen = log_joint[at], at
-                    log_joint[at] = zero
-                log_density[lane] = greatest
-                if chosen >= 0:
-                    log_joint[chosen] = weights[lane]
-            return
-        none = broadcast(zero, lanes)
-        # Two vectors side by side: each operation on one need not wait for that before.
-        for left in range(0, TILE, 2 * lanes):
-            right = left + lanes
-            # Finite, so that a difference from it is never that of two infinities.
-            greatest_left = greatest_right = broadcast(lowest, lanes)
-            for i in range(n_components):
-                start = _listed(components, i) * TILE
-                greatest_left = greater(load(log_joint, start + left, lanes), greatest_left)
-                greatest_right = greater(load(log_joint, start + right, lanes), greatest_right)
-            total_left = total_right = none
-            for i in range(n_components):
-                start = _listed(components, i) * TILE
-                share = exp_nonpositive(load(log_joint, start + left, lanes) - greatest_left)
-                total_left = total_left + share
-                store(share, log_joint, start + left)
-                share = exp_nonpositive(load(log_joint, start + right, lanes) - greatest_right)
-                total_right = total_right + share
-                store(share, log_joint, start + right)
-            store(greatest_left + log(total_left), log_density, left)
-            store(greatest_right + log(total_right), log_density, right)
-            factor_left = _divide(load(weights, left, lanes), total_left, none)
-            factor_right = _divide(load(weights, right, lanes), total_right, none)
-            for i in range(n_components):
-                start = _listed(components, i) * TILE
-                store(load(log_joint, start + left, lanes) * factor_left, log_joint, start + left)
-                store(
-                    load(log_joint, start + right, lanes) * factor_right, log_joint, start + right
-                )
-
-    return implementation
+    lanes = lanes_of(log_joint)
+    for lane in range(0, TILE, lanes):
+        greatest = load(log_joint, lane, lanes)
+        number = broadcast(log_joint.dtype.type(0), lanes)
+        for j in range(1, n_components):
+            value = load(log_joint, j * TILE + lane, lanes)
+            this = broadcast(log_joint.dtype.type(j), lanes)
+            number = where(greatest < value, this, number)
+            greatest = greater(value, greatest)
+        store(number, chosen, lane)
 
 
 @kernel
 def _normalize(tickets, n_chunks, chunk_rows, log_joint, log_density, responsibilities):
+    """:func:`normalize_responsibilities` of all rows, ``chunk_rows`` at a time."""
     n_rows, n_components = log_joint.shape
     one = log_joint.dtype.type(1)
     shift = np.zeros(n_components + LANES, log_joint.dtype)
@@ -206,12 +200,14 @@ def normalize_responsibilities(log_joint: np.ndarray) -> tuple[np.ndarray, np.nd
 
 @kernel
 def _check_components(log_joint):
+    """Refuse rows without values."""
     if log_joint.shape[1] == 0:
         raise ValueError("log_joint must have at least one component")
 
 
 @kernel
 def _serial(log_joint):
+    """:func:`normalize_responsibilities` on the calling thread."""
     _check_components(log_joint)
     log_joint = convert(log_joint, log_joint)
     n_rows = len(log_joint)

@@ -41,6 +41,7 @@ class Sizes(NamedTuple):
 
 @inline
 def _write_joint(tile, n_components, base, first, n_lanes, output):
+    """A tile's values of the components, plus the lanes' ``base``, as rows of ``output``."""
     for lane in range(n_lanes):
         for j in range(n_components):
             output[first + lane, j] = tile[j * TILE + lane] + base[lane]
@@ -66,8 +67,27 @@ def own_pass(
 ):
     """Statistics of each chunk, unless ``sums`` is empty, and the outputs that aren't.
 
-    ``given`` are the rows' labels where these are known. ``objective[c]`` receives the weighted
-    sums of the chunk's log-densities and of ``log_base``.
+    Parameters
+    ----------
+    chunk_rows : int
+        Rows of a chunk.
+    X : array of shape (n_rows, n_features)
+    sample_weight : float64 array of shape (n_rows,) or (0,)
+    addresses : Addresses
+    values, layout
+        The components, as ``functions.Arguments`` has them.
+    sizes : Sizes
+    given : int32 array of shape (n_rows,) or (0,)
+        The rows' labels where these are known, -1 for none.
+    hard : bool
+        Whether every row belongs to its most probable component alone.
+    counts : float64 array of shape (n_chunks, n_components)
+        Sums of weighted responsibilities.
+    sums : float64 array of shape (n_chunks, size) or (0, 0)
+        Of weighted statistics, the groups' one after the other, as ``add_terms`` lays them out.
+    objective : float64 array of shape (n_chunks, 2)
+        Receives the weighted sums of the chunk's log-densities and of ``log_base``.
+    outputs : Outputs
     """
     log_density_at, log_base_at, statistics_at = addresses
     n_components, n_statistics, n_groups = sizes

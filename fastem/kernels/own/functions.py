@@ -100,6 +100,7 @@ def _reader(n_axes):
 
 @inline
 def _load_row(tile, lane, n_features, row):
+    """Copy one lane's features to ``row``."""
     for f in range(n_features):
         row[f] = tile[f * TILE + lane]
 

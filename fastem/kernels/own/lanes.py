@@ -12,7 +12,6 @@ import operator
 import numpy as np
 from llvmlite import ir
 from numba import types
-from numba.core import cgutils
 from numba.core.typeconv import Conversion
 from numba.extending import (
     intrinsic,
@@ -26,7 +25,7 @@ from numba.np.arrayobj import populate_array
 
 from fastem.kernels.runtime.compiling import variant
 from fastem.kernels.vectors.elementary import emit_exp, emit_log
-from fastem.kernels.vectors.emit import call_llvm, constant, data_pointer, splat
+from fastem.kernels.vectors.emit import Emitter, call_llvm, constant, splat, store_at
 from fastem.kernels.vectors.machine import TILE, VECTOR_BYTES
 from fastem.kernels.vectors.vector import Vector, VectorModel, bits
 
@@ -120,16 +119,15 @@ def _each(function):
             context.typing_context, (types.float64,) * len(vectors), {}
         )
         implementation = context.get_function(resolve, signature)
-        double = ir.DoubleType()
-        out = cgutils.alloca_once(builder, vectors[0].type)
-        places = [cgutils.alloca_once_value(builder, vector) for vector in vectors]
-        with cgutils.for_range(builder, constant(WIDTH), intp=ir.IntType(64)) as loop:
-            at = [
-                builder.gep(builder.bitcast(place, double.as_pointer()), [loop.index])
-                for place in [*places, out]
-            ]
-            numbers = [builder.load(place) for place in at[:-1]]
-            builder.store(implementation(builder, numbers), at[-1])
+        e = Emitter(context, builder, signature, vectors)
+        (out,) = e.zeros(vectors[0].type, 1)
+        places = [*(e.places(1, vector)[0] for vector in vectors), out]
+        *arguments, result = (
+            builder.bitcast(place, ir.DoubleType().as_pointer()) for place in places
+        )
+        with e.loop(0, WIDTH) as i:
+            numbers = [e.value(argument, i) for argument in arguments]
+            builder.store(implementation(builder, numbers), e.at(result, i))
         return builder.load(out)
 
     return emit
@@ -248,48 +246,32 @@ def _lgamma_each(typingctx, x):
     return x(x), codegen
 
 
-@variant(math.lgamma)
+@variant(math.lgamma, of=Lanes)
 def _lgamma(x):
     """Counts' factorials: in vectors a row's take a tenth of the time."""
-    if x != VALUES:
-        return None
+    if bits(x <= 0.0) != 0:
+        return _lgamma_each(x)
     c1, c3, c5, c7, c9, c11, c13, c15 = _SERIES
-
-    def implementation(x):
-        if bits(x <= 0.0) != 0:
-            return _lgamma_each(x)
-        small = x < 8.0
-        # Gamma(x + 8) = x (x + 1) ... (x + 7) Gamma(x)
-        product = x * (x + 1.0) * (x + 2.0) * (x + 3.0)
-        product = product * (x + 4.0) * (x + 5.0) * (x + 6.0) * (x + 7.0)
-        y = np.where(small, x + 8.0, x)
-        inverse = 1.0 / y
-        z = inverse * inverse
-        series = c1 + z * (c3 + z * (c5 + z * (c7 + z * (c9 + z * (c11 + z * (c13 + z * c15))))))
-        value = (y - 0.5) * (math.log(y) - 1.0) + (_HALF_LOG_2_PI - 0.5) + inverse * series
-        return value - np.where(small, math.log(product), 0.0)
-
-    return implementation
+    small = x < 8.0
+    # Gamma(x + 8) = x (x + 1) ... (x + 7) Gamma(x)
+    product = x * (x + 1.0) * (x + 2.0) * (x + 3.0)
+    product = product * (x + 4.0) * (x + 5.0) * (x + 6.0) * (x + 7.0)
+    y = np.where(small, x + 8.0, x)
+    inverse = 1.0 / y
+    z = inverse * inverse
+    series = c1 + z * (c3 + z * (c5 + z * (c7 + z * (c9 + z * (c11 + z * (c13 + z * c15))))))
+    value = (y - 0.5) * (math.log(y) - 1.0) + (_HALF_LOG_2_PI - 0.5) + inverse * series
+    return value - np.where(small, math.log(product), 0.0)
 
 
-@variant(math.log1p)
+@variant(math.log1p, of=Lanes)
+@variant(np.log1p, of=Lanes)
 def _log1p(x):
-    if x != VALUES:
-        return None
-
-    def implementation(x):
-        total = 1.0 + x
-        value = math.log(total)
-        # What rounding the sum lost, to first order.
-        exact = value + (x - (total - 1.0)) / total
-        return np.where(total > 0.0, np.where(total < 1e300, exact, value), value)
-
-    return implementation
-
-
-@variant(np.log1p)
-def _numpy_log1p(x):
-    return None if x != VALUES else lambda x: math.log1p(x)
+    total = 1.0 + x
+    value = math.log(total)
+    # What rounding the sum lost, to first order.
+    exact = value + (x - (total - 1.0)) / total
+    return np.where(total > 0.0, np.where(total < 1e300, exact, value), value)
 
 
 # How the values get into and out of a tile.
@@ -302,7 +284,8 @@ def lanes_at(typingctx, tile, lane, n_values):
 
     def codegen(context, builder, signature, args):
         array = context.make_array(row)(context, builder)
-        start = builder.gep(data_pointer(context, builder, tile, args[0]), [args[1]])
+        e = Emitter(context, builder, signature, args)
+        start = e.at(*e.pointers(0), args[1])
         size = tile.dtype.bitwidth // 8
         populate_array(
             array,
@@ -323,9 +306,9 @@ def store_lanes(typingctx, values, tile, index):
 
     def codegen(context, builder, signature, args):
         vector = _as_vector(context, builder, args[0], values)
-        pointer = builder.gep(data_pointer(context, builder, tile, args[1]), [args[2]])
-        builder.store(vector, builder.bitcast(pointer, vector.type.as_pointer()), align=8)
-        return context.get_dummy_value()
+        e = Emitter(context, builder, signature, args)
+        store_at(builder, vector, *e.pointers(1), args[2], 8)
+        return e.nothing()
 
     if values != VALUES and not isinstance(values, types.Number):
         return None

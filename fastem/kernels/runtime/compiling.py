@@ -1,5 +1,6 @@
 """How every kernel is compiled: the one place for Numba's options."""
 
+import functools
 import warnings
 from typing import Any
 
@@ -81,16 +82,30 @@ def inline(function):
     return register_jitable(**_OPTIONS, **_INLINED)(function)
 
 
-def variant(function):
-    """Register an implementation of a placeholder that kernels call, chosen by argument types.
+def variant(function, of):
+    """Register what a placeholder does in calls whose first argument is of a class.
 
     Parameters
     ----------
     function : function
-        The placeholder. The decorated function takes its arguments' Numba types and returns the
-        implementation for them, or None. Implementations are inlined and must not allocate.
+        The placeholder, which kernels call. What is decorated has its parameters, is inlined into
+        the kernels, and must not allocate.
+    of : class or tuple of classes
+        NamedTuples, or Numba's types.
     """
-    return overload(function, jit_options={**_OPTIONS, **_INLINED})
+    classes = of if isinstance(of, tuple) else (of,)
+
+    def register(implementation):
+        @functools.wraps(implementation)  # whose parameters Numba takes for those of `choose`
+        def choose(first, *others, **named):
+            if getattr(first, "instance_class", None) in classes or isinstance(first, classes):
+                return implementation
+            return None
+
+        overload(function, jit_options={**_OPTIONS, **_INLINED})(choose)
+        return implementation
+
+    return register
 
 
 def foreign(function, checked=False):

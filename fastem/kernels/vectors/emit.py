@@ -10,6 +10,8 @@ from llvmlite import ir
 from numba import types
 from numba.core import cgutils
 
+from fastem.kernels.vectors.machine import TILE, VECTOR_BYTES, vector_lanes
+
 INDEX = ir.IntType(64)
 
 
@@ -52,6 +54,11 @@ class Emitter:
             for i in numbers
         ]
 
+    def vector(self, i):
+        """The type of the machine's vectors of the ``i``-th argument's values."""
+        dtype = self.signature.args[i].dtype
+        return ir.VectorType(llvm_type(dtype), vector_lanes(dtype))
+
     def extent(self, i, axis):
         """The length of the ``i``-th argument, an array, along an axis."""
         array = self.context.make_array(self.signature.args[i])
@@ -66,9 +73,30 @@ class Emitter:
         """The product of two indices."""
         return self.builder.mul(as_index(a), as_index(b))
 
+    def quotient(self, a, b):
+        """The quotient of two indices, rounded towards zero."""
+        return self.builder.sdiv(as_index(a), as_index(b))
+
+    def at(self, pointer, i):
+        """The address of the ``i``-th value from a pointer on."""
+        return self.builder.gep(pointer, [as_index(i)])
+
     def row(self, pointer, i, width):
         """The address of the ``i``-th of rows of ``width`` values."""
-        return self.builder.gep(pointer, [self.times(i, width)])
+        return self.at(pointer, self.times(i, width))
+
+    def value(self, pointer, i):
+        """The ``i``-th value from a pointer on."""
+        return self.builder.load(self.at(pointer, i))
+
+    def splat(self, pointer, i, lanes):
+        """A vector with the ``i``-th value in every lane."""
+        return splat(self.builder, self.value(pointer, i), lanes)
+
+    def lanes(self, pointer, number, lane, vector):
+        """The lanes from ``lane`` on of a tile's row: of a feature, say."""
+        at = self.plus(self.times(number, TILE), lane)
+        return load_at(self.builder, pointer, at, vector, VECTOR_BYTES)
 
     @contextmanager
     def loop(self, start, stop, step=1):
@@ -91,6 +119,23 @@ class Emitter:
     def zeros(self, vector, n):
         """:meth:`places` for sums of this type."""
         return self.places(n, zeros_of(vector))
+
+    def add(self, slot, value):
+        """Add to what a place holds."""
+        self.builder.store(self.builder.fadd(self.builder.load(slot), value), slot)
+
+    def add_product(self, slot, a, b):
+        """Add a product, rounded once."""
+        self.builder.store(fma(self.builder, a, b, self.builder.load(slot)), slot)
+
+    def add_at(self, pointer, i, vector):
+        """Add a vector of float64 to the values from the ``i``-th on, wherever these lie."""
+        old = load_at(self.builder, pointer, i, vector.type, 8)
+        store_at(self.builder, self.builder.fadd(old, vector), pointer, i, 8)
+
+    def if_equal(self, a, b):
+        """``if a == b`` around what is emitted inside."""
+        return self.builder.if_then(self.builder.icmp_signed("==", as_index(a), as_index(b)))
 
     def nothing(self):
         """What an intrinsic returns that returns nothing."""
@@ -187,16 +232,20 @@ def transpose_square(builder, rows):
     return rows
 
 
-def sum_lanes(builder, vector):
-    """The sum of a vector's lanes, added in pairs."""
+def fold_lanes(builder, vector, emit):
+    """One value of a vector's lanes by ``emit(builder, a, b)``, in pairs."""
     lanes = vector.type.count
     while lanes > 1:
         lanes //= 2
-        vector = builder.fadd(
-            shuffle(builder, vector, vector, range(lanes)),
-            shuffle(builder, vector, vector, range(lanes, 2 * lanes)),
-        )
+        low = shuffle(builder, vector, vector, range(lanes))
+        high = shuffle(builder, vector, vector, range(lanes, 2 * lanes))
+        vector = emit(builder, low, high)
     return builder.extract_element(vector, ir.Constant(ir.IntType(32), 0))
+
+
+def sum_lanes(builder, vector):
+    """The sum of a vector's lanes, added in pairs."""
+    return fold_lanes(builder, vector, lambda builder, a, b: builder.fadd(a, b))
 
 
 def sum_vectors(builder, vectors):

@@ -2,6 +2,7 @@
 
 import operator
 
+import numpy as np
 from llvmlite import ir
 from numba import types
 from numba.extending import (
@@ -14,9 +15,11 @@ from numba.extending import (
 )
 
 from fastem.kernels.vectors.emit import (
+    INDEX,
     call_llvm,
     data_pointer,
     fma,
+    fold_lanes,
     llvm_type,
     load_at,
     maximum,
@@ -24,7 +27,6 @@ from fastem.kernels.vectors.emit import (
     prefetch,
     splat,
     store_at,
-    sum_lanes,
 )
 from fastem.kernels.vectors.machine import VECTOR_BYTES, vector_lanes
 
@@ -53,6 +55,17 @@ def lanes_of(array):
 def _lanes_of(array):
     lanes = vector_lanes(array.dtype)
     return lambda array: lanes
+
+
+def lowest_of(array):
+    """The least finite number that the array can hold: a constant in kernels."""
+    return np.finfo(array.dtype).min
+
+
+@overload(lowest_of)
+def _lowest_of(array):
+    lowest = np.finfo(str(array.dtype)).min
+    return lambda array: lowest
 
 
 @intrinsic
@@ -115,14 +128,54 @@ def multiply_add(typingctx, a, b, c):
     return a(a, b, c), codegen
 
 
+def _folded(emit):
+    """The intrinsic that makes one value of a vector's lanes, in pairs."""
+
+    @intrinsic
+    def function(typingctx, a):
+        def codegen(context, builder, signature, args):
+            return fold_lanes(builder, args[0], emit)
+
+        return a.dtype(a), codegen
+
+    return function
+
+
+sum_of_lanes = _folded(lambda builder, a, b: builder.fadd(a, b))
+least_of_lanes = _folded(minimum)
+greatest_of_lanes = _folded(maximum)
+
+
 @intrinsic
-def sum_of_lanes(typingctx, a):
-    """The sum of a vector's lanes, added in pairs."""
+def magnitude(typingctx, a):
+    """The absolute values."""
 
     def codegen(context, builder, signature, args):
-        return sum_lanes(builder, args[0])
+        return call_llvm(builder, "fabs", args)
 
-    return a.dtype(a), codegen
+    return a(a), codegen
+
+
+def _converted(dtype, name):
+    """The intrinsic that makes a vector of another floating-point type."""
+
+    @intrinsic
+    def function(typingctx, a):
+        result = Vector(dtype, a.lanes)
+
+        def codegen(context, builder, signature, args):
+            if a == result:
+                return args[0]
+            return getattr(builder, name)(args[0], context.get_value_type(result))
+
+        return result(a), codegen
+
+    return function
+
+
+#: The values rounded to float32, or widened to float64.
+single = _converted(types.float32, "fptrunc")
+double = _converted(types.float64, "fpext")
 
 
 @intrinsic
@@ -159,7 +212,7 @@ def bits(typingctx, mask):
         packed = builder.bitcast(args[0], ir.IntType(mask.lanes))
         if mask.lanes == 64:
             return packed
-        return builder.zext(packed, ir.IntType(64))
+        return builder.zext(packed, INDEX)
 
     return types.uint64(mask), codegen
 

@@ -10,7 +10,7 @@ from scipy.stats import multivariate_normal
 from fastem.kernels import gaussian_log_density
 from fastem.kernels.gaussian import PASSES, GaussianComponents, GaussianPass
 from fastem.kernels.gaussian.full import full_pass, movement
-from fastem.kernels.gaussian.scatter import totals_size
+from fastem.kernels.gaussian.scatter.layout import totals_size
 from fastem.kernels.gaussian.whitening import pack_triangles, packed_size
 
 DTYPES = [np.float32, np.float64]

@@ -13,14 +13,21 @@ from fastem.kernels.vectors.vector import (
     bits,
     broadcast,
     count_bits,
+    double,
     first_bit,
     greater,
+    greatest_of_lanes,
     lanes_of,
+    least_of_lanes,
     lesser,
     load,
+    lowest_of,
+    magnitude,
     multiply_add,
+    single,
     square_root,
     store,
+    sum_of_lanes,
     where,
 )
 
@@ -129,6 +136,31 @@ def test_multiply_add_rounds_once(dtype):
     output = np.zeros((11, lanes), dtype)
     KERNELS[dtype](a, a, np.full(lanes, -1 - 2 * step, dtype), output, np.zeros(4, np.uint64))
     np.testing.assert_array_equal(output[4], np.full(lanes, step**2, dtype))
+
+
+@kernel
+def of_one_vector(a, magnitudes, singles, doubles):
+    lanes = lanes_of(a)
+    x = load(a, 0, lanes)
+    store(magnitude(x), magnitudes, 0)
+    store(single(x), singles, 0)
+    store(double(x), doubles, 0)
+    return least_of_lanes(x), greatest_of_lanes(x), sum_of_lanes(x), lowest_of(a)
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_one_vector(dtype):
+    lanes = N_LANES[np.dtype(dtype)]
+    for a in np.random.default_rng(0).normal(size=(20, lanes)).astype(dtype):
+        outputs = [Guarded(np.zeros(lanes, other)) for other in (dtype, np.float32, np.float64)]
+        least, greatest, lane_sum, lowest = of_one_vector(a, *(output.array for output in outputs))
+        for output, wanted in zip(
+            outputs, (abs(a), a.astype(np.float32), a.astype(float)), strict=True
+        ):
+            np.testing.assert_array_equal(output.array, wanted)
+            assert output.intact()
+        assert (least, greatest, lowest) == (a.min(), a.max(), np.finfo(dtype).min)
+        np.testing.assert_allclose(lane_sum, a.sum(dtype=float), atol=1e-5)
 
 
 @pytest.mark.parametrize("dtype", DTYPES)

@@ -9,10 +9,10 @@ from typing import NamedTuple
 
 import numpy as np
 
+from fastem.kernels.gaussian.full import add_products, scratch_size
 from fastem.kernels.gaussian.incomplete.completing import add_completed, factor_observed, regress
 from fastem.kernels.gaussian.incomplete.patterns import group, layout_of_totals
 from fastem.kernels.gaussian.incomplete.sums import CompletedSums
-from fastem.kernels.gaussian.scatter import add_products, scratch_size
 from fastem.kernels.gaussian.whitening import BLOCK, packed_size, whitened_norms
 from fastem.kernels.mixtures.products import sum_tile, weighted_sum
 from fastem.kernels.mixtures.responsibilities import normalize_tile

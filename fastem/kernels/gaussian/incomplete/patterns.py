@@ -4,7 +4,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from fastem.kernels.gaussian.scatter import totals_size, unpack_totals
+from fastem.kernels.gaussian.full import totals_size, unpack_totals
 
 # Values looked at together.
 _BLOCK_VALUES = 1 << 18

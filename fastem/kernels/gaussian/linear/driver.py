@@ -11,9 +11,10 @@ This costs digits; see ``forms.py``.
 from typing import NamedTuple
 
 import numpy as np
-from numba import types
 
+from fastem.kernels.gaussian.differences import add_differences
 from fastem.kernels.gaussian.driver import (
+    accumulate_tiles,
     count_shares,
     fetch_tile,
     log_joint_tile,
@@ -34,9 +35,9 @@ from fastem.kernels.mixtures.responsibilities import normalize_tile
 from fastem.kernels.runtime.arrays import write_row
 from fastem.kernels.runtime.compiling import inline, kernel, variant
 from fastem.kernels.runtime.parallel import next_chunk
-from fastem.kernels.vectors.machine import TILE, vector_lanes
+from fastem.kernels.vectors.machine import TILE
 from fastem.kernels.vectors.tiles import aligned_empty_like, load_tile
-from fastem.kernels.vectors.vector import broadcast, load, multiply_add, store
+from fastem.kernels.vectors.vector import broadcast, lanes_of, load, multiply_add, store
 
 _SAMPLED = 32  # every so many tiles' shares are counted
 
@@ -73,67 +74,36 @@ class LinearPacked(NamedTuple):
     zeros: np.ndarray
     reference: float
 
-    sums_differences = True
 
-
+@inline
 def _add_norms(terms, n_features):
     """Write the sums of the squares of ``n_features`` terms behind these."""
-    raise NotImplementedError("for kernels only")
-
-
-@variant(_add_norms)
-def _norms(terms, n_features):
-    lanes = vector_lanes(terms.dtype)
-    zero = np.float32(0) if terms.dtype == types.float32 else np.float64(0)
-
-    def implementation(terms, n_features):
-        for lane in range(0, TILE, lanes):
-            total = broadcast(zero, lanes)
-            for f in range(n_features):
-                value = load(terms, f * TILE + lane, lanes)
-                total = multiply_add(value, value, total)
-            store(total, terms, n_features * TILE + lane)
-
-    return implementation
+    lanes = lanes_of(terms)
+    for lane in range(0, TILE, lanes):
+        total = broadcast(terms.dtype.type(0), lanes)
+        for f in range(n_features):
+            value = load(terms, f * TILE + lane, lanes)
+            total = multiply_add(value, value, total)
+        store(total, terms, n_features * TILE + lane)
 
 
 @inline
 def _whiten(packed, features, n_features, terms):
     """Write the whitened terms of a tile of features."""
-    linear_terms(
-        features,
-        n_features,
-        packed.whitening,
-        packed.offsets,
-        packed.zeros,
-        n_features,
-        terms,
-    )
+    matrix, offsets, zeros = packed.whitening, packed.offsets, packed.zeros
+    linear_terms(features, n_features, matrix, offsets, zeros, n_features, terms)
     _add_norms(terms, n_features)
 
 
 @inline
-def _log_joint(packed, terms, n_features, n_components, log_joint):
+def _log_joint(packed, terms, n_components, log_joint):
+    """Write the log-densities under all components, for their terms in a tile."""
+    factors, offsets, constants = packed.coefficients, packed.offsets, packed.constants
+    n = factors.shape[1]
     if packed.form == SQUARES:
-        squared_terms(
-            terms,
-            n_features,
-            packed.coefficients,
-            packed.offsets,
-            packed.constants,
-            n_components,
-            log_joint,
-        )
+        squared_terms(terms, n, factors, offsets, constants, n_components, log_joint)
     else:
-        linear_terms(
-            terms,
-            packed.coefficients.shape[1],
-            packed.coefficients,
-            packed.offsets,
-            packed.constants,
-            n_components,
-            log_joint,
-        )
+        linear_terms(terms, n, factors, offsets, constants, n_components, log_joint)
 
 
 @kernel
@@ -155,9 +125,18 @@ def linear_pass(
 ):
     """Each chunk's statistics: responsibilities, their products with the terms, log-densities.
 
-    As ``driver.em_pass``, or with labels. ``counts`` is (n_chunks,
-    n_components), ``sums`` (n_chunks, size_of_sums): of the terms, or of the features if they are
-    whitened, or of products with all features for ``PRODUCTS``, where ``counts`` are not counted.
+    Parameters
+    ----------
+    chunk_rows, X, sample_weight, labels, hard, noise, objective, counted
+        As for ``driver.em_pass``.
+    packed : LinearPacked
+    n_components : int
+        For ``PRODUCTS`` the number of features.
+    counts : float64 array of shape (n_chunks, n_components)
+        Not counted for ``PRODUCTS``.
+    sums : float64 array of shape (n_chunks, size_of_sums)
+        Of the terms; of the features if the terms are whitened; of the features' products with
+        all of them for ``PRODUCTS``.
     """
     n_rows, n_features = X.shape
     one = X.dtype.type(1)
@@ -201,7 +180,7 @@ def linear_pass(
                 if packed.form == WHITENED:
                     _whiten(packed, terms, n_features, others)
                 evaluated = others if packed.form == WHITENED else terms
-                _log_joint(packed, evaluated, n_features, n_components, shares)
+                _log_joint(packed, evaluated, n_components, shares)
                 if noisy:
                     fill_column(noise, n_components, shares)
                 normalize_tile(shares, n_columns, weights, hard, density)
@@ -230,52 +209,23 @@ def linear_pass(
 # The driver's placeholders, for rows to be evaluated, and for passes that skip
 
 
-def _is_linear(packed):
-    return isinstance(packed, types.NamedTuple) and packed.instance_class is LinearPacked
-
-
-@variant(prepare_tile)
+@variant(prepare_tile, of=LinearPacked)
 def _prepare(packed, tile, n_features, scratch):
-    if not _is_linear(packed):
-        return None
-
-    def implementation(packed, tile, n_features, scratch):
-        if packed.form == WHITENED:
-            _whiten(packed, tile, n_features, scratch)
-        elif packed.form == FEATURES_AND_NORM:
-            _add_norms(tile, n_features)
-
-    return implementation
+    if packed.form == WHITENED:
+        _whiten(packed, tile, n_features, scratch)
+    elif packed.form == FEATURES_AND_NORM:
+        _add_norms(tile, n_features)
 
 
-@variant(log_joint_tile)
-def _linear_log_joint(packed, tile, n_features, scratch, components, n_listed, log_joint):
-    if not _is_linear(packed):
-        return None
+@variant(log_joint_tile, of=LinearPacked)
+def _log_joint_of(packed, tile, n_features, scratch, components, n_listed, log_joint):
+    terms = scratch if packed.form == WHITENED else tile
+    factors, offsets, constants = packed.coefficients, packed.offsets, packed.constants
+    n = factors.shape[1]
+    if packed.form == SQUARES:
+        squared_terms_of(terms, n, factors, offsets, constants, n_listed, log_joint, components)
+    else:
+        linear_terms_of(terms, n, factors, offsets, constants, n_listed, log_joint, components)
 
-    def implementation(packed, tile, n_features, scratch, components, n_listed, log_joint):
-        terms = scratch if packed.form == WHITENED else tile
-        if packed.form == SQUARES:
-            squared_terms_of(
-                terms,
-                n_features,
-                packed.coefficients,
-                packed.offsets,
-                packed.constants,
-                n_listed,
-                log_joint,
-                components,
-            )
-        else:
-            linear_terms_of(
-                terms,
-                packed.coefficients.shape[1],
-                packed.coefficients,
-                packed.offsets,
-                packed.constants,
-                n_listed,
-                log_joint,
-                components,
-            )
 
-    return implementation
+variant(accumulate_tiles, of=LinearPacked)(add_differences)

@@ -1,9 +1,10 @@
-"""Decides when a part's rows are sorted and its passes skip; see ``driver.py`` for how."""
+"""Decides when a part's rows are sorted and its passes skip; see ``bounds.py`` for how."""
 
 import numpy as np
 
-from fastem.kernels.gaussian.skip.driver import OFFSET, ROUNDING, STEPS, Visit
-from fastem.kernels.gaussian.skip.sorting import sort_pass
+from fastem.kernels.gaussian.skip.bounds import OFFSET, ROUNDING
+from fastem.kernels.gaussian.skip.driver import Visit
+from fastem.kernels.gaussian.skip.sorting import STEPS, sort_pass
 from fastem.kernels.runtime.chunks import ceil_div, round_up
 from fastem.kernels.runtime.parallel import run
 from fastem.kernels.vectors.machine import LANES, TILE

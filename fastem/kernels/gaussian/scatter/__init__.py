@@ -1,0 +1,1 @@
+"""Weighted sums of products of centred features, in registers."""
