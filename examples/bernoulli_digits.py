@@ -1,32 +1,37 @@
-"""Find groups of handwritten digits without being told which digits they are.
+"""Digits found by a Bernoulli mixture
+======================================
+
+Find groups of handwritten digits without being told which digits they are.
 
 scikit-learn's 1,797 small pictures of digits are made black and white, and a Bernoulli mixture is
 fitted to them: a component is a probability of ink for each pixel. The picture shows these
 probabilities, the mean digits, from the most frequent component to the rarest. What the digits
 really are is used only afterwards, to name the components.
 
+To run it::
+
     python examples/bernoulli_digits.py
     python examples/bernoulli_digits.py --components 20 --output digits-20.png
 """
 
 import argparse
-import sys
 import time
 from pathlib import Path
 
+import matplotlib
 import numpy as np
-from PIL import Image
 from sklearn.datasets import load_digits
 
 import fastem
+from fastem.plot import CentersDisplay
+
+matplotlib.use("Agg")
 
 INK = 8  # grey levels above, of 16, are ink
 SIDE = 8  # pixels of a digit
-SCALE = 12  # of a pixel in the picture
-MARGIN = 12
 
 
-def main(arguments: list[str] | None = None) -> int:
+def main(arguments: list[str] | None = None) -> None:
     """Run the command line."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
@@ -54,8 +59,10 @@ def main(arguments: list[str] | None = None) -> int:
     labels = mixture.predict(digits.data)
 
     order = np.argsort(-mixture.weights_, kind="stable")
+    display = CentersDisplay(mixture.probabilities_[order], shape=(SIDE, SIDE), names=[])
+    display.plot(cmap="gray_r", vmin=0, vmax=1)
     try:
-        picture(mixture.probabilities_[order]).save(options.output)
+        display.figure_.savefig(options.output, dpi=100, bbox_inches="tight")
     except (OSError, ValueError) as error:
         parser.error(f"can't write {options.output}: {error}")
 
@@ -73,24 +80,7 @@ def main(arguments: list[str] | None = None) -> int:
         )
     print(f"\n{right / len(labels):.1%} of the digits are what their component mostly is.")
     print(f"The mean digits are in {options.output}.")
-    return 0
-
-
-def picture(probabilities: np.ndarray) -> Image.Image:
-    """Return the mean digits side by side, five in a row: black is a probability of one."""
-    columns = min(5, len(probabilities))
-    rows = -(-len(probabilities) // columns)
-    cell = SIDE * SCALE + MARGIN
-    canvas = np.full((rows * cell + MARGIN, columns * cell + MARGIN), 255, np.uint8)
-    for i, digit in enumerate(probabilities):
-        top = MARGIN + i // columns * cell
-        left = MARGIN + i % columns * cell
-        grey = np.rint(255 * (1 - digit.reshape(SIDE, SIDE))).astype(np.uint8)
-        canvas[top : top + SIDE * SCALE, left : left + SIDE * SCALE] = grey.repeat(
-            SCALE, axis=0
-        ).repeat(SCALE, axis=1)
-    return Image.fromarray(canvas)
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    main()

@@ -1,8 +1,13 @@
-"""Compress a photograph to a few colours with K-means.
+"""A photograph in 64 colours, by K-means
+=========================================
+
+Compress a photograph to a few colours with K-means.
 
 The pixels are clustered by their colour, and each takes the colour of its cluster's centre. The
 picture is then written as a PNG with a palette, which needs one byte a pixel or less, and beside
 the original for the eye to compare. scikit-learn's KMeans does the same from the same start.
+
+To run it::
 
     python examples/compress_image.py
     python examples/compress_image.py holiday.jpg --colours 16 --output smaller
@@ -186,4 +191,5 @@ def complain(message: str) -> int:
 
 
 if __name__ == "__main__":
-    raise SystemExit(main())
+    if status := main():
+        sys.exit(status)

@@ -1,4 +1,7 @@
-"""Expectation-maximisation by the book: five textbook cases, computed and drawn.
+"""EM by the book: five textbook cases
+======================================
+
+The cases that textbooks work by hand, computed and drawn:
 
 - The four corners of a rectangle, on which Lloyd's iterations stop at once at a clustering that is
   (H / W)**2 times as bad as the best, and how often each way to start K-means ends there.
@@ -7,6 +10,8 @@
 - EM round by round, on 50 points drawn from two Gaussians.
 - A start from which EM ends in a local maximum, and restarts that escape it.
 - The sum of two independent variables, each a mixture, against a histogram.
+
+To run it::
 
     python examples/em_by_the_book.py
     python examples/em_by_the_book.py --runs 1000 --output pictures
@@ -21,6 +26,7 @@ import numpy as np
 from sklearn.exceptions import ConvergenceWarning
 
 import fastem
+from fastem.plot import MixtureDisplay
 
 matplotlib.use("Agg")
 import matplotlib.pyplot as plt
@@ -225,7 +231,8 @@ def restarts(options) -> plt.Figure:
 
     figure, panels = plt.subplots(1, 3, figsize=(11, 3.6), layout="constrained")
     for axes, (name, model) in zip(panels, models.items(), strict=False):
-        draw_mixture(axes, X, model)
+        MixtureDisplay.from_estimator(model, X, ax=axes, rows_kw={"s": 7})
+        axes.set(xlabel="x", ylabel="y", aspect="equal", adjustable="datalim")
         axes.set_title(
             f"{name}: \N{MINUS SIGN}{-len(X) * model.lower_bound_:.1f} nats", fontsize=11
         )
@@ -241,18 +248,6 @@ def restarts(options) -> plt.Figure:
     panels[2].set(xlabel="random start, worst first", ylabel="log-likelihood / nats")
     panels[2].set(xticks=[1, 5, 10, 15, 20])
     return figure
-
-
-def draw_mixture(axes, X, model) -> None:
-    """Draw rows in the colours of their components, with ellipses of two standard deviations."""
-    labels = model.predict(X)
-    angles = np.linspace(0, 2 * np.pi, 100)
-    circle = 2 * np.stack([np.cos(angles), np.sin(angles)], axis=1)
-    for k, (mean, covariance) in enumerate(zip(model.means_, model.covariances_, strict=True)):
-        axes.scatter(*X[labels == k].T, s=7, color=f"C{k}", linewidths=0)
-        axes.plot(*(mean + circle @ np.linalg.cholesky(covariance).T).T, color=f"C{k}")
-        axes.plot(*mean, "+k", markersize=9, markeredgewidth=1.5)
-    axes.set(xlabel="x", ylabel="y", aspect="equal", adjustable="datalim")
 
 
 # Sums of independent variables.
@@ -283,10 +278,10 @@ def sums(options) -> plt.Figure:
         left.plot(x, np.exp(mixture.score_samples(x)), label=name)
     left.set(xlabel="x", ylabel="density", title="two variables", ylim=(0, None))
     left.legend()
-    right.hist(added, bins=150, density=True, color="0.8", label="100,000 sums")
-    right.plot(x, np.exp(total.score_samples(x)), color="C2", label="first.convolve(second)")
-    right.set(xlabel="x", ylabel="density", title="their sum", ylim=(0, None))
-    right.legend()
+    MixtureDisplay.from_estimator(
+        total, added[:, np.newaxis], ax=right, bins=150, rows_kw={"label": "100,000 sums"}
+    )
+    right.set(xlabel="x", title="their sum: first.convolve(second)", ylim=(0, None))
     return figure
 
 

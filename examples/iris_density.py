@@ -1,9 +1,13 @@
-"""Estimate the density of two measurements of irises with Gaussian mixtures.
+"""The density of irises
+========================
+
+Estimate the density of two measurements of irises with Gaussian mixtures.
 
 Mixtures of one to six components are fitted to the lengths and widths of 150 irises' petals, which
 know nothing of the species. The picture shows the density of the mixture that the BIC chooses, its
-components as ellipses that hold 39 % and 86 % of each, the flowers by their species, and the
-criteria.
+components as ellipses that hold 90 % of each, the flowers by their species, and the criteria.
+
+To run it::
 
     python examples/iris_density.py
     python examples/iris_density.py --sepals --covariance-type tied --output density
@@ -18,10 +22,10 @@ from sklearn.datasets import load_iris
 from sklearn.metrics import adjusted_rand_score
 
 import fastem
+from fastem.plot import CriterionDisplay, MixtureDisplay
 
 matplotlib.use("Agg")
 import matplotlib.pyplot as plt
-from matplotlib.patches import Ellipse
 
 TYPES = ("full", "tied", "diag", "spherical", "tied_diag", "tied_spherical")
 
@@ -43,37 +47,36 @@ def main(arguments: list[str] | None = None) -> None:
     iris = load_iris()
     columns = [0, 1] if options.sepals else [2, 3]
     X = iris.data[:, columns]
-    mixtures = [
-        fastem.GaussianMixture(
-            k,
-            covariance_type=options.covariance_type,
-            n_init=20,
-            reg_covar=1e-3,
-            max_iter=1000,
-            random_state=0,
-        ).fit(X)
-        for k in range(1, 7)
-    ]
-    print("components   log-likelihood      BIC      ICL   agreement with the species")
-    for mixture in mixtures:
-        agreement = adjusted_rand_score(iris.target, mixture.predict(X))
-        print(
-            f"{mixture.n_components:>10} {mixture.score_samples(X).sum():>16.2f} "
-            f"{mixture.bic(X):>8.1f} {mixture.icl(X):>8.1f} {agreement:>10.3f}"
-        )
-    best = min(mixtures, key=lambda mixture: mixture.bic(X))
-    print(f"\nThe BIC chooses {best.n_components}:")
+    mixture = fastem.GaussianMixture(
+        covariance_type=options.covariance_type,
+        n_init=20,
+        reg_covar=1e-3,
+        max_iter=1000,
+        random_state=0,
+    )
+    search = fastem.CriterionSearch(mixture, {"n_components": range(1, 7)}).fit(X)
+    best, results = search.best_estimator_, search.results_
+    print("components   log-likelihood      BIC      ICL")
+    for row in zip(
+        *(results[name] for name in ("param_n_components", "log_likelihood", "bic", "icl")),
+        strict=True,
+    ):
+        print("{:>10} {:>16.2f} {:>8.1f} {:>8.1f}".format(*row))
+    agreement = adjusted_rand_score(iris.target, best.predict(X))
+    print(
+        f"\nThe BIC chooses {best.n_components}, which agree with the species by {agreement:.3f}:"
+    )
     for weight, mean in zip(best.weights_, best.means_, strict=True):
         print(f"  {weight:.1%} about {mean[0]:.2f} x {mean[1]:.2f} cm")
 
     options.output.mkdir(parents=True, exist_ok=True)
     target = options.output / f"iris-{'sepals' if options.sepals else 'petals'}.png"
     names = [iris.feature_names[column] for column in columns]
-    draw(X, iris.target, iris.target_names, names, mixtures, best).savefig(target, dpi=110)
+    draw(search, X, iris, names).savefig(target, dpi=110)
     print(f"wrote {target}")
 
 
-def draw(X, species, species_names, names, mixtures, best) -> plt.Figure:
+def draw(search, X, iris, names) -> plt.Figure:
     """Return a picture of the density and the criteria."""
     figure, (left, right) = plt.subplots(
         1, 2, figsize=(11, 4.6), width_ratios=[2, 1], layout="constrained"
@@ -81,50 +84,31 @@ def draw(X, species, species_names, names, mixtures, best) -> plt.Figure:
     margin = 0.15 * np.ptp(X, axis=0)
     low, high = X.min(axis=0) - margin, X.max(axis=0) + margin
     x, y = np.meshgrid(*np.linspace(low, high, 200).T)
-    log_density = best.score_samples(np.stack([x.ravel(), y.ravel()], axis=1)).reshape(x.shape)
+    grid = np.stack([x.ravel(), y.ravel()], axis=1)
+    log_density = search.score_samples(grid).reshape(x.shape)
     levels = log_density.max() - np.arange(8.0, -0.1, -1.0)
     left.contourf(x, y, log_density, levels=levels, cmap="Greys", extend="min")
-    for name, marker, number in zip(species_names, "os^", range(3), strict=True):
-        own = X[species == number]
-        left.scatter(*own.T, s=18, marker=marker, label=name, edgecolor="white", linewidth=0.5)
-    for ellipse in ellipses(best):
-        left.add_patch(ellipse)
+    colours = np.array(["tab:blue", "tab:orange", "tab:green"])
+    rows = {"c": colours[iris.target], "alpha": 1, "s": 18, "edgecolor": "white", "linewidths": 0.5}
+    MixtureDisplay.from_estimator(search.best_estimator_, X, ax=left, rows_kw=rows)
+    for species, colour in zip(iris.target_names, colours, strict=True):
+        left.scatter([], [], color=colour, label=species)
     left.set(
         xlabel=names[0],
         ylabel=names[1],
         xlim=(low[0], high[0]),
         ylim=(low[1], high[1]),
-        title="log-density, and the components' 1 and 2 sigma",
+        title="log-density, and ellipses that hold 90 % of a component",
     )
     left.legend(loc="upper left")
 
-    numbers = [mixture.n_components for mixture in mixtures]
-    for criterion in ("bic", "icl", "aic"):
-        values = [getattr(mixture, criterion)(X) for mixture in mixtures]
-        right.plot(numbers, values, marker="o", label=criterion.upper())
-    right.set(xlabel="components", title="the lower the better")
+    CriterionDisplay.from_estimator(search, ax=right, label="BIC")
+    for criterion in ("icl", "aic"):
+        values = search.results_[criterion]
+        right.plot(search.results_["param_n_components"], values, ".-", label=criterion.upper())
+    right.set(ylabel="", title="the lower the better")
     right.legend()
     return figure
-
-
-def ellipses(mixture) -> list[Ellipse]:
-    """Return the ellipses of one and two standard deviations of each component."""
-    n_components, n_features = mixture.means_.shape
-    covariances = np.asarray(mixture.covariances_)
-    if mixture.covariance_type in ("diag", "spherical"):
-        per_feature = np.broadcast_to(covariances.T, (n_features, n_components)).T
-        covariances = per_feature[:, :, np.newaxis] * np.eye(n_features)
-    elif mixture.covariance_type in ("tied_diag", "tied_spherical"):
-        covariances = covariances * np.eye(n_features)
-    covariances = np.broadcast_to(covariances, (n_components, n_features, n_features))
-    patches = []
-    for mean, covariance in zip(mixture.means_, covariances, strict=True):
-        variances, axes = np.linalg.eigh(covariance)
-        angle = np.degrees(np.arctan2(axes[1, 1], axes[0, 1]))
-        for sigma in (1, 2):
-            height, width = 2 * sigma * np.sqrt(variances)
-            patches.append(Ellipse(mean, width, height, angle=angle, fill=False))
-    return patches
 
 
 if __name__ == "__main__":

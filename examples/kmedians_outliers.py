@@ -1,8 +1,13 @@
-"""Cluster positions of which some are wrong by far: K-medians beside K-means.
+"""Measurements that failed: K-medians beside K-means
+=====================================================
+
+Cluster positions of which some are wrong by far: K-medians beside K-means.
 
 Five places are measured 400 times each, and one measurement in twenty has failed: its error is a
 hundred times as large, in one coordinate. A mean follows such rows, a median hardly does. Both
 start from the same five rows, one of each place. The picture shows where their centres end.
+
+To run it::
 
     python examples/kmedians_outliers.py
     python examples/kmedians_outliers.py --failures 0.1 --output outliers.png

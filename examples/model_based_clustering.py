@@ -1,9 +1,14 @@
-"""Choose among all covariance models and numbers of components, as R's mclust does.
+"""The fourteen covariance models of irises
+===========================================
+
+Choose among all covariance models and numbers of components, as R's mclust does.
 
 Gaussian mixtures with mclust's fourteen covariance models and one to nine components are fitted to
 four measurements of 150 irises, which know nothing of the species. One picture shows the criterion
 of each model and the components of the winner; the other one what each model's covariances look
 like with three components.
+
+To run it::
 
     python examples/model_based_clustering.py
     python examples/model_based_clustering.py --criterion icl --output models
@@ -20,10 +25,10 @@ from sklearn.exceptions import ConvergenceWarning
 from sklearn.metrics import adjusted_rand_score
 
 import fastem
+from fastem.plot import CriterionDisplay, MixtureDisplay
 
 matplotlib.use("Agg")
 import matplotlib.pyplot as plt
-from matplotlib.patches import Ellipse
 
 # Volumes, shapes and orientations: equal, varying, or of the identity.
 SPHERES = ("EII", "VII")
@@ -57,7 +62,7 @@ def main(arguments: list[str] | None = None) -> None:
 
     options.output.mkdir(parents=True, exist_ok=True)
     pictures = {
-        "choice": draw_choice(table, search.best_estimator_, iris, options.criterion.upper()),
+        "choice": draw_choice(search, iris),
         "models": draw_models(iris),
     }
     for name, figure in pictures.items():
@@ -80,31 +85,23 @@ def report(table, best, iris, criterion) -> None:
     print("volumes", np.round(volume, 3), "shape", np.round(shape, 2).tolist())
 
 
-def draw_choice(table, best, iris, criterion) -> plt.Figure:
+def draw_choice(search, iris) -> plt.Figure:
     """Return a picture of the criteria and of the winner's components."""
     figure, (left, right) = plt.subplots(1, 2, figsize=(11, 4.8), layout="constrained")
+    CriterionDisplay.from_estimator(search, ax=left, linewidth=1, markersize=5)
+    lines = {line.get_label(): line for line in left.lines}
     for models, colour in ((SPHERES, "tab:green"), (PARALLEL, "tab:orange"), (TURNED, "tab:blue")):
         for number, model in enumerate(models):
-            left.plot(
-                range(1, 10),
-                table[MODELS.index(model)],
-                color=colour,
-                alpha=1 - 0.09 * number,
-                marker="osD^v<>P"[number],
-                markersize=5,
-                linewidth=1,
-                label=model,
-            )
-    row, column = np.unravel_index(np.nanargmin(table), table.shape)
-    left.plot(column + 1, table[row, column], "o", color="black", fillstyle="none", markersize=14)
-    left.set(xlabel="components", ylabel=criterion, title="the lower the better")
+            style = {"color": colour, "alpha": 1 - 0.09 * number, "marker": "osD^v<>P"[number]}
+            lines[model].set(**style)
+    left.set_title("the lower the better")
     left.legend(ncols=3, fontsize=8)
 
-    scatter(right, iris)
-    for ellipse in ellipses(best.marginal(SHOWN)):
-        right.add_patch(ellipse)
-    right.set_title(f"{best.covariance_type}, {best.n_components} components: 1 and 2 sigma")
-    right.legend(loc="upper left")
+    best = search.best_estimator_
+    names = [iris.feature_names[i] for i in SHOWN]
+    MixtureDisplay.from_estimator(best, iris.data, features=SHOWN, ax=right)
+    right.set(xlabel=names[0], ylabel=names[1])
+    right.set_title(f"{best.covariance_type}, {best.n_components} components: 90 % of each")
     return figure
 
 
@@ -118,9 +115,8 @@ def draw_models(iris) -> plt.Figure:
         mixture = fastem.GaussianMixture(3, covariance_type=model, tol=1e-5, max_iter=500)
         mixture.set_params(means_init=[X[iris.target == k].mean(axis=0) for k in range(3)])
         mixture.set_params(random_state=0).fit(X)
-        ax.scatter(*X.T, s=4, color="0.6")
-        for ellipse in ellipses(mixture):
-            ax.add_patch(ellipse)
+        MixtureDisplay.from_estimator(mixture, X, ax=ax, rows_kw={"s": 4})
+        ax.set(xlabel="", ylabel="")
         ax.set_title(f"{model}, BIC {mixture.bic(X):.0f}", fontsize=10)
     legend = axes.flat[-1]
     legend.axis("off")
@@ -135,30 +131,6 @@ def draw_models(iris) -> plt.Figure:
     figure.supxlabel(iris.feature_names[SHOWN[0]], fontsize=10)
     figure.supylabel(iris.feature_names[SHOWN[1]], fontsize=10)
     return figure
-
-
-def scatter(ax, iris) -> None:
-    """Draw the flowers by their species."""
-    for name, marker, number in zip(iris.target_names, "os^", range(3), strict=True):
-        own = iris.data[iris.target == number][:, SHOWN]
-        ax.scatter(*own.T, s=18, marker=marker, label=name, edgecolor="white", linewidth=0.5)
-    ax.set(xlabel=iris.feature_names[SHOWN[0]], ylabel=iris.feature_names[SHOWN[1]])
-
-
-def ellipses(mixture) -> list[Ellipse]:
-    """Return the ellipses of one and two standard deviations of each component."""
-    k = len(mixture.means_)
-    volume, shape, orientation = mixture.decomposition()
-    variances = np.broadcast_to(np.reshape(volume, (-1, 1)) * shape, (k, 2))
-    patches = []
-    for mean, variance, axes in zip(
-        mixture.means_, variances, np.broadcast_to(orientation, (k, 2, 2)), strict=True
-    ):
-        angle = np.degrees(np.arctan2(axes[1, 0], axes[0, 0]))
-        for sigma in (1, 2):
-            width, height = 2 * sigma * np.sqrt(variance)
-            patches.append(Ellipse(mean, width, height, angle=angle, fill=False))
-    return patches
 
 
 if __name__ == "__main__":

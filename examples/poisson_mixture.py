@@ -1,4 +1,5 @@
-"""A model of your own, a mixture of Poissons: clusters of pictures by their counts of ink."""
+"""A model of your own, a mixture of Poissons: clusters of pictures by their counts of ink
+=========================================================================================="""
 
 import math
 
@@ -34,6 +35,5 @@ class PoissonMixture(em.Mixture):
 if __name__ == "__main__":
     X, digits = load_digits(return_X_y=True)  # 64 pixels of 0 to 16
     mixture = PoissonMixture(n_components=10, n_init=5, random_state=0).fit(X)
-    print(f"{mixture.n_iter_} iterations; log-likelihood of a picture {mixture.lower_bound_:.3f}")
     table = np.histogram2d(mixture.predict(X), digits, bins=10)[0].astype(int)
-    print(f"pictures in each component (row) of each digit (column):\n{table}")
+    print(f"{mixture.n_iter_} iterations; pictures by component (row) and digit (column):\n{table}")

@@ -1,8 +1,13 @@
-"""Segment a photograph with a Gaussian mixture of its pixels' colours and positions.
+"""A photograph in segments, by a Gaussian mixture
+==================================================
+
+Segment a photograph with a Gaussian mixture of its pixels' colours and positions.
 
 Each pixel is a row of red, green, blue, x and y. A component with a full covariance is a patch of
 the picture whose colour may change across it. Each pixel is then painted in the mean colour of its
 most probable component, beside the original and a map of how sure that is.
+
+To run it::
 
     python examples/segment_flower.py
     python examples/segment_flower.py holiday.jpg --components 8 --output segmented
@@ -117,4 +122,5 @@ def complain(message: str) -> int:
 
 
 if __name__ == "__main__":
-    raise SystemExit(main())
+    if status := main():
+        sys.exit(status)

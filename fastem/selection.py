@@ -132,7 +132,7 @@ class CriterionSearch(CallbackSupportMixin, MetaEstimatorMixin, BaseEstimator):
     n_features_in_ : int
         Number of features seen during :term:`fit`, if ``refit``.
 
-    feature_names_in_ : ndarray of shape (n_features_in_,)
+    feature_names_in_ : ndarray of shape (`n_features_in_`,)
         Names of features seen during :term:`fit`, if ``refit`` and all are strings.
 
     See Also

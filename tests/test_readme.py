@@ -11,7 +11,9 @@ from asv_benchmarks.report.__main__ import parse as parse_report
 
 ROOT = Path(__file__).parent.parent
 README = ROOT / "README.md"
-DOCS = sorted((ROOT / "docs").glob("*.md"))
+DOCS = sorted(
+    page for folder in ("docs", "docs/derivations") for page in (ROOT / folder).glob("*.md")
+)
 PAGES = sorted(ROOT.glob("*.md")) + DOCS
 LINK = re.compile(r"\]\((?!https?:)([^)#]*)(?:#([^)]+))?\)")
 
