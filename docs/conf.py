@@ -51,7 +51,7 @@ sphinx_gallery_conf = {
     "examples_dirs": "../examples",
     "gallery_dirs": "gallery",
     "filename_pattern": r".*\.py",
-    "ignore_pattern": r"_(dask|mpi)\.py$",  # these need workers or a launcher
+    "ignore_pattern": r"(dask|mpi)_\w+\.py$",  # these need workers or a launcher
     "within_subsection_order": "ExampleTitleSortKey",
     "reset_argv": arguments_of(_written),
     "image_scrapers": (PictureFiles(_written),),
