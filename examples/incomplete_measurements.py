@@ -1,9 +1,14 @@
-"""Fill gaps in real measurements, and see how near the truth it comes.
+"""Gaps in measurements, filled in
+==================================
+
+Fill gaps in real measurements, and see how near the truth it comes.
 
 Ten measurements of cell nuclei from 569 biopsies are known in full. Some are taken away at random,
 a Gaussian mixture is fitted to what is left, and fills in the rest. The error is beside that of the
 columns' means, in standard deviations of the columns. From several fillings drawn at random instead
 the uncertainty of a mean follows: the means of two columns, and how far they vary.
+
+To run it::
 
     python examples/incomplete_measurements.py
     python examples/incomplete_measurements.py --components 4 --output gaps

@@ -1,4 +1,7 @@
-"""A Gaussian mixture of rows that are spread over processes, which each read only their own.
+"""Rows on several machines, by MPI
+===================================
+
+A Gaussian mixture of rows that are spread over processes, which each read only their own.
 
 Run it under ``mpiexec -n 2 python examples/mpi_mixture.py``, with any number of ranks.
 """

@@ -1,10 +1,15 @@
-"""Find sharp structure in measurements whose errors are known and larger than it.
+"""Streams of stars under the errors of their velocities
+========================================================
+
+Find sharp structure in measurements whose errors are known and larger than it.
 
 Simulated stars move in two narrow streams and a wide background, and their velocities are measured
 with errors that differ from star to star and are correlated: as in a catalogue of proper motions. A
 mixture fitted to the velocities as they are is as wide as the errors; one that is told of them
 finds the streams. The picture shows what was measured, both mixtures beside the true one, and where
 each star is most likely to be.
+
+To run it::
 
     python examples/noisy_stars.py
     python examples/noisy_stars.py --stars 20000 --output stars

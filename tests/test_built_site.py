@@ -35,6 +35,13 @@ def test_every_page_has_a_place():
     assert [page for page in DOCS if page not in listed] == []
 
 
+@pytest.mark.parametrize("example", sorted((ROOT / "examples").glob("*.py")), ids=lambda p: p.stem)
+def test_examples_have_a_title(example):
+    title, underline, *_ = example.read_text().removeprefix('"""').splitlines()
+    assert len(underline.removesuffix('"""')) >= len(title)
+    assert set(underline.removesuffix('"""')) == {"="}
+
+
 @pytest.fixture
 def site(tmp_path):
     """A site without a fault, of two pages."""
