@@ -62,7 +62,9 @@ def main(arguments: list[str] | None = None) -> None:
     display = CentersDisplay(mixture.probabilities_[order], shape=(SIDE, SIDE), names=[])
     display.plot(cmap="gray_r", vmin=0, vmax=1)
     try:
-        display.figure_.savefig(options.output, dpi=100, bbox_inches="tight")
+        # without a format matplotlib writes beside a name that has no suffix
+        kind = options.output.suffix[1:] or "png"
+        display.figure_.savefig(options.output, format=kind, dpi=100, bbox_inches="tight")
     except (OSError, ValueError) as error:
         parser.error(f"can't write {options.output}: {error}")
 
