@@ -104,6 +104,9 @@ def _kmedians(dtype: Any, option: str) -> None:
 def _gaussian(dtype: Any, covariance_type: str) -> None:
     from fastem.mixtures.gaussian.estimator import GaussianMixture
 
+    if covariance_type == "incomplete":
+        _incomplete(dtype)
+        return
     shapes = [(3000, 2, 4), (3000, 8, 6), (1500, 24, 4), (1200, 70, 3), (6000, 5, 40)]
     problems = list(_problems(dtype, shapes))
     for X, n_components, sample_weight in problems[:2]:
@@ -122,6 +125,27 @@ def _gaussian(dtype: Any, covariance_type: str) -> None:
             _ask(model.fit(X, sample_weight=sample_weight), X)
             model.icl(X)
             model.elbo(X)
+
+
+def _incomplete(dtype: Any) -> None:
+    """Rows with gaps, of frequent patterns and of rare ones, and rows with errors."""
+    from fastem.mixtures.gaussian.estimator import GaussianMixture
+
+    shapes = [(3000, 4, 3), (1500, 9, 3)]
+    for X, n_components, sample_weight in _problems(dtype, shapes):
+        holes = np.where(np.random.default_rng(0).random(X.shape) < 0.2, np.nan, X)
+        for covariance_type in ("full", "diag"):
+            model = GaussianMixture(
+                n_components, covariance_type=covariance_type, missing="em", random_state=0
+            )
+            _ask(model.fit(holes, sample_weight=sample_weight), holes)
+            model.elbo(holes)
+            for noise in (
+                np.ones(X.shape, dtype),
+                np.tile(np.eye(X.shape[1], dtype=dtype), (len(X), 1, 1)),
+            ):
+                model.fit(holes, sample_weight=sample_weight, noise=noise)
+                model.predict(holes, noise=noise)
 
 
 def _bernoulli(dtype: Any, option: str) -> None:
@@ -170,7 +194,9 @@ MODELS = {
     "KMeans": _Model(_kmeans, 10.0, ("lloyd", "hamerly", "active", "wide", "csr")),
     "KMedians": _Model(_kmedians, 10.0),
     "GaussianMixture": _Model(
-        _gaussian, 20.0, ("full", "tied", "diag", "spherical", "tied_diag", "tied_spherical")
+        _gaussian,
+        20.0,
+        ("full", "tied", "diag", "spherical", "tied_diag", "tied_spherical", "incomplete"),
     ),
     "BernoulliMixture": _Model(_bernoulli, 10.0),
     "kernels": _Model(_kernels, 15.0),

@@ -175,6 +175,9 @@ class MPIRows(Rows):
     def scaled(self, factor: float) -> "MPIRows":
         return self if factor == 1.0 else self._with(self._part.scaled(factor))
 
+    def filled(self, values: np.ndarray) -> "MPIRows":
+        return self._with(self._part.filled(values))
+
     def _with(self, part):
         return MPIRows(self._exchange, part, self._layout, self.n_parts)
 

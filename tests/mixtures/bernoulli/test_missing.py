@@ -1,10 +1,13 @@
 """Bernoulli mixtures of rows of which entries were not observed."""
 
+import warnings
+
 import numpy as np
 import pytest
 import scipy.sparse as sp
 from scipy.special import logsumexp
 from sklearn.base import clone
+from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils import get_tags
 
 from fastem import BernoulliMixture
@@ -55,8 +58,8 @@ def twin_em(X, weights, probabilities, n_iter, w, alpha=0.0, hard=False):
 def fitted(X, max_iter=5, sample_weight=None, **options):
     options = {"tol": 0, "random_state": 0, "missing": "em"} | options
     mixture = BernoulliMixture(K, max_iter=max_iter, **options)
-    with np.testing.suppress_warnings() as quiet:
-        quiet.filter(UserWarning)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ConvergenceWarning)
         return mixture.fit(X, sample_weight=sample_weight)
 
 

@@ -1,5 +1,7 @@
 """Gaussian mixtures of rows of which entries were not observed."""
 
+import warnings
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -13,10 +15,12 @@ from reference import (
 from scipy.special import logsumexp
 from scipy.stats import multivariate_normal
 from sklearn.base import clone
+from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils import get_tags
 
 from fastem import GaussianMixture
 from fastem.mixtures.gaussian.covariances import COVARIANCES
+from fastem.rows import LocalRows, Part
 
 MODELS = [name for name in COVARIANCES if name == COVARIANCES[name].name]
 N, D, K = 240, 3, 2
@@ -81,8 +85,8 @@ def fitted(X, covariance_type="full", max_iter=5, **options):
     mixture = GaussianMixture(
         covariance_type=covariance_type, max_iter=max_iter, missing="em", **options
     )
-    with np.testing.suppress_warnings() as quiet:
-        quiet.filter(UserWarning)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ConvergenceWarning)
         return mixture.fit(X)
 
 
@@ -117,8 +121,8 @@ def test_the_parameters_of_plain_em_with_weights(hard):
     w = np.random.default_rng(1).integers(0, 3, size=len(X)).astype(float)
     start = fitted(X, "full", 1)
     options = {"assignment": "hard"} if hard else {}
-    with np.testing.suppress_warnings() as quiet:
-        quiet.filter(UserWarning)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ConvergenceWarning)
         mixture = from_start(start, X, 0, **options).set_params(max_iter=10)
         ours = clone(mixture).fit(X, sample_weight=w)
         repeated = clone(mixture).fit(np.repeat(X, w.astype(int), axis=0))
@@ -217,6 +221,28 @@ def test_log_densities_are_those_of_what_was_observed(covariance_type):
     assert mixture.complete_log_likelihood(X, labels) == pytest.approx(expected.min(axis=1).sum())
 
 
+def test_rows_in_parts():
+    X = rows()
+    w = np.random.default_rng(1).uniform(0.5, 2, size=N)
+    parts = [Part(X[:100], w[:100], 0, 0), Part(X[100:], w[100:], 100, 1)]
+    start = fitted(X, "full", 1)
+    whole = from_start(start, X, 0).set_params(max_iter=5)
+    split = clone(whole)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ConvergenceWarning)
+        whole.fit(X, sample_weight=w)
+        split.fit(LocalRows(parts))
+        started = GaussianMixture(K, missing="em", random_state=0).fit(LocalRows(parts))
+    np.testing.assert_allclose(split.means_, whole.means_, rtol=1e-9)
+    np.testing.assert_allclose(split.covariances_, whole.covariances_, rtol=1e-9)
+    assert np.isfinite(started.means_).all()
+    with pytest.raises(TypeError, match="'noise' is for rows in one array"):
+        split.fit(LocalRows(parts), noise=np.ones(D))
+    X[150, 1] = np.inf
+    with pytest.raises(ValueError, match=r"infinity or a value too large .* in row 50 of part 1"):
+        split.fit(LocalRows(parts))
+
+
 def test_a_row_without_anything_observed():
     mixture = fitted(rows())
     nothing = np.full((1, D), np.nan)
@@ -258,8 +284,8 @@ def test_what_is_fixed_stays(fixed):
 def test_going_on_and_starting_again():
     X = rows()
     whole = fitted(X, "full", 8)
-    with np.testing.suppress_warnings() as quiet:
-        quiet.filter(UserWarning)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ConvergenceWarning)
         twice = GaussianMixture(
             K, max_iter=4, tol=0, reg_covar=0, warm_start=True, random_state=0, missing="em"
         )
@@ -384,6 +410,19 @@ class TestBadInput:
         with pytest.raises(ValueError, match="no observed value"):
             mixture.fit(bad)
         np.testing.assert_array_equal(mixture.means_, before)
+
+    def test_uniform_noise(self):
+        mixture = GaussianMixture(2, missing="em", noise_component=-5.0, random_state=0)
+        with pytest.raises(ValueError, match="noise component takes complete rows"):
+            mixture.fit(rows())
+        complete = np.nan_to_num(rows())
+        with pytest.raises(ValueError, match="noise component takes complete rows"):
+            mixture.fit(complete, noise=np.ones(D))
+        mixture.fit(complete)
+        for method in (mixture.predict, mixture.score_samples, mixture.impute):
+            with pytest.raises(ValueError, match="noise component takes complete rows"):
+                method(rows())
+        assert mixture.predict_proba(complete).shape == (N, K + 1)
 
     def test_an_unknown_way(self):
         with pytest.raises(ValueError, match="'missing' parameter"):

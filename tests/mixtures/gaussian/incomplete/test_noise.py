@@ -1,5 +1,7 @@
 """Gaussian mixtures of rows whose errors are known."""
 
+import warnings
+
 import numpy as np
 import pytest
 from reference import (
@@ -10,6 +12,7 @@ from reference import (
     true_values,
 )
 from scipy.special import logsumexp
+from sklearn.exceptions import ConvergenceWarning
 
 from fastem import GaussianMixture
 from fastem.mixtures.gaussian.incomplete.errors import check_errors
@@ -51,8 +54,8 @@ def with_gaps(X, share=0.2):
 def fitted(X, noise, covariance_type="full", max_iter=5, sample_weight=None, **options):
     options = {"tol": 0, "reg_covar": 1e-9, "random_state": 0, "missing": "em"} | options
     mixture = GaussianMixture(K, covariance_type=covariance_type, max_iter=max_iter, **options)
-    with np.testing.suppress_warnings() as quiet:
-        quiet.filter(UserWarning)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ConvergenceWarning)
         return mixture.fit(X, sample_weight=sample_weight, noise=noise)
 
 
