@@ -124,7 +124,7 @@ class GaussianMixture(IncompleteMixin, DistributionMixin, BaseMixture):
         of few rows from collapsing: covariances are drawn to that of all rows, divided among the
         components, and means by a hundredth of a row to the mean of all. The objective is then the
         log-posterior, up to a constant, divided by the number of rows. ``reg_covar`` may be zero.
-        Covariances that share only a part are the mode among their type of what would be the
+        Matrices that share only a part are the mode among their type of what would be the
         posterior if they shared nothing.
 
     noise_component : {'auto'} or float, default=None

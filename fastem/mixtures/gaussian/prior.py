@@ -19,8 +19,8 @@ class ConjugatePrior:
 
     Around the mean of all rows, with a covariance that is theirs divided among the components. To
     the M-step it is some more scatter, a hundredth of a row at the prior's mean, and greater
-    divisors. Covariances that share only a part have the prior of those that share nothing, as far
-    as they go.
+    divisors. Matrices that share only a part have the prior of those that share nothing, as far as
+    they go; diagonals that do, what mclust has for them.
 
     C. Fraley and A. E. Raftery, "Bayesian regularization for normal mixture estimation and
     model-based clustering", Journal of Classification 24, 2007.
@@ -58,8 +58,13 @@ class ConjugatePrior:
             exponent = degrees + 2.0
             if order(kind) == 0:
                 exponent /= n_features
-        # One for the mean's density, and the covariance's, which all share if they share it.
-        self.counts = unit * (1.0 + (exponent / n_components if kind.tied else exponent))
+        of_mean = 1.0
+        if kind.model == "VEI":  # where mclust counts for the volumes alone
+            of_mean, exponent = of_mean / n_features, exponent / n_features
+        # What a density counts for in the divisors: the mean's, and the covariance's, which all
+        # share if they share it, or its volume.
+        shares = kind.tied or kind.model == "EVI"
+        self.counts = unit * (of_mean + (exponent / n_components if shares else exponent))
 
     @classmethod
     def of_rows(
