@@ -229,7 +229,7 @@ class _Counting:
 
     def Allgather(self, sent, received):
         self.n_calls += 1
-        self.n_bytes += sent.nbytes
+        self.n_bytes += len(sent)
         self._comm.Allgather(sent, received)
 
 

@@ -146,7 +146,7 @@ class _Counting:
         self.n_bytes = 0
 
     def Allgather(self, sent, received):
-        self.n_bytes += sent.nbytes
+        self.n_bytes += len(sent)
         self._comm.Allgather(sent, received)
 
 

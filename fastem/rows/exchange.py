@@ -1,15 +1,14 @@
 """One collective call that brings all ranks either everybody's results or somebody's error."""
 
 import pickle
+import struct
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 from zlib import crc32
 
-import numpy as np
-
 _DONE, _NOTHING, _FAILED = range(3)
-_HEAD = 3 * 8  # bytes: how it went, what was done, the message's size
+_HEAD = struct.Struct("qqq")  # how it went, what was done, the message's size
 # Messages differ by a few bytes from pass to pass.
 _ROOM = 1 << 9
 
@@ -31,7 +30,7 @@ class Exchange:
     def __init__(self, comm: Any):
         self._comm = comm
         self.rank, self.size = comm.rank, comm.size
-        self._room = 0
+        self._make_room(0)
         self._told: BaseException | None = None
         self._joined = False
 
@@ -51,7 +50,13 @@ class Exchange:
         except BaseException as error:
             self.tell(error)
             raise
-        return self._receive(_NOTHING if result is None else _DONE, name, message)
+        state = _NOTHING if result is None else _DONE
+        received = self._receive(state, name, message)
+        return {
+            rank: result if rank == self.rank else pickle.loads(packed)
+            for rank, (how, packed) in enumerate(received)
+            if how == _DONE
+        }
 
     def tell(self, error: BaseException) -> None:
         """Have all ranks raise an error."""
@@ -77,40 +82,47 @@ class Exchange:
             self._told = None
 
     def _receive(self, state, name, message):
+        """How it went on each rank, and their messages."""
         heads, messages = self._send(state, name, message)
-        failed = np.flatnonzero(heads[:, 0] == _FAILED)
-        if len(failed):
-            self._told = _unpacked_error(messages[failed[0]], failed[0])
-            raise self._told
-        if (heads[:, 1] != heads[0, 1]).any():
+        for rank, (how, _, _) in enumerate(heads):
+            if how == _FAILED:
+                self._told = _unpacked_error(messages[rank], rank)
+                raise self._told
+        if any(done != heads[0][1] for _, done, _ in heads):
             # All see this; none is waiting.
             self._told = RuntimeError(
                 f"The ranks are at different steps of their fits, this one (rank {self.rank}) at "
                 f"{name!r}: do all have the same estimator?"
             )
             raise self._told
-        done = np.flatnonzero(heads[:, 0] == _DONE)
-        return {int(rank): pickle.loads(messages[rank]) for rank in done}
+        return [(head[0], message) for head, message in zip(heads, messages, strict=True)]
 
     def _send(self, state, name, message):
         """All ranks' heads and messages."""
-        head = np.array([state, crc32(name.encode()), len(message)], np.int64)
+        done = crc32(name.encode())
         fits = False
         while not fits:
-            own = np.zeros(_HEAD + self._room, np.uint8)
-            own[:_HEAD] = head.view(np.uint8)
+            own, received, length = self._own, self._received, len(self._own)
+            _HEAD.pack_into(own, 0, state, done, len(message))
             sent = message[: self._room]
-            own[_HEAD : _HEAD + len(sent)] = np.frombuffer(sent, np.uint8)
-            received = np.empty((self.size, len(own)), np.uint8)
+            own[_HEAD.size : _HEAD.size + len(sent)] = sent
             self._comm.Allgather(own, received)
-            heads = received[:, :_HEAD].copy().view(np.int64)
-            longest = int(heads[:, 2].max())
+            starts = range(0, len(received), length)
+            heads = [_HEAD.unpack_from(received, start) for start in starts]
+            longest = max(size for _, _, size in heads)
             fits = longest <= self._room
             if not fits or longest + _ROOM < self._room // 2:
-                self._room = longest + _ROOM
+                self._make_room(longest + _ROOM)
+        bodies = [start + _HEAD.size for start in starts]
+        view = memoryview(received)
         return heads, [
-            row[_HEAD : _HEAD + size] for row, size in zip(received, heads[:, 2], strict=True)
+            view[body : body + size] for body, (_, _, size) in zip(bodies, heads, strict=True)
         ]
+
+    def _make_room(self, room):
+        self._room = room
+        self._own = bytearray(_HEAD.size + room)
+        self._received = bytearray(self.size * len(self._own))
 
 
 def _packed_error(error):
