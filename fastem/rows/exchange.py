@@ -111,7 +111,7 @@ class Exchange:
             heads = [_HEAD.unpack_from(received, start) for start in starts]
             longest = max(size for _, _, size in heads)
             fits = longest <= self._room
-            if not fits or longest + _ROOM < self._room // 2:
+            if not fits or longest + 2 * _ROOM < self._room:
                 self._make_room(longest + _ROOM)
         bodies = [start + _HEAD.size for start in starts]
         view = memoryview(received)

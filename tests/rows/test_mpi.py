@@ -140,5 +140,5 @@ def test_one_call_an_iteration_through_the_communicator_given(tmp_path):
             (n_calls, few), (more_calls, many) = (results[name, n] for n in (500, 5000))
             assert n_calls == more_calls == 1
             assert few == many
-            assert few <= 2 * 8 * n_components * n_values + 2000
+            assert few <= 8 * n_components * n_values + 2000
     np.testing.assert_array_equal(found[0]["unseeded"], found[2]["unseeded"])

@@ -197,9 +197,10 @@ class _Search:
 
     def _inside(self, places):
         """Values from inside these intervals in order, then infinities; and their weights."""
-        parts = self._rows.map(values_inside, places)
+        parts = self._rows.map(values_inside, places, self.few)
         values = np.concatenate([values for values, _ in parts], axis=1).astype(np.float64)
-        weights = np.concatenate([weights for _, weights in parts], axis=1)
+        weights = np.concatenate([np.broadcast_to(w, x.shape) for x, w in parts], axis=1)
+        weights = np.where(np.isfinite(values), weights, 0.0)
         order = np.argsort(values, axis=1, kind="stable")
         return np.take_along_axis(values, order, 1), np.take_along_axis(weights, order, 1)
 
@@ -239,10 +240,19 @@ def next_above(part, places, values):
     return [shares.next_above(j, f, value) for (j, f), value in zip(places, values, strict=True)]
 
 
-def values_inside(part, places):
-    """What is kept from inside the last intervals, a row for each, filled up with infinities.
+def values_inside(part, places, most):
+    """Up to so many values from inside the last intervals, a row for each, filled with infinities.
 
-    The weights of those that are kept sum to about the weight of all inside; to just that if all
-    are kept.
+    Their weights sum to about the weight of all inside; to just that if these are no more than
+    ``most``. Without weights one column tells what each value of its row stands for.
     """
-    return part.kept(SHARES).kept_inside(places)
+    values, weights = part.kept(SHARES).kept_inside(places)
+    if values.shape[1] > most:  # a sample does, evenly spaced
+        n_values = np.isfinite(values).sum(axis=1, keepdims=True)
+        n_taken = np.minimum(n_values, most)
+        chosen = np.arange(most) * n_values // np.maximum(n_taken, 1)
+        chosen = np.minimum(chosen, values.shape[1] - 1)
+        values, weights = (np.take_along_axis(array, chosen, 1) for array in (values, weights))
+        values[np.arange(most) >= n_taken] = np.inf
+        weights = weights * (n_values / np.maximum(n_taken, 1))
+    return values, weights if part.sample_weight is not None else weights[:, :1]
