@@ -240,6 +240,7 @@ def next_above(part, places, values):
     return [shares.next_above(j, f, value) for (j, f), value in zip(places, values, strict=True)]
 
 
+@np.errstate(over="ignore", invalid="ignore")  # behind what is kept there may be anything
 def values_inside(part, places, most):
     """Up to so many values from inside the last intervals, a row for each, filled with infinities.
 
