@@ -32,9 +32,9 @@ def list_members(part, n_clusters, width):
 class KMediansModel(Clustering):
     """K-medians as EM: hard assignments, the clusters' medians, the sum of L1 distances."""
 
-    def start(self, rows, random_state):
+    def begin(self, rows):
         self._joint = JointMedians(self.n_clusters)
-        return super().start(rows, random_state)
+        super().begin(rows)
 
     def e_step(self, rows, parameters):
         if rows.n_parts == 1:

@@ -180,6 +180,15 @@ def test_rows_in_several_parts_are_as_good_as_in_one(weighted):
 
 
 @pytest.mark.parametrize("estimator", ESTIMATORS, ids=IDS)
+def test_estimators_search_among_rows_in_several_parts(estimator):
+    X, _ = grid(n_rows=1200)
+    one = estimator(25, init=X[:25], search="breathing").fit(X)
+    rows = LocalRows([Part(X[first:last], None, first) for first, last in pairwise([0, 500, 1200])])
+    several = estimator(25, init=X[:25], search="breathing").fit(rows)
+    np.testing.assert_allclose(several.inertia_, one.inertia_, rtol=1e-9)
+
+
+@pytest.mark.parametrize("estimator", ESTIMATORS, ids=IDS)
 def test_a_name_that_there_is_not(estimator):
     words = "must be a str among {'breathing', 'patient-breathing'} or None. Got 'swap' instead."
     with pytest.raises(ValueError, match="The 'search' parameter of") as error:
