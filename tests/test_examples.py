@@ -200,6 +200,22 @@ def test_kmedians_outliers(tmp_path):
         assert picture.width > 2 * picture.height
 
 
+def test_local_optimum(tmp_path):
+    path = tmp_path / "optimum.png"
+    done = run_example("local_optimum.py", "--output", path)
+    assert done.returncode == 0, done.stderr
+    assert done.stderr == ""
+    found = re.findall(r"^(\w+) +one run +(\S+) +with search +(\S+)$", done.stdout, re.M)
+    inertias = {name: (float(plain), float(searched)) for name, plain, searched in found}
+    assert inertias["rectangle"] == (16.0, 1.0)
+    plain, searched = inertias["grid"]
+    # a blob's rows are off by the square of 0.12 in each of two coordinates
+    assert searched == pytest.approx(64 * 60 * 2 * 0.12**2, rel=0.1)
+    assert searched < 0.9 * plain
+    with Image.open(path) as picture:
+        assert picture.width > picture.height
+
+
 def test_poisson_mixture():
     done = run_example("poisson_mixture.py")
     assert done.returncode == 0, done.stderr

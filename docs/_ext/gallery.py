@@ -12,6 +12,7 @@ ARGUMENTS = {
 FILES = {
     "bernoulli_digits.py": "bernoulli-digits.png",
     "kmedians_outliers.py": "kmedians-outliers.png",
+    "local_optimum.py": "local-optimum.png",
 }
 WITHOUT_PICTURES = {"poisson_mixture.py"}
 
