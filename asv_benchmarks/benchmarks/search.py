@@ -181,7 +181,9 @@ def markdown(found: dict[str, dict[str, tuple[np.ndarray, float]]]) -> str:
     gaps, times = [], []
     for name, results in found.items():
         least = min(inertias.min() for inertias, _ in results.values())
-        gaps.append([100 * (inertias.mean() / least - 1) for inertias, _ in results.values()])
+        # Equal optima differ by rounding.
+        ratios = [max(inertias.mean() / least, 1.0) for inertias, _ in results.values()]
+        gaps.append([100 * (ratio - 1) for ratio in ratios])
         times.append([seconds / results["one fit"][1] for _, seconds in results.values()])
         cells = [f"{gap:.2f} %, {t:.1f}×" for gap, t in zip(gaps[-1], times[-1], strict=True)]
         lines.append(f"| {name} | {SETS[name][1]} | " + " | ".join(cells) + " |")
