@@ -21,6 +21,7 @@ from sklearn.utils.metaestimators import available_if
 from sklearn.utils.validation import check_is_fitted
 
 from fastem.kernels.runtime.parallel import get_num_threads
+from fastem.mixtures.gaussian.estimator import GaussianMixture
 from fastem.sklearn_private import (
     HasMethods,
     _fit_context,
@@ -94,7 +95,9 @@ class CriterionSearch(CallbackSupportMixin, MetaEstimatorMixin, BaseEstimator):
     ----------
     estimator : mixture
         A :class:`fastem.GaussianMixture`, :class:`fastem.BernoulliMixture` or a mixture of your
-        own. It is cloned, not fitted.
+        own. It is cloned, not fitted. Gaussian mixtures with the default ``init_params='kmeans'``
+        start from ``'auto'`` here, unless the grid has ``'init_params'``: clusters that K-means
+        cuts across would mislead the criterion.
 
     param_grid : dict or list of dict
         Parameters' names and the values to try, as for
@@ -243,6 +246,7 @@ class CriterionSearch(CallbackSupportMixin, MetaEstimatorMixin, BaseEstimator):
         X = data["X"]
         try:
             estimator = clone(self.estimator).set_params(**clone(parameters, safe=False))
+            _start_well(estimator, parameters)
             with _watched(root, number, estimator, data):
                 began = perf_counter()
                 estimator.fit(X, **weights)
@@ -312,6 +316,13 @@ class CriterionSearch(CallbackSupportMixin, MetaEstimatorMixin, BaseEstimator):
     def sample(self, n_samples: int = 1) -> tuple[np.ndarray, np.ndarray]:
         """Return what the best estimator's ``sample`` does."""
         return self._best().sample(n_samples)
+
+
+def _start_well(estimator, parameters):
+    """The better start in the place of the default, which may mislead any criterion."""
+    if isinstance(estimator, GaussianMixture) and "init_params" not in parameters:
+        if estimator.init_params == "kmeans":
+            estimator.set_params(init_params="auto")
 
 
 @contextmanager

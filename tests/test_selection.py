@@ -39,7 +39,7 @@ def binary_rows():
 
 
 PROBLEMS = [
-    (GaussianMixture(random_state=0), gaussian_rows()),
+    (GaussianMixture(random_state=0, init_params="auto"), gaussian_rows()),
     (BernoulliMixture(random_state=0), binary_rows()),
     (ExponentialMixture(random_state=0, max_iter=300), np.random.default_rng(2).exponential(
         np.repeat([1.0, 50.0], 150)
@@ -72,6 +72,24 @@ def test_finds_the_number_of_clusters():
     assert search.best_params_ == {"n_components": 3}
 
 
+def test_long_parallel_clusters_do_not_mislead_it():
+    """K-means' start finds none of them, so that the criterion would ask for more components."""
+    rng = np.random.default_rng(0)
+    X = rng.normal(size=(900, 2)) * [30, 1] + [0, 6] * rng.integers(2, size=(900, 1))
+    grid = {"n_components": [1, 2, 3, 4], "covariance_type": ["full", "tied"]}
+    search = CriterionSearch(GaussianMixture(random_state=0), grid).fit(X)
+    assert search.best_params_ == {"n_components": 2, "covariance_type": "tied"}
+    assert search.best_estimator_.init_params == "auto"
+
+
+def test_a_start_in_the_grid_stays():
+    grid = {"init_params": ["kmeans", "random_from_data"]}
+    search = CriterionSearch(GaussianMixture(2, random_state=0), grid).fit(gaussian_rows())
+    for name, bic in zip(grid["init_params"], search.results_["bic"], strict=True):
+        mixture = GaussianMixture(2, init_params=name, random_state=0).fit(gaussian_rows())
+        assert bic == pytest.approx(mixture.bic(gaussian_rows()), rel=1e-12)
+
+
 def test_number_of_parameters():
     """One component of three features: means, and covariances of each type."""
     grid = {"covariance_type": ["full", "diag", "spherical"]}
@@ -86,7 +104,8 @@ def test_a_callable_criterion():
 
     X = gaussian_rows()
     search = CriterionSearch(GaussianMixture(random_state=0), GRID, criterion=held_out).fit(X)
-    fits = [GaussianMixture(k, random_state=0).fit(X) for k in GRID["n_components"]]
+    loop = GaussianMixture(init_params="auto", random_state=0)
+    fits = [clone(loop).set_params(n_components=k).fit(X) for k in GRID["n_components"]]
     expected = [held_out(fitted, X) for fitted in fits]
     np.testing.assert_array_equal(search.results_["criterion"], expected)
     assert search.best_index_ == np.argmin(expected)

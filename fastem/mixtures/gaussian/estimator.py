@@ -75,7 +75,7 @@ class GaussianMixture(IncompleteMixin, DistributionMixin, BaseMixture):
     n_init : int, default=1
         Number of runs from different starts; the best is kept.
 
-    init_params : {'kmeans', 'k-means++', 'random', 'random_from_data'}, default='kmeans'
+    init_params : {'kmeans', 'k-means++', 'random', 'random_from_data', 'auto'}, default='kmeans'
         Where a run starts.
 
         - ``'kmeans'``: each row belongs to its cluster of K-means.
@@ -83,6 +83,9 @@ class GaussianMixture(IncompleteMixin, DistributionMixin, BaseMixture):
           the covariance of all rows, for one has none.
         - ``'random'``: each row's responsibilities are random.
         - ``'random_from_data'``: the same, but drawn at random.
+        - ``'auto'``: five iterations each from clusters of K-means, of K-means in the metric of
+          their own covariance, and of Ward's hierarchy of sphered rows; the best goes on. K-means
+          cuts long, parallel clusters across, and EM hardly mends that.
 
     weights_init : array-like of shape (n_components,), default=None
         Weights to start from; None for those of ``init_params``.
@@ -238,7 +241,7 @@ class GaussianMixture(IncompleteMixin, DistributionMixin, BaseMixture):
         **BaseMixture._parameter_constraints,
         "covariance_type": [Words(COVARIANCES)],
         "reg_covar": [Interval(Real, 0.0, None, closed="left")],
-        "init_params": [Words(["kmeans", "k-means++", "random", "random_from_data"])],
+        "init_params": [Words(["kmeans", "k-means++", "random", "random_from_data", "auto"])],
         "weights_init": ["array-like", None],
         "means_init": ["array-like", None],
         "precisions_init": ["array-like", Real, None],

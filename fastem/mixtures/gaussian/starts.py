@@ -15,11 +15,14 @@ import numpy as np
 from fastem.kernels.gaussian import GaussianStatistics
 from fastem.mixtures.gaussian.covariances import Covariances
 from fastem.mixtures.model import pass_of
+from fastem.mixtures.sampled import Sample, kmeans_clusters, ward_clusters
 from fastem.mixtures.starts import Starts, take_clusters
 from fastem.rows import add
 
 # Responsibilities in a block.
 _BLOCK_SIZE = 1 << 20
+# Rows of the samples: a hierarchy's time grows with their square.
+_POOLED_ROWS, _WARD_ROWS = 20_000, 1_000
 
 
 class GaussianStarts:
@@ -63,6 +66,8 @@ class GaussianStarts:
             "k-means++": self.kmeans_plusplus,
             "random": self.random,
             "random_from_data": self.random_from_data,
+            "pooled": self.pooled,
+            "ward": self.ward,
         }[init_params]
         return start(rows, random_state)
 
@@ -89,6 +94,20 @@ class GaussianStarts:
         found = rows.map(_from_random, self._make_pass, tied, centers, states)
         random_state.set_state(found[-1][1].get_state())
         return reduce(add, [statistics for statistics, _ in found]), centers
+
+    def pooled(self, rows, random_state):
+        """Clusters of K-means in the metric of their covariance, of a sample of many rows."""
+        sample = Sample.of(rows, max(_POOLED_ROWS, 20 * self._n_components), random_state)
+        return self._of_sample(sample, kmeans_clusters(sample, self._n_components, random_state))
+
+    def ward(self, rows, random_state):
+        """Clusters of Ward's hierarchy of sphered rows, of a sample of many rows."""
+        sample = Sample.of(rows, max(_WARD_ROWS, 2 * self._n_components), random_state)
+        return self._of_sample(sample, ward_clusters(sample, self._n_components))
+
+    def _of_sample(self, sample, labels):
+        centers = sample.means(labels, self._n_components)
+        return self._make_pass(sample.X, sample.weight).from_labels(labels, centers), centers
 
     def _of_seeds(self, rows, indices):
         # Whatever a seed's weight: of a row that is repeated, one copy is drawn.

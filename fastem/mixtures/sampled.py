@@ -1,0 +1,120 @@
+"""Clusters of a sample of the rows, in a metric in which no direction counts for being long.
+
+K-means cuts long, parallel clusters across, and so does Ward's hierarchy unless rows are sphered.
+"""
+
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from fastem.clustering.kmeans import KMeans
+from fastem.rows import Part
+from fastem.rows.choice import choose_rows, count_positive
+
+_EPS = np.finfo(np.float64).eps
+# K-means in the clusters' own metric: rounds, runs in each, and how much flatter than it is long
+# the clusters' common shape may be.
+_MOST_ROUNDS, _RUNS, _LEAST_SPREAD = 10, 3, 1e-3
+
+
+class Sample(NamedTuple):
+    """Rows that stand for all.
+
+    Parameters
+    ----------
+    X : ndarray of shape (n_rows, n_features)
+    weight : ndarray of shape (n_rows,)
+        Positive; they sum to the weight of all rows.
+    """
+
+    X: np.ndarray
+    weight: np.ndarray
+
+    @classmethod
+    def of(cls, rows: Any, size: int, random_state: np.random.RandomState) -> "Sample":
+        """All rows of positive weight if they are no more, else some by their weights."""
+        n_positive = rows.reduce(count_positive)
+        if n_positive > size:
+            indices = np.sort(choose_rows(rows, random_state, size))
+            total = rows.reduce(_total)
+            return cls(rows.take(indices), np.full(size, total / size))
+        found = rows.map(_positive)
+        indices = np.concatenate([here for here, _ in found])
+        return cls(rows.take(indices), np.concatenate([weight for _, weight in found]))
+
+    def sphered(self) -> np.ndarray:
+        """The rows with a mean of zero and the identity as their covariance.
+
+        Directions in which they hardly differ are left out.
+        """
+        X = self.X.astype(np.float64)
+        shares = self.weight / self.weight.sum()
+        X -= shares @ X
+        axes, spreads = _axes(X, shares)
+        kept = spreads > max(X.shape) * _EPS * spreads[0]
+        if not kept.any():
+            return np.zeros((len(X), 1))
+        return np.ascontiguousarray(X @ (axes[:, kept] / spreads[kept]))
+
+    def means(self, labels: np.ndarray, n_clusters: int) -> np.ndarray:
+        """The clusters' means; an empty one has that of all rows."""
+        return _means(self.X.astype(np.float64), self.weight, labels, n_clusters)
+
+
+def kmeans_clusters(
+    sample: Sample, n_clusters: int, random_state: np.random.RandomState
+) -> np.ndarray:
+    """Each row's cluster by K-means in the metric of the clusters themselves.
+
+    Rows are sphered, then again and again by their covariance within the clusters found, until
+    these stay (after Art, Gnanadesikan and Kettenring, "Data-based metrics for cluster analysis",
+    Utilitas Mathematica 21A, 1982).
+    """
+    Y, labels = sample.sphered(), np.zeros(len(sample.X), np.int32)
+    for _ in range(_MOST_ROUNDS):
+        kmeans = KMeans(n_clusters, n_init=_RUNS, random_state=random_state)
+        before, labels = labels, kmeans.fit(Y, sample_weight=sample.weight).labels_
+        n_pairs = len(np.unique(n_clusters * before.astype(np.intp) + labels))
+        if n_pairs == len(np.unique(labels)) == len(np.unique(before)):
+            break
+        shares = sample.weight / sample.weight.sum()
+        axes, spreads = _axes(Y - _means(Y, shares, labels, n_clusters)[labels], shares)
+        if spreads[0] == 0:
+            break
+        Y = np.ascontiguousarray(Y @ (axes / np.maximum(spreads, _LEAST_SPREAD * spreads[0])))
+    return labels
+
+
+def ward_clusters(sample: Sample, n_clusters: int) -> np.ndarray:
+    """Each row's cluster by Ward's hierarchy of the sphered rows, which has no weights."""
+    from sklearn.cluster import AgglomerativeClustering  # loads much that few fits need
+
+    if n_clusters == 1:
+        return np.zeros(len(sample.X), np.int32)
+    labels = AgglomerativeClustering(n_clusters).fit_predict(sample.sphered())
+    return labels.astype(np.int32)
+
+
+def _axes(X, shares):
+    """The axes of centred rows, in columns, and the standard deviations along them."""
+    _, spreads, axes = np.linalg.svd(np.sqrt(shares)[:, np.newaxis] * X, full_matrices=False)
+    return axes.T, spreads
+
+
+def _means(X, weight, labels, n_clusters):
+    means = np.tile(np.average(X, axis=0, weights=weight), (n_clusters, 1))
+    for label in np.unique(labels):
+        own = labels == label
+        means[label] = np.average(X[own], axis=0, weights=weight[own])
+    return means
+
+
+def _positive(part: Part) -> tuple[np.ndarray, np.ndarray]:
+    """The indices, among all rows, of those of positive weight, and their weights."""
+    weight = np.ones(part.n_rows) if part.sample_weight is None else part.sample_weight
+    here = np.flatnonzero(weight > 0)
+    return part.offset + here, weight[here]
+
+
+def _total(part: Part) -> float:
+    return float(part.n_rows if part.sample_weight is None else part.sample_weight.sum())
