@@ -12,12 +12,14 @@ from typing import NamedTuple
 
 import numpy as np
 
+from fastem.kernels.gaussian.incomplete.small import LANES as _LANES
+from fastem.kernels.gaussian.incomplete.small import MOST_FEATURES, solve_small
 from fastem.kernels.gaussian.incomplete.solving import WIDTH, fill_matrices, place, sweep_out
 from fastem.kernels.mixtures.products import weighted_sum
 from fastem.kernels.mixtures.responsibilities import normalize_tile
 from fastem.kernels.runtime.compiling import inline, kernel
 from fastem.kernels.runtime.parallel import next_chunk
-from fastem.kernels.vectors.machine import LANES, TILE, VECTOR_BYTES
+from fastem.kernels.vectors.machine import LANES, TILE
 from fastem.kernels.vectors.tiles import aligned_empty_like, gather_tile, load_narrow
 from fastem.kernels.vectors.vector import (
     bits,
@@ -27,9 +29,6 @@ from fastem.kernels.vectors.vector import (
     sum_of_lanes,
     where,
 )
-
-# float64 values in a vector.
-_LANES = VECTOR_BYTES // 8
 
 
 class Observed(NamedTuple):
@@ -176,11 +175,13 @@ def observed_pass(
     rows = np.empty(TILE, np.int32)
     diagonal = noise.shape[1] == n_features
     size = place(n_features, n_features) + 1  # of a bordered triangle
-    n_errors = place(n_features, 0) if len(noise) else 0
+    small = n_features <= MOST_FEATURES
+    n_errors = place(n_features, 0) if len(noise) or small else 0
     tile = aligned_empty_like(n_features * TILE, means)
     seen = aligned_empty_like(n_features * TILE, means)
     noise_tile = aligned_empty_like(noise.shape[1] * TILE if len(noise) else 0, means)
     errors = aligned_empty_like(n_errors * TILE, means)
+    errors[:] = 0.0
     matrices = aligned_empty_like(n_components * size * TILE, means)
     column = aligned_empty_like((n_features + 1) * WIDTH, means)
     shares = aligned_empty_like(n_components * TILE, means)
@@ -213,13 +214,25 @@ def observed_pass(
                 _load_errors(noise_tile, n_features, diagonal, units, seen, errors)
             for k in range(n_components):
                 matrix = matrices[k * size * TILE : (k + 1) * size * TILE]
+                mean, covariance = means[k], covariances[k]
+                # Logarithms of the determinants first.
+                if small:
+                    for lane in range(0, TILE, _LANES):
+                        log_determinant = solve_small(
+                            tile, seen, errors, n_features, mean, covariance, lane, matrix
+                        )
+                        store(log_determinant, shares, k * TILE + lane)
+                else:
+                    for lane in range(0, TILE, WIDTH):
+                        fill_matrices(
+                            tile, seen, errors, n_features, mean, covariance, lane, matrix
+                        )
+                        wide_determinant = sweep_out(matrix, n_features, lane, column)
+                        store(wide_determinant, shares, k * TILE + lane)
                 for lane in range(0, TILE, WIDTH):
-                    fill_matrices(
-                        tile, seen, errors, n_features, means[k], covariances[k], lane, matrix
-                    )
-                    log_determinant = sweep_out(matrix, n_features, lane, column)
                     # The corner has minus the squared Mahalanobis distance.
-                    value = load(matrix, (size - 1) * TILE + lane, WIDTH) - log_determinant
+                    value = load(matrix, (size - 1) * TILE + lane, WIDTH)
+                    value = value - load(shares, k * TILE + lane, WIDTH)
                     value = load(base, lane, WIDTH) + value * half
                     value = value + broadcast(log_weights[k], WIDTH)
                     store(value, shares, k * TILE + lane)
