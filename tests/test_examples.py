@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 from PIL import Image
 from sklearn.datasets import load_digits
@@ -224,6 +225,24 @@ def test_poisson_mixture():
     np.testing.assert_array_equal(table.sum(axis=0), np.bincount(load_digits().target))
     # Most components are mostly one digit's.
     assert table.max(axis=1).sum() > 0.65 * table.sum()
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+def test_dask_parquet(workers, tmp_path):
+    done = run_example(
+        "dask_parquet.py", "--rows", 9001, "--files", 3, "--workers", workers, "--folder", tmp_path
+    )
+    assert done.returncode == 0, done.stderr
+    table = re.findall(r"^ +(\S+) +(\S+) +(\S+) +(\S+) +(\S+)$", done.stdout, re.M)[1:]
+    means = np.array(table, float)
+    np.testing.assert_allclose(means[:, :4], [[20, 1, 3, 50], [22, 1.4, 5, 80], [58, 2.5, 6, 95],
+        [60, 3, 1, 20]], rtol=0.02)  # fmt: skip
+    np.testing.assert_allclose(means[:, 4], 0.25, atol=0.02)
+    groups = pd.read_parquet(tmp_path / "groups")
+    assert len(groups) == 9001 and len(list((tmp_path / "groups").glob("*.parquet"))) == 3
+    found = groups.groupby("group")["temperature"].mean().sort_values()
+    np.testing.assert_allclose(found, [20, 22, 58, 60], rtol=0.02)
+    assert np.isfinite(groups["log_density"]).all()
 
 
 def test_em_by_the_book(tmp_path):

@@ -1,4 +1,4 @@
-"""What K-means and K-medians share: the model's steps, the fit, prediction and scores."""
+"""What the estimators of K-means and K-medians share: the fit, prediction and scores."""
 
 from abc import ABCMeta, abstractmethod
 from collections.abc import Callable
@@ -17,13 +17,14 @@ from sklearn.callback import CallbackSupportMixin
 from sklearn.utils.validation import check_is_fitted
 
 from fastem.clustering.checks import check_n_init, warn_if_indistinct
-from fastem.clustering.labels import LABELS, labels_of, labels_seen
+from fastem.clustering.labels import labels_of, labels_seen
+from fastem.clustering.model import Clustering
 from fastem.clustering.scaling import exponent_of
 from fastem.clustering.seeding import Called, Given, check_centers
 from fastem.loop.callbacks import watch
 from fastem.loop.fit import fit
-from fastem.loop.model import Model
-from fastem.rows import Rows, Slot, array_rows, home_of
+from fastem.rows import Rows, array_rows, home_of
+from fastem.rows.collections import blockwise
 from fastem.rows.weights import RowWeights, rows_with_room, times_power
 from fastem.sklearn_private import Interval, StrOptions, _fit_context, _is_arraylike_not_scalar
 from fastem.validation import (
@@ -32,152 +33,6 @@ from fastem.validation import (
     random_numbers,
     restored_on_failure,
 )
-
-STRICT = "strict convergence"
-
-# What a part keeps: the algorithm of the run under way.
-ALGORITHM: Slot[Any] = Slot("algorithm")
-
-
-def same(left: np.ndarray, right: np.ndarray) -> bool:
-    """Whether two arrays of one shape are equal."""
-    return bool((left == right).all())
-
-
-# The steps that run where the rows are.
-
-
-def assign(part, algorithm, n_clusters, frame, centers):
-    """The statistics of a part's rows after they are assigned to the nearest centres."""
-    made = part.kept(ALGORITHM, algorithm, part.X, part.sample_weight, n_clusters, frame)
-    return made.assign(centers)
-
-
-def inertia_of(part, centers):
-    """The inertia of a part's rows with the labels that they have."""
-    return part.kept(ALGORITHM).inertia(centers)
-
-
-def relabel(part, centers):
-    """As :func:`assign`, for the labels only; returns the inertia."""
-    algorithm = part.kept(ALGORITHM)
-    algorithm.label_rows(centers)
-    return algorithm.inertia(centers)
-
-
-def forget_algorithm(part):
-    """Forget the run before."""
-    part.drop(ALGORITHM)
-
-
-def _keep(part):
-    part.keep(LABELS, part.kept(ALGORITHM).labels)
-    part.drop(ALGORITHM)
-
-
-def _permutation(part, n_clusters):
-    """The best run's label for each label of this run, -1 for none; None if not unique."""
-    best, labels = part.kept(LABELS), part.kept(ALGORITHM).labels
-    mapping = np.full(n_clusters, -1, np.int32)
-    mapping[labels] = best
-    return mapping if np.array_equal(mapping[labels], best) else None
-
-
-class Clustering(Model):
-    """A model whose rows belong to one cluster each, and whose objective is to be least.
-
-    Parameters
-    ----------
-    start : callable
-        ``(rows, n_clusters, frame, random_state)`` to centres.
-    n_clusters : int
-    algorithm : class
-        Of the algorithms in ``fastem.kernels``.
-    frame : Frame
-    dtype : dtype
-        Of the data, and so of the centres.
-    tol : float
-        Centres that have moved by no more have converged, as ``_shift`` measures it.
-    factor : float
-        What the user's rows were multiplied by, a power of two.
-    """
-
-    warns = False
-
-    def __init__(self, start, n_clusters, algorithm, frame, dtype, tol, factor=1.0):
-        self._start = start
-        self.n_clusters = n_clusters
-        self.algorithm = algorithm
-        self.frame = frame
-        self.dtype = dtype
-        self.tol = tol
-        self.factor = factor
-
-    def public(self, centers):
-        """Centres in the user's coordinates and dtype."""
-        if self.factor != 1.0:
-            centers = centers / self.factor
-        return centers.astype(self.dtype, copy=False)
-
-    def rounded(self, centers):
-        """Centres as the user gets them, in the rows' coordinates."""
-        # The kernels get exactly the centres that the user gets: so labels are what these predict.
-        if self.dtype == np.float64 and self.factor == 1.0:
-            return centers.astype(np.float64, copy=False)
-        return self.public(centers).astype(np.float64) * self.factor
-
-    def begin(self, rows):
-        rows.map(forget_algorithm)
-
-    def start(self, rows, random_state):
-        centers = self._start(rows, self.n_clusters, self.frame, random_state)
-        return rows.agree(self.rounded(centers))
-
-    def e_step(self, rows, parameters):
-        self._assigned = parameters
-        return rows.reduce(assign, self.algorithm, self.n_clusters, self.frame, parameters)
-
-    def _shift(self, before, after):
-        """How far the centres have moved, to be compared with ``tol``."""
-        raise NotImplementedError
-
-    def converged(self, step):
-        if step.number > 0 and step.statistics.n_changed == 0:
-            return STRICT
-        shift = self._shift(step.parameters, step.updated)
-        return f"center shift {shift} within tolerance {self.tol}" if shift <= self.tol else ""
-
-    def better(self, rows, run, best):
-        # The same clustering, with its labels permuted, may be slightly better by rounding.
-        return run.objective < best.objective and not self._same_clustering(rows)
-
-    def _same_clustering(self, rows):
-        mappings = rows.map(_permutation, self.n_clusters)
-        if any(mapping is None for mapping in mappings):
-            return False
-        highest = np.max(mappings, axis=0)
-        return all(((part == highest) | (part == -1)).all() for part in mappings)
-
-    def finish(self, rows, run):
-        """See that the labels go with the last centres, and find their inertia."""
-        raise NotImplementedError
-
-    def revisit(self, rows, run):
-        self.begin(rows)
-        self.e_step(rows, run.parameters)
-
-    def keep(self, rows):
-        rows.map(_keep)
-
-    def report_start(self, number):
-        print("Initialization complete")
-
-    def report(self, step):
-        print(f"Iteration {step.number}, inertia {step.objective}.")
-
-    def report_end(self, run):
-        if run.converged:
-            print(f"Converged at iteration {run.n_iter - 1}: {run.converged}.")
 
 
 class BaseClustering(
@@ -286,7 +141,7 @@ class BaseClustering(
 
         Parameters
         ----------
-        X : array-like of shape (n_samples, n_features), or rows as in :mod:`fastem.rows`
+        X : array-like or Dask collection of shape (n_samples, n_features), or ``fastem.rows``
             C-contiguous float32 or float64 rows are used in place; a memory-mapped file is not
             read into memory as a whole. ``KMeans`` also takes sparse matrices; those that aren't
             CSR are converted to it.
@@ -422,12 +277,13 @@ class BaseClustering(
         algorithm.label_rows(centers)
         return algorithm, centers, factor
 
+    @blockwise(lambda self, rows: np.int32)
     def predict(self, X: Any) -> NDArray[np.int32]:
         """Return each row's nearest centre.
 
         Parameters
         ----------
-        X : array-like of shape (n_samples, n_features)
+        X : array-like or Dask collection of shape (n_samples, n_features)
             Or a sparse matrix for ``KMeans``.
 
         Returns
@@ -475,12 +331,13 @@ class BaseClustering(
         exponent = weights.exponent - self._power * exponent_of(factor)
         return -times_power(algorithm.inertia(centers), exponent)
 
+    @blockwise(lambda self, rows: rows.dtype, lambda self: len(self.cluster_centers_))
     def transform(self, X: Any) -> NDArray[np.floating[Any]]:
         """Return the rows' distances to all centres, in the metric of the inertia.
 
         Parameters
         ----------
-        X : array-like of shape (n_samples, n_features)
+        X : array-like or Dask collection of shape (n_samples, n_features)
             Or a sparse matrix for ``KMeans``.
 
         Returns

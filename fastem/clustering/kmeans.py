@@ -8,12 +8,13 @@ from typing import Any, NamedTuple
 import numpy as np
 from sklearn.utils import check_array, check_random_state
 
-from fastem.clustering.base import BaseClustering, Clustering, inertia_of, same
+from fastem.clustering.base import BaseClustering
 from fastem.clustering.euclidean.distances import euclidean_distances
 from fastem.clustering.euclidean.empty import relocate
 from fastem.clustering.euclidean.frame import bring_in_range, frame_of_centers, measure_spread
 from fastem.clustering.euclidean.search import make_search
 from fastem.clustering.euclidean.seeding import STRATEGIES, greedy_kmeans_plusplus
+from fastem.clustering.model import Clustering, inertia_of, same
 from fastem.clustering.search import PACES
 from fastem.kernels.kmeans import ALGORITHMS, Lloyd, Sparse, choose
 from fastem.kernels.kmeans import centers as kernels
@@ -199,7 +200,7 @@ class KMeans(BaseClustering):
         The centres, in the data's dtype (float32 or float64).
 
     labels_ : ndarray of shape (n_samples,), int32
-        Each row's nearest centre.
+        Each row's nearest centre; a Dask array if the rows are a Dask collection.
 
     inertia_ : float
         Weighted sum of the squared distances of the rows to their centres.

@@ -2,12 +2,13 @@
 
 import numpy as np
 
-from fastem.clustering.base import ALGORITHM, STRICT, BaseClustering, Clustering, relabel, same
+from fastem.clustering.base import BaseClustering
 from fastem.clustering.manhattan.empty import farthest_rows
 from fastem.clustering.manhattan.frame import frame_of_centers, measure_spread, range_factor
 from fastem.clustering.manhattan.medians import JointMedians, keep_members
 from fastem.clustering.manhattan.search import make_search
 from fastem.clustering.manhattan.seeding import STRATEGIES
+from fastem.clustering.model import ALGORITHM, STRICT, Clustering, relabel, same
 from fastem.clustering.search import PACES
 from fastem.kernels.distances.pairwise import manhattan
 from fastem.kernels.kmedians import KMediansStatistics, Plain, choose
@@ -131,7 +132,8 @@ class KMedians(BaseClustering):
         up to which half of the weight lies, or its mean with the next one if exactly half does.
 
     labels_ : ndarray of shape (n_samples,), int32
-        Each row's nearest centre in L1 distance, the first of several.
+        Each row's nearest centre in L1 distance, the first of several. A Dask array if the rows are
+        a Dask collection.
 
     inertia_ : float
         Weighted sum of the L1 distances of the rows to their centres.

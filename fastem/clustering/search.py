@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from fastem.clustering.base import ALGORITHM, Clustering
+from fastem.clustering.model import ALGORITHM, Clustering
 from fastem.loop.search import Breathing, Pace, Settled
 
 #: The searches by name.

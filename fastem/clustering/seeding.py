@@ -12,6 +12,7 @@ import numpy as np
 import scipy.sparse
 from sklearn.utils import check_array
 
+from fastem.kernels.seeding.chunked import ChunkedSeeder
 from fastem.kernels.vectors.tiles import tiles_fit
 from fastem.rows import Rows, Slot, array_rows
 from fastem.rows.choice import choose_rows, count_positive
@@ -21,8 +22,9 @@ from fastem.rows.part import Part
 # Up to so many rows are sorted for k-means++.
 FEW_ROWS = 100
 
-# What a part keeps while seeds are drawn.
+# What a part keeps while seeds are drawn: that, and whether it looks at all rows for each.
 SEEDER: Slot[Any] = Slot("seeder")
+_READS: Slot[bool] = Slot("seeder reads rows")
 
 
 def draw_greedily(
@@ -43,8 +45,7 @@ def draw_greedily(
     n_local_trials : int or None
         Candidates for each seed but the first; None for 2 + log(n_clusters).
     start : callable
-        A step ``(part, *args, point)`` that keeps a seeder as ``SEEDER``, makes the point its first
-        seed and returns the part's offset and potential.
+        A step ``(part, *args, point)`` that ends with :func:`keep_seeder`.
     *args
         Passed to ``start``.
 
@@ -67,12 +68,19 @@ def draw_greedily(
         best = int(rows.reduce(_try, kept).argmin())
         potentials = rows.map(_accept, best)
         indices[seed] = candidates[kept[best]]
-    rows.map(forget, SEEDER)
+    rows.map(forget, SEEDER, _READS)
     return indices
 
 
+def keep_seeder(part: Part, seeder: Any, point: np.ndarray) -> tuple[int, float]:
+    """Keep a seeder whose first seed is a point; the part's offset and potential."""
+    part.keep(_READS, isinstance(seeder, ChunkedSeeder))
+    return part.offset, part.keep(SEEDER, seeder).add(point)
+
+
 def _screen(part, candidates):
-    return part.kept(SEEDER).screen(candidates)
+    # What looks at rows here is used for rows in memory only.
+    return part.kept(SEEDER, reads=part.in_memory).screen(candidates)
 
 
 def _try(part, kept):
@@ -80,7 +88,7 @@ def _try(part, kept):
 
 
 def _accept(part, index):
-    return part.offset, part.kept(SEEDER).accept(index)
+    return part.offset, part.kept(SEEDER, reads=part.kept(_READS)).accept(index)
 
 
 def _locate(rows, potentials, values):
@@ -100,7 +108,10 @@ def _locate(rows, potentials, values):
 
 
 def _locate_in(part, wanted):
-    return part.offset + part.kept(SEEDER).locate(wanted[part.offset])
+    values = wanted[part.offset]
+    if len(values) == 0:  # its rows needn't be read
+        return np.empty(0, np.intp)
+    return part.offset + part.kept(SEEDER).locate(values)
 
 
 def forget(part, *slots):

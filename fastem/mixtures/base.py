@@ -20,6 +20,7 @@ from fastem.mixtures.criteria import CriteriaMixin
 from fastem.mixtures.model import MixtureModel, Resumed
 from fastem.rows import Rows, array_rows, home_of
 from fastem.rows.checks import check_home
+from fastem.rows.collections import blockwise
 from fastem.rows.weights import RowWeights, rows_near_one
 from fastem.sklearn_private import Interval, InvalidParameterError, _fit_context
 from fastem.validation import Words, check_rows, check_weights, restored_on_failure
@@ -181,7 +182,7 @@ class BaseMixture(
 
         Parameters
         ----------
-        X : array-like of shape (n_samples, n_features), or rows as in :mod:`fastem.rows`
+        X : array-like or Dask collection of shape (n_samples, n_features), or ``fastem.rows``
             C-contiguous float32 or float64 rows are used in place; a memory-mapped file is not
             read into memory as a whole.
 
@@ -324,12 +325,13 @@ class BaseMixture(
         self._evaluate(X, log_density=log_density)
         return log_density
 
+    @blockwise(lambda self, rows: np.int64)
     def predict(self, X: Any) -> NDArray[np.int64]:
         """Return each row's most probable component.
 
         Parameters
         ----------
-        X : array-like of shape (n_samples, n_features)
+        X : array-like or Dask collection of shape (n_samples, n_features)
 
         Returns
         -------
@@ -341,12 +343,13 @@ class BaseMixture(
         self._evaluate(X, labels=labels)
         return labels
 
+    @blockwise(lambda self, rows: self._output_dtype(rows), lambda self: len(self._labels))
     def predict_proba(self, X: Any) -> NDArray[np.floating[Any]]:
         """Return the responsibilities: the components' probabilities given each row.
 
         Parameters
         ----------
-        X : array-like of shape (n_samples, n_features)
+        X : array-like or Dask collection of shape (n_samples, n_features)
 
         Returns
         -------
@@ -359,12 +362,13 @@ class BaseMixture(
         self._evaluate(X, responsibilities=responsibilities)
         return responsibilities
 
+    @blockwise(lambda self, rows: self._output_dtype(rows))
     def score_samples(self, X: Any) -> NDArray[np.floating[Any]]:
         """Return the log-density of each row.
 
         Parameters
         ----------
-        X : array-like of shape (n_samples, n_features)
+        X : array-like or Dask collection of shape (n_samples, n_features)
 
         Returns
         -------

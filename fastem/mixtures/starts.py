@@ -6,10 +6,10 @@ from hashlib import sha256
 import numpy as np
 from sklearn.exceptions import ConvergenceWarning
 
-from fastem.clustering.base import LABELS, labels_of
 from fastem.clustering.euclidean.frame import measure_spread
 from fastem.clustering.euclidean.seeding import STRATEGIES, greedy_kmeans_plusplus
 from fastem.clustering.kmeans import KMeansModel
+from fastem.clustering.labels import LABELS, labels_of
 from fastem.clustering.seeding import FEW_ROWS
 from fastem.kernels.kmeans import choose
 from fastem.loop.fit import fit

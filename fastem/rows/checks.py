@@ -102,7 +102,15 @@ def _raise_first(faults):
 
 
 def _fault(part: Part, n_features, dtype, sparse, weighted):
-    X, weight = part.X, part.sample_weight
+    if part.in_memory:  # else its kind is checked whenever it is read
+        fault = _fault_of_kind(part, n_features, dtype, sparse)
+        if fault is not None:
+            return fault
+    return _fault_of_weights(part, weighted)
+
+
+def _fault_of_kind(part, n_features, dtype, sparse):
+    X = part.X
     where = f"part {part.number} of the rows"
     if X.shape[1] != n_features:
         return f"X has {X.shape[1]} features in {where}, but {n_features} in others."
@@ -112,6 +120,12 @@ def _fault(part: Part, n_features, dtype, sparse, weighted):
         return f"X should be sparse in all parts or in none, but is a {type(X)} in {where}."
     if not sparse and not X.flags.c_contiguous:
         return f"X should be C-contiguous, but isn't in {where}."
+    return None
+
+
+def _fault_of_weights(part, weighted):
+    weight = part.sample_weight
+    where = f"part {part.number} of the rows"
     if (weight is not None) != weighted:
         return f"All parts of the rows should have weights or none, unlike {where}."
     if weight is None:

@@ -68,14 +68,12 @@ class Rows(ABC):
         What parts keep is shared with the copy, whose lifetime is the caller's concern.
         """
 
-    # What only homes of rows with gaps write.
-
+    @abstractmethod
     def filled(self, values: np.ndarray) -> "Rows":
         """The dense rows with these values of the columns in place of NaN.
 
         A copy where there is any; nothing of what parts keep is kept with it.
         """
-        raise NotImplementedError(f"{type(self).__name__} can't start a fit to rows with gaps")
 
     # What follows from that; a home may have a better way.
 
@@ -119,29 +117,7 @@ def take_from(part: Part, indices: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Which of the indices are this part's, and these rows."""
     local = indices - part.offset
     places = np.flatnonzero((local >= 0) & (local < part.n_rows))
+    if len(places) == 0:  # these rows needn't be read
+        return places, np.empty((0, 1))
     rows = part.X[local[places]]
     return places, rows if isinstance(rows, np.ndarray) else rows.toarray()
-
-
-def home_of(X: Any, sample_weight: Any = None) -> Rows | None:
-    """The home of what a user fits to, if that isn't an array or a matrix.
-
-    This is the place where further kinds of collections become homes of rows: recognised by their
-    type without an import of the package that defines it.
-
-    Parameters
-    ----------
-    X : Rows, or anything else
-    sample_weight : object
-        As given along with ``X``.
-
-    Returns
-    -------
-    Rows or None
-        None for arrays, matrices and all that scikit-learn's checks convert to these.
-    """
-    if not isinstance(X, Rows):
-        return None
-    if sample_weight is not None:
-        raise ValueError("These rows bring their weights along: sample_weight should be None.")
-    return X

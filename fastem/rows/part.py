@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, replace
-from typing import Any, Generic, TypeVar
+from typing import Any, ClassVar, Generic, TypeVar
 
 import numpy as np
 
@@ -46,6 +46,9 @@ class Part:
         Which part it is, empty ones counted, for messages.
     """
 
+    #: Whether the rows stay in memory from one call to the next.
+    in_memory: ClassVar[bool] = True
+
     X: Any
     sample_weight: np.ndarray | None = None
     offset: int = 0
@@ -82,8 +85,14 @@ class Part:
         self._kept.things[slot.name] = thing
         return thing
 
-    def kept(self, slot: Slot[T], make: Callable[..., T] | None = None, *args: Any) -> T:
-        """What is kept; ``make(*args)`` if there is nothing yet."""
+    def kept(
+        self, slot: Slot[T], make: Callable[..., T] | None = None, *args: Any, reads: bool = True
+    ) -> T:
+        """What is kept; ``make(*args)`` if there is nothing yet.
+
+        A step that ``reads`` no rows by it says so: where they aren't in memory, that spares a
+        reading.
+        """
         things, name = self._kept.things, slot.name
         if make is not None and name not in things:
             things[name] = make(*args)
@@ -110,13 +119,18 @@ class Part:
 
         Nothing of what is kept is kept with them.
         """
-        X = self.X
-        for f, value in enumerate(values):
-            missing = np.isnan(X[:, f])
-            if missing.any():
-                X = np.array(X) if X is self.X else X
-                X[missing, f] = value
-        return Part(X, self.sample_weight, self.offset, self.number)
+        return Part(fill(self.X, values), self.sample_weight, self.offset, self.number)
+
+
+def fill(X: np.ndarray, values: np.ndarray) -> np.ndarray:
+    """Rows with these values of the columns in place of NaN, copied if there is any."""
+    filled = X
+    for f, value in enumerate(values):
+        missing = np.isnan(X[:, f])
+        if missing.any():
+            filled = np.array(X) if filled is X else filled
+            filled[missing, f] = value
+    return filled
 
 
 def add(left: Any, right: Any) -> Any:

@@ -11,9 +11,9 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from fastem import KMeans, em
-from fastem.clustering.base import labels_of
 from fastem.clustering.euclidean.frame import measure_spread
 from fastem.clustering.kmeans import KMeansModel
+from fastem.clustering.labels import labels_of
 from fastem.clustering.seeding import Given
 from fastem.kernels.kmeans import choose
 from fastem.rows import array_rows

@@ -9,10 +9,10 @@ import scipy.sparse as sp
 from sklearn.utils import check_random_state
 
 from fastem import KMeans, em
-from fastem.clustering.base import labels_of
 from fastem.clustering.euclidean.frame import measure_spread
 from fastem.clustering.euclidean.seeding import STRATEGIES
 from fastem.clustering.kmeans import KMeansModel
+from fastem.clustering.labels import labels_of
 from fastem.kernels.kmeans import ALGORITHMS, choose
 from fastem.rows import LocalRows, Part, Slot, add, array_rows
 

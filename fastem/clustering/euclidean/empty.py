@@ -4,7 +4,7 @@ from typing import Any
 
 import numpy as np
 
-from fastem.clustering.base import ALGORITHM
+from fastem.clustering.model import ALGORITHM
 from fastem.rows.blocks import dense, weights_of
 
 _BLOCK_VALUES = 1 << 16

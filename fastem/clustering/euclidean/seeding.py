@@ -17,9 +17,9 @@ import numpy as np
 
 from fastem.clustering.seeding import (
     FEW_ROWS,
-    SEEDER,
     draw_greedily,
     forget,
+    keep_seeder,
     random_rows,
     sorted_by_value,
     spare_rows,
@@ -89,7 +89,7 @@ def greedy_kmeans_plusplus(
 
 
 def _start(part, frame, point):
-    return part.offset, part.keep(SEEDER, _seeder(part, frame)).add(point)
+    return keep_seeder(part, _seeder(part, frame), point)
 
 
 def _seeder(part, frame):
@@ -97,7 +97,8 @@ def _seeder(part, frame):
         return SparseGreedySeeder(part.X, part.sample_weight, frame.scale)
     if not tiles_fit(part.X):
         return DirectSeeder(part.X, part.sample_weight, frame.scale)
-    if part.X.dtype == np.float64 and part.X.shape[1] >= _COARSE_FEATURES:
+    coarse = part.X.dtype == np.float64 and part.X.shape[1] >= _COARSE_FEATURES
+    if coarse and part.in_memory:  # else there would be no room for a copy
         return CoarseSeeder(part.X, part.sample_weight, frame.scale, frame.origin)
     return GreedySeeder(part.X, part.sample_weight, frame.scale)
 

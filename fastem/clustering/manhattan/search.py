@@ -4,7 +4,7 @@ from functools import partial
 
 import numpy as np
 
-from fastem.clustering.base import ALGORITHM
+from fastem.clustering.model import ALGORITHM
 from fastem.clustering.search import ClusterMoves, Offers, bisect, search, sum_halves
 
 

@@ -15,8 +15,8 @@ import numpy as np
 from fastem.clustering.manhattan.medians import JointMedians, keep_members
 from fastem.clustering.seeding import (
     FEW_ROWS,
-    SEEDER,
     draw_greedily,
+    keep_seeder,
     random_rows,
     sorted_by_value,
     spare_rows,
@@ -41,7 +41,7 @@ def _start(part, point):
         seeder = GreedyManhattanSeeder(part.X, part.sample_weight)
     else:
         seeder = DirectSeeder(part.X, part.sample_weight, None)
-    return part.offset, part.keep(SEEDER, seeder).add(point)
+    return keep_seeder(part, seeder, point)
 
 
 def medians_of_random_partition(rows, n_clusters, frame, random_state):

@@ -23,6 +23,7 @@ from fastem.mixtures.gaussian.parameters import GaussianParameters
 from fastem.mixtures.gaussian.stacks import order, stacked, widened
 from fastem.mixtures.missing import MissingMixin, check_columns, check_observed, gaps_in, has_gaps
 from fastem.rows import LocalRows, Rows
+from fastem.rows.collections import blockwise
 from fastem.sklearn_private import _fit_context
 
 _WITH_NOISE_COMPONENT = (
@@ -167,12 +168,13 @@ class IncompleteMixin(MissingMixin):
         noise = None if noise is None else check_errors(noise, X)
         self._pass(X, None, noise).evaluate(self._components(), **outputs)
 
+    @blockwise(lambda self, rows: np.int64)
     def predict(self, X: Any, noise: Any = None) -> NDArray[np.int64]:
         """Return each row's most probable component.
 
         Parameters
         ----------
-        X : array-like of shape (n_samples, n_features)
+        X : array-like or Dask collection of shape (n_samples, n_features)
 
         noise : array-like, default=None
             Known errors of the rows, as for :meth:`fit`.
@@ -187,12 +189,13 @@ class IncompleteMixin(MissingMixin):
         self._write(X, noise, labels=labels)
         return labels
 
+    @blockwise(lambda self, rows: self._output_dtype(rows), lambda self: len(self._labels))
     def predict_proba(self, X: Any, noise: Any = None) -> NDArray[np.floating[Any]]:
         """Return the responsibilities: the components' probabilities given each row.
 
         Parameters
         ----------
-        X : array-like of shape (n_samples, n_features)
+        X : array-like or Dask collection of shape (n_samples, n_features)
 
         noise : array-like, default=None
             Known errors of the rows, as for :meth:`fit`.
@@ -207,12 +210,13 @@ class IncompleteMixin(MissingMixin):
         self._write(X, noise, responsibilities=responsibilities)
         return responsibilities
 
+    @blockwise(lambda self, rows: self._output_dtype(rows))
     def score_samples(self, X: Any, noise: Any = None) -> NDArray[np.floating[Any]]:
         """Return the log-density of each row: of what was observed of it.
 
         Parameters
         ----------
-        X : array-like of shape (n_samples, n_features)
+        X : array-like or Dask collection of shape (n_samples, n_features)
 
         noise : array-like, default=None
             Known errors of the rows, as for :meth:`fit`.

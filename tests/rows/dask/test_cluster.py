@@ -1,0 +1,364 @@
+"""Rows on a Dask cluster with two worker processes."""
+
+import itertools
+import os
+import signal
+import sys
+import threading
+import time
+
+import cloudpickle
+import dask
+import dask.array as da
+import dask.dataframe as dd
+import numpy as np
+import pandas as pd
+import pytest
+import scipy.sparse as sp
+from distributed import Client, LocalCluster
+from homes import assert_same_fit
+from sklearn.exceptions import NotFittedError
+
+from fastem import BernoulliMixture, GaussianMixture, KMeans, em
+from fastem.clustering.euclidean.seeding import STRATEGIES
+from fastem.rows import LocalRows, Part
+from fastem.rows.dask import cluster as on_workers
+from fastem.rows.dask import dask_rows, placing
+
+LENGTHS = (300, 0, 1, 450, 0, 249)
+N_ROWS = sum(LENGTHS)
+
+pytestmark = pytest.mark.filterwarnings("ignore:.*did not converge")
+
+# Workers can't import this module.
+cloudpickle.register_pickle_by_value(sys.modules[__name__])
+
+
+class PoissonMixture(em.Mixture):
+    def log_density(x, log_rates, rates):
+        total = 0.0
+        for f in range(len(x)):
+            total += x[f] * log_rates[f] - rates[f]
+        return total
+
+    def arguments(self, rates):
+        return np.log(rates), rates
+
+    def m_step(self, counts, sums):
+        return np.maximum(sums / counts[:, np.newaxis], 1e-3)
+
+
+@pytest.fixture(scope="module")
+def cluster():
+    options = {
+        "distributed.deploy.lost-worker-timeout": "5m",
+        "distributed.nanny.pre-spawn-environ.NUMBA_NUM_THREADS": "2",
+    }
+    with (
+        dask.config.set(options),
+        LocalCluster(n_workers=2, threads_per_worker=1, dashboard_address=None) as cluster,
+    ):
+        yield cluster
+
+
+@pytest.fixture
+def client(cluster):
+    with Client(cluster) as client:
+        client.wait_for_workers(2)
+        yield client
+
+
+def blobs(dtype=np.float64, n_features=4):
+    rng = np.random.default_rng(1)
+    centers = rng.normal(size=(4, n_features), scale=4.0)
+    X = centers[rng.integers(4, size=N_ROWS)] + rng.normal(size=(N_ROWS, n_features))
+    return X.astype(dtype)
+
+
+def some_weights():
+    return np.random.default_rng(2).integers(0, 3, N_ROWS) * 0.5
+
+
+def chunked(X):
+    array = da.from_array(X if isinstance(X, np.ndarray) else X.toarray(), chunks=(LENGTHS, -1))
+    return array if isinstance(X, np.ndarray) else array.map_blocks(type(X))
+
+
+def in_memory(X, sample_weight=None):
+    ends = np.cumsum([0, *LENGTHS])
+    return LocalRows(
+        [
+            Part(X[a:b], None if sample_weight is None else sample_weight[a:b], int(a), number)
+            for number, (a, b) in enumerate(itertools.pairwise(ends))
+        ]
+    )
+
+
+def fitted(estimator):
+    """The fitted attributes as bytes."""
+    return {
+        name: np.asarray(value).tobytes()
+        for name, value in vars(estimator).items()
+        if name.endswith("_") and not name.startswith("_")
+    }
+
+
+def assert_same(make, X, sample_weight=None, weights=None):
+    """To the bit as the same parts in one process, and but for rounding as the array."""
+    model = make().fit(chunked(X), sample_weight=sample_weight if weights is None else weights)
+    assert fitted(model) == fitted(make().fit(in_memory(X, sample_weight)))
+    assert_same_fit(model, make().fit(X, sample_weight=sample_weight))
+
+
+MODELS = {
+    **{
+        f"kmeans {init}": lambda init=init: KMeans(4, init=init, random_state=0)
+        for init in STRATEGIES
+    },
+    **{
+        f"gaussian {kind}": lambda kind=kind: GaussianMixture(
+            3, covariance_type=kind, random_state=0
+        )
+        for kind in ("full", "tied", "diag", "spherical", "tied_diag", "tied_spherical", "VEV")
+    },
+    "squarem": lambda: GaussianMixture(3, random_state=0, accelerate="squarem"),
+    "hard": lambda: GaussianMixture(3, random_state=0, assignment="hard"),
+    "bernoulli": lambda: BernoulliMixture(3, random_state=0, binarize=1.0),
+}
+
+
+@pytest.mark.parametrize("weighted", [False, True])
+@pytest.mark.parametrize("model", MODELS)
+def test_fits_are_those_in_memory(client, model, weighted):
+    assert_same(MODELS[model], blobs(), some_weights() if weighted else None)
+
+
+@pytest.mark.parametrize("model", ["kmeans k-means++", "gaussian full"])
+def test_float32(client, model):
+    X = blobs(np.float32)
+    model, expected = MODELS[model]().fit(chunked(X)), MODELS[model]().fit(in_memory(X))
+    assert fitted(model) == fitted(expected)
+
+
+@pytest.mark.parametrize("in_workers", [True, False])
+def test_gaps(client, in_workers, monkeypatch):
+    if not in_workers:  # the blocks are read anew for each pass
+        monkeypatch.setattr(placing, "_MOST_MEMORY", 0.0)
+    X = blobs()
+    X[np.random.default_rng(8).random(X.shape) < 0.1] = np.nan
+    assert_same(lambda: GaussianMixture(2, missing="em", max_iter=5, random_state=0), X)
+
+
+@pytest.mark.parametrize("model", ["kmeans k-means++", "bernoulli"])
+def test_matrices(client, model):
+    assert_same(MODELS[model], sp.csr_array(blobs() * (blobs() > 1)), some_weights())
+
+
+def test_mixtures_of_the_users_own(client):
+    X = np.random.default_rng(3).poisson(2.0, (N_ROWS, 2)) * 1.0
+    assert_same(lambda: PoissonMixture(2, random_state=0, max_iter=5), X)
+
+
+def test_lengths_that_are_not_known(client):
+    X, weights = blobs(), some_weights()
+    frame = pd.DataFrame(np.column_stack([X, weights]), columns=[*"abcd", "weight"])
+    collection = dd.from_pandas(frame, npartitions=3)
+    collection = collection[collection["a"] > -1e9]
+    model = KMeans(4, random_state=0).fit(collection[list("abcd")], None, collection["weight"])
+    expected = KMeans(4, random_state=0).fit(frame[list("abcd")], sample_weight=weights)
+    assert_same_fit(model, expected)
+    assert model.labels_.chunks == (tuple(map(len, collection.partitions)),)
+    filtered = chunked(X)
+    filtered = filtered[filtered[:, 0] > -1e9]
+    assert np.isnan(filtered.shape[0])
+    assert_same_fit(KMeans(4, random_state=0).fit(filtered), KMeans(4, random_state=0).fit(X))
+
+
+@pytest.mark.parametrize("kind", ["array", "in other chunks", "series"])
+def test_weights_alongside(client, kind):
+    weights = some_weights()
+    collection = {
+        "array": weights,
+        "in other chunks": da.from_array(weights, chunks=170),
+        "series": dd.from_dask_array(da.from_array(weights, chunks=(LENGTHS,))),
+    }[kind]
+    assert_same(MODELS["gaussian full"], blobs(), weights, collection)
+
+
+def test_labels_stay_on_the_workers_in_the_rows_order(client):
+    X = blobs()
+    kmeans = KMeans(4, random_state=0).fit(chunked(X))
+    assert isinstance(kmeans.labels_, da.Array)
+    assert kmeans.labels_.dtype == np.int32 and kmeans.labels_.shape == (N_ROWS,)
+    expected = KMeans(4, random_state=0).fit(X).labels_
+    np.testing.assert_array_equal(kmeans.labels_.compute(), expected)
+    np.testing.assert_array_equal(kmeans.labels_[301:].compute(), expected[301:])
+
+
+@pytest.mark.parametrize("model", ["kmeans k-means++", "gaussian full"])
+def test_rows_that_the_cluster_cannot_hold(client, model, monkeypatch):
+    monkeypatch.setattr(placing, "_MOST_MEMORY", 0.0)
+    assert_same(MODELS[model], blobs(), some_weights())
+
+
+def test_two_fits_at_once(client):
+    X = blobs()
+    makes = [MODELS["kmeans random"], MODELS["gaussian full"], MODELS["gaussian diag"]]
+    expected = [fitted(make().fit(in_memory(X))) for make in makes]
+    found = [None] * len(makes)
+
+    def run(number):
+        found[number] = fitted(makes[number]().fit(chunked(X)))
+
+    threads = [threading.Thread(target=run, args=(number,)) for number in range(len(makes))]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(100)
+    assert found == expected
+
+
+LONG = {
+    "kmeans": lambda: KMeans(12, tol=0, random_state=0, max_iter=40, n_init=3),
+    "gaussian": lambda: GaussianMixture(4, tol=0, random_state=0, max_iter=60),
+    "bernoulli": lambda: BernoulliMixture(4, tol=0, random_state=0, max_iter=60),
+}
+
+
+def test_workers_killed_at_random_moments(client):
+    """Twenty of them: each costs time, and not a bit of the answer."""
+    rng = np.random.default_rng(int.from_bytes(os.urandom(4)))
+    X = rng.uniform(size=(N_ROWS, 3)) - 0.5
+    expected, seconds = {}, {}
+    for name, make in LONG.items():
+        make().fit(chunked(X))
+        start = time.perf_counter()
+        make().fit(chunked(X))
+        seconds[name] = time.perf_counter() - start
+        expected[name] = fitted(make().fit(in_memory(X)))
+    for number in range(20):
+        client.wait_for_workers(2)
+        name = list(LONG)[number % len(LONG)]
+        victim = rng.choice(list(client.run(os.getpid).values()))
+        killer = threading.Timer(
+            rng.uniform(0, seconds[name]), os.kill, (int(victim), signal.SIGKILL)
+        )
+        killer.start()
+        model = LONG[name]().fit(chunked(X))
+        killer.join()
+        assert fitted(model) == expected[name], (name, number)
+
+
+def test_labels_outlive_their_worker(client):
+    kmeans = KMeans(12, tol=0, random_state=0).fit(chunked(blobs()))
+    expected = kmeans.labels_.compute()
+    for pid in client.run(os.getpid).values():
+        os.kill(pid, signal.SIGKILL)
+    np.testing.assert_array_equal(kmeans.labels_.compute(), expected)
+
+
+def leftovers(cluster):
+    """The scheduler's tasks, once those that nobody wants any longer are gone."""
+    deadline = time.monotonic() + 20
+    while cluster.scheduler.tasks and time.monotonic() < deadline:
+        time.sleep(0.1)
+    return list(cluster.scheduler.tasks)
+
+
+def test_fits_leave_no_tasks_behind(cluster, client):
+    model = GaussianMixture(3, random_state=0).fit(chunked(blobs()))
+    assert model.converged_
+    assert leftovers(cluster) == []
+
+
+def test_interrupted_fits_leave_no_tasks_behind(cluster, client):
+    kmeans = KMeans(12, tol=0, random_state=0, max_iter=10**6, n_init=10**6)
+    timer = threading.Timer(1.0, signal.raise_signal, (signal.SIGINT,))
+    timer.start()
+    with pytest.raises(KeyboardInterrupt):
+        kmeans.fit(chunked(blobs()))
+    assert leftovers(cluster) == []
+    with pytest.raises(NotFittedError):
+        kmeans.predict(blobs())
+
+
+def test_a_client_that_is_closed(cluster):
+    with Client(cluster):
+        rows = dask_rows(chunked(blobs()))
+    with pytest.raises(RuntimeError, match="client of the rows is closed"):
+        KMeans(3).fit(rows)
+
+
+def test_a_client_that_is_closed_meanwhile(cluster):
+    with Client(cluster) as client:
+        kmeans = KMeans(12, tol=0, random_state=0, max_iter=10**6, n_init=10**6)
+        threading.Timer(1.0, client.close).start()
+        with pytest.raises(RuntimeError, match="Dask c"):
+            kmeans.fit(chunked(blobs()))
+        assert not hasattr(kmeans, "cluster_centers_")
+
+
+def test_a_scheduler_that_is_restarted(client):
+    kmeans = KMeans(12, tol=0, random_state=0, max_iter=10**6, n_init=10**6)
+    timer = threading.Timer(1.0, client.restart)
+    timer.start()
+    with pytest.raises(RuntimeError, match="cluster has lost the rows"):
+        kmeans.fit(chunked(blobs()))
+    timer.join()
+    assert not hasattr(kmeans, "cluster_centers_")
+
+
+def test_a_worker_that_leaves_for_good():
+    """It hands over what it has, but a holder's copy holds nothing."""
+    X = blobs()
+    expected = fitted(LONG["gaussian"]().fit(in_memory(X)))
+    with LocalCluster(n_workers=2, threads_per_worker=1, dashboard_address=None) as cluster:
+        with Client(cluster) as client:
+            LONG["gaussian"]().fit(chunked(X))  # compiles
+            leaving = list(client.scheduler_info()["workers"])[:1]
+            timer = threading.Timer(0.2, client.retire_workers, (leaving,))
+            timer.start()
+            model = LONG["gaussian"]().fit(chunked(X))
+            timer.join()
+            assert fitted(model) == expected
+            assert fitted(LONG["gaussian"]().fit(chunked(X))) == expected
+
+
+def test_a_cluster_without_workers(monkeypatch):
+    monkeypatch.setattr(on_workers, "_PATIENCE", 0.1)
+    with (
+        LocalCluster(n_workers=0, processes=False, dashboard_address=None) as cluster,
+        Client(cluster),
+        pytest.raises(RuntimeError, match="no workers that compute"),
+    ):
+        KMeans(3).fit(chunked(blobs()))
+
+
+@pytest.mark.parametrize("model", ["kmeans random", "gaussian full", "bernoulli"])
+def test_values_that_are_not_finite(client, model):
+    X = blobs()
+    X[500, 1] = np.nan
+    with pytest.raises(ValueError, match=r"NaN in row 199 of part 3 \(row 500 of all\)"):
+        MODELS[model]().fit(chunked(X))
+
+
+def test_an_error_of_a_users_function_is_raised_here(client):
+    array = chunked(blobs()).map_blocks(
+        lambda block: 1 / 0 if len(block) == 450 else block, meta=np.empty((0, 0))
+    )
+    with pytest.raises(ZeroDivisionError):
+        KMeans(3).fit(array)
+
+
+def test_predictions_are_lazy(client):
+    X = blobs()
+    kmeans, mixture = KMeans(4, random_state=0).fit(X), GaussianMixture(3, random_state=0).fit(X)
+    array = chunked(X)
+    for lazy, expected in [
+        (kmeans.predict(array), kmeans.predict(X)),
+        (kmeans.transform(array), kmeans.transform(X)),
+        (mixture.predict_proba(array), mixture.predict_proba(X)),
+        (mixture.score_samples(array), mixture.score_samples(X)),
+    ]:
+        assert isinstance(lazy, da.Array)
+        np.testing.assert_array_equal(lazy.compute(), expected)
