@@ -6,6 +6,10 @@ import textwrap
 import pytest
 from processes import PACKAGE
 
+from fastem.commands import recipes
+from fastem.kernels.kmeans import ALGORITHMS
+from fastem.mixtures.gaussian.covariances import COVARIANCES
+
 # Prints what Numba compiles from here on.
 LISTEN = """
 from numba.core import event
@@ -168,3 +172,9 @@ def test_wrong_options(options, said, python):
 def test_features_without_a_cpu(python):
     said = python("-m", "fastem", "compile", "--cpu-features", "+avx2", status=1)
     assert said == "--cpu-features needs --cpu\n"
+
+
+def test_recipes_have_all_algorithms_and_passes():
+    assert set(recipes.MODELS["KMeans"].options) == {*ALGORITHMS, "csr"}
+    passes = {kind.passes for kind in COVARIANCES.values()}
+    assert passes <= set(recipes.MODELS["GaussianMixture"].options)
