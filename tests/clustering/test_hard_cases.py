@@ -33,6 +33,27 @@ def test_a_far_value_does_not_move_the_other_centers(dtype, far, container):
     assert (np.array(model.inertias_) >= 0).all()
 
 
+@pytest.mark.parametrize("kind", ["dense", "CSR", "few long rows"])
+@pytest.mark.parametrize(
+    ("dtype", "far"),
+    [(np.float32, 1e20), (np.float32, 1e30), (np.float64, 1e30), (np.float64, 1e200)],
+)
+def test_seeds_beside_a_far_value(dtype, far, kind):
+    X = np.random.default_rng(0).normal(size=(300, 3)) + np.repeat([[0], [20], [40]], 100, axis=0)
+    X[150, 0] = far
+    X = X.astype(dtype)
+    if kind == "few long rows":
+        X = np.tile(X[::6], 3000)
+    container = sp.csr_array if kind == "CSR" else np.asarray
+    for seed in range(5):
+        _, indices = kmeans_plusplus(container(X), 4, random_state=seed)
+        # the far row, and one of each group
+        far_row = np.flatnonzero(X[:, 0] == dtype(far))[0]
+        assert far_row in indices
+        groups = 3 * indices[indices != far_row] // len(X)
+        assert sorted(groups) == [0, 1, 2]
+
+
 def test_half_of_the_values_far_away():
     X = np.r_[np.arange(8.0), 1e18 + 1024 * np.arange(8.0)][:, np.newaxis]
     model = KMeans(2, init=X[[0, 8]], n_init=1).fit(X)

@@ -45,6 +45,9 @@ from fastem.rows.choice import choose_rows
 # k-means||: candidates of a round as a multiple of the clusters, and rounds.
 _OVERSAMPLING = 2
 _ROUNDS = 5
+# Where rows differ from the origin by so small a part of their spread, the squares of differences
+# between near rows are below the dtype's range.
+_LEAST_DIFFERENCE = {"float32": 2.0**-40, "float64": 2.0**-480}
 # Rows of so many float64 features get a coarse copy for k-means++.
 _COARSE_FEATURES = 16
 
@@ -93,14 +96,24 @@ def _start(part, frame, point):
 
 
 def _seeder(part, frame):
-    if not isinstance(part.X, np.ndarray):
-        return SparseGreedySeeder(part.X, part.sample_weight, frame.scale)
-    if not tiles_fit(part.X):
-        return DirectSeeder(part.X, part.sample_weight, frame.scale)
-    coarse = part.X.dtype == np.float64 and part.X.shape[1] >= _COARSE_FEATURES
+    X, scale = part.X, frame.scale
+    if _is_dwarfed(part, frame):
+        X, scale = X.astype(np.float64), 1.0  # squares of what the rows are fit into that anyway
+    if not isinstance(X, np.ndarray):
+        return SparseGreedySeeder(X, part.sample_weight, scale)
+    if not tiles_fit(X):
+        return DirectSeeder(X, part.sample_weight, scale)
+    coarse = part.X.dtype == np.float64 and X.shape[1] >= _COARSE_FEATURES
     if coarse and part.in_memory:  # else there would be no room for a copy
-        return CoarseSeeder(part.X, part.sample_weight, frame.scale, frame.origin)
-    return GreedySeeder(part.X, part.sample_weight, frame.scale)
+        return CoarseSeeder(X, part.sample_weight, scale, frame.origin)
+    return GreedySeeder(X, part.sample_weight, scale)
+
+
+def _is_dwarfed(part, frame):
+    """Whether most rows differ by so little, beside few far ones, that squares would vanish."""
+    three = dense(part, [0, part.n_rows // 2, part.n_rows - 1])  # of which one may be far
+    sizes = sorted(np.abs(three - frame.origin).max(axis=1).tolist())
+    return sizes[1] * frame.scale < _LEAST_DIFFERENCE[part.X.dtype.name]
 
 
 def kmeans_plusplus(rows, n_clusters, frame, random_state):
