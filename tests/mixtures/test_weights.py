@@ -63,6 +63,32 @@ def test_starts_of_far_weights(init_params, X):
         assert model.score(X) > GaussianMixture(1).fit(X).score(X) - 0.01
 
 
+@pytest.mark.parametrize("factor", [1e-9, 1e-6, 1e-2, 1e6])
+@pytest.mark.parametrize("covariance_type", [name for name in COVARIANCE_TYPES if "tied" in name])
+@pytest.mark.parametrize("init_params", ["k-means++", "random_from_data"])
+def test_the_unit_of_weights_is_nothing_to_seeds(init_params, covariance_type, factor, X):
+    def fitted(weight):
+        model = GaussianMixture(
+            2, covariance_type=covariance_type, init_params=init_params, random_state=1, tol=1e-6
+        )
+        return model.fit(X, sample_weight=np.full(len(X), weight))
+
+    same_attributes(fitted(factor), fitted(1.0), ("means_", "covariances_"), rtol=1e-7)
+
+
+def test_a_light_seed_leaves_a_covariance():
+    """The second moment of all rows less that of the seeds, of which one hardly weighs anything."""
+    X = np.random.default_rng(0).normal(size=(40, 2))
+    X[0] = 1000.0, -500.0
+    weight = np.ones(40)
+    weight[0] = 1e-4
+    for seed in range(10):
+        start = GaussianMixture(
+            3, covariance_type="tied", init_params="k-means++", random_state=seed, max_iter=0
+        ).fit(X, sample_weight=weight)
+        assert (np.linalg.eigvalsh(start.covariances_) > 0.0).all()
+
+
 def test_other_mixtures_of_far_weights(X):
     ones = X > 1
     plain = BernoulliMixture(2, random_state=0).fit(ones)

@@ -18,6 +18,7 @@ from fastem.mixtures.model import pass_of
 from fastem.mixtures.sampled import Sample, kmeans_clusters, ward_clusters
 from fastem.mixtures.starts import Starts, take_clusters
 from fastem.rows import add
+from fastem.rows.choice import count_positive
 
 # Responsibilities in a block.
 _BLOCK_SIZE = 1 << 20
@@ -117,9 +118,13 @@ class GaussianStarts:
             tied = self._covariances.tied
             scatter = len(centers) * scatter if tied else np.repeat(scatter, len(centers), axis=0)
         elif self._covariances.tied:
-            # scikit-learn's estimate is the second moment of all rows, not only of the seeds.
-            scatter = rows.reduce(_second_moment, self._make_pass)
-            scatter = scatter - self._covariances.products(0.5 * centers, centers)
+            # scikit-learn's estimate is the second moment of all rows, not only of the seeds. Of
+            # weighted rows it is that of as many rows, whatever the weights' unit; a seed takes
+            # away no more than its row has put there, which leaves no negative variances.
+            total, scatter = rows.reduce(_second_moment, self._make_pass)
+            unit = total / rows.reduce(count_positive)
+            own = np.minimum(_weights_at(rows, indices) / unit, 1.0)[:, np.newaxis]
+            scatter = scatter / unit - self._covariances.products(0.5 * own * centers, centers)
         elif self._pooled:
             scatter = np.repeat(self._pooled_covariance(rows), len(centers), axis=0)
         else:
@@ -197,4 +202,19 @@ def _of_all(part, make_pass, center):
 
 
 def _second_moment(part, make_pass):
-    return _of_all(part, make_pass, np.zeros((1, part.X.shape[1]))).scatter
+    _, counts, _, scatter, _ = _of_all(part, make_pass, np.zeros((1, part.X.shape[1])))
+    return counts.sum(), scatter
+
+
+def _weights_at(rows, indices):
+    """The weights of rows, by their index among all."""
+    weights = np.ones(len(indices))
+    for places, values in rows.map(_take_weights, np.asarray(indices)):
+        weights[places] = values
+    return weights
+
+
+def _take_weights(part, indices):
+    local = indices - part.offset
+    places = np.flatnonzero((local >= 0) & (local < part.n_rows))
+    return places, 1.0 if part.sample_weight is None else part.sample_weight[local[places]]
