@@ -65,8 +65,8 @@ def fitted_noise(estimator: Any, n_features: int) -> Noise | None:
     if not hasattr(estimator, "noise_weight_"):
         return None
     weight = float(fitted_array(estimator, "noise_weight_", ()))
-    if not 0.0 < weight < 1.0:
-        raise ValueError(f"The attribute 'noise_weight_' should be in (0, 1), but got {weight}")
+    if not 0.0 < weight <= 1.0:  # one by rounding, where the components have next to nothing
+        raise ValueError(f"The attribute 'noise_weight_' should be in (0, 1], but got {weight}")
     log_density = float(fitted_array(estimator, "noise_log_density_", ()))
     if not np.isfinite(log_density):
         raise ValueError("The attribute 'noise_log_density_' should be finite")

@@ -413,7 +413,7 @@ def test_parameters_set_by_hand():
     with pytest.raises(ValueError, match="no rows can be drawn"):
         mixture.sample(3)
     for name, wrong in (
-        ("noise_weight_", 0.0), ("noise_weight_", 1.0), ("noise_weight_", np.nan),
+        ("noise_weight_", 0.0), ("noise_weight_", 1.5), ("noise_weight_", np.nan),
         ("noise_weight_", [0.1]), ("noise_log_density_", np.inf), ("noise_log_density_", "low"),
         ("noise_box_", np.eye(2)),
     ):  # fmt: skip
@@ -421,6 +421,17 @@ def test_parameters_set_by_hand():
         setattr(other, name, wrong)
         with pytest.raises(ValueError, match=f"The attribute '{name}'"):
             other.predict(X)
+
+
+@pytest.mark.parametrize("log_density", [50.0, 1e3])
+def test_noise_may_take_every_row(log_density):
+    X, _ = three_groups(100)
+    mixture = GaussianMixture(2, noise_component=log_density, random_state=0).fit(X)
+    assert mixture.noise_weight_ == 1.0
+    assert (mixture.predict(X) == -1).all()
+    np.testing.assert_allclose(mixture.score_samples(X), log_density, rtol=1e-12)
+    mixture.set_params(warm_start=True).fit(X)
+    assert mixture.lower_bound_ == pytest.approx(log_density, rel=1e-12)
 
 
 def test_as_an_estimator():
