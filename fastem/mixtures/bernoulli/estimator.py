@@ -335,5 +335,5 @@ class BernoulliMixture(MissingMixin, BaseMixture):
         n_impossible = np.count_nonzero(log_density == -np.inf)
         if n_impossible:
             warnings.warn(
-                f"{n_impossible} rows are impossible {IMPOSSIBLE}", RuntimeWarning, stacklevel=4
+                f"{n_impossible} rows are impossible {IMPOSSIBLE}", RuntimeWarning, stacklevel=5
             )

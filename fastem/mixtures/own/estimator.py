@@ -376,5 +376,5 @@ class Mixture(BaseMixture):
                 f"{n_impossible} rows are impossible under every component: their log-density is "
                 "-inf.",
                 RuntimeWarning,
-                stacklevel=4,
+                stacklevel=5,
             )

@@ -159,7 +159,7 @@ def test_parameters(name, value, no_kernels):
     ("name", "words"),
     [
         ("covariance_type", list(COVARIANCES)),
-        ("init_params", ["kmeans", "k-means++", "random", "random_from_data"]),
+        ("init_params", ["kmeans", "k-means++", "random", "random_from_data", "auto"]),
         ("assignment", ["soft", "hard"]),
         ("accelerate", ["squarem"]),
         ("prior", ["conjugate"]),

@@ -225,6 +225,17 @@ LONG = {
 }
 
 
+def pids(client):
+    """The workers' processes, once all that were killed have been replaced."""
+    for _ in range(300):
+        client.wait_for_workers(2)
+        try:
+            return list(client.run(os.getpid).values())
+        except OSError:  # one is gone, and the scheduler doesn't know yet
+            time.sleep(0.1)
+    raise TimeoutError("a worker doesn't answer")
+
+
 def test_workers_killed_at_random_moments(client):
     """Twenty of them: each costs time, and not a bit of the answer."""
     rng = np.random.default_rng(int.from_bytes(os.urandom(4)))
@@ -239,7 +250,7 @@ def test_workers_killed_at_random_moments(client):
     for number in range(20):
         client.wait_for_workers(2)
         name = list(LONG)[number % len(LONG)]
-        victim = rng.choice(list(client.run(os.getpid).values()))
+        victim = rng.choice(pids(client))
         killer = threading.Timer(
             rng.uniform(0, seconds[name]), os.kill, (int(victim), signal.SIGKILL)
         )
@@ -252,7 +263,7 @@ def test_workers_killed_at_random_moments(client):
 def test_labels_outlive_their_worker(client):
     kmeans = KMeans(12, tol=0, random_state=0).fit(chunked(blobs()))
     expected = kmeans.labels_.compute()
-    for pid in client.run(os.getpid).values():
+    for pid in pids(client):
         os.kill(pid, signal.SIGKILL)
     np.testing.assert_array_equal(kmeans.labels_.compute(), expected)
 

@@ -166,7 +166,8 @@ class IncompleteMixin(MissingMixin):
 
     def _write(self, X, noise, **outputs):
         noise = None if noise is None else check_errors(noise, X)
-        self._pass(X, None, noise).evaluate(self._components(), **outputs)
+        components = self._components()
+        self._pass(X, None, noise).evaluate(components, **outputs)
 
     @blockwise(lambda self, rows: np.int64)
     def predict(self, X: Any, noise: Any = None) -> NDArray[np.int64]:
