@@ -215,5 +215,10 @@ class KMedians(BaseClustering):
 
     def _distances(self, X, centers):
         X, centers, _, factor = self._in_range(X, centers)
+        dtype = X.dtype
+        if (centers.astype(dtype) != centers).any():  # near rows may have distances of that order
+            X = X.astype(np.float64)
         distances = manhattan(X, centers.astype(X.dtype))
-        return distances if factor == 1.0 else distances / X.dtype.type(factor)
+        if factor != 1.0:
+            distances = distances / X.dtype.type(factor)
+        return distances.astype(dtype, copy=False)

@@ -104,6 +104,22 @@ def test_new_rows_whose_squares_overflow_have_a_nearest_center(X, centers, conta
 
 @BOTH
 @pytest.mark.parametrize("offset", [0.0, 1e5, 1e7])
+def test_distances_of_float32_rows_to_centers_of_float64(estimator, offset):
+    X = np.random.default_rng(0).normal(size=(30, 3)) + offset
+    model = estimator(3, random_state=0).fit(X)
+    rows = X.astype(np.float32)
+    differences = np.abs(rows[:, np.newaxis].astype(np.float64) - model.cluster_centers_)
+    if estimator is KMedians:
+        expected = differences.sum(axis=2)
+    else:
+        expected = np.sqrt((differences**2).sum(axis=2))
+    distances = model.transform(rows)
+    assert distances.dtype == np.float32
+    np.testing.assert_allclose(distances, expected, rtol=1e-6)
+
+
+@BOTH
+@pytest.mark.parametrize("offset", [0.0, 1e5, 1e7])
 @pytest.mark.parametrize(
     "options",
     [{"tol": 0}, {"max_iter": 1}, {"max_iter": 3}, {"tol": 0.5}, {"init": "random", "n_init": 4}],

@@ -28,6 +28,8 @@ def euclidean_distances(X: Any, centers: np.ndarray) -> np.ndarray:
         In the rows' dtype.
     """
     if isinstance(X, np.ndarray):
+        if (centers.astype(X.dtype) != centers).any():  # near rows may have distances of that order
+            return euclidean_distances(X.astype(np.float64), centers).astype(X.dtype)
         distances = squared_euclidean(X, centers.astype(X.dtype))
     else:
         distances = sparse_distances(X, centers.astype(np.float64))
