@@ -31,6 +31,7 @@ class Workers:
     """Two workers, and rows on them."""
 
     timeout = 900
+    client = cluster = None
 
     def setup(self, *parameters):
         import dask
@@ -50,8 +51,9 @@ class Workers:
         self.on_workers = self.client.persist(chunks)
 
     def teardown(self, *parameters):
-        self.client.close()
-        self.cluster.close()
+        for opened in (self.client, self.cluster):
+            if opened is not None:  # asv tears down what could not be set up, too
+                opened.close()
 
 
 class OnWorkers(Workers):
