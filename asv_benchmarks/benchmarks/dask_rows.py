@@ -125,7 +125,8 @@ class Streamed:
 
     def track_microseconds_a_block(self):
         from fastem.clustering.model import assign
-        from fastem.kernels.kmeans import Frame, Hamerly
+        from fastem.kernels.clusters import Frame
+        from fastem.kernels.kmeans.hamerly import Hamerly
         from fastem.rows import LocalRows, Part
         from fastem.rows.stream import StreamedRows, streamed_parts
 

@@ -87,17 +87,18 @@ def greedy_kmeans_plusplus(
         The seeds.
     indices : ndarray of shape (n_clusters,), int
     """
-    indices = draw_greedily(rows, n_clusters, random_state, n_local_trials, _start, frame)
+    options = frame, _is_dwarfed(rows, frame)
+    indices = draw_greedily(rows, n_clusters, random_state, n_local_trials, _start, *options)
     return rows.take(indices), indices
 
 
-def _start(part, frame, point):
-    return keep_seeder(part, _seeder(part, frame), point)
+def _start(part, frame, dwarfed, point):
+    return keep_seeder(part, _seeder(part, frame, dwarfed), point)
 
 
-def _seeder(part, frame):
+def _seeder(part, frame, dwarfed):
     X, scale = part.X, frame.scale
-    if _is_dwarfed(part, frame):
+    if dwarfed:
         X, scale = X.astype(np.float64), 1.0  # squares of what the rows are fit into that anyway
     if not isinstance(X, np.ndarray):
         return SparseGreedySeeder(X, part.sample_weight, scale)
@@ -109,11 +110,11 @@ def _seeder(part, frame):
     return GreedySeeder(X, part.sample_weight, scale)
 
 
-def _is_dwarfed(part, frame):
+def _is_dwarfed(rows, frame):
     """Whether most rows differ by so little, beside few far ones, that squares would vanish."""
-    three = dense(part, [0, part.n_rows // 2, part.n_rows - 1])  # of which one may be far
+    three = rows.take(np.array([0, rows.n_rows // 2, rows.n_rows - 1]))  # of which one may be far
     sizes = sorted(np.abs(three - frame.origin).max(axis=1).tolist())
-    return sizes[1] * frame.scale < _LEAST_DIFFERENCE[part.X.dtype.name]
+    return 0.0 < sizes[1] * frame.scale < _LEAST_DIFFERENCE[rows.dtype.name]
 
 
 def kmeans_plusplus(rows, n_clusters, frame, random_state):

@@ -19,7 +19,7 @@ from distributed import Client, LocalCluster
 from homes import assert_same_fit
 from sklearn.exceptions import NotFittedError
 
-from fastem import BernoulliMixture, GaussianMixture, KMeans, em
+from fastem import BernoulliMixture, GaussianMixture, KMeans, KMedians, em
 from fastem.clustering.euclidean.seeding import STRATEGIES
 from fastem.rows import LocalRows, Part
 from fastem.rows.dask import cluster as on_workers
@@ -115,6 +115,7 @@ MODELS = {
         f"kmeans {init}": lambda init=init: KMeans(4, init=init, random_state=0)
         for init in STRATEGIES
     },
+    "kmedians": lambda: KMedians(4, random_state=0),
     **{
         f"gaussian {kind}": lambda kind=kind: GaussianMixture(
             3, covariance_type=kind, random_state=0

@@ -11,7 +11,7 @@ from homes import assert_same_fit
 from processes import run_script
 from sklearn.exceptions import NotFittedError
 
-from fastem import BernoulliMixture, GaussianMixture, KMeans
+from fastem import BernoulliMixture, GaussianMixture, KMeans, KMedians
 from fastem.rows.dask import dask_rows
 from fastem.rows.stream import StreamedRows
 
@@ -20,6 +20,7 @@ N_ROWS = sum(LENGTHS)
 
 MODELS = [
     KMeans(3, random_state=0),
+    KMedians(3, random_state=0),
     GaussianMixture(2, random_state=0),
     BernoulliMixture(2, random_state=0, binarize=0.0),
 ]
@@ -57,7 +58,7 @@ def test_arrays(model, dtype):
     assert_same_fit(fitted, anew(model).fit(X), rtol)
 
 
-@pytest.mark.parametrize("model", MODELS[1:], ids=lambda model: type(model).__name__)
+@pytest.mark.parametrize("model", MODELS[2:], ids=lambda model: type(model).__name__)
 def test_gaps(model):
     X = blobs()
     X[np.random.default_rng(8).random(X.shape) < 0.1] = np.nan
@@ -103,7 +104,7 @@ def test_columns_of_several_dtypes():
 
 
 @pytest.mark.parametrize("kind", [sp.csr_array, sp.csr_matrix, sp.csc_array])
-@pytest.mark.parametrize("model", [MODELS[0], MODELS[2]], ids=["KMeans", "BernoulliMixture"])
+@pytest.mark.parametrize("model", [MODELS[0], MODELS[3]], ids=["KMeans", "BernoulliMixture"])
 def test_matrices(model, kind):
     X = np.maximum(blobs(), 0.0)
     fitted = anew(model).fit(chunked(X).map_blocks(kind))
