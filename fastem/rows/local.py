@@ -5,6 +5,7 @@ from typing import Any
 
 import numpy as np
 
+from fastem.rows.blocks import dense
 from fastem.rows.home import Rows
 from fastem.rows.part import Part
 
@@ -35,6 +36,12 @@ class LocalRows(Rows):
         """Per-row results of a step, put together in the rows' order."""
         results = self.map(step, *args)
         return results[0] if len(results) == 1 else np.concatenate(results)
+
+    def take(self, indices: np.ndarray) -> np.ndarray:
+        """Rows by their index; of one part at once, as a start of few rows takes many of them."""
+        if self.n_parts > 1:
+            return super().take(indices)
+        return dense(self.parts[0], np.asarray(indices, np.intp))
 
     def fresh(self, exponent: int = 0) -> "LocalRows":
         return LocalRows([part.fresh(exponent) for part in self.parts])
