@@ -4,6 +4,7 @@ import itertools
 
 import numpy as np
 
+from fastem import em
 from fastem.rows import LocalRows, Part
 
 # Where parts end, as shares of the rows; several are empty.
@@ -13,6 +14,20 @@ SPLITS = {
     "five parts": [0.0, 0.2, 0.2, 0.71],
     "one row and many": [0.001, 0.9, 1.0],
 }
+
+
+class PoissonMixture(em.Mixture):
+    def log_density(x, log_rates, rates):
+        total = 0.0
+        for f in range(len(x)):
+            total += x[f] * log_rates[f] - rates[f]
+        return total
+
+    def arguments(self, rates):
+        return np.log(rates), rates
+
+    def m_step(self, counts, sums):
+        return np.maximum(sums / counts[:, np.newaxis], 1e-3)
 
 
 def parts_of(X, sample_weight, split):

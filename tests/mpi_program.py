@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import scipy.sparse as sp
+from homes import PoissonMixture
 from sklearn.base import clone
 
 from fastem import BernoulliMixture, GaussianMixture, KMeans, KMedians, em
@@ -39,20 +40,6 @@ def counts():
 
 def weights():
     return np.random.default_rng(4).uniform(size=N_ROWS)
-
-
-class PoissonMixture(em.Mixture):
-    def log_density(x, log_rates, rates):
-        total = 0.0
-        for f in range(len(x)):
-            total += x[f] * log_rates[f] - rates[f]
-        return total
-
-    def arguments(self, rates):
-        return np.log(rates), rates
-
-    def m_step(self, counts, sums):
-        return np.maximum(sums / counts[:, np.newaxis], 1e-3)
 
 
 def _same(X):

@@ -9,6 +9,7 @@ from fastem.clustering.manhattan.medians import JointMedians, keep_members
 from fastem.clustering.manhattan.search import make_search
 from fastem.clustering.manhattan.seeding import STRATEGIES
 from fastem.clustering.model import ALGORITHM, STRICT, Clustering, relabel, same
+from fastem.clustering.scaling import wide_enough
 from fastem.clustering.search import PACES
 from fastem.kernels.distances.pairwise import manhattan
 from fastem.kernels.kmedians import KMediansStatistics, Plain, choose
@@ -215,9 +216,7 @@ class KMedians(BaseClustering):
 
     def _distances(self, X, centers):
         X, centers, _, factor = self._in_range(X, centers)
-        dtype = X.dtype
-        if (centers.astype(dtype) != centers).any():  # near rows may have distances of that order
-            X = X.astype(np.float64)
+        dtype, X = X.dtype, wide_enough(X, centers)
         distances = manhattan(X, centers.astype(X.dtype))
         if factor != 1.0:
             distances = distances / X.dtype.type(factor)

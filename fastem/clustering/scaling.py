@@ -16,6 +16,14 @@ def exponent_of(factor: float) -> int:
     return math.frexp(factor)[1] - 1
 
 
+def wide_enough(X: np.ndarray, centers: np.ndarray) -> np.ndarray:
+    """Dense rows, in float64 if their own dtype would round the centres.
+
+    Distances between near rows may be of the order of these roundings.
+    """
+    return X if (centers.astype(X.dtype) == centers).all() else X.astype(np.float64)
+
+
 def middle_of(points: np.ndarray, dtype: np.dtype) -> np.ndarray:
     """A coordinate-wise median of points, as float64 that are exact in ``dtype``."""
     half = len(points) // 2

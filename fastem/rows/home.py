@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from fastem.rows.blocks import dense
 from fastem.rows.part import Part, add
 
 
@@ -119,5 +120,4 @@ def take_from(part: Part, indices: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     places = np.flatnonzero((local >= 0) & (local < part.n_rows))
     if len(places) == 0:  # these rows needn't be read
         return places, np.empty((0, 1))
-    rows = part.X[local[places]]
-    return places, rows if isinstance(rows, np.ndarray) else rows.toarray()
+    return places, dense(part, local[places])

@@ -2,12 +2,13 @@
 
 from itertools import pairwise
 
-import numba
 import numpy as np
 import pytest
 import scipy.sparse as sp
+from sklearn.base import clone
 from sklearn.callback import ProgressBar
 from sklearn.metrics import adjusted_rand_score
+from threads import on_threads
 
 from fastem import KMeans, KMedians
 from fastem.clustering.euclidean.frame import measure_spread
@@ -95,14 +96,8 @@ def test_never_worse_than_without(estimator, seed, search):
 @pytest.mark.parametrize("estimator", ESTIMATORS, ids=IDS)
 def test_the_same_bits_for_any_number_of_threads(estimator):
     X, _ = grid(n_rows=20_000, noise=0.6)
-    found = []
-    for n_threads in (1, 2):
-        before = numba.get_num_threads()
-        numba.set_num_threads(min(n_threads, numba.config.NUMBA_NUM_THREADS))
-        try:
-            found.append(estimator(25, random_state=1, search="breathing").fit(X))
-        finally:
-            numba.set_num_threads(before)
+    model = estimator(25, random_state=1, search="breathing")
+    found = on_threads((1, 2), lambda: clone(model).fit(X))
     assert found[0].inertias_ == found[1].inertias_
     np.testing.assert_array_equal(found[0].cluster_centers_, found[1].cluster_centers_)
 

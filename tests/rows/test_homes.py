@@ -3,9 +3,9 @@
 import numpy as np
 import pytest
 import scipy.sparse as sp
-from homes import SPLITS, assert_same_fit, parts_of, split_rows
+from homes import SPLITS, PoissonMixture, assert_same_fit, parts_of, split_rows
 
-from fastem import BernoulliMixture, GaussianMixture, KMeans, KMedians, em
+from fastem import BernoulliMixture, GaussianMixture, KMeans, KMedians
 from fastem.clustering.euclidean.seeding import STRATEGIES
 from fastem.clustering.manhattan import seeding as manhattan
 from fastem.kernels.kmeans import ALGORITHMS
@@ -38,20 +38,6 @@ def bits():
     return (rng.uniform(size=(N_ROWS, 17)) < probabilities[rng.integers(3, size=N_ROWS)]).astype(
         np.float64
     )
-
-
-class PoissonMixture(em.Mixture):
-    def log_density(x, log_rates, rates):
-        total = 0.0
-        for f in range(len(x)):
-            total += x[f] * log_rates[f] - rates[f]
-        return total
-
-    def arguments(self, rates):
-        return np.log(rates), rates
-
-    def m_step(self, counts, sums):
-        return np.maximum(sums / counts[:, np.newaxis], 1e-3)
 
 
 def assert_same(make, X, sample_weight, split, rtol=1e-10):

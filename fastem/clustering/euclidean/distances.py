@@ -4,6 +4,7 @@ from typing import Any
 
 import numpy as np
 
+from fastem.clustering.scaling import wide_enough
 from fastem.kernels.distances.pairwise import squared_euclidean
 from fastem.kernels.distances.sparse import sparse_distances
 
@@ -27,9 +28,9 @@ def euclidean_distances(X: Any, centers: np.ndarray) -> np.ndarray:
     ndarray of shape (n_rows, n_clusters)
         In the rows' dtype.
     """
+    dtype = X.dtype
     if isinstance(X, np.ndarray):
-        if (centers.astype(X.dtype) != centers).any():  # near rows may have distances of that order
-            return euclidean_distances(X.astype(np.float64), centers).astype(X.dtype)
+        X = wide_enough(X, centers)
         distances = squared_euclidean(X, centers.astype(X.dtype))
     else:
         distances = sparse_distances(X, centers.astype(np.float64))
@@ -43,7 +44,7 @@ def euclidean_distances(X: Any, centers: np.ndarray) -> np.ndarray:
             greatest = differences.max(axis=1)
             differences /= np.where(greatest > 0, greatest, 1.0)[:, np.newaxis]
             distances[block, j] = greatest * np.sqrt((differences**2).sum(axis=1))
-    return distances
+    return distances.astype(dtype, copy=False)
 
 
 def _blocks(rows, n_features):

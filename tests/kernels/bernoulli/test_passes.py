@@ -5,6 +5,7 @@ import scipy.sparse as sp
 from guards import Guarded
 from numba.core.errors import TypingError
 from reference import bernoulli_e_step, bernoulli_log_density
+from threads import on_threads
 
 import fastem.kernels
 from fastem.kernels.bernoulli import BernoulliComponents, DensePass, SparsePass
@@ -129,12 +130,8 @@ def test_certain_features_and_impossible_rows(make_pass):
 def test_bits_do_not_depend_on_the_number_of_threads(make_pass):
     X, weights, probabilities = problem((30_000, 40, 9))
     tested = make_pass(X, np.random.default_rng(0).random(30_000), 9)
-    found = []
-    for n_threads in (1, 2):
-        before = numba.get_num_threads()
-        numba.set_num_threads(n_threads)
-        found.append(tested.e_step(BernoulliComponents.of(weights, probabilities)))
-        numba.set_num_threads(before)
+    components = BernoulliComponents.of(weights, probabilities)
+    found = on_threads((1, 2), lambda: tested.e_step(components))
     assert found[0].objective == found[1].objective
     np.testing.assert_array_equal(found[0].counts, found[1].counts)
     np.testing.assert_array_equal(found[0].sums, found[1].sums)

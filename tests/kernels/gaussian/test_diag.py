@@ -13,6 +13,7 @@ from gaussian_passes import (
     problem,
 )
 from guards import Guarded
+from threads import on_threads
 
 from fastem.kernels.gaussian import PASSES
 from fastem.kernels.mixtures.products import (
@@ -119,13 +120,12 @@ def test_a_component_without_weight(covariance_type):
 def test_any_number_of_threads(covariance_type):
     guarded, parameters = problem(covariance_type, (40_000, 3, 3), np.float64)
     weights = np.random.default_rng(0).uniform(size=40_000)
-    before = numba.get_num_threads()
-    results = []
-    for n_threads in (1, before):
-        numba.set_num_threads(n_threads)
+
+    def run():
         tested = PASSES[covariance_type](guarded.array, weights, 3)
-        results.append((tested.e_step(parameters), tested.e_step(parameters, parameters.means + 1)))
-    numba.set_num_threads(before)
+        return tested.e_step(parameters), tested.e_step(parameters, parameters.means + 1)
+
+    results = on_threads((1, numba.get_num_threads()), run)
     for one, more in zip(*results, strict=True):
         for left, right in zip(one, more, strict=True):
             np.testing.assert_array_equal(left, right)

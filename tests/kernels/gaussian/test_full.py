@@ -6,6 +6,7 @@ from numba import njit
 from numba.core.errors import TypingError
 from reference import responsibilities_of, scatter_statistics, whitened_log_joint
 from scipy.stats import multivariate_normal
+from threads import on_threads
 
 from fastem.kernels import gaussian_log_density
 from fastem.kernels.gaussian import PASSES, GaussianComponents, GaussianPass
@@ -149,13 +150,9 @@ def test_same_for_any_number_of_threads(dtype):
         return [*passes.e_step(parameters), *passes.from_labels(labels, parameters.means)]
 
     expected = run()
-    try:
-        for n_threads in range(1, numba.config.NUMBA_NUM_THREADS):
-            numba.set_num_threads(n_threads)
-            for a, b in zip(run(), expected, strict=True):
-                np.testing.assert_array_equal(a, b)
-    finally:
-        numba.set_num_threads(numba.config.NUMBA_NUM_THREADS)
+    for found in on_threads(range(1, numba.config.NUMBA_NUM_THREADS), run):
+        for a, b in zip(found, expected, strict=True):
+            np.testing.assert_array_equal(a, b)
 
 
 @pytest.mark.parametrize("dtype", DTYPES)

@@ -4,6 +4,7 @@ import numba
 import numpy as np
 import pytest
 from gaussian_passes import SHAPES, check_evaluation, check_statistics, problem
+from threads import on_threads
 
 from fastem.kernels.gaussian import PASSES, GaussianComponents, long_rows
 from fastem.kernels.gaussian.skip import visiting
@@ -142,12 +143,10 @@ def test_skipping_changes_nothing(covariance_type, dtype, hard, monkeypatch):
 @pytest.mark.parametrize("covariance_type", ["full", "diag", "tied_diag"])
 def test_same_for_any_number_of_threads(covariance_type):
     X, means, components = scattered(np.float64, covariance_type, n_rows=20_000)
-    results = []
-    before = numba.get_num_threads()
-    for n_threads in (1, before):
-        numba.set_num_threads(n_threads)
+
+    def run():
         tested = PASSES[covariance_type](X, None, len(means))
-        results.append([value for _ in range(3) for value in tested.e_step(components)])
-    numba.set_num_threads(before)
-    for one, more in zip(*results, strict=True):
+        return [value for _ in range(3) for value in tested.e_step(components)]
+
+    for one, more in zip(*on_threads((1, numba.get_num_threads()), run), strict=True):
         np.testing.assert_array_equal(one, more)

@@ -2,12 +2,10 @@
 
 import itertools
 import pickle
-import warnings
 
 import numpy as np
 import pytest
 from sklearn.datasets import load_iris
-from sklearn.exceptions import ConvergenceWarning
 
 from fastem import GaussianMixture
 
@@ -42,11 +40,7 @@ every_model = pytest.mark.parametrize("name", IRIS)
 every_type_between = pytest.mark.parametrize("name", BETWEEN)
 
 
-@pytest.fixture(autouse=True)
-def no_convergence_warnings():
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", ConvergenceWarning)
-        yield
+pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
 
 
 def overlapping(n_rows=300, n_features=3, seed=0):

@@ -1,11 +1,8 @@
 """K-means as a limit and as a case of EM: known covariances of sigma**2 I, and hard assignments."""
 
-import warnings
-
 import numpy as np
 import pytest
 from reference import COVARIANCE_TYPES, gaussian_m_step
-from sklearn.exceptions import ConvergenceWarning
 
 from fastem import GaussianMixture, KMeans
 
@@ -13,11 +10,7 @@ K, N_ROWS, N_FEATURES = 5, 600, 3
 SIGMAS = (1.0, 0.3, 0.1, 0.03, 0.01, 1e-3, 1e-4, 1e-5)
 
 
-@pytest.fixture(autouse=True)
-def no_convergence_warnings():
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", ConvergenceWarning)
-        yield
+pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
 
 
 @pytest.fixture(scope="module")

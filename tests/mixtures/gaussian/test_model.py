@@ -1,7 +1,5 @@
 """Gaussian mixtures where precision is easily lost."""
 
-import warnings
-
 import numba
 import numpy as np
 import pytest
@@ -10,18 +8,12 @@ from hypothesis import strategies as st
 from reference import COVARIANCE_TYPES, covariance_matrices
 from scipy.special import logsumexp
 from scipy.stats import Covariance, multivariate_normal
-from sklearn.exceptions import ConvergenceWarning
 from sklearn.mixture import GaussianMixture as SklearnGaussianMixture
 
 from fastem import GaussianMixture
 from fastem.mixtures.gaussian.estimator import GaussianModel
 
-
-@pytest.fixture(autouse=True)
-def no_convergence_warnings():
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", ConvergenceWarning)
-        yield
+pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
 
 
 def two_groups(n_rows=600, distance=6.0):

@@ -1,14 +1,12 @@
 """A uniform noise component beside the Gaussian ones."""
 
 import pickle
-import warnings
 
 import numpy as np
 import pytest
 from reference import gaussian_em, gaussian_log_joint
 from scipy.special import logsumexp
 from sklearn.base import clone
-from sklearn.exceptions import ConvergenceWarning
 from sklearn.metrics import adjusted_rand_score
 
 from fastem import CriterionSearch, GaussianMixture, kl_divergence
@@ -19,11 +17,7 @@ PLAIN_TYPES = [name for name in TYPES if name.islower()]
 every_type = pytest.mark.parametrize("covariance_type", TYPES)
 
 
-@pytest.fixture(autouse=True)
-def no_convergence_warnings():
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", ConvergenceWarning)
-        yield
+pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
 
 
 def three_groups(n_rows=600, share=0.2, seed=0):

@@ -1,11 +1,8 @@
 """The conjugate prior of Gaussian mixtures."""
 
-import warnings
-
 import numpy as np
 import pytest
 from scipy.optimize import minimize
-from sklearn.exceptions import ConvergenceWarning
 
 from fastem import GaussianMixture
 from fastem.mixtures.gaussian.covariances import COVARIANCES
@@ -14,11 +11,7 @@ TYPES = [name for name, kind in COVARIANCES.items() if name == kind.name]
 every_type = pytest.mark.parametrize("covariance_type", TYPES)
 
 
-@pytest.fixture(autouse=True)
-def no_convergence_warnings():
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", ConvergenceWarning)
-        yield
+pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
 
 
 def two_groups(distance, n_rows=60, n_features=3):

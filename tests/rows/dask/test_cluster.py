@@ -11,15 +11,16 @@ import cloudpickle
 import dask
 import dask.array as da
 import dask.dataframe as dd
+import homes
 import numpy as np
 import pandas as pd
 import pytest
 import scipy.sparse as sp
 from distributed import Client, LocalCluster
-from homes import assert_same_fit
+from homes import PoissonMixture, assert_same_fit
 from sklearn.exceptions import NotFittedError
 
-from fastem import BernoulliMixture, GaussianMixture, KMeans, KMedians, em
+from fastem import BernoulliMixture, GaussianMixture, KMeans, KMedians
 from fastem.clustering.euclidean.seeding import STRATEGIES
 from fastem.rows import LocalRows, Part
 from fastem.rows.dask import cluster as on_workers
@@ -30,22 +31,9 @@ N_ROWS = sum(LENGTHS)
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*did not converge")
 
-# Workers can't import this module.
+# Workers can't import these modules.
 cloudpickle.register_pickle_by_value(sys.modules[__name__])
-
-
-class PoissonMixture(em.Mixture):
-    def log_density(x, log_rates, rates):
-        total = 0.0
-        for f in range(len(x)):
-            total += x[f] * log_rates[f] - rates[f]
-        return total
-
-    def arguments(self, rates):
-        return np.log(rates), rates
-
-    def m_step(self, counts, sums):
-        return np.maximum(sums / counts[:, np.newaxis], 1e-3)
+cloudpickle.register_pickle_by_value(homes)
 
 
 @pytest.fixture(scope="module")

@@ -15,6 +15,7 @@ import numpy as np
 from fastem.kernels.gaussian.incomplete.small import LANES as _LANES
 from fastem.kernels.gaussian.incomplete.small import MOST_FEATURES, solve_small
 from fastem.kernels.gaussian.incomplete.solving import WIDTH, fill_matrices, place, sweep_out
+from fastem.kernels.mixtures.lanes import gather_weights, scatter_labels, scatter_rows
 from fastem.kernels.mixtures.products import weighted_sum
 from fastem.kernels.mixtures.responsibilities import normalize_tile
 from fastem.kernels.runtime.compiling import inline, kernel
@@ -203,9 +204,7 @@ def observed_pass(
             for lane in range(TILE):
                 i = min(first + lane, stop - 1)
                 rows[lane] = order[i] if len(order) else i
-                weights[lane] = 0.0
-                if lane < n_lanes:
-                    weights[lane] = sample_weight[rows[lane]] if len(sample_weight) else 1.0
+            gather_weights(sample_weight, rows, n_lanes, weights)
             if len(order) or not load_narrow(X, first, one, shift, tile):
                 gather_tile(X, rows, one, shift, tile)
             _mark_seen(tile, n_features, units, peaks, seen, base)
@@ -237,25 +236,16 @@ def observed_pass(
                     value = value + broadcast(log_weights[k], WIDTH)
                     store(value, shares, k * TILE + lane)
             if len(log_joint):
-                for lane in range(n_lanes):
-                    for k in range(n_components):
-                        log_joint[rows[lane], k] = shares[k * TILE + lane]
+                scatter_rows(shares, n_components, rows, n_lanes, 0.0, log_joint)
             if len(labels):
-                for lane in range(n_lanes):
-                    label = 0
-                    for k in range(1, n_components):
-                        if shares[k * TILE + lane] > shares[label * TILE + lane]:
-                            label = k
-                    labels[rows[lane]] = label
+                scatter_labels(shares, n_components, rows, n_lanes, labels)
             normalize_tile(shares, n_components, weights, hard, density)
             total_density += weighted_sum(weights, density)
             if len(log_density):
                 for lane in range(n_lanes):
                     log_density[rows[lane]] = density[lane]
             if len(responsibilities):
-                for lane in range(n_lanes):
-                    for k in range(n_components):
-                        responsibilities[rows[lane], k] = shares[k * TILE + lane]
+                scatter_rows(shares, n_components, rows, n_lanes, 0.0, responsibilities)
             if len(totals):
                 for k in range(n_components):
                     # Most components have no share in most tiles where they are many.

@@ -14,6 +14,7 @@ from fastem.kernels.gaussian.incomplete.completing import add_completed, factor_
 from fastem.kernels.gaussian.incomplete.patterns import group, layout_of_totals
 from fastem.kernels.gaussian.incomplete.sums import CompletedSums
 from fastem.kernels.gaussian.whitening import BLOCK, packed_size, whitened_norms
+from fastem.kernels.mixtures.lanes import gather_weights, scatter_labels, scatter_rows
 from fastem.kernels.mixtures.products import sum_tile, weighted_sum
 from fastem.kernels.mixtures.responsibilities import normalize_tile
 from fastem.kernels.runtime.arrays import as_weights, wanted
@@ -149,10 +150,7 @@ def grouped_pass(
                     n_lanes = min(TILE, stop - first)
                     for lane in range(TILE):
                         rows[lane] = order[min(first + lane, stop - 1)]
-                        weight = 0.0
-                        if lane < n_lanes:
-                            weight = sample_weight[rows[lane]] if len(sample_weight) else 1.0
-                        weights[lane] = weight
+                    gather_weights(sample_weight, rows, n_lanes, weights)
                     tile = tiles[n_tiles * n * TILE :]
                     joint = shares[n_tiles * stride :]
                     n_tiles += 1
@@ -160,16 +158,9 @@ def grouped_pass(
                     for k in range(n_components):
                         whitened_norms(tile, n, some_centers, k, packed, references[k], joint)
                     if len(log_joint):
-                        for lane in range(n_lanes):
-                            for k in range(n_components):
-                                log_joint[rows[lane], k] = joint[k * TILE + lane] + reference
+                        scatter_rows(joint, n_components, rows, n_lanes, reference, log_joint)
                     if len(labels):
-                        for lane in range(n_lanes):
-                            label = 0
-                            for k in range(1, n_components):
-                                if joint[k * TILE + lane] > joint[label * TILE + lane]:
-                                    label = k
-                            labels[rows[lane]] = label
+                        scatter_labels(joint, n_components, rows, n_lanes, labels)
                     normalize_tile(joint, n_components, weights, hard, density)
                     total_density += weighted_sum(weights, density)
                     total_density += reference * sum_tile(weights, 0)
@@ -177,9 +168,7 @@ def grouped_pass(
                         for lane in range(n_lanes):
                             log_density[rows[lane]] = density[lane] + reference
                     if len(responsibilities):
-                        for lane in range(n_lanes):
-                            for k in range(n_components):
-                                responsibilities[rows[lane], k] = joint[k * TILE + lane]
+                        scatter_rows(joint, n_components, rows, n_lanes, 0.0, responsibilities)
                 if len(totals):
                     for k in range(n_components):
                         add_products(

@@ -13,7 +13,7 @@ from fastem.kernels.mixtures.lanes import load_weights, write_rows
 from fastem.kernels.mixtures.products import weighted_sum
 from fastem.kernels.mixtures.responsibilities import choose_tile, normalize_tile
 from fastem.kernels.runtime.arrays import as_weights, wanted
-from fastem.kernels.runtime.chunks import row_chunks, summing_chunks
+from fastem.kernels.runtime.chunks import ceil_div, row_chunks, summing_chunks
 from fastem.kernels.runtime.compiling import inline, kernel
 from fastem.kernels.runtime.parallel import next_chunk, run
 from fastem.kernels.vectors.machine import LANES, TILE, VECTOR_BYTES
@@ -186,7 +186,7 @@ class MaskedPass:
 
     def _run(self, chunk_rows, parameters, weight, hard, totals, outputs):
         log_weights, means, variances = parameters
-        n_chunks = -(-len(self._X) // chunk_rows)
+        n_chunks = ceil_div(len(self._X), chunk_rows)
         objective = np.empty(n_chunks)
         run(
             masked_pass,

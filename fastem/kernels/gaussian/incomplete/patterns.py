@@ -5,6 +5,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from fastem.kernels.gaussian.full import totals_size, unpack_totals
+from fastem.kernels.runtime.chunks import ceil_div
 
 # Values looked at together.
 _BLOCK_VALUES = 1 << 18
@@ -51,7 +52,7 @@ def find_patterns(X: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     seen : ndarray of shape (n_patterns, n_features), bool
     """
     n_rows, n_features = X.shape
-    bits = np.empty((n_rows, -(-n_features // 8)), np.uint8)
+    bits = np.empty((n_rows, ceil_div(n_features, 8)), np.uint8)
     step = max(1, _BLOCK_VALUES // n_features)
     for start in range(0, n_rows, step):
         bits[start : start + step] = np.packbits(~np.isnan(X[start : start + step]), axis=1)

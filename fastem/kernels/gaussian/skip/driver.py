@@ -24,7 +24,7 @@ from fastem.kernels.gaussian.skip.floors import (
     raise_to_greatest,
 )
 from fastem.kernels.gaussian.skip.sorting import sort_keys
-from fastem.kernels.mixtures.lanes import fill_column
+from fastem.kernels.mixtures.lanes import fill_column, gather_weights
 from fastem.kernels.mixtures.products import sum_tile, weighted_sum
 from fastem.kernels.mixtures.responsibilities import normalize_tile
 from fastem.kernels.runtime.compiling import inline, kernel
@@ -144,14 +144,6 @@ def find_rows(X, visit, first, stop, rows):
     for lane in range(0, TILE, LANES):
         fetch(visit.floors, first + lane)
         fetch(visit.order, first + TILE + lane)
-
-
-@inline
-def gather_weights(sample_weight, rows, n_lanes, weights):
-    """The weights of a tile's rows, ones if there are none; lanes behind ``n_lanes`` weigh 0."""
-    for lane in range(TILE):
-        weight = sample_weight[rows[lane]] if len(sample_weight) else 1.0
-        weights[lane] = weight if lane < n_lanes else 0.0
 
 
 @inline

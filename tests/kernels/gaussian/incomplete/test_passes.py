@@ -9,6 +9,7 @@ from reference import (
     incomplete_e_step,
     incomplete_statistics,
 )
+from threads import on_threads
 
 from fastem.kernels.gaussian import PASSES
 from fastem.kernels.gaussian.incomplete.passes import IncompletePass
@@ -219,18 +220,9 @@ def test_units_far_from_one():
 
 
 def test_the_same_bits_on_any_number_of_threads():
-    import numba
-
     guarded, components, _ = incomplete("full", (5000, 3, 4), np.float64)
     tested = IncompletePass(guarded.array, None, 4, "full")
-    before = get_num_threads()
-    results = []
-    try:
-        for n_threads in (1, before):
-            numba.set_num_threads(n_threads)
-            results.append(tested.e_step(components)[0])
-    finally:
-        numba.set_num_threads(before)
+    results = on_threads((1, get_num_threads()), lambda: tested.e_step(components)[0])
     for a, b in zip(*results, strict=True):
         np.testing.assert_array_equal(a, b)
 

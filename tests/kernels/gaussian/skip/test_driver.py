@@ -6,6 +6,7 @@ import numba
 import numpy as np
 import pytest
 from gaussian_passes import log_joint_of
+from threads import on_threads
 
 from fastem.kernels.gaussian import PASSES, GaussianComponents
 from fastem.kernels.gaussian.skip import visiting
@@ -343,13 +344,9 @@ def test_same_for_any_number_of_threads():
         return results
 
     expected = run()
-    try:
-        for n_threads in range(1, numba.config.NUMBA_NUM_THREADS):
-            numba.set_num_threads(n_threads)
-            for a, b in zip(run(), expected, strict=True):
-                np.testing.assert_array_equal(a, b)
-    finally:
-        numba.set_num_threads(numba.config.NUMBA_NUM_THREADS)
+    for found in on_threads(range(1, numba.config.NUMBA_NUM_THREADS), run):
+        for a, b in zip(found, expected, strict=True):
+            np.testing.assert_array_equal(a, b)
 
 
 def test_memory_is_a_fraction_of_the_data():
