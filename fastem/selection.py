@@ -7,7 +7,6 @@ from functools import partial
 from time import perf_counter
 from traceback import format_exception_only
 from typing import Any, NamedTuple
-from warnings import warn
 
 import numba
 import numpy as np
@@ -29,6 +28,7 @@ from fastem.sklearn_private import (
     callback_context,
 )
 from fastem.validation import Words, check_weights
+from fastem.warning import warn_user
 
 _CRITERIA = ("bic", "aic", "icl")
 _SCALARS = (bool, int, float, str)
@@ -264,11 +264,10 @@ class CriterionSearch(CallbackSupportMixin, MetaEstimatorMixin, BaseEstimator):
         details = "\n".join(f"{count} fits failed: {error}" for error, count in counts.items())
         if len(errors) == len(results):
             raise ValueError(f"All the {len(errors)} fits failed.\n{details}")
-        warn(
+        warn_user(
             f"{len(errors)} fits failed out of a total of {len(results)}; "
             f"results_['error'] tells which.\n{details}",
             FitFailedWarning,
-            stacklevel=4,
         )
 
     # What the best estimator does.

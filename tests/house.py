@@ -17,7 +17,7 @@ FLOORS = [
     ["kernels.kmeans", "kernels.gaussian", "kernels.bernoulli", "kernels.own"],
     ["kernels.kmedians"],  # K-means' algorithms with another distance and location
     ["kernels"],
-    ["sklearn_private"],
+    ["sklearn_private", "warning"],
     ["validation", "interchange"],
     ["rows"],
     ["loop"],

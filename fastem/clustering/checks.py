@@ -1,12 +1,12 @@
 """What a fit warns of: starts that are all the same, and clusters that are."""
 
-import warnings
 from typing import Any
 
 import numpy as np
 from sklearn.exceptions import ConvergenceWarning
 
 from fastem.sklearn_private import _is_arraylike_not_scalar
+from fastem.warning import warn_user
 
 
 def check_n_init(estimator: Any) -> int:
@@ -16,12 +16,11 @@ def check_n_init(estimator: Any) -> int:
         once = given or (isinstance(estimator.init, str) and estimator.init.startswith("k-means"))
         return 1 if once else 10
     if given and estimator.n_init != 1:
-        warnings.warn(
+        warn_user(
             "Explicit initial center position passed: performing only"
             f" one init in {estimator.__class__.__name__} instead of "
             f"n_init={estimator.n_init}.",
             RuntimeWarning,
-            stacklevel=5,
         )
         return 1
     return estimator.n_init
@@ -36,9 +35,8 @@ def warn_if_indistinct(seen: np.ndarray) -> None:
         Which labels do.
     """
     if not seen.all():
-        warnings.warn(
+        warn_user(
             f"Number of distinct clusters ({np.count_nonzero(seen)}) found smaller than "
             f"n_clusters ({len(seen)}). Possibly due to duplicate points in X.",
             ConvergenceWarning,
-            stacklevel=5,
         )

@@ -1,7 +1,6 @@
 """K-means: the model, and the estimator around it."""
 
 import math
-import warnings
 from numbers import Integral
 from typing import Any, NamedTuple
 
@@ -23,6 +22,7 @@ from fastem.rows.checks import check_finite_rows, check_home
 from fastem.rows.weights import RowWeights
 from fastem.sklearn_private import Interval, validate_params
 from fastem.validation import Words, check_rows, check_weights, plain_csr
+from fastem.warning import warn_user
 
 # The inertia is also the rows' spread about the origin less the clusters': this difference is
 # precise enough, and spares a pass, unless it is smaller than the spread by more than this.
@@ -339,10 +339,9 @@ class KMeans(BaseClustering):
 
     def _check_algorithm(self):
         if self.algorithm == "elkan" and self.n_clusters == 1:
-            warnings.warn(
+            warn_user(
                 "algorithm='elkan' doesn't make sense for a single cluster. Using 'lloyd' instead.",
                 RuntimeWarning,
-                stacklevel=6,
             )
             return "lloyd"
         return self.algorithm

@@ -4,7 +4,6 @@ Dempster, Laird and Rubin, "Maximum likelihood from incomplete data via the EM a
 of the Royal Statistical Society B 39, 1977.
 """
 
-import warnings
 from collections.abc import Callable
 from math import inf
 from typing import Any
@@ -14,6 +13,7 @@ from sklearn.exceptions import ConvergenceWarning
 from fastem.loop.callbacks import UNWATCHED, Agreed
 from fastem.loop.model import Model, Run, Step
 from fastem.rows import Rows
+from fastem.warning import warn_user
 
 
 def fit(
@@ -79,11 +79,10 @@ def fit(
     if best is None:
         raise ValueError(f"n_init={n_init} should be >= 1.")
     if model.warns and not best.converged:
-        warnings.warn(
+        warn_user(
             "Best performing initialization did not converge. Try different init parameters, or "
             "increase max_iter, tol, or check for degenerate data.",
             ConvergenceWarning,
-            stacklevel=2,
         )
     return best
 

@@ -1,6 +1,5 @@
 """Where any mixture may start: the clusters of K-means, rows at random."""
 
-import warnings
 from hashlib import sha256
 
 import numpy as np
@@ -15,6 +14,7 @@ from fastem.kernels.kmeans import choose
 from fastem.loop.fit import fit
 from fastem.rows import Part
 from fastem.rows.choice import choose_rows
+from fastem.warning import warn_user
 
 # scikit-learn's defaults for KMeans.
 _KMEANS_ITERATIONS, _KMEANS_TOL = 300, 1e-4
@@ -55,11 +55,10 @@ class Starts:
         """As scikit-learn's K-means does, if some of its clusters have no rows."""
         n_distinct = np.count_nonzero(counts)
         if n_distinct < self._n_components:
-            warnings.warn(
+            warn_user(
                 f"Number of distinct clusters ({n_distinct}) found smaller than "
                 f"n_clusters ({self._n_components}). Possibly due to duplicate points in X.",
                 ConvergenceWarning,
-                stacklevel=2,
             )
 
     def kmeans_plusplus(self, rows, random_state):

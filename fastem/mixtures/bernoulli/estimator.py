@@ -1,6 +1,5 @@
 """The estimator around Bernoulli mixtures."""
 
-import warnings
 from collections.abc import Collection
 from functools import partial
 from numbers import Real
@@ -23,6 +22,7 @@ from fastem.mixtures.missing import MissingMixin, gaps_in, has_gaps
 from fastem.rows.checks import check_home
 from fastem.sklearn_private import Interval
 from fastem.validation import Words, check_mixing_weights, check_shape, plain_csr
+from fastem.warning import warn_user
 
 
 def _make_pass(X, sample_weight, n_components, threshold, gaps=False):
@@ -334,6 +334,7 @@ class BernoulliMixture(MissingMixin, BaseMixture):
         super()._evaluate(X, **outputs)
         n_impossible = np.count_nonzero(log_density == -np.inf)
         if n_impossible:
-            warnings.warn(
-                f"{n_impossible} rows are impossible {IMPOSSIBLE}", RuntimeWarning, stacklevel=5
+            warn_user(
+                f"{n_impossible} rows are impossible {IMPOSSIBLE}",
+                RuntimeWarning,
             )

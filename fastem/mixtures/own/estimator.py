@@ -4,7 +4,6 @@ Public as ``fastem.em.Mixture``.
 """
 
 import inspect
-import warnings
 from collections.abc import Callable, Collection
 from functools import partial
 from typing import Any
@@ -18,6 +17,7 @@ from fastem.mixtures.own.accelerated import OwnCoordinates
 from fastem.mixtures.own.model import OwnModel
 from fastem.mixtures.own.parameters import OwnParameters, as_tuple, check_arrays
 from fastem.validation import Words, check_mixing_weights, check_shape
+from fastem.warning import warn_user
 
 
 def _make_pass(X, sample_weight, n_components, functions, n_statistics):
@@ -372,9 +372,8 @@ class Mixture(BaseMixture):
             raise ValueError(f"The log-density of row {row} is not a number.")
         n_impossible = np.count_nonzero(log_density == -np.inf)
         if n_impossible:
-            warnings.warn(
+            warn_user(
                 f"{n_impossible} rows are impossible under every component: their log-density is "
                 "-inf.",
                 RuntimeWarning,
-                stacklevel=5,
             )
