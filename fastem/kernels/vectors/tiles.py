@@ -23,7 +23,7 @@ from fastem.kernels.vectors.emit import (
     store_at,
     transpose_square,
 )
-from fastem.kernels.vectors.machine import TILE, vector_lanes
+from fastem.kernels.vectors.machine import TILE, VECTOR_BYTES, vector_lanes
 from fastem.kernels.vectors.vector import fetch, lanes_of
 
 # Rows of so few features are loaded whole, many at a time, when they follow one another.
@@ -161,7 +161,7 @@ def first_lanes(n_lanes):
 def fetch_start(X, row):
     """Ask for the first cache lines of a row that is gathered later."""
     n_features = X.shape[1]
-    line = _LINE // X.itemsize
+    line = lanes_of(X) * (_LINE // VECTOR_BYTES)  # known to the compiler, as X.itemsize isn't
     for f in range(0, min(n_features, _MOST_LINES * line), line):
         fetch(X, row * n_features + f)
     # It lies on one line more unless rows are aligned.

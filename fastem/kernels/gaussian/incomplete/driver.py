@@ -20,8 +20,9 @@ from fastem.kernels.mixtures.products import weighted_sum
 from fastem.kernels.mixtures.responsibilities import normalize_tile
 from fastem.kernels.runtime.compiling import inline, kernel
 from fastem.kernels.runtime.parallel import next_chunk
+from fastem.kernels.vectors.elementary import log
 from fastem.kernels.vectors.machine import LANES, TILE
-from fastem.kernels.vectors.tiles import aligned_empty_like, gather_tile, load_narrow
+from fastem.kernels.vectors.tiles import aligned_empty_like, fetch_start, gather_tile, load_narrow
 from fastem.kernels.vectors.vector import (
     bits,
     broadcast,
@@ -98,21 +99,26 @@ def _mark_seen(tile, n_features, units, peaks, seen, base):
 
 
 @inline
-def _load_errors(noise_tile, n_features, diagonal, units, seen, errors):
-    """Triangles of the errors' covariances, zero where nothing was observed."""
-    zero = broadcast(0.0, WIDTH)
+def _load_errors(noise_tile, n_features, diagonal, units, seen, errors, pairs):
+    """Triangles of the errors' covariances, but for what was not observed those of the identity.
+
+    ``pairs`` receives, unless it is empty, ones where both features were observed, and zeros.
+    """
+    zero, one = broadcast(0.0, WIDTH), broadcast(1.0, WIDTH)
     for lane in range(0, TILE, WIDTH):
         for i in range(n_features):
-            mine = zero < load(seen, i * TILE + lane, WIDTH)
+            own = load(seen, i * TILE + lane, WIDTH)
             for j in range(i + 1):
+                both = own * load(seen, j * TILE + lane, WIDTH)
                 value = zero
                 if i == j or not diagonal:
                     at = i if diagonal else i * n_features + j
                     value = load(noise_tile, at * TILE + lane, WIDTH)
                     value = value * broadcast(units[i] * units[j], WIDTH)
-                    both = mine & (zero < load(seen, j * TILE + lane, WIDTH))
-                    value = where(both, value, zero)
-                store(value, errors, (place(i, j)) * TILE + lane)
+                    value = where(zero < both, value, one - own if i == j else zero)
+                store(value, errors, place(i, j) * TILE + lane)
+                if len(pairs):
+                    store(both, pairs, place(i, j) * TILE + lane)
 
 
 @inline
@@ -180,9 +186,10 @@ def observed_pass(
     n_errors = place(n_features, 0) if len(noise) or small else 0
     tile = aligned_empty_like(n_features * TILE, means)
     seen = aligned_empty_like(n_features * TILE, means)
-    noise_tile = aligned_empty_like(noise.shape[1] * TILE if len(noise) else 0, means)
+    noise_tile = aligned_empty_like(noise.shape[1] * TILE, means)
+    noise_tile[:] = 0.0
     errors = aligned_empty_like(n_errors * TILE, means)
-    errors[:] = 0.0
+    pairs = aligned_empty_like(n_errors * TILE if small else 0, means)
     matrices = aligned_empty_like(n_components * size * TILE, means)
     column = aligned_empty_like((n_features + 1) * WIDTH, means)
     shares = aligned_empty_like(n_components * TILE, means)
@@ -204,23 +211,33 @@ def observed_pass(
             for lane in range(TILE):
                 i = min(first + lane, stop - 1)
                 rows[lane] = order[i] if len(order) else i
+                # Rows of their own places, and long errors, come late unless they are called for.
+                later = min(first + TILE + lane, n_rows - 1)
+                later = order[later] if len(order) else later
+                fetch_start(X, later)
+                if len(noise):
+                    fetch_start(noise, later)
             gather_weights(sample_weight, rows, n_lanes, weights)
             if len(order) or not load_narrow(X, first, one, shift, tile):
                 gather_tile(X, rows, one, shift, tile)
             _mark_seen(tile, n_features, units, peaks, seen, base)
             if len(noise):
                 gather_tile(noise, rows, one, shift, noise_tile)
-                _load_errors(noise_tile, n_features, diagonal, units, seen, errors)
+            if len(errors):
+                _load_errors(noise_tile, n_features, diagonal, units, seen, errors, pairs)
             for k in range(n_components):
                 matrix = matrices[k * size * TILE : (k + 1) * size * TILE]
                 mean, covariance = means[k], covariances[k]
                 # Logarithms of the determinants first.
                 if small:
                     for lane in range(0, TILE, _LANES):
-                        log_determinant = solve_small(
-                            tile, seen, errors, n_features, mean, covariance, lane, matrix
+                        determinant = solve_small(
+                            tile, seen, errors, pairs, n_features, mean, covariance, lane, matrix
                         )
-                        store(log_determinant, shares, k * TILE + lane)
+                        store(determinant, shares, k * TILE + lane)
+                    # Many side by side: a logarithm's steps wait for each other.
+                    for lane in range(k * TILE, (k + 1) * TILE, WIDTH):
+                        store(log(load(shares, lane, WIDTH)), shares, lane)
                 else:
                     for lane in range(0, TILE, WIDTH):
                         fill_matrices(

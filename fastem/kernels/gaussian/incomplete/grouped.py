@@ -22,7 +22,7 @@ from fastem.kernels.runtime.chunks import summing_chunks
 from fastem.kernels.runtime.compiling import inline, kernel
 from fastem.kernels.runtime.parallel import next_chunk, run
 from fastem.kernels.vectors.machine import LANES, TILE
-from fastem.kernels.vectors.tiles import aligned_empty_like, gather_tile
+from fastem.kernels.vectors.tiles import aligned_empty_like, fetch_start, gather_tile
 
 _HALF_LOG_2_PI = 0.5 * math.log(2.0 * math.pi)
 
@@ -150,6 +150,8 @@ def grouped_pass(
                     n_lanes = min(TILE, stop - first)
                     for lane in range(TILE):
                         rows[lane] = order[min(first + lane, stop - 1)]
+                        # The next tile's rows: scattered, they took a sixth of the time.
+                        fetch_start(X, order[min(first + n_lanes + lane, len(order) - 1)])
                     gather_weights(sample_weight, rows, n_lanes, weights)
                     tile = tiles[n_tiles * n * TILE :]
                     joint = shares[n_tiles * stride :]

@@ -5,7 +5,6 @@ from numba import types
 from numba.extending import intrinsic
 
 from fastem.kernels.runtime.compiling import inline
-from fastem.kernels.vectors.elementary import emit_log
 from fastem.kernels.vectors.emit import Emitter, constant, fma, load_at, splat, store_at
 from fastem.kernels.vectors.machine import TILE, VECTOR_BYTES
 from fastem.kernels.vectors.vector import Vector
@@ -18,20 +17,20 @@ LANES = VECTOR_BYTES // 8
 
 
 @intrinsic
-def _solve(typingctx, tile, seen, errors, n_features, mean, covariance, lane, matrix):
-    """Of ``n_features`` (literal), for the rows of one vector; the logarithm of the determinant."""
+def _solve(typingctx, tile, seen, errors, pairs, n_features, mean, covariance, lane, matrix):
+    """Of ``n_features`` (literal), for the rows of one vector; the determinants."""
     if not isinstance(n_features, types.IntegerLiteral):
         return None
     n = n_features.literal_value
     sig = Vector(types.float64, LANES)(
-        tile, seen, errors, n_features, mean, covariance, types.intp, matrix
+        tile, seen, errors, pairs, n_features, mean, covariance, types.intp, matrix
     )
     vector = ir.VectorType(ir.DoubleType(), LANES)
 
     def codegen(context, builder, signature, args):
         e = Emitter(context, builder, signature, args)
-        x, s, noise, m, c, out = e.pointers(0, 1, 2, 4, 5, 7)
-        lane = args[6]
+        x, s, noise, both, m, c, out = e.pointers(0, 1, 2, 3, 5, 6, 8)
+        lane = args[7]
         one = ir.Constant(vector, [1.0] * LANES)
 
         def at(row):
@@ -43,18 +42,14 @@ def _solve(typingctx, tile, seen, errors, n_features, mean, covariance, lane, ma
         def number(pointer, index):
             return splat(builder, builder.load(builder.gep(pointer, [constant(index)])), LANES)
 
-        there = [value_of(s, i) for i in range(n)]
         A = {(n, n): ir.Constant(vector, [0.0] * LANES)}
         for i in range(n):
             for j in range(i + 1):
-                value = builder.fadd(number(c, i * n + j), value_of(noise, i * (i + 1) // 2 + j))
-                value = builder.fmul(value, there[i])
-                if j < i:
-                    A[i, j] = builder.fmul(value, there[j])
-                else:
-                    A[i, i] = builder.fadd(value, builder.fsub(one, there[i]))
+                at_pair = i * (i + 1) // 2 + j
+                pair, error = value_of(both, at_pair), value_of(noise, at_pair)
+                A[i, j] = fma(builder, number(c, i * n + j), pair, error)
             delta = builder.fsub(value_of(x, i), number(m, i))
-            A[n, i] = builder.fmul(delta, there[i])
+            A[n, i] = builder.fmul(delta, value_of(s, i))
         product = one
         for p in range(n):
             # Divisions take long: one serves two pivots, the other's being det / A[p, p].
@@ -84,24 +79,24 @@ def _solve(typingctx, tile, seen, errors, n_features, mean, covariance, lane, ma
             A[p, p] = builder.fneg(reciprocal)
         for (i, j), value in A.items():
             store_at(builder, value, out, at(i * (i + 1) // 2 + j), 8)
-        return emit_log(builder, product)
+        return product
 
     return sig, codegen
 
 
 @inline
-def solve_small(tile, seen, errors, n_features, mean, covariance, lane, matrix):
+def solve_small(tile, seen, errors, pairs, n_features, mean, covariance, lane, matrix):
     """Fill a component's bordered matrices for ``LANES`` rows and sweep the features out.
 
-    Parameters are those of ``solving.fill_matrices``; there must be errors, be they zeros. Returns
-    the logarithms of the determinants.
+    Parameters are those of ``solving.fill_matrices``; there must be errors, be they zeros, and
+    ``pairs`` has ones where both features were observed. Returns the determinants.
     """
     if n_features == 1:
-        return _solve(tile, seen, errors, 1, mean, covariance, lane, matrix)
+        return _solve(tile, seen, errors, pairs, 1, mean, covariance, lane, matrix)
     if n_features == 2:
-        return _solve(tile, seen, errors, 2, mean, covariance, lane, matrix)
+        return _solve(tile, seen, errors, pairs, 2, mean, covariance, lane, matrix)
     if n_features == 3:
-        return _solve(tile, seen, errors, 3, mean, covariance, lane, matrix)
+        return _solve(tile, seen, errors, pairs, 3, mean, covariance, lane, matrix)
     if n_features == 4:
-        return _solve(tile, seen, errors, 4, mean, covariance, lane, matrix)
-    return _solve(tile, seen, errors, 5, mean, covariance, lane, matrix)
+        return _solve(tile, seen, errors, pairs, 4, mean, covariance, lane, matrix)
+    return _solve(tile, seen, errors, pairs, 5, mean, covariance, lane, matrix)

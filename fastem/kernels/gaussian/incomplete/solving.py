@@ -40,21 +40,20 @@ def fill_matrices(tile, seen, errors, n_features, mean, covariance, lane, matrix
     seen : array of float64
         One where a value was observed, zero elsewhere.
     errors : array of float64
-        Triangles to be added to the covariance, zero where nothing was observed: with borders, or
-        none at all.
+        Triangles to be added to the covariance, of the identity where nothing was observed; none
+        if there are no errors.
     """
     one = broadcast(1.0, WIDTH)
     for i in range(n_features):
         own = load(seen, i * TILE + lane, WIDTH)
         at = place(i, 0)
         for j in range(i + 1):
-            value = broadcast(covariance[i, j], WIDTH)
-            if len(errors):
-                value = value + load(errors, (at + j) * TILE + lane, WIDTH)
-            value = value * own
+            value = broadcast(covariance[i, j], WIDTH) * own
             if j < i:
                 value = value * load(seen, j * TILE + lane, WIDTH)
-            else:
+            if len(errors):
+                value = value + load(errors, (at + j) * TILE + lane, WIDTH)
+            elif j == i:
                 value = value + (one - own)
             store(value, matrix, (at + j) * TILE + lane)
         value = (load(tile, i * TILE + lane, WIDTH) - broadcast(mean[i], WIDTH)) * own
