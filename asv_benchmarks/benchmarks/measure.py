@@ -148,7 +148,7 @@ def machine(n_threads: int) -> dict[str, str]:
     """Describe what a table was measured on."""
     names = (
         *("fastem", "numpy", "numba", "scikit-learn", "scikit-learn-intelex", "faiss-cpu"),
-        *("mlpack", "pomegranate", "pyclustering", "stepmix"),
+        *("mlpack", "pomegranate", "pyclustering", "stepmix", "bkmeans", "flspp"),
     )
     versions = []
     for name in names:

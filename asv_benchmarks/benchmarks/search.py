@@ -1,16 +1,8 @@
 """Searches that leave local optima: how low fits end and how long they take, beside others.
 
-    python -m asv_benchmarks.benchmarks.search --seeds 3
-
-prints the table of ``docs/better-optima.md``: inertia above the least that any fit of the run has
-found, and processor time on one thread as a multiple of a single fit's. Peers that aren't installed
-are left out.
+The report's tables of searches measure the same fits.
 """
 
-import argparse
-import importlib.util
-import time
-import warnings
 from collections.abc import Callable
 
 import numpy as np
@@ -18,6 +10,8 @@ import numpy as np
 from . import data, measure
 
 SEEDS = range(3)
+
+Fit = Callable[[np.ndarray, int, int], float]
 
 
 def _grid(side, n_rows, noise):
@@ -68,6 +62,12 @@ def _digits():
     return load_digits().data
 
 
+def _swiss_roll():
+    from sklearn.datasets import make_swiss_roll
+
+    return make_swiss_roll(10_000, random_state=0)[0]
+
+
 # Rows of each kind, and clusters to look for.
 SETS: dict[str, tuple[Callable[[], np.ndarray], int]] = {
     "grid, overlapping": (lambda: _grid(10, 20_000, 0.25), 100),
@@ -84,128 +84,90 @@ SETS: dict[str, tuple[Callable[[], np.ndarray], int]] = {
     "wine": (lambda: _table("wine"), 8),
     "diabetes": (lambda: _table("diabetes"), 20),
     "nested": (_nested, 125),
+    "Swiss roll": (_swiss_roll, 100),
 }
 
 
-def _fastem(**options):
+def _fastem(estimator, **options):
     def fit(X, n_clusters, seed):
-        from fastem import KMeans
+        import fastem
 
-        return KMeans(n_clusters, random_state=seed, **options).fit(X).inertia_
+        model = getattr(fastem, estimator)(n_clusters, random_state=seed, **options)
+        return float(model.fit(X).inertia_)
 
     return fit
 
 
-def _sklearn(X, n_clusters, seed):
-    from sklearn.cluster import KMeans
+def _sklearn(n_init):
+    def fit(X, n_clusters, seed):
+        from sklearn.cluster import KMeans
 
-    return KMeans(n_clusters, n_init=10, random_state=seed).fit(X).inertia_
+        return float(KMeans(n_clusters, n_init=n_init, random_state=seed).fit(X).inertia_)
+
+    return fit
 
 
 def _bkmeans(X, n_clusters, seed):
     from bkmeans import BKMeans
 
-    return BKMeans(n_clusters=n_clusters, random_state=seed).fit(X).inertia_
+    return float(BKMeans(n_clusters=n_clusters, random_state=seed).fit(X).inertia_)
 
 
 def _flspp(X, n_clusters, seed):
-    import flspp
+    from flspp import FLSpp
 
-    return flspp.FLSpp(n_clusters=n_clusters, random_state=seed).fit(X).inertia_
-
-
-METHODS: dict[str, Callable[[np.ndarray, int, int], float]] = {
-    "one fit": _fastem(),
-    "n_init=10": _fastem(n_init=10),
-    "breathing": _fastem(search="breathing"),
-    "patient-breathing": _fastem(search="patient-breathing"),
-    "scikit-learn, n_init=10": _sklearn,
-    "bkmeans": _bkmeans,
-    "flspp": _flspp,
-}
-PEERS = {"bkmeans", "flspp"}
+    return float(FLSpp(n_clusters=n_clusters, random_state=seed).fit(X).inertia_)
 
 
-def installed() -> dict[str, Callable[[np.ndarray, int, int], float]]:
-    """Return the methods whose packages are there."""
+def _own(estimator):
     return {
-        name: fit
-        for name, fit in METHODS.items()
-        if name not in PEERS or importlib.util.find_spec(name) is not None
+        "one fit": _fastem(estimator),
+        "n_init=10": _fastem(estimator, n_init=10),
+        "breathing": _fastem(estimator, search="breathing"),
+        "patient-breathing": _fastem(estimator, search="patient-breathing"),
     }
+
+
+# Each model's, by their names: those of a package are what comes before the comma.
+METHODS: dict[str, dict[str, Fit]] = {
+    "KMeans": {
+        **_own("KMeans"),
+        "scikit-learn": _sklearn(1),
+        "scikit-learn, n_init=10": _sklearn(10),
+        "bkmeans": _bkmeans,
+        "flspp": _flspp,
+    },
+    "KMedians": _own("KMedians"),
+}
+
+
+def made(rows: str) -> tuple[np.ndarray, int]:
+    """Return the rows of a kind, and how many clusters to look for."""
+    make, n_clusters = SETS[rows]
+    return np.ascontiguousarray(make(), dtype=np.float64), n_clusters
 
 
 class Search:
     """How low fits of each kind of rows end, a row, and how long one takes."""
 
-    params = (measure.some(list(SETS)), ["one fit", "n_init=10", "breathing", "patient-breathing"])
-    param_names = ("rows", "method")
+    params = (
+        list(METHODS),
+        measure.some(list(SETS)),
+        ["one fit", "n_init=10", "breathing", "patient-breathing"],
+    )
+    param_names = ("model", "rows", "method")
     timeout = 600
 
-    def setup(self, rows, method):
+    def setup(self, model, rows, method):
         measure.pin_threads()
-        make, self.n_clusters = SETS[rows]
-        self.X = np.ascontiguousarray(make())
-        self.time_fit(rows, method)
+        self.X, self.n_clusters = made(rows)
+        self.time_fit(model, rows, method)
 
-    def time_fit(self, rows, method):
-        METHODS[method](self.X, self.n_clusters, 0)
+    def time_fit(self, model, rows, method):
+        METHODS[model][method](self.X, self.n_clusters, 0)
 
-    def track_inertia(self, rows, method):
-        found = [METHODS[method](self.X, self.n_clusters, seed) for seed in SEEDS]
-        return float(np.mean(found)) / len(self.X)
+    def track_inertia(self, model, rows, method):
+        fit = METHODS[model][method]
+        return float(np.mean([fit(self.X, self.n_clusters, seed) for seed in SEEDS])) / len(self.X)
 
     track_inertia.unit = "a row"
-
-
-def measured(seeds: int) -> dict[str, dict[str, tuple[np.ndarray, float]]]:
-    """Return each method's inertias on each set, and the processor time of a fit."""
-    methods, found = installed(), {}
-    for name, (make, n_clusters) in SETS.items():
-        X = np.ascontiguousarray(make(), dtype=np.float64)
-        found[name] = {}
-        for method, fit in methods.items():
-            if method not in PEERS:
-                fit(X, n_clusters, seeds)  # compiles and loads
-            start = time.process_time()
-            inertias = np.array([fit(X, n_clusters, seed) for seed in range(seeds)])
-            found[name][method] = inertias, (time.process_time() - start) / seeds
-    return found
-
-
-def markdown(found: dict[str, dict[str, tuple[np.ndarray, float]]]) -> str:
-    """Return a table of what `measured` has found, and the means below it."""
-    methods = list(next(iter(found.values())))
-    lines = ["| rows | clusters | " + " | ".join(methods) + " |"]
-    lines += ["| --- | --: |" + " --: |" * len(methods)]
-    gaps, times = [], []
-    for name, results in found.items():
-        least = min(inertias.min() for inertias, _ in results.values())
-        # Equal optima differ by rounding.
-        ratios = [max(inertias.mean() / least, 1.0) for inertias, _ in results.values()]
-        gaps.append([100 * (ratio - 1) for ratio in ratios])
-        times.append([seconds / results["one fit"][1] for _, seconds in results.values()])
-        cells = [f"{gap:.2f} %, {t:.1f}×" for gap, t in zip(gaps[-1], times[-1], strict=True)]
-        lines.append(f"| {name} | {SETS[name][1]} | " + " | ".join(cells) + " |")
-    mean, worst = np.mean(gaps, axis=0), np.max(gaps, axis=0)
-    typical = np.exp(np.log(times).mean(axis=0))
-    cells = [f"**{m:.2f} %, {t:.1f}×**" for m, t in zip(mean, typical, strict=True)]
-    lines.append("| mean | | " + " | ".join(cells) + " |")
-    lines.append("| worst | | " + " | ".join(f"{w:.2f} %" for w in worst) + " |")
-    return "\n".join(lines)
-
-
-def main() -> None:
-    """Run the command line."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("--seeds", type=int, default=len(SEEDS), help="default: %(default)s")
-    options = parser.parse_args()
-    warnings.simplefilter("ignore")
-    with measure.threads(1):
-        print(markdown(measured(options.seeds)))
-
-
-if __name__ == "__main__":
-    main()

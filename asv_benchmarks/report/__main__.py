@@ -19,6 +19,7 @@ from .kmedians import KMedians
 from .progress import progress_bar
 from .roofline import Roofline
 from .scaling import Scaling
+from .search import PACKAGES, Search
 from .seeding import Seeding
 from .table import Table
 
@@ -32,6 +33,8 @@ TABLES: dict[str, Table] = {
         Seeding(),
         Roofline(),
         Scaling(),
+        Search("KMeans", "search-kmeans", "K-means that searches", tuple(PACKAGES)),
+        Search("KMedians", "search-kmedians", "K-medians that searches", ()),
     )
 }
 
@@ -86,7 +89,7 @@ def parse(argv: list[str] | None) -> argparse.Namespace:
     add("--save", metavar="FILE", help="save the figures as JSON, after every cell")
     help = "measure nothing, join and show the figures of saved files"
     add("--load", nargs="+", metavar="FILE", help=help)
-    help = "put the tables into docs/performance.md, and what all come to into README.md"
+    help = "put the tables into their pages in docs/, and what all come to into README.md"
     add("--write-docs", action="store_true", help=help)
     add("--plots", metavar="FOLDER", help="draw the plots there")
     options = parser.parse_args(argv)
@@ -140,15 +143,16 @@ def text_table(table: Table, report: dict) -> list[str]:
 
 
 def write_docs(reports: dict[str, dict]) -> None:
-    """Put the tables into their page, and if all are there what they come to into the README."""
-    published = {name: table for name, table in TABLES.items() if table.published}
-    for name, table in published.items():
-        if name in reports:
-            files.write_table(files.PAGE, name, full_table(table, reports[name]))
-    if missing := [name for name in published if name not in reports]:
+    """Put the tables into their pages, and if all are there what they come to into the README."""
+    for name, report in reports.items():
+        table = TABLES[name]
+        if table.page is not None:
+            files.write_table(files.DOCS / table.page, name, full_table(table, report))
+    in_readme = {name: table for name, table in TABLES.items() if table.in_readme}
+    if missing := [name for name in in_readme if name not in reports]:
         print(f"README.md stays as it is: its table needs {', '.join(missing)}, too")
     else:
-        compared = {table: reports[name] for name, table in published.items()}
+        compared = {table: reports[name] for name, table in in_readme.items()}
         files.write_table(files.README, "speed", speed_table(compared))
 
 

@@ -8,7 +8,7 @@ from .table import Table
 
 ROOT = Path(__file__).parents[2]
 README = ROOT / "README.md"
-PAGE = ROOT / "docs" / "performance.md"
+DOCS = ROOT / "docs"
 
 
 def save(path: Path, reports: dict[str, dict]) -> None:

@@ -1,4 +1,4 @@
-"""The plots: speed-up of every cell, roofline, scaling."""
+"""The plots: speed-up of every cell, roofline, scaling, searches."""
 
 import statistics
 import textwrap
@@ -16,6 +16,7 @@ from matplotlib.ticker import LogLocator
 from . import text
 from .roofline import limits
 from .scaling import AXES, BASE
+from .search import above_least, by_method, times_one_fit
 from .table import SpeedUp, Table
 
 INK, GREY, LIGHT = "#1b1f24", "#6b7280", "#d9dde3"
@@ -51,7 +52,7 @@ def draw(reports: Mapping[str, dict], tables: Mapping[str, Table], folder: Path)
     with plt.rc_context(STYLE):
         if groups:
             drawn.append(finish(speed_ups(groups), compared, folder / "speed-ups.png"))
-        for name, plot in (("roofline", roofline), ("scaling", scaling)):
+        for name, plot in PLOTS.items():
             if name in reports:
                 figure = plot(reports[name]["cells"])
                 drawn.append(finish(figure, reports[name]["machines"], folder / f"{name}.png"))
@@ -275,3 +276,68 @@ def scaling(rows: list[dict]):
             axes.minorticks_off()
     panels[0, 0].legend(frameon=False, fontsize=7)
     return figure
+
+
+# Methods that are one with other settings, each a line.
+LINES = {
+    "fastem, n_init=1, 10": ("one fit", "n_init=10"),
+    "fastem, breathing, patient-breathing": ("breathing", "patient-breathing"),
+    "scikit-learn, n_init=1, 10": ("scikit-learn", "scikit-learn, n_init=10"),
+    "bkmeans": ("bkmeans",),
+    "flspp": ("flspp",),
+}
+
+
+def searches(rows: list[dict]):
+    """Gap to the least inertia found against time: the mean of all rows, and each kind's."""
+    found = {
+        name: (np.mean(gaps), statistics.geometric_mean(multiples))
+        for name, (gaps, multiples) in by_method(rows).items()
+    }
+    panels = {f"mean of {len(rows)} kinds": found}
+    for row in rows:
+        gaps, multiples = above_least(row), times_one_fit(row)
+        panels[f"{row['kind']}, {row['size'][2]} clusters"] = {
+            name: (gaps[name], multiples[name]) for name in gaps
+        }
+    n_columns = 4
+    n_lines = -(-len(panels) // n_columns)
+    figure, places = plt.subplots(
+        n_lines,
+        n_columns,
+        squeeze=False,
+        figsize=(3 * n_columns, 2 * n_lines + 0.8),
+        layout="constrained",
+        sharex=True,
+        sharey=True,
+    )
+    for axes in places.flat[len(panels) :]:
+        axes.set_axis_off()
+    for axes, (title, points) in zip(places.flat, panels.items(), strict=False):
+        for (label, names), colour in zip(LINES.items(), COLOURS, strict=False):
+            if mine := [points[name] for name in names if name in points]:
+                gaps, multiples = zip(*mine, strict=True)
+                axes.plot(multiples, gaps, "o-", color=colour, markersize=4, label=label)
+        axes.set_title(title, loc="left")
+        axes.set_xscale("log")
+        axes.set_yscale("symlog", linthresh=0.1)  # linear below: many gaps are none
+        axes.xaxis.set_major_formatter(lambda value, _: f"{value:g}×")
+        axes.yaxis.set_major_formatter(lambda value, _: f"{value:g} %")
+        axes.grid(color=LIGHT, linewidth=0.5)
+    places[0, 0].set_ylim(-0.02, 1.5 * max(gap for p in panels.values() for gap, _ in p.values()))
+    for axes in places[-1]:
+        axes.set_xlabel("time, in single fits of fastem")
+    for axes in places[:, 0]:
+        axes.set_ylabel("above the least found")
+    handles, labels = places[0, 0].get_legend_handles_labels()
+    place = {"loc": "outside upper center", "ncols": len(labels)}
+    figure.legend(handles, labels, **place, frameon=False, fontsize=8)
+    return figure
+
+
+PLOTS = {
+    "roofline": roofline,
+    "scaling": scaling,
+    "search-kmeans": searches,
+    "search-kmedians": searches,
+}

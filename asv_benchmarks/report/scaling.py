@@ -45,7 +45,8 @@ class Scaling(Table):
 
     name = "scaling"
     title = "Scaling of a pass"
-    published = False
+    page = None
+    in_readme = False
     seconds_a_cell = 0.3
 
     def all_cells(self):

@@ -42,8 +42,10 @@ class Table:
     title : str
     peers : tuple of str
         The libraries that take part, each if it is installed.
-    published : bool
-        Whether the page has the table's markers, and the README a line of what it comes to.
+    page : str or None
+        The page in docs/ that has the table's markers.
+    in_readme : bool
+        Whether the README has a line of what it comes to.
     seconds_a_cell : float
         What a cell of the short run takes, roughly: for the progress bar.
     """
@@ -51,7 +53,8 @@ class Table:
     name: str
     title: str
     peers: tuple[str, ...] = ()
-    published = True
+    page: str | None = "performance.md"
+    in_readme = True
     seconds_a_cell = 10.0
 
     def all_cells(self) -> list[Any]:

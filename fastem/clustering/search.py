@@ -14,8 +14,12 @@ import numpy as np
 from fastem.clustering.model import ALGORITHM, Clustering
 from fastem.loop.search import Breathing, Pace, Settled
 
+# Clusters that have just been split need two iterations for others to be worth less: with ten,
+# searches ended 0.05 % higher, and took as long.
+_PACE = Pace(patience=2, settled_wide=0.1, hopeless=6.0)
+
 #: The searches by name.
-PACES = {"breathing": Pace(patience=2), "patient-breathing": Pace(patience=8)}
+PACES = {"breathing": _PACE, "patient-breathing": _PACE._replace(patience=8)}
 
 # Power iterations towards the direction of greatest spread, and iterations of 2-means.
 _POWER_ITERATIONS, _ITERATIONS = 2, 4

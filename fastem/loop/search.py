@@ -6,6 +6,7 @@ it breathes less deep. The idea is B. Fritzke's, arXiv 2006.15666, 2020, who add
 off; what is added and removed here is up to :class:`Moves`.
 """
 
+import math
 from typing import Any, NamedTuple, Protocol
 
 import numpy as np
@@ -88,6 +89,9 @@ class Pace(NamedTuple):
         The same while there are more components: where these come to lie need not be known well.
     most_iterations : int
         But there are no more than so many until they have.
+    hopeless : float
+        A breath ends as soon as it is behind the best by more than so many times what its last
+        iteration has gained.
     """
 
     patience: int
@@ -96,6 +100,7 @@ class Pace(NamedTuple):
     settled: float = 3e-4
     settled_wide: float = 1e-2
     most_iterations: int = 20
+    hopeless: float = math.inf
 
 
 # Components that are added at first, at least.
@@ -171,7 +176,7 @@ class Breathing:
         settled = iterations.settle(wide, parameters, self.pace.settled_wide)
         parameters = self.moves.shrink(wide, iterations.rows, settled, size)
         model.begin(iterations.rows)
-        return iterations.settle(model, parameters, self.pace.settled)
+        return iterations.settle(model, parameters, self.pace.settled, best.objective)
 
 
 class _Iterations:
@@ -184,6 +189,7 @@ class _Iterations:
         self.stopped = False
         self._gain = search.moves.gain
         self._most = min(max_iter, search.pace.most_iterations)
+        self._hopeless = search.pace.hopeless
         self._task = task
 
     def step(self, model, parameters):
@@ -196,13 +202,16 @@ class _Iterations:
         self.stopped = task.end(self.best.parameters)
         return Settled(updated, parameters, statistics, objective)
 
-    def settle(self, model, parameters, tol):
-        """Iterate until the gain is less, or a watcher asks to stop."""
+    def settle(self, model, parameters, tol, best=None):
+        """Iterate until the gain is less, the best is too far away, or a watcher asks to stop."""
         settled = self.step(model, parameters)
         for _ in range(1, self._most):
             if self.stopped:
                 break
             before, settled = settled, self.step(model, settled.parameters)
-            if self._gain(settled.objective, before.objective) < tol:
+            gain = self._gain(settled.objective, before.objective)
+            if gain < tol:
+                break
+            if best is not None and self._gain(best, settled.objective) > self._hopeless * gain:
                 break
         return settled

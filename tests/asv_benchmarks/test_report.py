@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from asv_benchmarks.benchmarks import data, peers
+from asv_benchmarks.benchmarks.search import SETS
 from asv_benchmarks.report import __main__ as report
 from asv_benchmarks.report import files, text
 from asv_benchmarks.report.__main__ import TABLES, full_table, parse, speed_table
@@ -55,6 +56,13 @@ def figures(table, cell, factor):
     elif table == "roofline":
         row |= {"unit": cell.dtype, "seconds": own, "flops": 1e7, "bytes": 1e6}
         row |= {"matmul_peak": 3e9, "loop_peak": 4e9, "bandwidth": 1e9}
+    elif table.startswith("search"):
+        row |= {"size": [1000, 2, 64], "seeds": 2, "timed_seeds": 2}
+        row["inertias"] = {"one fit": [10.0, 12.0], "breathing": [10.0, 10.0]}
+        row["seconds"] = {"one fit": own, "breathing": theirs}
+        if table == "search-kmeans":
+            row["inertias"]["scikit-learn, n_init=10"] = [10.5, 10.5]
+            row["seconds"]["scikit-learn, n_init=10"] = 10 * theirs
     else:
         row["seconds"] = own
     return row
@@ -124,19 +132,19 @@ def test_every_table_is_shown(name):
         assert row["shape_name"].replace("-", " ") in table.line(row).replace("-", " ")
 
 
-PUBLISHED = [name for name, table in TABLES.items() if table.published]
+COMPARED = [name for name, table in TABLES.items() if table.in_readme]
 MEASURED = (
     "Some CPU, Linux, 3 threads of 4 CPUs; numpy 2.0; code of OpenBLAS: numpy Zen; 2000-01-01."
 )
 
 
-@pytest.mark.parametrize("name", PUBLISHED)
+@pytest.mark.parametrize("name", COMPARED)
 def test_tables_tell_ratios_and_the_machine(name):
     shown = full_table(TABLES[name], made_up(name, factors=(4.0,)))
     assert "**4.0**" in shown
     assert "geometric mean 4.00×" in shown
     assert MEASURED in shown
-    assert f"<!-- table:{name} -->" in files.PAGE.read_text()
+    assert f"<!-- table:{name} -->" in (files.DOCS / TABLES[name].page).read_text()
 
 
 def test_the_fastest_of_the_others_counts():
@@ -144,7 +152,7 @@ def test_the_fastest_of_the_others_counts():
     assert (point.peer, point.ratio) == ("two", 4.0)
 
 
-@pytest.mark.parametrize("name", PUBLISHED)
+@pytest.mark.parametrize("name", COMPARED)
 def test_every_cell_is_held_against_its_fastest_peer(name):
     table, rows = TABLES[name], made_up(name)["cells"]
     points = table.speed_ups(rows)
@@ -166,9 +174,9 @@ def test_a_mixture_is_held_against_the_fastest_library_and_not_scikit_learn_alon
 
 
 def test_the_speed_table_has_a_line_for_each_table():
-    compared = {TABLES[name]: made_up(name) for name in PUBLISHED}
+    compared = {TABLES[name]: made_up(name) for name in COMPARED}
     head, _, *lines = speed_table(compared).splitlines()
-    lines, (_, measured) = lines[: len(PUBLISHED)], lines[len(PUBLISHED) :]
+    lines, (_, measured) = lines[: len(COMPARED)], lines[len(COMPARED) :]
     assert {line.count("|") for line in lines} == {head.count("|")}
     assert lines[0] == (
         "| K-means, whole fits | scikit-learn | 24 | **4.0** | 4.0 | 24 | **9.0** | 9.0 |"
@@ -184,6 +192,38 @@ def test_kmeans_takes_the_fastest_peer_and_leaves_unmeasured_cells_empty():
     assert fastest_peer(made["cells"][0]) == "elkan"
     line = TABLES["kmeans"].markdown(made["cells"]).splitlines()[-1]
     assert line == ("| 1,000,000 | 2 | 8 | uniform | 10.0 ms | 20.0 ms elkan | **2.0** |  |  |  |")
+
+
+def test_searches_are_held_against_the_least_inertia_and_a_single_fit():
+    table = TABLES["search-kmeans"]
+    rows = made_up("search-kmeans", table.all_cells()[:2], factors=(4.0, 9.0))["cells"]
+    rows[1]["inertias"]["breathing"] = [10.0, 10.4]
+    head, _, first, second, mean, worst = table.markdown(rows).splitlines()
+    assert head.endswith("| one fit | breathing | scikit-learn, n_init=10 |")
+    size = "1,000 × 2, 64"
+    assert first.endswith(f"{size} | 10.00 %, 10.0 ms | 0.00 %, 4.0× | 5.00 %, 40.0× |")
+    assert second.endswith(f"{size} | 10.00 %, 10.0 ms | 2.00 %, 9.0× | 5.00 %, 90.0× |")
+    assert mean.endswith("| **10.00 %, 1.0×** | **1.00 %, 6.0×** | **5.00 %, 60.0×** |")
+    assert worst.endswith("| 10.00 % | 2.00 % | 5.00 % |")
+    assert table.summary(rows)[1] == (
+        "64 clusters and more, breathing: 1.00 % above the least found, at worst 2.00 %, in 6.0 "
+        "times a single fit's time"
+    )
+    rows[1]["size"][2] = 8
+    assert "breathing: 0.00 %" in table.summary(rows)[1]
+
+
+def test_searches_are_measured(monkeypatch):
+    table = TABLES["search-kmeans"]
+    monkeypatch.setitem(SETS, "wine", (lambda: np.arange(24.0).reshape(12, 2) ** 2, 3))
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
+    (cell,) = [cell for cell in table.all_cells() if cell.kind == "wine"]
+    row = table.measure(cell, parse(["--repeats", "2"]))
+    assert list(row["inertias"]) == ["one fit", "n_init=10", "breathing", "patient-breathing"]
+    assert row["size"] == [12, 2, 3] and row["seeds"] == 2
+    one, searched = row["inertias"]["one fit"], row["inertias"]["breathing"]
+    assert len(one) == 2 and all(s <= o for s, o in zip(searched, one, strict=True))
+    assert min(row["seconds"].values()) > 0
 
 
 def test_a_busy_machine_is_said():
@@ -313,9 +353,12 @@ def pages(tmp_path, monkeypatch):
     """Pages of markers alone: the README and that of all tables."""
     readme, page = tmp_path / "README.md", tmp_path / "performance.md"
     readme.write_text("<!-- table:speed --><!-- /table:speed -->\n")
-    page.write_text("".join(f"<!-- table:{name} --><!-- /table:{name} -->\n" for name in PUBLISHED))
+    for each in {table.page for table in TABLES.values()} - {None}:
+        names = [name for name, table in TABLES.items() if table.page == each]
+        markers = "".join(f"<!-- table:{name} --><!-- /table:{name} -->\n" for name in names)
+        (tmp_path / each).write_text(markers)
     monkeypatch.setattr(files, "README", readme)
-    monkeypatch.setattr(files, "PAGE", page)
+    monkeypatch.setattr(files, "DOCS", tmp_path)
     return readme, page
 
 
@@ -324,8 +367,8 @@ def test_all_tables_go_to_their_page_and_to_the_readme(tmp_path, pages):
     saved = tmp_path / "all.json"
     files.save(saved, {name: made_up(name, factors=(4.0,)) for name in TABLES})
     assert report.main(["--load", str(saved), "--write-docs"]) == 0
-    assert page.read_text().count("geometric mean") >= len(PUBLISHED)
-    for name in PUBLISHED:
+    assert page.read_text().count("geometric mean") >= len(COMPARED)
+    for name in COMPARED:
         assert f"| {TABLES[name].title} |" in readme.read_text()
 
 
@@ -353,9 +396,10 @@ def test_quick_figures_never_reach_the_pages(capsys):
 def test_plots_are_drawn(tmp_path, capsys):
     saved = tmp_path / "all.json"
     cells = {"kmeans": kmeans_cells("1M,2,8"), "bernoulli": None, "roofline": None, "scaling": None}
+    cells |= {"search-kmeans": None, "search-kmedians": None}
     files.save(saved, {name: made_up(name, chosen) for name, chosen in cells.items()})
     assert report.main(["--load", str(saved), "--plots", str(tmp_path)]) == 0
-    for name in ("speed-ups", "roofline", "scaling"):
+    for name in ("speed-ups", "roofline", "scaling", "search-kmeans", "search-kmedians"):
         picture = plt.imread(tmp_path / f"{name}.png")
         assert min(picture.shape[:2]) > 200
         assert np.ptp(picture) > 0.5

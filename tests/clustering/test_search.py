@@ -255,3 +255,22 @@ def test_moves_leave_the_model_as_it_is():
     model = KMeansModel(None, 3, None, None, np.float64, 0.0, 1.0)
     assert moves.resized(model, 5).n_clusters == 5
     assert moves.n_components(model) == 3
+
+
+def test_hopeless_breaths_end_early():
+    """After the iteration that tells, where any distance from the best is too far."""
+    X, _ = grid(n_rows=1000, noise=0.6)
+    n_iter, objectives = [], []
+    for hopeless in (0.0, np.inf):
+        rows, (frame, variance, squares, factor) = measure_spread(LocalRows([Part(X, None, 0)]))
+        algorithm = choose("auto", *X.shape, 25, X.dtype, False)
+        start = Given(X[:25])
+        model = KMeansModel(start, 25, algorithm, frame, X.dtype, 1e-4 * variance, squares, factor)
+        search = make_search("breathing")
+        search.pace = search.pace._replace(hopeless=hopeless)
+        run = fit(model, rows, max_iter=100, search=search)
+        n_iter.append(run.n_iter)
+        objectives.append(run.objective)
+    plain = KMeans(25, init=X[:25], n_init=1).fit(X)
+    assert n_iter[0] < n_iter[1]
+    assert max(objectives) <= plain.inertia_ * (1 + 1e-9)
