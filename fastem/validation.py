@@ -1,5 +1,6 @@
 """Input checks that the estimators share: scikit-learn's, in its words."""
 
+import copy
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from numbers import Integral
@@ -267,6 +268,14 @@ def restored_on_failure(estimator: Any) -> Iterator[None]:
 
 def _is_fitted(name):
     return name.endswith("_") and not name.startswith("_")
+
+
+def without_rows(estimator: Any) -> Any:
+    """A copy of a fitted estimator that knows nothing of the rows it was fitted to."""
+    estimator = copy.copy(estimator)
+    for name in ("labels_", "feature_names_in_"):
+        vars(estimator).pop(name, None)
+    return estimator
 
 
 def check_mixing_weights(weights: Any, n_components: int, leave_some: bool = False) -> np.ndarray:

@@ -89,6 +89,10 @@ CASES = {
 }
 
 
+# What estimators say of each row.
+ROW_METHODS = "predict", "transform", "predict_proba", "score_samples"
+
+
 def slices(n_ranks):
     ends = ENDS[n_ranks]
     return [slice(a, b) for a, b in zip([0, *ends], ends, strict=False)]
@@ -108,8 +112,9 @@ def fits(comm):
         estimator.fit(rows)
         fitted = pickle.loads(pickle.dumps(estimator))
         clone(estimator)
-        predicted = fitted.predict(X) if len(data()[here]) else np.empty(0, np.int64)
-        found[name] = vars(fitted), predicted
+        said = {what: getattr(fitted, what)(rows) for what in ROW_METHODS if hasattr(fitted, what)}
+        said["fit_predict"] = clone(estimator).fit_predict(rows)
+        found[name] = vars(fitted), said
     return found
 
 
@@ -196,9 +201,22 @@ def faults(comm):
     tried("few", lambda: KMeans(5).fit(mpi_rows(X[: comm.rank], comm)))
     tried("none", lambda: KMeans(1).fit(mpi_rows(X[:0], comm)))
     tried("start", lambda: KMeans(2, init=_start_that_fails, n_init=1).fit(mpi_rows(X, comm)))
-    max_iter = 3 + 2 * (comm.rank == 1)
-    unequal = KMeans(5, init="random", n_init=1, random_state=0, max_iter=max_iter, tol=0.0)
-    tried("unequal estimators", lambda: unequal.fit(mpi_rows(X, comm)))
+    here = comm.rank == 1
+    tried("unequal loops", lambda: em.fit(_Failing("", None), mpi_rows(X, comm), max_iter=3 + here))
+    tried("unequal parameters", lambda: KMeans(2 + here).fit(mpi_rows(X, comm)))
+    tried("unequal arrays", lambda: KMeans(2, init=X[here : 2 + here]).fit(mpi_rows(X, comm)))
+    unequal = BernoulliMixture(2) if here else GaussianMixture(2)
+    tried("unequal models", lambda: unequal.fit(mpi_rows(X, comm)))
+    tried("a parameter on one", lambda: GaussianMixture(-2 if here else 2).fit(mpi_rows(X, comm)))
+    tried("a parameter on all", lambda: GaussianMixture(-2).fit(mpi_rows(X, comm)))
+    extra = weight if here else None
+    tried("an argument", lambda: GaussianMixture(2).fit(mpi_rows(X, comm), sample_weight=extra))
+    fitted = KMeans(2, n_init=1).fit(X)
+    other = KMeans(2) if here else fitted
+    tried("prediction without a fit", lambda: other.predict(mpi_rows(X, comm)))
+    tried("prediction of NaN", lambda: fitted.predict(mpi_rows(with_one_wrong(np.nan), comm)))
+    tried("prediction of a width", lambda: fitted.transform(mpi_rows(X[:, :2], comm)))
+    tried("prediction of none", lambda: fitted.predict(mpi_rows(X[:0], comm)))
     # After all that the communicator is as good as before.
     with warnings.catch_warnings():
         warnings.simplefilter("error")

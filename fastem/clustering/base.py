@@ -24,7 +24,7 @@ from fastem.clustering.seeding import Called, Given, check_centers
 from fastem.loop.callbacks import watch
 from fastem.loop.fit import fit
 from fastem.rows import Rows, array_rows, home_of
-from fastem.rows.collections import blockwise
+from fastem.rows.collections import blockwise, fitted_together
 from fastem.rows.weights import RowWeights, rows_with_room, times_power
 from fastem.sklearn_private import Interval, StrOptions, _fit_context, _is_arraylike_not_scalar
 from fastem.validation import (
@@ -135,6 +135,7 @@ class BaseClustering(
 
     # The fit.
 
+    @fitted_together
     @_fit_context(prefer_skip_nested_validation=True)
     def fit(self, X: Any, y: Any = None, sample_weight: Any = None) -> Self:
         """Find the clusters.
@@ -177,8 +178,7 @@ class BaseClustering(
                 rows = array_rows(X, sample_weight)
             else:
                 self._check_home(rows)
-            with rows.together():
-                return self._fit(rows, X, y, sample_weight, random_state)
+            return self._fit(rows, X, y, sample_weight, random_state)
 
     def _fit(self, rows, X, y, sample_weight, random_state):
         n_clusters = int(self.n_clusters)
@@ -283,7 +283,7 @@ class BaseClustering(
 
         Parameters
         ----------
-        X : array-like or Dask collection of shape (n_samples, n_features)
+        X : array-like or Dask collection of shape (n_samples, n_features), or ``fastem.rows``
             Or a sparse matrix for ``KMeans``.
 
         Returns
@@ -337,7 +337,7 @@ class BaseClustering(
 
         Parameters
         ----------
-        X : array-like or Dask collection of shape (n_samples, n_features)
+        X : array-like or Dask collection of shape (n_samples, n_features), or ``fastem.rows``
             Or a sparse matrix for ``KMeans``.
 
         Returns

@@ -20,7 +20,7 @@ from fastem.mixtures.criteria import CriteriaMixin
 from fastem.mixtures.model import MixtureModel, Resumed
 from fastem.rows import Rows, array_rows, home_of
 from fastem.rows.checks import check_home
-from fastem.rows.collections import blockwise
+from fastem.rows.collections import blockwise, fitted_together
 from fastem.rows.weights import RowWeights, rows_near_one
 from fastem.sklearn_private import Interval, InvalidParameterError, _fit_context
 from fastem.validation import Words, check_rows, check_weights, restored_on_failure
@@ -172,6 +172,7 @@ class BaseMixture(
 
     # The fit.
 
+    @fitted_together
     @_fit_context(prefer_skip_nested_validation=True)
     def fit(self, X: Any, y: Any = None, sample_weight: Any = None) -> Self:
         """Estimate the parameters by expectation-maximisation.
@@ -219,8 +220,7 @@ class BaseMixture(
                 rows = array_rows(self._to_fit(X), sample_weight)
             else:
                 self._check_home(rows)
-            with rows.together():
-                return self._fit(rows, X, y, sample_weight, **known)
+            return self._fit(rows, X, y, sample_weight, **known)
 
     def _fit(self, rows, X, y, sample_weight, **known):
         if rows.n_rows < self.n_components:
@@ -331,7 +331,7 @@ class BaseMixture(
 
         Parameters
         ----------
-        X : array-like or Dask collection of shape (n_samples, n_features)
+        X : array-like or Dask collection of shape (n_samples, n_features), or ``fastem.rows``
 
         Returns
         -------
@@ -349,7 +349,7 @@ class BaseMixture(
 
         Parameters
         ----------
-        X : array-like or Dask collection of shape (n_samples, n_features)
+        X : array-like or Dask collection of shape (n_samples, n_features), or ``fastem.rows``
 
         Returns
         -------
@@ -368,7 +368,7 @@ class BaseMixture(
 
         Parameters
         ----------
-        X : array-like or Dask collection of shape (n_samples, n_features)
+        X : array-like or Dask collection of shape (n_samples, n_features), or ``fastem.rows``
 
         Returns
         -------

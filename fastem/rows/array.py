@@ -1,5 +1,8 @@
 """Rows in one array, a memory-mapped file or a CSR matrix."""
 
+import mmap
+import os
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -24,3 +27,28 @@ def array_rows(X: Any, sample_weight: np.ndarray | None = None) -> LocalRows:
     if isinstance(X, np.ndarray):
         X = np.asarray(X)
     return LocalRows([Part(X, sample_weight)])
+
+
+def outgrows_memory(part: Any) -> bool:
+    """Whether a part's rows are a file mapped into memory that is larger than the memory."""
+    if not part.in_memory or not isinstance(part.X, np.ndarray):
+        return False
+    owner: Any = part.X
+    while isinstance(owner, (np.ndarray, memoryview)):
+        owner = owner.base if isinstance(owner, np.ndarray) else owner.obj
+    return isinstance(owner, mmap.mmap) and bool(part.X.nbytes > _memory())
+
+
+# A container's limit, where there is one.
+_LIMIT = Path("/sys/fs/cgroup/memory.max")
+
+
+def _memory():
+    """Bytes of memory that this process may use at most; what others use doesn't count."""
+    memory = float("inf")
+    if hasattr(os, "sysconf") and {"SC_PHYS_PAGES", "SC_PAGE_SIZE"} <= os.sysconf_names.keys():
+        memory = float(os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE"))
+    if _LIMIT.exists():
+        limit = _LIMIT.read_text().strip()
+        memory = memory if limit == "max" else min(memory, float(limit))
+    return memory

@@ -1,11 +1,16 @@
-"""Dask's collections, recognised without an import of Dask."""
+"""What estimators take in place of an array: homes of rows, and collections that become homes."""
 
 import sys
 from collections.abc import Callable
 from functools import wraps
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
+
+import numpy as np
+from sklearn.utils.validation import check_is_fitted
 
 from fastem.rows.home import Rows
+from fastem.rows.part import Part
+from fastem.validation import restored_on_failure, without_rows
 
 Method = TypeVar("Method", bound=Callable)
 
@@ -44,10 +49,28 @@ def home_of(X: Any, sample_weight: Any = None) -> Rows | None:
     return X
 
 
+def fitted_together(fit: Method) -> Method:
+    """Have an estimator's fit end on all processes if it ends on one of them, however it does.
+
+    It is the outermost decorator: an error may come from scikit-learn's check of the parameters.
+    """
+
+    @wraps(fit)
+    def for_any_rows(self, X, *args, **options):
+        if not isinstance(X, Rows):
+            return fit(self, X, *args, **options)
+        with restored_on_failure(self), X.together(self):
+            return fit(self, X, *args, **options)
+
+    return cast(Method, for_any_rows)
+
+
 def blockwise(
     dtype_of: Callable[[Any, Any], Any], n_columns: Callable[[Any], int] | None = None
 ) -> Callable[[Method], Method]:
-    """Have an estimator's method return a lazy Dask array for the rows of a collection.
+    """Have an estimator's method take rows wherever they are.
+
+    For those of a collection it returns a lazy Dask array, for a home's what the home collects.
 
     Parameters
     ----------
@@ -60,10 +83,15 @@ def blockwise(
     def decorate(method):
         @wraps(method)
         def for_any_rows(self, X, *args, **options):
-            if not is_collection(X):
+            in_a_home = isinstance(X, Rows)
+            if not in_a_home and not is_collection(X):
                 return method(self, X, *args, **options)
             if any(value is not None for value in (*args, *options.values())):
-                raise TypeError(f"{method.__name__} takes nothing along with a Dask collection")
+                kind = "rows in parts" if in_a_home else "a Dask collection"
+                raise TypeError(f"{method.__name__} takes nothing along with {kind}")
+            if in_a_home:
+                with X.together():
+                    return _collected(self, method.__name__, X)
             from fastem.rows.dask.lazy import lazily
 
             return lazily(self, method.__name__, X, dtype_of, n_columns)
@@ -71,3 +99,21 @@ def blockwise(
         return for_any_rows
 
     return decorate
+
+
+def _collected(estimator, method, rows):
+    check_is_fitted(estimator)
+    names = getattr(estimator, "feature_names_in_", None)
+    if names is not None and rows.feature_names is not None:
+        if not np.array_equal(names, rows.feature_names):
+            raise ValueError("The feature names should match those that were passed during fit.")
+    if rows.n_rows == 0:
+        raise ValueError(
+            f"Found array with 0 sample(s) (shape=(0, {rows.n_features})) while a minimum of 1 is "
+            f"required by {type(estimator).__name__}."
+        )
+    return rows.collect(_of_part, without_rows(estimator), method)
+
+
+def _of_part(part: Part, estimator, method):
+    return getattr(estimator, method)(part.X)

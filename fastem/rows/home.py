@@ -109,8 +109,8 @@ class Rows(ABC):
         """One process's value for all; the value itself where there is but one process."""
         return value
 
-    def together(self) -> AbstractContextManager[None]:
-        """A context that fails everywhere if it fails anywhere."""
+    def together(self, estimator: Any = None) -> AbstractContextManager[None]:
+        """A context that fails everywhere if it fails anywhere, or if the estimators differ."""
         return nullcontext()
 
 

@@ -1,8 +1,10 @@
 """Rows on many processes that run the same program: MPI."""
 
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager
+from contextlib import contextmanager
+from numbers import Number
 from typing import Any, NamedTuple
+from zlib import crc32
 
 import numpy as np
 from sklearn.utils import check_array
@@ -57,6 +59,9 @@ def mpi_rows(X_local: Any, comm: Any = None, sample_weight: Any = None) -> "MPIR
     A pass over the rows ends in one ``Allgather`` of its statistics, whose size doesn't depend on
     the number of rows; each rank adds them in the order of the ranks. An error on one rank, or an
     interrupt, is raised on all.
+
+    What fitted estimators return for each row they return for these rows, too: each rank gets its
+    own rows'.
 
     Every rank uses as many threads as Numba says, by default as many as there are cores: set
     ``NUMBA_NUM_THREADS`` to a rank's share of them.
@@ -129,6 +134,30 @@ def _common(layouts):
     return layouts[first]
 
 
+# Parameters in which ranks may differ: the first rank's random numbers are everybody's, and what is
+# printed is a rank's own affair.
+_OWN_PARAMETERS = {"random_state", "verbose", "verbose_interval", "copy_x"}
+
+
+def _described(estimator):
+    """An estimator's class and parameters in words that are the same on all ranks."""
+    parameters = {"the class": type(estimator).__name__}
+    for name, value in estimator.get_params(deep=False).items():
+        if name not in _OWN_PARAMETERS:
+            parameters[name] = _in_words(value)
+    return parameters
+
+
+def _in_words(value):
+    if value is None or isinstance(value, (str, Number)):
+        return repr(value)
+    if isinstance(value, (np.ndarray, list, tuple)):
+        array = np.ascontiguousarray(value)
+        if array.dtype != object:
+            return f"an array {array.shape} of check sum {crc32(array)}"
+    return f"a {type(value).__name__}"
+
+
 class MPIRows(Rows):
     """The rows of all ranks, as :func:`mpi_rows` makes them: on each rank one part.
 
@@ -187,5 +216,20 @@ class MPIRows(Rows):
         values = self._exchange.share("agree", lambda: (value,) if first else None)
         return value if first else values[0][0]
 
-    def together(self) -> AbstractContextManager[None]:
-        return self._exchange.together()
+    @contextmanager
+    def together(self, estimator: Any = None) -> Iterator[None]:
+        with self._exchange.together():
+            if estimator is not None:
+                self._check_alike(estimator)
+            yield
+
+    def _check_alike(self, estimator):
+        described = self._exchange.share("estimators", lambda: _described(estimator))
+        for rank, parameters in described.items():
+            for name, expected in described[0].items():
+                found = parameters.get(name)
+                if found != expected:
+                    raise ValueError(
+                        f"All ranks' estimators should be alike, but {name} is {expected} on rank "
+                        f"0 and {found} on rank {rank}."
+                    )

@@ -1,12 +1,19 @@
 """Blocks of rows that are read when they are needed, the next one while one is worked on."""
 
+import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any
 
+# To have a thread read a block costs this process some 50 microseconds: not worth it for one that
+# is there sooner.
+_SOON = 2e-4
+
 
 class ReadAhead:
     """Reads blocks, in turn as a rule; at most two are in memory.
+
+    The next one is read by a thread, unless it took no time when it was read before.
 
     Parameters
     ----------
@@ -20,6 +27,7 @@ class ReadAhead:
         self._block: Any = None
         self._next: tuple[int, Future | None] = -1, None
         self._thread = ThreadPoolExecutor(1, "fastem-read-ahead")
+        self._seconds = [float("inf")] * len(readers)  # what each took; many at first
 
     def __call__(self, number: int) -> Any:
         """A block; that behind it, or the first behind the last, begins to be read."""
@@ -30,9 +38,15 @@ class ReadAhead:
             if future is not None and expected == number:
                 block = future.result()
             else:
-                block = self._readers[number]()
+                block = self._read(number)
             self._number, self._block = number, block
             following = (number + 1) % len(self._readers)
-            if following != number:
-                self._next = following, self._thread.submit(self._readers[following])
+            if following != number and self._seconds[following] > _SOON:
+                self._next = following, self._thread.submit(self._read, following)
         return self._block
+
+    def _read(self, number):
+        begin = time.perf_counter()
+        block = self._readers[number]()
+        self._seconds[number] = time.perf_counter() - begin
+        return block

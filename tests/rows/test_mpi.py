@@ -10,7 +10,7 @@ import mpi_program
 import numpy as np
 import pytest
 from homes import assert_same_fit
-from mpi_program import CASES, slices, weights
+from mpi_program import CASES, ROW_METHODS, slices, weights
 from sklearn.base import clone
 
 from fastem import KMeans
@@ -59,8 +59,19 @@ def test_fits_are_those_in_memory(fitted, case):
     if hasattr(expected, "labels_"):
         whole.labels_ = np.concatenate([attributes["labels_"] for attributes in found])
     assert_same_fit(whole, expected, rtol=1e-10 if X.dtype == np.float64 else 2e-5)
-    predicted = np.concatenate([labels for _, labels in (ranks[case] for ranks in fitted)])
-    np.testing.assert_array_equal(predicted, expected.predict(X))
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_each_rank_is_told_of_its_own_rows(fitted, case):
+    estimator, data, _, container = CASES[case]
+    X = container(data())
+    whole = clone(estimator)
+    vars(whole).update(fitted[0][case][0])
+    for what in fitted[0][case][1]:
+        told = np.concatenate([ranks[case][1][what] for ranks in fitted])
+        expected = getattr(whole, what if what in ROW_METHODS else "predict")(X)
+        assert told.dtype == expected.dtype
+        np.testing.assert_allclose(told, expected, rtol=1e-12 if X.dtype == np.float64 else 1e-5)
 
 
 @pytest.mark.parametrize("case", CASES)
@@ -101,7 +112,17 @@ def faults(tmp_path_factory):
         ("few", "ValueError", "n_samples=3 should be >= n_clusters=5"),
         ("none", "ValueError", "Found array with 0 sample(s)"),
         ("start", "ArithmeticError", "no start today"),
-        ("unequal estimators", "RuntimeError", "different steps of their fits"),
+        ("unequal loops", "RuntimeError", "different steps of their fits"),
+        ("unequal parameters", "ValueError", "n_clusters is 2 on rank 0 and 3 on rank 1"),
+        ("unequal arrays", "ValueError", "init is an array (2, 3) of check sum"),
+        ("unequal models", "ValueError", "class is GaussianMixture on rank 0 and BernoulliMixture"),
+        ("a parameter on one", "ValueError", "n_components is 2 on rank 0 and -2 on rank 1"),
+        ("a parameter on all", "InvalidParameterError", "an int in the range [1, inf). Got -2"),
+        ("an argument", "ValueError", "sample_weight should be None"),
+        ("prediction without a fit", "NotFittedError", "is not fitted yet"),
+        ("prediction of NaN", "ValueError", "contains NaN"),
+        ("prediction of a width", "ValueError", "X has 2 features, but KMeans is expecting 3"),
+        ("prediction of none", "ValueError", "Found array with 0 sample(s)"),
     ],
 )
 def test_an_error_on_one_rank_is_one_on_all(faults, fault, kind, message):

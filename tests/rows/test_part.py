@@ -6,15 +6,17 @@ from typing import NamedTuple
 import numpy as np
 import pytest
 import scipy.sparse as sp
+from homes import assert_same_fit
 from sklearn.utils import check_random_state
 
-from fastem import KMeans, em
+from fastem import GaussianMixture, KMeans, em
+from fastem.clustering.euclidean import seeding
 from fastem.clustering.euclidean.frame import measure_spread
 from fastem.clustering.euclidean.seeding import STRATEGIES
 from fastem.clustering.kmeans import KMeansModel
 from fastem.clustering.labels import labels_of
 from fastem.kernels.kmeans import ALGORITHMS, choose
-from fastem.rows import LocalRows, Part, Slot, add, array_rows
+from fastem.rows import LocalRows, Part, Slot, add, array, array_rows
 
 
 class Sums(NamedTuple):
@@ -190,6 +192,36 @@ def test_memory_map_is_used_in_place(tmp_path):
     assert peak < X.nbytes / 4
     np.testing.assert_array_equal(mapped.labels_, expected.labels_)
     np.testing.assert_array_equal(mapped.cluster_centers_, expected.cluster_centers_)
+
+
+@pytest.mark.filterwarnings("ignore:.*did not converge")
+@pytest.mark.parametrize("estimator", [KMeans, GaussianMixture])
+def test_a_file_larger_than_the_memory_is_read_three_times_for_a_start(
+    estimator, tmp_path, monkeypatch
+):
+    shape = (20_000, 3)
+    rng = np.random.default_rng(0)
+    X = np.memmap(tmp_path / "rows", dtype=np.float64, mode="w+", shape=shape)
+    X[:] = 9 * rng.normal(size=(12, 3))[rng.integers(12, size=len(X))] + rng.normal(size=shape)
+    makes = [lambda seed=seed: estimator(12, random_state=seed) for seed in range(6)]
+    exact = [make().fit(X) for make in makes]
+    compared = []
+    approach = seeding._approach
+
+    def counted(part, new, *args):
+        compared.append(len(new))
+        return approach(part, new, *args)
+
+    monkeypatch.setattr(seeding, "_approach", counted)
+    assert_same_fit(makes[0]().fit(X), exact[0])
+    assert not compared  # it fits
+    monkeypatch.setattr(array, "_memory", lambda: X.nbytes - 1)
+    assert_same_fit(makes[0]().fit(np.array(X)), exact[0])
+    assert not compared  # it's no file
+    found = [make().fit(X[:]) for make in makes]  # a view is as good
+    assert len(compared) == 3 * len(makes)
+    cost = np.array([[-fit.score(X) for fit in fits] for fits in (found, exact)])
+    assert cost[0].mean() <= 1.03 * cost[1].mean()
 
 
 def test_gaps_are_filled_in_a_copy():

@@ -3,7 +3,8 @@
 Strategies as :mod:`fastem.clustering.seeding` describes them.
 
 - ``"k-means++"``: Arthur and Vassilvitskii, "k-means++: the advantages of careful seeding",
-  SODA 2007, with several candidates for each seed, of which the best is taken.
+  SODA 2007, with several candidates for each seed, of which the best is taken. For a mapped file
+  that is larger than the memory, two rounds of ``"k-means||"``, which read it three times.
 - ``"k-means||"``: Bahmani, Moseley, Vattani, Kumar and Vassilvitskii, "Scalable k-means++",
   VLDB 2012.
 - ``"random"``: random rows (Forgy 1965).
@@ -32,6 +33,7 @@ from fastem.kernels.seeding.euclidean import GreedySeeder
 from fastem.kernels.seeding.sparse import SparseGreedySeeder
 from fastem.kernels.vectors.tiles import tiles_fit
 from fastem.rows import Slot, array_rows
+from fastem.rows.array import outgrows_memory
 from fastem.rows.blocks import (
     BLOCK_ROWS,
     block_seeds,
@@ -44,7 +46,7 @@ from fastem.rows.choice import choose_rows
 
 # k-means||: candidates of a round as a multiple of the clusters, and rounds.
 _OVERSAMPLING = 2
-_ROUNDS = 5
+_ROUNDS, _FEW_ROUNDS = 5, 2
 # Where rows differ from the origin by so small a part of their spread, the squares of differences
 # between near rows are below the dtype's range.
 _LEAST_DIFFERENCE = {"float32": 2.0**-40, "float64": 2.0**-480}
@@ -121,6 +123,8 @@ def kmeans_plusplus(rows, n_clusters, frame, random_state):
     """``"k-means++"``, as the module describes it; few rows are drawn from sorted."""
     if rows.n_rows <= FEW_ROWS:
         rows = sorted_by_value(rows)
+    elif any(rows.map(outgrows_memory)):
+        return scalable_kmeans_plusplus(rows, n_clusters, frame, random_state, _FEW_ROUNDS)
     return greedy_kmeans_plusplus(rows, n_clusters, frame, random_state)[0]
 
 
@@ -145,11 +149,11 @@ def _partition(part, n_clusters, origin, seeds):
     return sums, weights
 
 
-def scalable_kmeans_plusplus(rows, n_clusters, frame, random_state):
+def scalable_kmeans_plusplus(rows, n_clusters, frame, random_state, n_rounds=_ROUNDS):
     """``"k-means||"``, as the module describes it; the candidates are reduced by k-means++."""
     candidates = rows.take(choose_rows(rows, random_state, 1)).astype(np.float64)
     potential = rows.reduce(_approach, candidates, 0, frame)
-    for _ in range(_ROUNDS):
+    for _ in range(n_rounds):
         if potential <= 0:
             break
         seeds = block_seeds(rows.n_rows, random_state)

@@ -1,6 +1,5 @@
 """What a fitted estimator says of the rows of a collection, block by block once that is asked."""
 
-import copy
 from collections.abc import Callable
 from functools import partial
 from typing import Any
@@ -9,6 +8,7 @@ import numpy as np
 from sklearn.utils.validation import check_is_fitted, validate_data
 
 from fastem.rows.dask.collection import block_array
+from fastem.validation import without_rows
 
 
 def lazily(
@@ -40,9 +40,7 @@ def lazily(
     # Names and number of features are scikit-learn's to compare, the rest is what blocks are.
     sample = X._meta if hasattr(X, "columns") else np.empty((0, array.shape[1]))
     validate_data(estimator, sample, reset=False, skip_check_array=True)
-    estimator = copy.copy(estimator)
-    for name in ("labels_", "feature_names_in_"):
-        vars(estimator).pop(name, None)
+    estimator = without_rows(estimator)
     if n_columns is None:
         like = np.empty(0, dtype_of(estimator, array))
         shape: dict[str, Any] = {"drop_axis": 1}

@@ -23,7 +23,7 @@ from fastem.mixtures.gaussian.parameters import GaussianParameters
 from fastem.mixtures.gaussian.stacks import order, stacked, widened
 from fastem.mixtures.missing import MissingMixin, check_columns, check_observed, gaps_in, has_gaps
 from fastem.rows import LocalRows, Rows
-from fastem.rows.collections import blockwise
+from fastem.rows.collections import blockwise, fitted_together
 from fastem.sklearn_private import _fit_context
 
 _WITH_NOISE_COMPONENT = (
@@ -110,6 +110,7 @@ class IncompleteMixin(MissingMixin):
 
     # What it is given.
 
+    @fitted_together
     @_fit_context(prefer_skip_nested_validation=True)
     def fit(self, X: Any, y: Any = None, sample_weight: Any = None, noise: Any = None) -> Self:
         """Estimate the parameters by expectation-maximisation.
@@ -175,7 +176,7 @@ class IncompleteMixin(MissingMixin):
 
         Parameters
         ----------
-        X : array-like or Dask collection of shape (n_samples, n_features)
+        X : array-like or Dask collection of shape (n_samples, n_features), or ``fastem.rows``
 
         noise : array-like, default=None
             Known errors of the rows, as for :meth:`fit`.
@@ -196,7 +197,7 @@ class IncompleteMixin(MissingMixin):
 
         Parameters
         ----------
-        X : array-like or Dask collection of shape (n_samples, n_features)
+        X : array-like or Dask collection of shape (n_samples, n_features), or ``fastem.rows``
 
         noise : array-like, default=None
             Known errors of the rows, as for :meth:`fit`.
@@ -217,7 +218,7 @@ class IncompleteMixin(MissingMixin):
 
         Parameters
         ----------
-        X : array-like or Dask collection of shape (n_samples, n_features)
+        X : array-like or Dask collection of shape (n_samples, n_features), or ``fastem.rows``
 
         noise : array-like, default=None
             Known errors of the rows, as for :meth:`fit`.
