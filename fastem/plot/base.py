@@ -9,7 +9,7 @@ from fastem.sklearn_private import check_matplotlib_support
 
 
 class Display:
-    """Base class of the displays: a subclass writes ``_draw``, on the axes ``ax_``.
+    """Base class of the displays: where they draw.
 
     Attributes
     ----------

@@ -24,7 +24,7 @@ def auto(n_components, **options):
     return GaussianMixture(n_components, **options)
 
 
-@pytest.mark.parametrize("k", [2, 3])
+@pytest.mark.parametrize("k", [2, 3, 4, 5])
 @pytest.mark.parametrize("seed", [0, 1, 2])
 def test_long_parallel_clusters(k, seed):
     X, labels = stripes(k=k, seed=seed)
