@@ -28,8 +28,8 @@ _LEAST_SHARE = 1e-9
 # Luck multiplies gains by up to this power of e, or divides them.
 _LUCK = 2.0
 # Centres to be removed are looked for among so many times as many, those with the least
-# merging costs, ...
-_CANDIDATES = 2
+# merging costs (with 2, K-medians ended up to 1.3 % higher, K-means up to 0.4 %), ...
+_CANDIDATES = 4
 # ... whose moves to all others are known together only for so many pairs.
 _PAIRS = 1 << 22
 
