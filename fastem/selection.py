@@ -215,6 +215,8 @@ class CriterionSearch(CallbackSupportMixin, MetaEstimatorMixin, BaseEstimator):
             If some fits fail.
         """
         candidates = list(ParameterGrid(self.param_grid))
+        if not candidates:
+            raise ValueError("No fits were performed: param_grid is empty")
         sample_weight = check_weights(sample_weight, X)
         n_threads = get_num_threads()
         n_jobs = min(effective_n_jobs(self.n_jobs), n_threads, len(candidates))

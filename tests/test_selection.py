@@ -282,3 +282,9 @@ def test_grid_search_works_as_well():
         search = GridSearchCV(GaussianMixture(random_state=0), GRID, cv=3).fit(X)
     assert search.best_params_["n_components"] == 3
     assert search.best_estimator_.predict(X).shape == (len(X),)
+
+
+def test_no_combination():
+    search = CriterionSearch(GaussianMixture(), [])
+    with pytest.raises(ValueError, match="No fits were performed"):
+        search.fit([[0.0], [1.0]])
