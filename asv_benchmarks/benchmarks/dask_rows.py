@@ -31,6 +31,7 @@ class Workers:
     def setup(self, *parameters):
         import dask
         import dask.array as da
+        import numba  # noqa: F401 - before the workers' number of threads is in the environment
         from distributed import Client, LocalCluster
 
         warnings.simplefilter("ignore")  # the iterations end early
