@@ -16,7 +16,8 @@ import numpy as np
 import pandas as pd
 import pytest
 import scipy.sparse as sp
-from distributed import Client, LocalCluster
+from distributed import Client, KilledWorker, LocalCluster, Status
+from distributed.utils import get_mp_context
 from homes import PoissonMixture, assert_same_fit
 from sklearn.exceptions import NotFittedError
 
@@ -36,17 +37,30 @@ cloudpickle.register_pickle_by_value(sys.modules[__name__])
 cloudpickle.register_pickle_by_value(homes)
 
 
+# Imported once, in the process that workers are forked from: they start within a moment.
+PRELOADED = [
+    "pandas",
+    "distributed",
+    "sklearn.cluster",
+    "fastem.rows.dask.cluster",
+    "fastem.clustering.kmeans",
+    "fastem.clustering.kmedians",
+    "fastem.mixtures.gaussian.estimator",
+    "fastem.mixtures.bernoulli.estimator",
+]
+
+
 @pytest.fixture(scope="module")
 def cluster():
     options = {
+        "distributed.worker.multiprocessing-method": "forkserver",
         "distributed.deploy.lost-worker-timeout": "5m",
         "distributed.nanny.pre-spawn-environ.NUMBA_NUM_THREADS": "2",
     }
-    with (
-        dask.config.set(options),
-        LocalCluster(n_workers=2, threads_per_worker=1, dashboard_address=None) as cluster,
-    ):
-        yield cluster
+    with dask.config.set(options):
+        get_mp_context().set_forkserver_preload(PRELOADED)
+        with LocalCluster(n_workers=2, threads_per_worker=1, dashboard_address=None) as cluster:
+            yield cluster
 
 
 @pytest.fixture
@@ -208,9 +222,10 @@ def test_two_fits_at_once(client):
 
 
 LONG = {
-    "kmeans": lambda: KMeans(12, tol=0, random_state=0, max_iter=40, n_init=3),
-    "gaussian": lambda: GaussianMixture(4, tol=0, random_state=0, max_iter=60),
-    "bernoulli": lambda: BernoulliMixture(4, tol=0, random_state=0, max_iter=60),
+    "kmeans": lambda: KMeans(12, tol=0, random_state=0, max_iter=12, n_init=2),
+    "kmedians": lambda: KMedians(3, tol=0, random_state=0, max_iter=4),
+    "gaussian": lambda: GaussianMixture(4, tol=0, random_state=0, max_iter=25),
+    "bernoulli": lambda: BernoulliMixture(4, tol=0, random_state=0, max_iter=25),
 }
 
 
@@ -225,7 +240,18 @@ def pids(client):
     raise TimeoutError("a worker doesn't answer")
 
 
-def test_workers_killed_at_random_moments(client):
+def kill_one(cluster, rng):
+    """Kill any worker that lives: also the only one, while the other is being replaced."""
+    for _ in range(3000):
+        alive = [nanny.pid for nanny in cluster.workers.values() if nanny.pid is not None]
+        if alive:
+            os.kill(int(rng.choice(alive)), signal.SIGKILL)
+            return
+        time.sleep(0.01)
+    raise TimeoutError("no worker is started anew")
+
+
+def test_workers_killed_at_random_moments(cluster, client):
     """Twenty of them: each costs time, and not a bit of the answer."""
     rng = np.random.default_rng(int.from_bytes(os.urandom(4)))
     X = rng.uniform(size=(N_ROWS, 3)) - 0.5
@@ -237,12 +263,8 @@ def test_workers_killed_at_random_moments(client):
         seconds[name] = time.perf_counter() - start
         expected[name] = fitted(make().fit(in_memory(X)))
     for number in range(20):
-        client.wait_for_workers(2)
         name = list(LONG)[number % len(LONG)]
-        victim = rng.choice(pids(client))
-        killer = threading.Timer(
-            rng.uniform(0, seconds[name]), os.kill, (int(victim), signal.SIGKILL)
-        )
+        killer = threading.Timer(rng.uniform(0, seconds[name]), kill_one, (cluster, rng))
         killer.start()
         model = LONG[name]().fit(chunked(X))
         killer.join()
@@ -308,20 +330,91 @@ def test_a_scheduler_that_is_restarted(client):
     assert not hasattr(kmeans, "cluster_centers_")
 
 
-def test_a_worker_that_leaves_for_good():
-    """It hands over what it has, but a holder's copy holds nothing."""
+def pause(dask_worker):
+    """As a worker does whose memory is full."""
+    dask_worker.status = Status.paused
+
+
+LEAVE = {
+    # It hands over what it has, but a holder's copy holds nothing.
+    "leave for good": lambda client, workers: client.retire_workers(workers),
+    # What it has can be asked for, but it computes no more.
+    "pause": lambda client, workers: client.run(pause, workers=workers),
+}
+
+
+@pytest.mark.parametrize("leave", LEAVE)
+def test_workers_that(cluster, leave):
+    """In mid-fit, which changes nothing."""
     X = blobs()
     expected = fitted(LONG["gaussian"]().fit(in_memory(X)))
-    with LocalCluster(n_workers=2, threads_per_worker=1, dashboard_address=None) as cluster:
-        with Client(cluster) as client:
-            LONG["gaussian"]().fit(chunked(X))  # compiles
-            leaving = list(client.scheduler_info()["workers"])[:1]
-            timer = threading.Timer(0.2, client.retire_workers, (leaving,))
-            timer.start()
-            model = LONG["gaussian"]().fit(chunked(X))
-            timer.join()
-            assert fitted(model) == expected
-            assert fitted(LONG["gaussian"]().fit(chunked(X))) == expected
+    with (
+        LocalCluster(
+            n_workers=2, threads_per_worker=1, memory_limit=0, dashboard_address=None
+        ) as own,
+        Client(own) as client,
+    ):
+        LONG["gaussian"]().fit(chunked(X))  # compiles
+        first = next(iter(client.scheduler_info()["workers"]))
+        timer = threading.Timer(0.2, LEAVE[leave], (client, [first]))
+        timer.start()
+        model = LONG["gaussian"]().fit(chunked(X))
+        timer.join()
+        assert fitted(model) == expected
+        assert fitted(LONG["gaussian"]().fit(chunked(X))) == expected
+
+
+def test_workers_that_have_all_paused(cluster, monkeypatch):
+    monkeypatch.setattr(on_workers, "_PATIENCE", 0.2)
+    kmeans = KMeans(12, tol=0, random_state=0, max_iter=10**6, n_init=10**6)
+    # Without a limit of memory nothing wakes them.
+    with (
+        LocalCluster(n_workers=1, memory_limit=0, dashboard_address=None) as own,
+        Client(own) as client,
+    ):
+        timer = threading.Timer(1.0, client.run, (pause,))
+        timer.start()
+        with pytest.raises(RuntimeError, match="no workers that compute"):
+            kmeans.fit(chunked(blobs()))
+        timer.join()
+    assert not hasattr(kmeans, "cluster_centers_")
+
+
+def test_rows_that_were_scattered_cannot_be_made_again(cluster, client):
+    X = blobs()
+    blocks = client.scatter([X[:500], X[500:]])
+    array = da.concatenate(
+        [da.from_delayed(block, (500, 4), meta=np.empty((0, 0))) for block in blocks]
+    )
+    kmeans = KMeans(12, tol=0, random_state=0, max_iter=10**6, n_init=10**6)
+    for pid in pids(client):
+        threading.Timer(1.0, os.kill, (pid, signal.SIGKILL)).start()
+    with pytest.raises(RuntimeError, match="cluster has lost the rows"):
+        kmeans.fit(array)
+    assert leftovers(cluster) == []
+
+
+def test_a_block_that_kills_its_workers(cluster, client, monkeypatch):
+    monkeypatch.setattr(cluster.scheduler, "allowed_failures", 1)
+    array = chunked(blobs()).map_blocks(
+        lambda block: os._exit(1) if len(block) == 450 else block, meta=np.empty((0, 0))
+    )
+    with pytest.raises(KilledWorker):
+        KMeans(3).fit(array)
+
+
+def test_blocks_of_another_width(client):
+    array = chunked(blobs()).map_blocks(
+        lambda block: block[:, :2] if len(block) == 450 else block, meta=np.empty((0, 0))
+    )
+    for estimator in (KMeans(3), GaussianMixture(3)):
+        with pytest.raises(ValueError, match=r"Partition 3 has shape \(450, 2\).*4 features"):
+            estimator.fit(array)
+
+
+def test_fewer_rows_than_clusters(client):
+    with pytest.raises(ValueError, match="n_samples=1000 should be >= n_clusters=1001"):
+        KMeans(1001).fit(chunked(blobs()))
 
 
 def test_a_cluster_without_workers(monkeypatch):
