@@ -29,17 +29,13 @@ class Workers:
     client = cluster = None
 
     def setup(self, *parameters):
-        import dask
         import dask.array as da
-        import numba  # noqa: F401 - before the workers' number of threads is in the environment
         from distributed import Client, LocalCluster
 
         warnings.simplefilter("ignore")  # the iterations end early
-        options = {"distributed.nanny.pre-spawn-environ.NUMBA_NUM_THREADS": "1"}
-        with dask.config.set(options):
-            self.cluster = LocalCluster(
-                n_workers=N_WORKERS, threads_per_worker=1, dashboard_address=None
-            )
+        self.cluster = LocalCluster(
+            n_workers=N_WORKERS, threads_per_worker=1, dashboard_address=None
+        )
         self.client = Client(self.cluster)
         n_rows = measure.fewer(SHAPE[0])
         self.X = data.make_rows(data.Cell(n_rows, *SHAPE[1:], "overlapping", "float64"))
