@@ -87,4 +87,4 @@ def _serial(X, probabilities):
     return log_density
 
 
-compiled_as(bernoulli_log_density, _serial)
+compiled_as(bernoulli_log_density, _serial, converted=False)

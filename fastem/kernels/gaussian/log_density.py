@@ -12,6 +12,7 @@ from fastem.kernels.gaussian.whitening import BLOCK, packed_size, whitened_norms
 from fastem.kernels.runtime.arrays import read_only
 from fastem.kernels.runtime.compiling import kernel
 from fastem.kernels.runtime.inputs import convert, real_rows
+from fastem.kernels.runtime.linking import linked
 from fastem.kernels.vectors.machine import LANES, TILE
 from fastem.kernels.vectors.tiles import aligned_empty_like, load_tile
 
@@ -194,22 +195,25 @@ def _with_scales(X, means, scales):
     return log_density
 
 
+_call_with_matrices, _call_with_scales = linked(_with_matrices), linked(_with_scales)
+
+
 def _with_stack(X, means, precisions_cholesky, covariance_type="full"):
     if covariance_type != "full":
         raise ValueError(_MISFIT)
-    return _with_matrices(X, means, precisions_cholesky)
+    return _call_with_matrices((X, means, precisions_cholesky))
 
 
 def _with_matrix(X, means, precisions_cholesky, covariance_type="full"):
     k, d = means.shape
     if covariance_type == "diag":
-        return _with_scales(X, means, precisions_cholesky)
+        return _call_with_scales((X, means, precisions_cholesky))
     if covariance_type != "tied" or precisions_cholesky.shape != (d, d):
         raise ValueError(_MISFIT)
     factors = np.empty((k, d, d))
     for j in range(k):
         factors[j] = precisions_cholesky
-    return _with_matrices(X, means, factors)
+    return _call_with_matrices((X, means, factors))
 
 
 def _with_vector(X, means, precisions_cholesky, covariance_type="full"):
@@ -223,19 +227,20 @@ def _with_vector(X, means, precisions_cholesky, covariance_type="full"):
             scales[j] = precisions_cholesky
     else:
         raise ValueError(_MISFIT)
-    return _with_scales(X, means, scales)
+    return _call_with_scales((X, means, scales))
 
 
 def _with_scalar(X, means, precisions_cholesky, covariance_type="full"):
     if covariance_type != "tied_spherical":
         raise ValueError(_MISFIT)
-    return _with_scales(X, means, np.full(means.shape, np.float64(precisions_cholesky)))
+    return _call_with_scales((X, means, np.full(means.shape, np.float64(precisions_cholesky))))
 
 
 def _with_scalar_in_array(X, means, precisions_cholesky, covariance_type="full"):
     if covariance_type != "tied_spherical":
         raise ValueError(_MISFIT)
-    return _with_scales(X, means, np.full(means.shape, np.float64(precisions_cholesky[()])))
+    scales = np.full(means.shape, np.float64(precisions_cholesky[()]))
+    return _call_with_scales((X, means, scales))
 
 
 @overload(gaussian_log_density)

@@ -9,6 +9,7 @@ from numba.extending import overload
 
 from fastem.kernels.runtime.compiling import kernel
 from fastem.kernels.runtime.inputs import convert
+from fastem.kernels.runtime.linking import linked
 
 
 @kernel
@@ -81,7 +82,6 @@ def cholesky(A: np.ndarray) -> np.ndarray:
 def _cholesky_of_one(A):
     if A.shape[0] != A.shape[1]:
         raise ValueError("A must be a square matrix or a stack of them")
-    A = convert(A, A)
     L = np.empty(A.shape, A.dtype)
     _factor(A, L)
     return L
@@ -91,10 +91,12 @@ def _cholesky_of_one(A):
 def _cholesky_of_all(A):
     if A.shape[1] != A.shape[2]:
         raise ValueError("A must be a square matrix or a stack of them")
-    A = convert(A, A)
     L = np.empty(A.shape, A.dtype)
     _factor_all(A, L)
     return L
+
+
+_call_one, _call_all = linked(_cholesky_of_one), linked(_cholesky_of_all)
 
 
 @overload(cholesky)
@@ -104,5 +106,5 @@ def _cholesky(A):
     if not isinstance(A.dtype, types.Float | types.Integer | types.Boolean):
         raise TypingError(f"cholesky takes real numbers, not {A.dtype}")
     if A.ndim == 2:
-        return lambda A: _cholesky_of_one(A)
-    return lambda A: _cholesky_of_all(A)
+        return lambda A: _call_one((convert(A, A),))
+    return lambda A: _call_all((convert(A, A),))

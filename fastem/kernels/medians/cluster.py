@@ -18,6 +18,7 @@ from fastem.kernels.runtime.arrays import read_only
 from fastem.kernels.runtime.chunks import ceil_div, row_chunks, worthwhile_threads
 from fastem.kernels.runtime.compiling import kernel
 from fastem.kernels.runtime.inputs import convert, real_rows
+from fastem.kernels.runtime.linking import linked
 from fastem.kernels.runtime.parallel import next_chunk, run
 from fastem.kernels.vectors.tiles import tiles_fit
 
@@ -234,6 +235,9 @@ def _cluster_medians_serial(X, labels, n_clusters, weights, weighted):
     return medians
 
 
+_call_serial = linked(_cluster_medians_serial)
+
+
 @overload(cluster_medians)
 def _cluster_medians(X, labels, n_clusters, sample_weight=None):
     if not isinstance(X, types.Array) or X.ndim != 2:
@@ -245,11 +249,11 @@ def _cluster_medians(X, labels, n_clusters, sample_weight=None):
     if not isinstance(labels.dtype, types.Integer):
         raise TypingError(f"cluster_medians takes labels that are integers, not {labels.dtype}")
     if sample_weight is None or isinstance(sample_weight, types.NoneType | types.Omitted):
-        return lambda X, labels, n_clusters, sample_weight=None: _cluster_medians_serial(
-            convert(X, X), labels, n_clusters, np.empty(0), False
+        return lambda X, labels, n_clusters, sample_weight=None: _call_serial(
+            (convert(X, X), labels, np.int64(n_clusters), np.empty(0), False)
         )
     if not isinstance(sample_weight, types.Array) or sample_weight.ndim != 1:
         raise TypingError(f"cluster_medians takes a 1-D array of weights, not {sample_weight}")
-    return lambda X, labels, n_clusters, sample_weight=None: _cluster_medians_serial(
-        convert(X, X), labels, n_clusters, sample_weight.astype(np.float64), True
+    return lambda X, labels, n_clusters, sample_weight=None: _call_serial(
+        (convert(X, X), labels, np.int64(n_clusters), sample_weight.astype(np.float64), True)
     )

@@ -14,6 +14,7 @@ from fastem.kernels.runtime.arrays import read_only
 from fastem.kernels.runtime.chunks import row_chunks
 from fastem.kernels.runtime.compiling import inline, kernel, variant
 from fastem.kernels.runtime.inputs import convert, real_rows
+from fastem.kernels.runtime.linking import linked
 from fastem.kernels.runtime.parallel import next_chunk, run
 from fastem.kernels.vectors.elementary import exp_nonpositive, log
 from fastem.kernels.vectors.machine import LANES, TILE
@@ -209,12 +210,14 @@ def _check_components(log_joint):
 def _serial(log_joint):
     """:func:`normalize_responsibilities` on the calling thread."""
     _check_components(log_joint)
-    log_joint = convert(log_joint, log_joint)
     n_rows = len(log_joint)
     log_density = np.empty(n_rows, log_joint.dtype)
     responsibilities = np.empty(log_joint.shape, log_joint.dtype)
     _normalize(np.zeros(1, np.int64), 1, max(n_rows, 1), log_joint, log_density, responsibilities)
     return log_density, responsibilities
+
+
+_call_serial = linked(_serial)
 
 
 @overload(normalize_responsibilities)
@@ -223,4 +226,4 @@ def _compiled(log_joint):
         raise TypingError(f"normalize_responsibilities takes a 2-D array, not {log_joint}")
     if not isinstance(log_joint.dtype, types.Float | types.Integer | types.Boolean):
         raise TypingError(f"normalize_responsibilities takes real numbers, not {log_joint.dtype}")
-    return lambda log_joint: _serial(log_joint)
+    return lambda log_joint: _call_serial((convert(log_joint, log_joint),))

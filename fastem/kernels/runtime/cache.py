@@ -210,6 +210,20 @@ def _prepare(target_context, symbols):
     target_context.refresh()
 
 
+def _key(function, sig, codegen):
+    """All that the machine code of a signature depends on, beside sources and versions."""
+    options = [(name, str(getattr(config, name, None))) for name in _CODE_OPTIONS]
+    options.append(("max", getattr(config.OPT, "is_opt_max", None)))
+    described = _describe_function(function), _describe_signature(sig)
+    return repr((*described, codegen.magic_tuple(), options))
+
+
+def link_key(function, sig, codegen):
+    """A text for a signature's machine code, that of no other one, in any process."""
+    sources = _generation() if _DIGEST is not None else secrets.token_hex(16)
+    return f"{sources} {_key(function, sig, codegen)}"
+
+
 class DiskCache:
     """The compiled signatures of one function; what Numba expects at ``dispatcher._cache``.
 
@@ -268,10 +282,7 @@ class DiskCache:
         """The file's name, and the key it is a hash of."""
         if not self._enabled or _STAMP is None or _source_stamp() != _STAMP:
             raise _NotCacheable("the sources are not those this process runs")
-        options = [(name, str(getattr(config, name, None))) for name in _CODE_OPTIONS]
-        options.append(("max", getattr(config.OPT, "is_opt_max", None)))
-        function = _describe_function(self._function)
-        key = repr((function, _describe_signature(sig), codegen.magic_tuple(), options))
+        key = _key(self._function, sig, codegen)
         return f"{self._function.__name__}-{hashlib.sha256(key.encode()).hexdigest()}.kernel", key
 
     @staticmethod

@@ -8,6 +8,7 @@ from numba.extending import intrinsic, overload
 
 from fastem.kernels.runtime.arrays import read_only
 from fastem.kernels.runtime.compiling import kernel
+from fastem.kernels.runtime.linking import linked
 
 
 def real_rows(X, name):
@@ -79,8 +80,14 @@ def _as_pair(X, Y, some=False):
     return implementation
 
 
-def compiled_as(function, serial):
-    """Let compiled code that calls ``function(X, Y)`` run the kernel ``serial``."""
+def compiled_as(function, serial, converted=True):
+    """Let compiled code that calls ``function(X, Y)`` run the kernel ``serial``.
+
+    With ``converted``, arrays are brought to what :func:`convert` returns, so that one compiled
+    kernel serves all layouts and integers.
+    """
+
+    call = linked(serial)
 
     @overload(function)
     def implementation(X, Y):
@@ -89,4 +96,6 @@ def compiled_as(function, serial):
                 raise TypingError(f"{function.__name__} takes two 2-D arrays, not {X} and {Y}")
             if not isinstance(array.dtype, types.Float | types.Integer | types.Boolean):
                 raise TypingError(f"{function.__name__} takes real numbers, not {array.dtype}")
-        return lambda X, Y: serial(X, Y)
+        if converted:
+            return lambda X, Y: call((convert(X, Y), convert(Y, X)))
+        return lambda X, Y: call((X, Y))
