@@ -140,6 +140,11 @@ class ClusterMoves:
         self._survey = survey
         self._settled_losses = settled_losses
 
+    failures = ()
+
+    def sound(self, model: Clustering, settled: Settled, best: Settled) -> bool:
+        return True
+
     def n_components(self, model: Clustering) -> int:
         return model.n_clusters
 

@@ -70,6 +70,11 @@ class Model:
     #: Whether a fit without convergence warns.
     warns: bool = True
 
+    @property
+    def plain(self) -> "Model":
+        """The model that takes EM's own steps."""
+        return self
+
     def begin(self, rows: Any) -> None:
         """Forget the run before: another one begins."""
 

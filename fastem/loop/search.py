@@ -67,6 +67,12 @@ class Moves(Protocol):
     def shrink(self, model: Any, rows: Any, settled: Settled, size: int) -> Any:
         """Parameters of ``size`` components less, where the iterations have just settled."""
 
+    #: What a breath may raise that leads nowhere.
+    failures: tuple[type[Exception], ...]
+
+    def sound(self, model: Any, settled: Settled, best: Settled) -> bool:
+        """Whether an objective that is better than the best is to be trusted."""
+
     def gain(self, objective: float, before: float) -> float:
         """By how much an objective is better, as a share or where 1 is much."""
 
@@ -128,16 +134,20 @@ class Breathing:
         The history goes on with the best objective so far for each iteration, whether the breath
         that it belonged to was kept or not.
         """
-        iterations = _Iterations(self, model, rows, run, max_iter, task)
-        n_components = self.moves.n_components(model)
-        best = first = iterations.step(model, run.parameters)
+        plain = model.plain
+        iterations = _Iterations(self, plain, rows, run, max_iter, task)
+        n_components = self.moves.n_components(plain)
+        best = first = iterations.step(plain, run.parameters)
         size = min(max(int(self.pace.depth * n_components), _LEAST_DEPTH), n_components - 1)
         offers, vain, luck = None, 0, np.random.RandomState(0)
         while size > 0 and not iterations.stopped:
             if offers is None:
-                offers = self.moves.survey(model, rows, best)
-            trial = self._breathe(iterations, best, offers, size, luck if vain else None)
-            kept = trial is not None and self._gains(trial, best)
+                offers = self.moves.survey(plain, rows, best)
+            try:
+                trial = self._breathe(iterations, best, offers, size, luck if vain else None)
+            except self.moves.failures:
+                trial = None
+            kept = trial is not None and self._gains(plain, trial, best)
             if verbose:
                 outcome = f"objective {trial.objective}" if kept else "no better"
                 print(f"Search by {size}: {outcome}.")
@@ -161,8 +171,9 @@ class Breathing:
         run.history += [run.objective] * (len(iterations.history) - n_before)
         return run
 
-    def _gains(self, trial, best):
-        return self.moves.gain(trial.objective, best.objective) > self.pace.least_gain
+    def _gains(self, model, trial, best):
+        gain = self.moves.gain(trial.objective, best.objective)
+        return gain > self.pace.least_gain and self.moves.sound(model, trial, best)
 
     def _breathe(self, iterations, best, offers, size, luck):
         """Where a breath from the best so far leads; None if there is nothing to add."""

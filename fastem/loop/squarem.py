@@ -43,6 +43,10 @@ class Accelerated(Model):
         self.tol = model.tol
         self.warns = model.warns
 
+    @property
+    def plain(self):
+        return self.model
+
     def begin(self, rows):
         self._first = None  # where the pair of EM steps under way began
         self._fallback = None  # where to go on from if the leap just made was bad

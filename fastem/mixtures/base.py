@@ -18,6 +18,7 @@ from fastem.loop.model import Model
 from fastem.loop.squarem import Accelerated, Coordinates
 from fastem.mixtures.criteria import CriteriaMixin
 from fastem.mixtures.model import MixtureModel, Resumed
+from fastem.mixtures.search import PACES, make_search
 from fastem.rows import Rows, array_rows, home_of
 from fastem.rows.checks import check_home
 from fastem.rows.collections import blockwise, fitted_together
@@ -49,6 +50,7 @@ class BaseMixture(
         "fixed": ["array-like", set, frozenset],
         "assignment": [Words(["soft", "hard"])],
         "accelerate": [Words(["squarem"]), None],
+        "search": [Words(PACES), None],
     }
     weights_: NDArray[np.floating[Any]]
     converged_: bool
@@ -74,6 +76,7 @@ class BaseMixture(
         verbose: int,
         verbose_interval: int,
         accelerate: str | None,
+        search: str | None,
     ):
         self.n_components = n_components
         self.tol = tol
@@ -86,6 +89,7 @@ class BaseMixture(
         self.verbose = verbose
         self.verbose_interval = verbose_interval
         self.accelerate = accelerate
+        self.search = search
 
     @property
     def n_features_in_(self) -> int:
@@ -133,6 +137,10 @@ class BaseMixture(
         arrays given: ``log_density`` (n_rows,), ``labels`` (n_rows,) of integers, and
         ``responsibilities`` and ``log_joint`` (n_rows, n_components) of ``_output_dtype``.
         """
+
+    def _least_rows(self, rows: Rows) -> float:
+        """The rows that a component needs lest it owe its likelihood to chance."""
+        return 2.0
 
     def _output_dtype(self, X: Any) -> np.dtype:
         """The dtype of log-densities and responsibilities of these rows."""
@@ -229,6 +237,8 @@ class BaseMixture(
                 f"but got n_components = {self.n_components}, n_samples = {rows.n_rows}"
             )
         self._check_fixed()
+        if self.search is not None and len(self.fixed):
+            raise ValueError("'search' moves all parameters: none can be 'fixed'")
         rows, total_weight, unit = rows_near_one(rows)
         resumed = None
         if self.warm_start and hasattr(self, "converged_"):
@@ -236,6 +246,7 @@ class BaseMixture(
         n_init = 1 if resumed else self.n_init
         model: Model = self._make_model(
             rows,
+            n_components=self.n_components,
             total_weight=total_weight,
             row_unit=unit,
             tol=self.tol,
@@ -263,6 +274,7 @@ class BaseMixture(
             random_state=rows.agree(check_random_state(self.random_state)),
             verbose=self.verbose,
             task=task,
+            search=make_search(self.search, self._least_rows(rows)),
         )
         fitted = {
             **attributes(best.parameters),

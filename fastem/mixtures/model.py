@@ -1,9 +1,13 @@
 """What mixtures are to the EM loop: a start, a pass over the rows, an objective."""
 
+import copy
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from functools import partial
 from time import perf_counter
 from typing import Any, NamedTuple
+
+import numpy as np
 
 from fastem.loop.model import Model
 from fastem.rows import Part, Slot
@@ -24,29 +28,38 @@ class Resumed(NamedTuple):
     objective: float
 
 
-# What a part keeps: the pass over its rows.
+# What a part keeps: the pass over its rows, and one for another number of components.
 _PASS: Slot[Any] = Slot("pass")
+_RESIZED_PASS: Slot[Any] = Slot("resized pass")
 
 
-def pass_of(part: Part, make_pass: Callable) -> Any:
+def pass_of(part: Part, make_pass: Callable, slot: Slot = _PASS) -> Any:
     """The pass over a part's rows, made once."""
-    return part.kept(_PASS, make_pass, part.X, part.sample_weight)
+    return part.kept(slot, make_pass, part.X, part.sample_weight)
 
 
-def e_step(part: Part, make_pass: Callable, components: Any, options: dict[str, Any]) -> Any:
+def e_step(
+    part: Part, make_pass: Callable, slot: Slot, components: Any, options: dict[str, Any]
+) -> Any:
     """Statistics of a part's rows."""
-    return pass_of(part, make_pass).e_step(components, **options)
+    return pass_of(part, make_pass, slot).e_step(components, **options)
+
+
+def _drop(part, slot):
+    part.drop(slot)
 
 
 class MixtureModel(Model):
-    """A mixture for the EM loop; a subclass writes ``first``, ``m_step`` and ``components``.
+    """A mixture for the EM loop; a subclass writes what raises NotImplementedError here.
 
     Parameters
     ----------
     make_pass : callable
         ``(X, sample_weight)`` to an object whose ``step(parameters, hard=...)`` returns additive
         statistics of the rows with an attribute ``objective``: the weighted sum of the rows'
-        log-densities, or with ``hard=True`` of their largest joint log-density. It can be pickled.
+        log-densities, or with ``hard=True`` of their largest joint log-density. It can be pickled,
+        and takes another ``n_components`` than its own.
+    n_components : int
     total_weight : float
         Sum of all rows' weights: the objective is a mean over it.
     row_unit : float
@@ -65,6 +78,7 @@ class MixtureModel(Model):
     def __init__(
         self,
         make_pass: Callable,
+        n_components: int,
         total_weight: float,
         *,
         row_unit: float = 1.0,
@@ -75,6 +89,7 @@ class MixtureModel(Model):
         verbose_interval: int = 10,
     ):
         self.make_pass = make_pass
+        self.n_components = n_components
         self.total_weight = total_weight
         self.row_unit = row_unit
         self.tol = tol
@@ -82,6 +97,7 @@ class MixtureModel(Model):
         self.resumed = resumed
         self.verbose = verbose
         self.verbose_interval = verbose_interval
+        self._slot = _PASS
 
     def first(self, rows: Any, random_state: Any) -> Any:
         """The parameters that a run starts from, unless it resumes an earlier fit."""
@@ -90,6 +106,41 @@ class MixtureModel(Model):
     def components(self, parameters: Any) -> Any:
         """The parameters as the passes take them."""
         return parameters
+
+    # What a search asks for.
+
+    def arrays(self, parameters: Any) -> list[np.ndarray]:
+        """What the parameters have of each component, but for the weights, as first axes."""
+        raise NotImplementedError
+
+    def replaced(self, parameters: Any, weights: np.ndarray, arrays: Sequence[np.ndarray]) -> Any:
+        """The same with other weights and :meth:`arrays`."""
+        raise NotImplementedError
+
+    def alone(self, parameters: Any) -> Any:
+        """Only the components, without what else explains rows."""
+        return parameters
+
+    #: Columns of responsibilities behind the components'.
+    n_others = 0
+
+    def resized(self, n_components: int) -> "MixtureModel":
+        """The same model for another number of components."""
+        other = copy.copy(self)
+        other.make_pass = partial(self.make_pass, n_components=n_components)
+        other.n_components = n_components
+        other._slot = _RESIZED_PASS
+        return other
+
+    def sampled(self, n_components: int, total_weight: float) -> "MixtureModel":
+        """A model for some rows, to which each belongs by its responsibility for a component."""
+        other = self.resized(n_components)
+        other.total_weight, other.hard = total_weight, False
+        return other
+
+    def begin(self, rows):
+        if self._slot is _RESIZED_PASS:  # of yet another number
+            rows.map(_drop, self._slot)
 
     def start(self, rows, random_state):
         self._started = self._last = perf_counter()
@@ -100,7 +151,8 @@ class MixtureModel(Model):
     def e_step(self, rows: Any, parameters: Any, **options: Any) -> Any:
         """A pass over all rows; ``options`` are for the pass."""
         options["hard"] = self.hard
-        return rows.reduce(e_step, self.make_pass, self.components(parameters), options)
+        components = self.components(parameters)
+        return rows.reduce(e_step, self.make_pass, self._slot, components, options)
 
     def objective(self, statistics, parameters):
         return float(statistics.objective) / self.total_weight

@@ -6,6 +6,7 @@ K-means cuts long, parallel clusters across, and so does Ward's hierarchy unless
 from typing import Any, NamedTuple
 
 import numpy as np
+import scipy.sparse
 
 from fastem.clustering.kmeans import KMeans
 from fastem.rows import Part
@@ -24,7 +25,7 @@ class Sample(NamedTuple):
 
     Parameters
     ----------
-    X : ndarray of shape (n_rows, n_features)
+    X : ndarray or CSR matrix of shape (n_rows, n_features)
     weight : ndarray of shape (n_rows,)
         Positive; they sum to the weight of all rows.
     """
@@ -39,10 +40,10 @@ class Sample(NamedTuple):
         if n_positive > size:
             indices = np.sort(choose_rows(rows, random_state, size))
             total = rows.reduce(_total)
-            return cls(rows.take(indices), np.full(size, total / size))
+            return cls(_take(rows, indices), np.full(size, total / size))
         found = rows.map(_positive)
         indices = np.concatenate([here for here, _ in found])
-        return cls(rows.take(indices), np.concatenate([weight for _, weight in found]))
+        return cls(_take(rows, indices), np.concatenate([weight for _, weight in found]))
 
     def sphered(self) -> np.ndarray:
         """The rows with a mean of zero and the identity as their covariance.
@@ -116,6 +117,18 @@ def ward_clusters(sample: Sample, n_clusters: int) -> np.ndarray:
         return np.zeros(len(sample.X), np.int32)
     labels = AgglomerativeClustering(n_clusters).fit_predict(sample.sphered())
     return labels.astype(np.int32)
+
+
+def _take(rows, indices):
+    """Some rows, sparse ones as such."""
+    if not rows.sparse:
+        return rows.take(indices)
+    return scipy.sparse.vstack(rows.map(_take_sparse, indices), "csr")
+
+
+def _take_sparse(part, indices):
+    local = indices - part.offset
+    return part.X[local[(local >= 0) & (local < part.n_rows)]]
 
 
 def _axes(X, shares):

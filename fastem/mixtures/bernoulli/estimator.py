@@ -200,6 +200,7 @@ class BernoulliMixture(MissingMixin, BaseMixture):
         verbose: int = 0,
         verbose_interval: int = 10,
         accelerate: str | None = None,
+        search: str | None = None,
         missing: str = "error",
     ):
         super().__init__(
@@ -214,6 +215,7 @@ class BernoulliMixture(MissingMixin, BaseMixture):
             verbose=verbose,
             verbose_interval=verbose_interval,
             accelerate=accelerate,
+            search=search,
         )
         self.weights_init = weights_init
         self.probabilities_init = probabilities_init
@@ -278,7 +280,6 @@ class BernoulliMixture(MissingMixin, BaseMixture):
         model = BernoulliModel(
             partial(_make_pass, n_components=self.n_components, threshold=self._threshold),
             given=self._check_given(rows.n_features),
-            n_components=self.n_components,
             alpha=self.alpha,
             fixed=self.fixed,
             **options,

@@ -41,17 +41,15 @@ class BernoulliModel(MixtureModel):
     given : tuple
         Weights and probabilities to start from; None for uniform weights and for probabilities
         from seeds.
-    n_components : int
     alpha : float
     fixed : collection of str
     *args, **options
         As for :class:`fastem.mixtures.model.MixtureModel`.
     """
 
-    def __init__(self, *args, given, n_components, alpha, fixed, **options):
+    def __init__(self, *args, given, alpha, fixed, **options):
         super().__init__(*args, **options)
         self.given = given
-        self.n_components = n_components
         # Smoothing has nothing to say about probabilities that stay as they are.
         self.alpha = 0.0 if "probabilities" in fixed else alpha * self.row_unit
         self.fixed = fixed
@@ -61,6 +59,12 @@ class BernoulliModel(MixtureModel):
 
     def components(self, parameters):
         return parameters.components()
+
+    def arrays(self, parameters):
+        return [parameters.probabilities]
+
+    def replaced(self, parameters, weights, arrays):
+        return BernoulliParameters(weights, *arrays)
 
     def first(self, rows, random_state):
         weights, probabilities = self.given

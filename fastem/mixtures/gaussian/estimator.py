@@ -275,6 +275,7 @@ class GaussianMixture(IncompleteMixin, DistributionMixin, BaseMixture):
         fixed: Collection[str] = (),
         assignment: str = "soft",
         accelerate: str | None = None,
+        search: str | None = None,
         prior: str | None = None,
         noise_component: str | float | None = None,
         missing: str = "error",
@@ -291,6 +292,7 @@ class GaussianMixture(IncompleteMixin, DistributionMixin, BaseMixture):
             verbose=verbose,
             verbose_interval=verbose_interval,
             accelerate=accelerate,
+            search=search,
         )
         self.covariance_type = covariance_type
         self.reg_covar = reg_covar
@@ -371,6 +373,9 @@ class GaussianMixture(IncompleteMixin, DistributionMixin, BaseMixture):
         magnitude = largest_magnitude(X)
         within = _SMALLEST < magnitude < _LARGEST or np.isnan(magnitude)  # rows with gaps
         return X if within else X.astype(np.float64)
+
+    def _least_rows(self, rows):
+        return 2.0 * (rows.n_features + 1)
 
     def _n_features_of_parameters(self):
         shape = np.shape(getattr(self, "means_", ()))

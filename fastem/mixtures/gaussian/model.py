@@ -74,6 +74,28 @@ class GaussianModel(MixtureModel):
     def components(self, parameters):
         return parameters.components()
 
+    def arrays(self, parameters):
+        if self.covariances.tied:
+            return [parameters.means]
+        return [parameters.means, parameters.covariances, parameters.precisions_cholesky]
+
+    def replaced(self, parameters, weights, arrays):
+        fields = ("means", "covariances", "precisions_cholesky")
+        return parameters._replace(weights=weights, **dict(zip(fields, arrays, strict=False)))
+
+    def alone(self, parameters):
+        return parameters._replace(noise=None)
+
+    @property
+    def n_others(self):
+        return int(self.noise is not None)
+
+    def sampled(self, n_components, total_weight):
+        other = super().sampled(n_components, total_weight)
+        if self.covariances.tied:  # all components know it better than two
+            other.fixed = ("covariances",)
+        return other
+
     def e_step(self, rows, parameters, **options):
         statistics = super().e_step(rows, parameters, skip=self.skip, **options)
         if self.completed is None:

@@ -162,6 +162,7 @@ class Mixture(BaseMixture):
         verbose: int = 0,
         verbose_interval: int = 10,
         accelerate: str | None = None,
+        search: str | None = None,
     ):
         super().__init__(
             n_components=n_components,
@@ -175,6 +176,7 @@ class Mixture(BaseMixture):
             verbose=verbose,
             verbose_interval=verbose_interval,
             accelerate=accelerate,
+            search=search,
         )
         self.init_params = init_params
         self.weights_init = weights_init

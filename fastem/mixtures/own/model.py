@@ -35,6 +35,12 @@ class OwnModel(MixtureModel):
     def components(self, parameters):
         return parameters.components(self.mixture.arguments)
 
+    def arrays(self, parameters):
+        return list(as_tuple(parameters.own))
+
+    def replaced(self, parameters, weights, arrays):
+        return OwnParameters(weights, like(parameters.own, arrays))
+
     def first(self, rows, random_state):
         weights, own = self.given
         counts = None

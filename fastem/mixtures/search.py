@@ -1,0 +1,209 @@
+"""How a search adds and removes components of a mixture, judged on a sample of the rows.
+
+Components that gain most by it are split: each one's share of the sample goes through a few
+iterations of a mixture of two of its kind. Components are removed whose rows the others explain
+best. That a breath is kept is up to the objective over all rows.
+"""
+
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from fastem.loop.search import Breathing, Pace, Settled
+from fastem.mixtures.model import MixtureModel
+from fastem.mixtures.sampled import Sample
+from fastem.rows import array_rows
+
+#: The searches by name. What is gained are nats a row.
+PACES = {
+    "breathing": Pace(
+        patience=2, depth=0.0, least_gain=1e-4, settled=1e-3, settled_wide=5e-3, most_iterations=25
+    ),
+    "patient-breathing": Pace(
+        patience=8, depth=0.0, least_gain=1e-4, settled=1e-3, settled_wide=5e-3, most_iterations=50
+    ),
+}
+
+# Rows of the sample, at least and for each component.
+_SAMPLE_ROWS, _ROWS_PER_COMPONENT = 4096, 256
+# Rows count for a component that has at least this share of them.
+_LEAST_SHARE = 1e-3
+# Power iterations towards the direction of greatest spread, and EM's for two components.
+_POWER_ITERATIONS, _ITERATIONS = 5, 6
+# A share of one is taken for so much less: what the others have is not known any better.
+_MOST_SHARE = 1.0 - 1e-12
+# Luck multiplies gains by up to this power of e, or divides them.
+_LUCK = 2.0
+
+# What a fit of a few rows may meet, which say nothing against the search.
+_FAILURES = (ValueError, ArithmeticError, np.linalg.LinAlgError)
+
+
+class Offers(NamedTuple):
+    """What there is to gain by splitting components.
+
+    Parameters
+    ----------
+    gains : ndarray of shape (n_components,)
+        Nats a row, at least; 0 where there are no children.
+    children : list
+        The parameters of two components in place of each, whose weights sum to one; or None.
+    """
+
+    gains: np.ndarray
+    children: list
+
+
+class MixtureMoves:
+    """The moves of a search, for any mixture.
+
+    Parameters
+    ----------
+    least_rows : float
+        Components of fewer are not looked for: they may owe their likelihood to chance.
+    """
+
+    failures = _FAILURES
+
+    def __init__(self, least_rows: float):
+        self._least_rows = least_rows
+        self._sample: Sample | None = None
+
+    def n_components(self, model: MixtureModel) -> int:
+        return model.n_components
+
+    def resized(self, model: MixtureModel, n_components: int) -> MixtureModel:
+        return model.resized(n_components)
+
+    def gain(self, objective: float, before: float) -> float:
+        return objective - before
+
+    def sound(self, model: MixtureModel, settled: Settled, best: Settled) -> bool:
+        few = self._least_rows * model.row_unit
+        return np.sum(settled.statistics.counts < few) <= np.sum(best.statistics.counts < few)
+
+    def survey(self, model: MixtureModel, rows: Any, settled: Settled) -> Offers:
+        sample = self._sample_of(model, rows)
+        responsibilities = _responsibilities(model, sample, settled.parameters)
+        splits = [
+            self._split(model, sample, settled.parameters, component, shares)
+            for component, shares in enumerate(responsibilities.T)
+        ]
+        gains = np.array([gain for gain, _ in splits]) / sample.weight.sum()
+        return rows.agree(Offers(gains, [children for _, children in splits]))
+
+    def grow(self, model, settled, offers, size, luck):
+        gains = offers.gains
+        if luck is not None:
+            gains = gains * np.exp(luck.uniform(-_LUCK, _LUCK, size=len(gains)))
+        chosen = np.argsort(-gains, kind="stable")[:size]
+        chosen = chosen[gains[chosen] > 0]
+        if len(chosen) == 0:
+            return None
+        parameters = settled.parameters
+        weights, arrays = parameters.weights.copy(), model.arrays(parameters)
+        pairs = [offers.children[component] for component in chosen]
+        shares = np.array([pair.weights for pair in pairs])
+        weights = np.append(weights, weights[chosen] * shares[:, 1])
+        weights[chosen] *= shares[:, 0]
+        children = [np.stack(both) for both in zip(*map(model.arrays, pairs), strict=True)]
+        grown = [
+            np.concatenate([array, pair[:, 1]])
+            for array, pair in zip(arrays, children, strict=True)
+        ]
+        for array, pair in zip(grown, children, strict=True):
+            array[chosen] = pair[:, 0]
+        return model.replaced(parameters, weights, grown), len(chosen)
+
+    def shrink(self, model, rows, settled, size):
+        parameters, sample = settled.parameters, self._sample_of(model, rows)
+        shares = _responsibilities(model, sample, parameters)
+        weights = parameters.weights.copy()
+        kept = np.arange(len(weights))
+        for _ in range(size):
+            total = weights.sum()
+            lost = -(sample.weight @ np.log1p(-np.minimum(shares, _MOST_SHARE)))
+            lost += sample.weight.sum() * np.log1p(-np.minimum(weights / total, _MOST_SHARE))
+            least = rows.agree(int(np.argmin(lost)))
+            rest = 1.0 - np.minimum(shares[:, least], _MOST_SHARE)
+            shares = np.delete(shares, least, axis=1) / rest[:, np.newaxis]
+            weights, kept = np.delete(weights, least), np.delete(kept, least)
+            weights *= total / weights.sum()
+        arrays = [array[kept] for array in model.arrays(parameters)]
+        return model.replaced(parameters, weights, arrays)
+
+    def _sample_of(self, model, rows):
+        if self._sample is None:
+            size = max(_SAMPLE_ROWS, _ROWS_PER_COMPONENT * model.n_components)
+            self._sample = Sample.of(rows, size, np.random.RandomState(0))
+        return self._sample
+
+    def _split(self, model, sample, parameters, component, shares):
+        """What two components gain over one, at least, and their parameters."""
+        weight = shares * sample.weight
+        own = np.flatnonzero(shares > _LEAST_SHARE)
+        X, weight = sample.X[own], weight[own]
+        if weight.sum() < 2 * self._least_rows * model.row_unit:
+            return 0.0, None
+        first = _projections(X, weight) > 0.0
+        single, pair = model.sampled(1, weight.sum()), model.sampled(2, weight.sum())
+        one = model.replaced(
+            model.alone(parameters), np.ones(1), [a[[component]] for a in model.arrays(parameters)]
+        )
+        try:
+            single_objective = single.objective(single.e_step(array_rows(X, weight), one), one)
+            halves = []
+            for half in (first, ~first):
+                some = array_rows(X[half], weight[half])
+                halves.append(single.m_step(some, single.e_step(some, one), one))
+            counts = np.array([weight[first].sum(), weight[~first].sum()])
+            arrays = zip(*map(model.arrays, halves), strict=True)
+            both = model.replaced(
+                one, counts / counts.sum(), [np.concatenate(array) for array in arrays]
+            )
+            rows = array_rows(X, weight)
+            for _ in range(_ITERATIONS):
+                statistics = pair.e_step(rows, both)
+                objective, children = pair.objective(statistics, both), both
+                both = pair.m_step(rows, statistics, both)
+        except _FAILURES:
+            return 0.0, None
+        if statistics.counts.min() < self._least_rows * model.row_unit:
+            return 0.0, None
+        gain = (objective - single_objective) * weight.sum()
+        return max(gain, 0.0), children
+
+
+def _responsibilities(model, sample, parameters):
+    components = model.components(parameters)
+    shares = np.empty((sample.X.shape[0], len(components.log_weights) + model.n_others))
+    model.make_pass(sample.X, None).evaluate(components, responsibilities=shares)
+    return shares[:, : model.n_components]
+
+
+def _projections(X, weight):
+    """The rows along their direction of greatest correlation, from their mean."""
+    shares = weight / weight.sum()
+    if isinstance(X, np.ndarray):
+        X = X.astype(np.float64)
+        with np.errstate(invalid="ignore"):
+            mean = np.nansum(shares[:, np.newaxis] * X, axis=0)
+        X = np.where(np.isnan(X), mean, X)
+    mean = shares @ X
+    squares = X.multiply(X) if not isinstance(X, np.ndarray) else X * X
+    variances = np.maximum(shares @ squares - mean**2, 0.0)
+    scales = np.divide(1.0, np.sqrt(variances), out=np.zeros(len(mean)), where=variances > 0)
+    # No direction of greatest spread is likely to be at right angles to this.
+    direction = np.cos(np.arange(1.0, len(mean) + 1))
+    for _ in range(_POWER_ITERATIONS):
+        along = scales * direction
+        projections = X @ along - mean @ along
+        direction = scales * ((shares * projections) @ X - (shares @ projections) * mean)
+        direction /= max(np.abs(direction).max(), np.finfo(float).tiny)
+    along = scales * direction
+    return X @ along - mean @ along
+
+
+def make_search(name: str | None, least_rows: float) -> Breathing | None:
+    """The search of this name, None for None."""
+    return None if name is None else Breathing(MixtureMoves(least_rows), PACES[name])
