@@ -49,6 +49,7 @@ assert_type(kmedians.cluster_centers_, Floats)
 assert_type(kmedians.predict(X), NDArray[np.int32])
 
 gaussian = GaussianMixture(n_components=2, covariance_type="tied", fixed=("means",)).fit(X)
+searched = GaussianMixture(n_components=2, search="breathing").fit(X)
 assert_type(gaussian, GaussianMixture)
 assert_type(gaussian.weights_, Floats)
 assert_type(gaussian.means_, Floats)

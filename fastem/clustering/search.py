@@ -140,7 +140,7 @@ class ClusterMoves:
         self._survey = survey
         self._settled_losses = settled_losses
 
-    failures = ()
+    failures: tuple[type[Exception], ...] = ()
 
     def sound(self, model: Clustering, settled: Settled, best: Settled) -> bool:
         return True

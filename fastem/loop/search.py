@@ -67,7 +67,7 @@ class Moves(Protocol):
     def shrink(self, model: Any, rows: Any, settled: Settled, size: int) -> Any:
         """Parameters of ``size`` components less, where the iterations have just settled."""
 
-    #: What a breath may raise that leads nowhere.
+    #: What iterations may raise that lead nowhere: they count as vain.
     failures: tuple[type[Exception], ...]
 
     def sound(self, model: Any, settled: Settled, best: Settled) -> bool:
@@ -162,8 +162,11 @@ class Breathing:
         if best is not first:
             model.begin(rows)
             left = 1 if iterations.stopped else max_iter
-            found = iterate(model, rows, best.parameters, left, verbose, task)
-            iterations.history += found.history
+            try:
+                found = iterate(model, rows, best.parameters, left, verbose, task)
+                iterations.history += found.history
+            except self.moves.failures:
+                found = None
         if found is not None and self.moves.gain(found.objective, run.objective) > 0:
             found.history = iterations.history
             return found

@@ -2,7 +2,10 @@
 
 Components that gain most by it are split: each one's share of the sample goes through a few
 iterations of a mixture of two of its kind. Components are removed whose rows the others explain
-best. That a breath is kept is up to the objective over all rows.
+best. Whether a breath is kept is up to the objective over all rows.
+
+N. Ueda, R. Nakano, Z. Ghahramani and G. E. Hinton, "SMEM algorithm for mixture models", Neural
+Computation 12, 2000, split and merge one triple of components at a time.
 """
 
 from typing import Any, NamedTuple
@@ -24,8 +27,8 @@ PACES = {
     ),
 }
 
-# Rows of the sample, at least and for each component.
-_SAMPLE_ROWS, _ROWS_PER_COMPONENT = 4096, 256
+# Rows of the sample, at least and for each component, but for dense rows' values.
+_SAMPLE_ROWS, _ROWS_PER_COMPONENT, _MOST_VALUES = 4096, 256, 1 << 23
 # Rows count for a component that has at least this share of them.
 _LEAST_SHARE = 1e-3
 # Power iterations towards the direction of greatest spread, and EM's for two components.
@@ -35,7 +38,6 @@ _MOST_SHARE = 1.0 - 1e-12
 # Luck multiplies gains by up to this power of e, or divides them.
 _LUCK = 2.0
 
-# What a fit of a few rows may meet, which say nothing against the search.
 _FAILURES = (ValueError, ArithmeticError, np.linalg.LinAlgError)
 
 
@@ -55,7 +57,7 @@ class Offers(NamedTuple):
 
 
 class MixtureMoves:
-    """The moves of a search, for any mixture.
+    """The moves of a search, for any mixture; a fit has its own.
 
     Parameters
     ----------
@@ -63,7 +65,8 @@ class MixtureMoves:
         Components of fewer are not looked for: they may owe their likelihood to chance.
     """
 
-    failures = _FAILURES
+    #: A component collapses, or explains no row.
+    failures: tuple[type[Exception], ...] = _FAILURES
 
     def __init__(self, least_rows: float):
         self._least_rows = least_rows
@@ -121,6 +124,8 @@ class MixtureMoves:
         weights = parameters.weights.copy()
         kept = np.arange(len(weights))
         for _ in range(size):
+            # Without component k and with the other weights as they are among themselves, the
+            # density of a row is (1 - share k) / (1 - weight k) of what it was.
             total = weights.sum()
             lost = -(sample.weight @ np.log1p(-np.minimum(shares, _MOST_SHARE)))
             lost += sample.weight.sum() * np.log1p(-np.minimum(weights / total, _MOST_SHARE))
@@ -135,11 +140,16 @@ class MixtureMoves:
     def _sample_of(self, model, rows):
         if self._sample is None:
             size = max(_SAMPLE_ROWS, _ROWS_PER_COMPONENT * model.n_components)
+            if not rows.sparse:
+                size = min(size, max(_MOST_VALUES // rows.n_features, 2 * model.n_components))
             self._sample = Sample.of(rows, size, np.random.RandomState(0))
         return self._sample
 
     def _split(self, model, sample, parameters, component, shares):
-        """What two components gain over one, at least, and their parameters."""
+        """What two components gain over one in sum, and their parameters.
+
+        By Jensen's inequality the log-likelihood of all gains no less.
+        """
         weight = shares * sample.weight
         own = np.flatnonzero(shares > _LEAST_SHARE)
         X, weight = sample.X[own], weight[own]

@@ -117,6 +117,12 @@ class BernoulliMixture(MissingMixin, BaseMixture):
         lowers the objective: fewer iterations where components overlap (Varadhan and Roland,
         Scandinavian Journal of Statistics 35, 2008).
 
+    search : {'breathing', 'patient-breathing'} or None, default=None
+        Goes on from where a run has ended and leaves its local optimum: components are split where
+        that gains most, others removed that the rest explain best, and what is better is kept.
+        ``'patient-breathing'`` takes longer. ``n_iter_`` counts all iterations; the objective is
+        never lower than without. Not with ``fixed``.
+
     missing : {'error', 'em'}, default='error'
         ``'em'`` takes NaN in dense rows as not observed, and finds the parameters that are most
         likely given what was: each probability is estimated from the rows that have the feature.

@@ -21,12 +21,12 @@ from fastem.mixtures.gaussian.incomplete.estimator import (
     make_pass,
 )
 from fastem.mixtures.gaussian.model import GaussianModel
-from fastem.mixtures.gaussian.noise import Noise, fitted_noise, given_density, measured_density
+from fastem.mixtures.gaussian.noise import Noise, fitted_noise, noise_finder
 from fastem.mixtures.gaussian.parameters import GaussianParameters
 from fastem.mixtures.gaussian.prior import ConjugatePrior
 from fastem.mixtures.gaussian.stacks import order
 from fastem.mixtures.gaussian.starts import GaussianStarts
-from fastem.sklearn_private import Interval, InvalidParameterError
+from fastem.sklearn_private import Interval
 from fastem.validation import Words, check_mixing_weights, check_shape
 
 # Sums of products of values between these powers of two neither overflow nor vanish in float32.
@@ -121,6 +121,12 @@ class GaussianMixture(IncompleteMixin, DistributionMixin, BaseMixture):
         lowers the objective: fewer iterations where components overlap (Varadhan and Roland,
         Scandinavian Journal of Statistics 35, 2008).
 
+    search : {'breathing', 'patient-breathing'} or None, default=None
+        Goes on from where a run has ended and leaves its local optimum: components are split where
+        that gains most, others removed that the rest explain best, and what is better is kept.
+        ``'patient-breathing'`` takes longer. ``n_iter_`` counts all iterations; the objective is
+        never lower than without. Not with ``fixed`` or ``noise``.
+
     prior : {'conjugate'} or None, default=None
         ``'conjugate'`` finds the most probable parameters given mclust's prior for means and
         covariances (Fraley and Raftery, Journal of Classification 24, 2007), which keeps components
@@ -210,7 +216,8 @@ class GaussianMixture(IncompleteMixin, DistributionMixin, BaseMixture):
     parameters in any case. With ``sample_weight``, means over the rows are weighted.
 
     The method is that of Dempster, Laird and Rubin, "Maximum likelihood from incomplete data via
-    the EM algorithm", Journal of the Royal Statistical Society B 39, 1977. The fourteen models are
+    the EM algorithm", Journal of the Royal Statistical Society B 39, 1977; the searches are named
+    in :doc:`/better-optima`. The fourteen models are
     those of G. Celeux and G. Govaert, "Gaussian parsimonious clustering models", Pattern
     Recognition 28, 1995. Where their M-steps take steps of their own, these go on from the last
     covariances: volumes to a relative 1e-7, an orientation that all components share by one sweep
@@ -407,6 +414,10 @@ class GaussianMixture(IncompleteMixin, DistributionMixin, BaseMixture):
         return GaussianParameters(weights, means, covariances, factors, noise)
 
     def _make_model(self, rows, noise=None, **options):
+        if noise is not None and self.search is not None:
+            raise ValueError(
+                "'search' judges components on some of the rows, without their 'noise'"
+            )
         complete_pass = partial(
             make_pass, n_components=self.n_components, covariance_type=self._covariances.passes
         )
@@ -423,7 +434,7 @@ class GaussianMixture(IncompleteMixin, DistributionMixin, BaseMixture):
             given=self._check_given(rows.n_features),
             covariances=self._covariances,
             reg_covar=self.reg_covar,
-            find_noise=self._noise_finder(),
+            find_noise=noise_finder(self.noise_component),
             make_prior=self._prior_maker(options["row_unit"]),
             fixed=self.fixed,
             **options,
@@ -443,18 +454,6 @@ class GaussianMixture(IncompleteMixin, DistributionMixin, BaseMixture):
             n_components=self.n_components,
             unit=unit,
         )
-
-    def _noise_finder(self):
-        if self.noise_component is None:
-            return None
-        if isinstance(self.noise_component, bool | np.bool):  # which are numbers, too
-            raise InvalidParameterError(
-                "The 'noise_component' parameter of GaussianMixture must be a str among {'auto'}, "
-                f"a float in the range (-inf, inf) or None. Got {self.noise_component!r} instead."
-            )
-        if self.noise_component == "auto":
-            return measured_density
-        return partial(given_density, log_density=self.noise_component)
 
     def _parameters_to_resume(self, n_features):
         parameters = self._parameters()

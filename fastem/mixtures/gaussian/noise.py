@@ -4,7 +4,8 @@ J. D. Banfield and A. E. Raftery, "Model-based Gaussian and non-Gaussian cluster
 1993.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from functools import partial
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -12,6 +13,7 @@ import numpy as np
 from fastem.kernels.linalg.factors import product
 from fastem.mixtures.attributes import fitted_array
 from fastem.mixtures.gaussian.pooled import pooled
+from fastem.sklearn_private import InvalidParameterError
 
 #: The noise's weight where a fit starts, unless the weights given leave another.
 START_WEIGHT = 0.05
@@ -76,12 +78,25 @@ def fitted_noise(estimator: Any, n_features: int) -> Noise | None:
     return Noise(weight, log_density, box)
 
 
-def given_density(rows: Any, log_density: float) -> Noise:
-    """Noise of a known density, whatever the rows; it weighs nothing yet."""
+def noise_finder(noise_component: str | float | None) -> Callable[[Any], Noise] | None:
+    """From rows to noise that weighs nothing yet, for an estimator's ``noise_component``."""
+    if noise_component is None:
+        return None
+    if isinstance(noise_component, bool | np.bool):  # which are numbers, too
+        raise InvalidParameterError(
+            "The 'noise_component' parameter of GaussianMixture must be a str among {'auto'}, "
+            f"a float in the range (-inf, inf) or None. Got {noise_component!r} instead."
+        )
+    if noise_component == "auto":
+        return _measured_density
+    return partial(_given_density, log_density=noise_component)
+
+
+def _given_density(rows, log_density):
     return Noise(0.0, float(log_density), None)
 
 
-def measured_density(rows: Any) -> Noise:
+def _measured_density(rows: Any) -> Noise:
     """Noise that fills the rows' box; it weighs nothing yet.
 
     The box is parallel to the features or to the rows' principal components, whichever is smaller.

@@ -79,6 +79,12 @@ class Mixture(BaseMixture):
         lowers the objective: fewer iterations where components overlap (Varadhan and Roland,
         Scandinavian Journal of Statistics 35, 2008).
 
+    search : {'breathing', 'patient-breathing'} or None, default=None
+        Goes on from where a run has ended and leaves its local optimum: components are split where
+        that gains most, others removed that the rest explain best, and what is better is kept.
+        ``'patient-breathing'`` takes longer. ``n_iter_`` counts all iterations; the objective is
+        never lower than without. Not with ``fixed``.
+
     Attributes
     ----------
     weights_ : ndarray of shape (n_components,)
