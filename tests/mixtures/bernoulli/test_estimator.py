@@ -489,6 +489,7 @@ def test_defaults():
         "verbose": 0,
         "verbose_interval": 10,
         "accelerate": None,
+        "search": None,
         "missing": "error",
     }
 
