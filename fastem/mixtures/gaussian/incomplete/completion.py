@@ -1,14 +1,15 @@
 """What rows are like where they were not observed, or without their errors.
 
-Given component k, the true values of a row ``x`` are Gaussian with the mean ``m + S T^-1 (x - m)``
-and the covariance ``S - S T^-1 S``, where T is the covariance of what was observed, errors and all,
-and S keeps that of the true values with what was observed.
+Given component k, the true values of a row ``x`` are Gaussian with the mean ``m + G (x - m)`` and
+the covariance ``S - G S``, with the gain ``G = S T^-1``, where T is the covariance of what was
+observed, errors and all, and S keeps that of the true values with what was observed.
 """
 
 from typing import Any, NamedTuple
 
 import numpy as np
 
+from fastem.kernels.linalg.factors import factor_inverses, product
 from fastem.mixtures.missing import blocks_of, drawn_components
 
 
@@ -26,10 +27,28 @@ class Gaussians(NamedTuple):
     covariances: np.ndarray
 
 
+class Posterior(NamedTuple):
+    """What rows' true values are like under one component.
+
+    Parameters
+    ----------
+    means : ndarray of shape (n_rows, n_features)
+    roots : ndarray of shape (n_rows, n_features, n_roots)
+        With ``roots @ roots.T`` the covariances, which so can't come out negative.
+    """
+
+    means: np.ndarray
+    roots: np.ndarray
+
+
 def posterior(
-    x: np.ndarray, gaussians: Gaussians, component: int, noise: Any = 0.0
-) -> tuple[np.ndarray, np.ndarray]:
-    """Means and covariances of rows' true values, under one component.
+    x: np.ndarray, gaussians: Gaussians, component: int, errors: np.ndarray | None = None
+) -> Posterior:
+    """What rows' true values are like under one component.
+
+    With G the gain, so that the means are ``m + G (x - m)``, and N the errors' covariance, the
+    covariance is ``(I - G) S (I - G)' + G N G'``: Joseph's form, which loses nothing to
+    cancellation where errors are small.
 
     Parameters
     ----------
@@ -38,23 +57,35 @@ def posterior(
     gaussians : Gaussians
         With matrices.
     component : int
-    noise : ndarray, broadcast to (n_rows, n_features, n_features)
-        Covariances of the errors.
-
-    Returns
-    -------
-    means : ndarray of shape (n_rows, n_features)
-    covariances : ndarray of shape (n_rows, n_features, n_features)
+    errors : None or ndarray of shape (n_rows, n_features, n_features)
+        Roots of the covariances of the errors, ``errors @ errors.T``, without rows where nothing
+        was observed.
     """
     mean, covariance = gaussians.means[component], gaussians.covariances[component]
     seen = ~np.isnan(x)
-    both = seen[:, :, np.newaxis] & seen[:, np.newaxis, :]
-    total = np.where(both, covariance + noise, np.eye(x.shape[1]))
-    shared = np.where(seen[:, :, np.newaxis], covariance, 0.0)
-    solved = np.linalg.solve(total, shared)
-    means = mean + np.einsum("ni,nij->nj", np.where(seen, x - mean, 0.0), solved)
-    covariances = covariance - np.einsum("nki,nkj->nij", shared, solved)
-    return means, 0.5 * (covariances + covariances.swapaxes(1, 2))
+    # Deviations of true values and of rows, as units: data may be of any scale.
+    own = np.sqrt(np.diagonal(covariance))
+    correlation = covariance / own / own[:, np.newaxis]
+    units = np.broadcast_to(own, x.shape)
+    if errors is not None:
+        units = np.sqrt(own**2 + np.square(errors).sum(axis=2))
+    ratios = own / units
+    shared = ratios[:, np.newaxis, :] * correlation * seen[:, np.newaxis, :]
+    total = ratios[:, :, np.newaxis] * shared
+    if errors is not None:
+        errors = errors / units[:, :, np.newaxis]
+        total += product(errors, errors.swapaxes(1, 2))
+    total = np.where(seen[:, :, np.newaxis] & seen[:, np.newaxis, :], total, np.eye(x.shape[1]))
+    factors = factor_inverses(total)[0]
+    gains = product(product(shared, factors), factors.swapaxes(1, 2))
+    differences = np.where(seen, x - mean, 0.0) / units
+    means = mean + own * np.einsum("nij,nj->ni", gains, differences)
+    variances, axes = np.linalg.eigh(correlation)
+    root = axes * np.sqrt(np.maximum(variances, 0.0))
+    roots = root - product(gains * ratios[:, np.newaxis, :], root)
+    if errors is not None:
+        roots = np.concatenate([roots, product(gains, errors)], axis=2)
+    return Posterior(means, own[:, np.newaxis] * roots)
 
 
 def fill_means(X: np.ndarray, gaussians: Gaussians, responsibilities: np.ndarray) -> None:
@@ -65,7 +96,7 @@ def fill_means(X: np.ndarray, gaussians: Gaussians, responsibilities: np.ndarray
         if matrices:
             values = np.zeros(x.shape)
             for k in range(len(gaussians.means)):
-                values += shares[:, k, np.newaxis] * posterior(x, gaussians, k)[0]
+                values += shares[:, k, np.newaxis] * posterior(x, gaussians, k).means
         else:
             values = shares @ gaussians.means
         np.copyto(X[block], values, where=np.isnan(x), casting="same_kind")
@@ -87,11 +118,8 @@ def fill_draws(
         for k in np.unique(components):
             own = components == k
             if matrices:
-                means, covariances = posterior(x[own], gaussians, k)
-                # Nothing is left of the variance of what was observed; rounding may go below it.
-                variances, axes = np.linalg.eigh(covariances)
-                roots = np.sqrt(np.maximum(variances, 0.0))
-                values[own] = means + np.einsum("nij,nj,nj->ni", axes, roots, normal[own])
+                means, roots = posterior(x[own], gaussians, k)
+                values[own] = means + np.einsum("nij,nj->ni", roots, normal[own])
             else:
                 deviations = np.sqrt(gaussians.covariances[k])
                 values[own] = gaussians.means[k] + deviations * normal[own]
@@ -109,13 +137,26 @@ def denoised(
     values = np.zeros((n_rows, n_features))
     covariances = np.zeros((n_rows, n_features, n_features))
     for block in blocks_of(X, size=n_features):
-        x, errors = X[block].astype(np.float64), noise(block)
+        x = X[block].astype(np.float64)
+        errors = _roots(noise(block), ~np.isnan(x))
         shares = responsibilities[block].astype(np.float64)
         own = [posterior(x, gaussians, k, errors) for k in range(len(gaussians.means))]
-        mean = sum(shares[:, k, np.newaxis] * means for k, (means, _) in enumerate(own))
-        for k, (means, within) in enumerate(own):
-            apart = means - mean
-            within = within + apart[:, :, np.newaxis] * apart[:, np.newaxis, :]
-            covariances[block] += shares[:, k, np.newaxis, np.newaxis] * within
+        mean = sum(shares[:, k, np.newaxis] * one.means for k, one in enumerate(own))
+        for k, (means, roots) in enumerate(own):
+            roots = np.concatenate([roots, (means - mean)[:, :, np.newaxis]], axis=2)
+            roots *= np.sqrt(shares[:, k, np.newaxis, np.newaxis])
+            covariances[block] += product(roots, roots.swapaxes(1, 2))
         values[block] = mean
-    return values, covariances
+    return values, 0.5 * (covariances + covariances.swapaxes(1, 2))
+
+
+def _roots(covariances: np.ndarray, seen: np.ndarray) -> np.ndarray:
+    """Roots of positive semi-definite covariances of what was seen, ``roots @ roots.T``."""
+    both = seen[:, :, np.newaxis] & seen[:, np.newaxis, :]
+    covariances = np.where(both, covariances, 0.0)
+    deviations = np.sqrt(np.einsum("nii->ni", covariances))
+    scales = np.where(deviations > 0.0, deviations, 1.0)
+    correlations = covariances / scales[:, :, np.newaxis] / scales[:, np.newaxis, :]
+    variances, axes = np.linalg.eigh(correlations)
+    roots = axes * np.sqrt(np.maximum(variances, 0.0))[:, np.newaxis, :]
+    return deviations[:, :, np.newaxis] * roots

@@ -218,6 +218,47 @@ def test_denoised_rows(covariance_type, form):
         np.testing.assert_allclose(covariances[n], spread, rtol=1e-9, atol=1e-9)
 
 
+@pytest.mark.parametrize("size", [0.0, 1e-30, 1e-12, 1e-3, 1.0, 1e12])
+def test_denoised_rows_have_possible_covariances(size):
+    """Symmetric, and positive semi-definite: what small errors leave isn't lost to cancellation."""
+    rng = np.random.default_rng(0)
+    X = rng.normal(size=(50, D)) @ rng.normal(size=(D, D))
+    matrix = np.cov(X.T)
+    noise = size * rng.uniform(0.5, 2.0, size=X.shape)
+    mixture = GaussianMixture.from_parameters([1.0], [X.mean(axis=0)], [matrix])
+    values, covariances = mixture.denoise(X, noise)
+    np.testing.assert_array_equal(covariances, covariances.swapaxes(1, 2))
+    least = np.linalg.eigvalsh(covariances)[:, 0]
+    largest = np.einsum("nii->n", covariances)
+    assert (least >= -1e-15 * largest).all()
+    for n in range(len(X)):
+        # (1/S + 1/N)^-1, in a form that needs no inverse of the errors.
+        error = np.diag(noise[n])
+        expected = np.linalg.solve(np.eye(D) + error @ np.linalg.inv(matrix), error)
+        rounding = 1e-15 * np.trace(matrix)
+        np.testing.assert_allclose(covariances[n], expected, rtol=1e-7, atol=rounding)
+    if size < 1e-20:
+        np.testing.assert_allclose(values, X, rtol=1e-9, atol=1e-9)
+
+
+@pytest.mark.parametrize("scale", [1e-100, 1e100])
+def test_denoised_and_filled_rows_of_any_scale(scale):
+    X, noise, _ = problem("variances")
+    X = with_gaps(X)
+    mixture = GaussianMixture.from_parameters(
+        [0.3, 0.7], [np.zeros(D), np.ones(D)], [np.eye(D)] * 2
+    )
+    large = GaussianMixture.from_parameters(
+        mixture.weights_, scale * mixture.means_, scale**2 * mixture.covariances_
+    )
+    mixture.missing = large.missing = "em"
+    values, covariances = mixture.denoise(X, noise)
+    ours, within = large.denoise(scale * X, scale**2 * noise)
+    np.testing.assert_allclose(ours / scale, values, rtol=1e-9, atol=1e-9)
+    np.testing.assert_allclose(within / scale**2, covariances, rtol=1e-9, atol=1e-9)
+    np.testing.assert_allclose(large.impute(scale * X) / scale, mixture.impute(X), rtol=1e-9)
+
+
 def test_denoised_rows_are_nearer_the_truth():
     rng = np.random.default_rng(0)
     matrix = [[1, 0.95], [0.95, 1]]
