@@ -23,7 +23,7 @@ from fastem.rows.choice import count_positive
 # Responsibilities in a block.
 _BLOCK_SIZE = 1 << 20
 # Rows of the samples: a hierarchy's time grows with their square.
-_POOLED_ROWS, _WARD_ROWS = 20_000, 1_000
+_POOLED_ROWS, _WARD_ROWS = 5_000, 1_000
 
 
 class GaussianStarts:
@@ -98,7 +98,7 @@ class GaussianStarts:
 
     def pooled(self, rows, random_state):
         """Clusters of K-means in the metric of their covariance, of a sample of many rows."""
-        sample = Sample.of(rows, max(_POOLED_ROWS, 20 * self._n_components), random_state)
+        sample = Sample.of(rows, max(_POOLED_ROWS, 100 * self._n_components), random_state)
         return self._of_sample(sample, kmeans_clusters(sample, self._n_components, random_state))
 
     def ward(self, rows, random_state):
