@@ -51,9 +51,11 @@ def rotated(
         The diagonals in it.
     """
     axes = np.ascontiguousarray(orientation.T)
-    turned = np.ascontiguousarray(axes @ matrices @ orientation)
+    # In units, a power of two, in which products of variances are within range.
+    exponent = np.frexp(np.abs(matrices).max())[1]
+    turned = np.ascontiguousarray(axes @ np.ldexp(matrices, -exponent) @ orientation)
     _sweep(turned, np.array(weights, np.float64), axes, equal_volumes, n_sweeps, tol)
-    return np.ascontiguousarray(axes.T), np.einsum("kii->ki", turned).copy()
+    return np.ascontiguousarray(axes.T), np.ldexp(np.einsum("kii->ki", turned), exponent)
 
 
 @kernel

@@ -7,6 +7,7 @@ import numpy as np
 
 from fastem.kernels.gaussian.base import GaussianStatistics
 from fastem.kernels.gaussian.incomplete.driver import Observed
+from fastem.kernels.gaussian.incomplete.far import evaluate_far, far_rows
 from fastem.kernels.gaussian.incomplete.grouped import GroupedPass
 from fastem.kernels.gaussian.incomplete.masked import MaskedPass
 from fastem.kernels.gaussian.incomplete.patterns import find_patterns
@@ -68,6 +69,7 @@ class IncompletePass:
         noise = read_only(noise.reshape(len(noise), math.prod(noise.shape[1:])))
         shared_noise = 0.0 if shared_noise is None else shared_noise
         rows = Observed(X, read_only(np.empty(0, np.int32)), weight, noise)
+        self._X, self._noise, self._shared = X, noise, shared_noise
         self._matrices = noisy or covariance_type in ("full", "tied")
         self._row_by_row = RowwisePass(rows, n_components, shared_noise)
         if noisy:
@@ -112,8 +114,22 @@ class IncompletePass:
     def evaluate(self, components, **outputs):
         """As ``GaussianPass.evaluate``, but for the result: nothing."""
         parameters = self._parameters(components)
+        outputs.setdefault("log_density", np.empty(len(self._X), self._dtype))
         for one in self._passes:
             one.evaluate(*parameters, wanted(**outputs, dtype=self._dtype))
+        far = far_rows(outputs["log_density"])
+        if len(far):
+            matrices = _covariance_matrices(components, self._covariance_type)
+            errors = self._errors if len(self._noise) else None
+            known = (components.log_weights, components.means, matrices)
+            with np.errstate(all="ignore"):
+                evaluate_far(self._X, far, errors, self._shared, known, outputs)
+
+    def _errors(self, row):
+        """The covariance of a row's own errors; nothing is known of what was not observed."""
+        noise = np.nan_to_num(self._noise[row].astype(np.float64), nan=0.0)
+        n_features = self._X.shape[1]
+        return np.diag(noise) if len(noise) == n_features else noise.reshape(n_features, -1)
 
     def _parameters(self, components):
         """The log-weights, the means, and the covariances as the passes take them."""
