@@ -304,6 +304,7 @@ def test_rows_whose_squares_overflow(covariance_type, noisy):
     assert (mixture.score_samples(far, noise) == -np.inf).all()
 
 
+@pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
 @pytest.mark.parametrize("covariance_type", ["EVE", "VVE"])
 @pytest.mark.parametrize("scale", [1e-100, 1e100])
 def test_shared_orientations_of_any_scale(covariance_type, scale):
