@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from fastem.clustering.model import ALGORITHM, Clustering
-from fastem.loop.search import Breathing, Pace, Settled
+from fastem.loop.search import Breathing, Pace, Settled, most_gaining
 
 # Clusters that have just been split need two iterations for others to be worth less: with ten,
 # searches ended 0.05 % higher, and took as long.
@@ -25,8 +25,6 @@ PACES = {"breathing": _PACE, "patient-breathing": _PACE._replace(patience=8)}
 _POWER_ITERATIONS, _ITERATIONS = 2, 4
 # Half of a cluster has at least this share of its weight: less may be rounding.
 _LEAST_SHARE = 1e-9
-# Luck multiplies gains by up to this power of e, or divides them.
-_LUCK = 2.0
 # Centres to be removed are looked for among so many times as many, those with the least
 # merging costs (with 2, K-medians ended up to 1.3 % higher, K-means up to 0.4 %), ...
 _CANDIDATES = 4
@@ -160,11 +158,7 @@ class ClusterMoves:
         return self._survey(rows, model.frame.origin, settled)
 
     def grow(self, model, settled, offers, size, luck):
-        gains = offers.gains
-        if luck is not None:
-            gains = gains * np.exp(luck.uniform(-_LUCK, _LUCK, size=len(gains)))
-        chosen = np.argsort(-gains, kind="stable")[:size]
-        chosen = chosen[gains[chosen] > 0]
+        chosen = most_gaining(offers.gains, size, luck)
         if len(chosen) == 0:
             return None
         centers = np.concatenate([settled.parameters, offers.children[chosen, 1]])

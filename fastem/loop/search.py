@@ -111,6 +111,16 @@ class Pace(NamedTuple):
 
 # Components that are added at first, at least.
 _LEAST_DEPTH = 2
+# Luck multiplies gains by up to this power of e, or divides them.
+_LUCK = 2.0
+
+
+def most_gaining(gains: np.ndarray, size: int, luck: np.random.RandomState | None) -> np.ndarray:
+    """The numbers of up to ``size`` components that gain most, or with luck about as much."""
+    if luck is not None:
+        gains = gains * np.exp(luck.uniform(-_LUCK, _LUCK, size=len(gains)))
+    chosen = np.argsort(-gains, kind="stable")[:size]
+    return chosen[gains[chosen] > 0]
 
 
 class Breathing:

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from fastem.loop.search import Breathing, Pace, Settled
+from fastem.loop.search import Breathing, Pace, Settled, most_gaining
 from fastem.mixtures.model import MixtureModel
 from fastem.mixtures.sampled import Sample
 from fastem.rows import array_rows
@@ -35,8 +35,6 @@ _LEAST_SHARE = 1e-3
 _POWER_ITERATIONS, _ITERATIONS = 5, 6
 # A share of one is taken for so much less: what the others have is not known any better.
 _MOST_SHARE = 1.0 - 1e-12
-# Luck multiplies gains by up to this power of e, or divides them.
-_LUCK = 2.0
 
 _FAILURES = (ValueError, ArithmeticError, np.linalg.LinAlgError)
 
@@ -96,11 +94,7 @@ class MixtureMoves:
         return rows.agree(Offers(gains, [children for _, children in splits]))
 
     def grow(self, model, settled, offers, size, luck):
-        gains = offers.gains
-        if luck is not None:
-            gains = gains * np.exp(luck.uniform(-_LUCK, _LUCK, size=len(gains)))
-        chosen = np.argsort(-gains, kind="stable")[:size]
-        chosen = chosen[gains[chosen] > 0]
+        chosen = most_gaining(offers.gains, size, luck)
         if len(chosen) == 0:
             return None
         parameters = settled.parameters
