@@ -6,6 +6,10 @@ from typing import NamedTuple
 
 import numpy as np
 
+#: Log-densities below these are rounded by more than a hundredth or so: what components differ in
+#: may be lost in what they have in common, and with it responsibilities.
+LOWEST = {np.dtype(np.float32): -(2.0**17), np.dtype(np.float64): -(2.0**46)}
+
 
 class GaussianComponents(NamedTuple):
     """A mixture's parameters, all float64.
@@ -122,7 +126,7 @@ class GaussianPass(ABC):
         Returns
         -------
         far : ndarray of shape (n_rows,), bool
-            Rows where an overflow may have hidden what is asked for.
+            Rows where an overflow, or rounding, may have hidden what is asked for.
         """
 
 
@@ -141,3 +145,33 @@ def relative(constants, dtype):
     if not math.isfinite(reference):
         reference = 0.0
     return (constants - reference).astype(dtype), reference
+
+
+def evaluate_anew(passes, components, rows, outputs):
+    """Write the outputs of some rows anew.
+
+    Parameters
+    ----------
+    passes : GaussianPass
+        Over these rows in float64.
+    components : GaussianComponents
+    rows : ndarray of int
+        Their numbers.
+    outputs : dict
+        As for ``GaussianPass.evaluate``, of all rows.
+    """
+    found = {
+        name: np.empty((len(rows), *values.shape[1:]), np.int64 if name == "labels" else float)
+        for name, values in outputs.items()
+    }
+    passes.evaluate(components, **found)
+    write(found, rows, outputs)
+
+
+def write(found, rows, outputs):
+    """Write what was found, but log-densities only where they overflow: they have their digits."""
+    for name, values in outputs.items():
+        own = found[name]
+        if name in ("log_density", "log_joint"):
+            own = np.where(np.isfinite(values[rows]), values[rows], own)
+        values[rows] = own

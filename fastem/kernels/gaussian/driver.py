@@ -228,6 +228,7 @@ def evaluate_pass(
     shift,
     packed,
     noise,
+    lowest,
     far,
     outputs,
 ):
@@ -240,8 +241,10 @@ def evaluate_pass(
         its values are in a column behind the components'.
     shift : array of shape (n_features + LANES,), the rows' dtype
         Added to the rows; zeros behind the features.
+    lowest : float, the rows' dtype
+        Log-densities below this are rounded too much.
     far : bool array of shape (n_rows,)
-        Receives True for rows where an overflow may have hidden what is asked for.
+        Receives True for rows where that, or an overflow, may have hidden what is asked for.
     outputs : Outputs
         Those without rows aren't asked for.
     """
@@ -282,12 +285,12 @@ def evaluate_pass(
                 for lane in range(n_lanes):
                     label = np.intp(density[lane])
                     labels[first + lane] = label if label < n_components else -1
-                    if not np.isfinite(shares[label * TILE + lane]):
+                    if not lowest <= shares[label * TILE + lane] < np.inf:
                         far[first + lane] = True
             if len(log_density) or len(responsibilities):
                 normalize_tile(shares, n_columns, weights, False, density)
                 for lane in range(n_lanes):
-                    if not np.isfinite(density[lane]):
+                    if not lowest <= density[lane] < np.inf:
                         far[first + lane] = True
                 if len(log_density):
                     for lane in range(n_lanes):

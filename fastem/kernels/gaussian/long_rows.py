@@ -7,7 +7,12 @@ statistics: each block of features is a pass of its own.
 
 import numpy as np
 
-from fastem.kernels.gaussian.base import GaussianComponents, GaussianPass, GaussianStatistics
+from fastem.kernels.gaussian.base import (
+    LOWEST,
+    GaussianComponents,
+    GaussianPass,
+    GaussianStatistics,
+)
 from fastem.kernels.gaussian.differences import DifferencesKernel
 from fastem.kernels.gaussian.exact import ExactPass
 from fastem.kernels.gaussian.sweep import Sweep
@@ -75,7 +80,8 @@ class LongRowsPass(GaussianPass):
                 log_density[:] = densities
             if responsibilities is not None:
                 responsibilities[:] = shares
-        return ~np.isfinite(joint.max(axis=1))
+        greatest = joint.max(axis=1)
+        return ~((greatest >= LOWEST[self.sweep.dtype]) & (greatest < np.inf))
 
     def _blocks(self):
         """Slices of the features, and these of all rows."""

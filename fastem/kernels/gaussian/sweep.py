@@ -4,7 +4,7 @@ from abc import ABC, abstractmethod
 
 import numpy as np
 
-from fastem.kernels.gaussian.base import GaussianStatistics, relative_noise
+from fastem.kernels.gaussian.base import LOWEST, GaussianStatistics, relative_noise
 from fastem.kernels.gaussian.driver import em_pass, evaluate_pass
 from fastem.kernels.gaussian.skip.driver import skipping_pass
 from fastem.kernels.gaussian.skip.visiting import Visitor
@@ -140,6 +140,7 @@ class Sweep:
             self._shift(packed),
             packed,
             self._noise(components, packed),
+            self.dtype.type(LOWEST[self.dtype]),
             far,
             wanted(**outputs, dtype=self.dtype),
         )

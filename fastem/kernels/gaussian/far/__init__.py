@@ -1,1 +1,1 @@
-"""Rows so far away that their squared distances overflow."""
+"""Rows so far away that their squared distances overflow, or are rounded too much."""

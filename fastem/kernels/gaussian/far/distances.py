@@ -1,4 +1,4 @@
-"""Distances beyond float64: compared by their logarithms, where close by their difference."""
+"""Distances beyond float64 or its digits: compared by logarithms, where close by differences."""
 
 import numpy as np
 
@@ -67,8 +67,11 @@ class Gaussians:
         total = _whiten(to_mean, factor) + _whiten(to_base, base_factor)
         unit = scale[:, 0] * factor_scale
         growing = ((_whiten(to_base, factor - base_factor) * total).sum(axis=1) * unit) * unit
+        # Rows and means apart: next to a far row a mean is rounded away, in what follows with it.
         shift = _whiten(self._means[base] - self._means[j], self._factors[j])
-        staying = (shift * total).sum(axis=1) * unit
+        along = _whiten(shift, (factor + base_factor).T)
+        at_means = _whiten(self._means[j], factor) + _whiten(self._means[base], base_factor)
+        staying = (rows / scale) @ along * unit - shift @ at_means * factor_scale
         # Nothing times infinity is nothing.
         return np.where(np.isnan(growing), 0.0, growing) + staying
 

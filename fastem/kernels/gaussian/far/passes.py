@@ -1,7 +1,8 @@
-"""Log-densities of rows that are so far away that the squares of their distances overflow.
+"""Rows so far away that the squares of their distances overflow, or are rounded too much.
 
-A row's log-density may be beyond float64, but which component has the greatest is known all the
-same, and so are the responsibilities, which depend on differences only: see ``distances.py``.
+A row's log-density may be beyond float64, or have so many digits in common with the others that
+what components differ in is rounded away. Which component has the greatest is known all the same,
+and so are the responsibilities, which depend on differences only: see ``distances.py``.
 """
 
 import math
@@ -9,7 +10,12 @@ from functools import partial
 
 import numpy as np
 
-from fastem.kernels.gaussian.base import GaussianPass, GaussianStatistics
+from fastem.kernels.gaussian.base import (
+    GaussianPass,
+    GaussianStatistics,
+    evaluate_anew,
+    write,
+)
 from fastem.kernels.gaussian.differences import peaks_of_scales
 from fastem.kernels.gaussian.far.distances import Gaussians
 
@@ -52,8 +58,10 @@ class FarRowsPass(GaussianPass):
         if math.isfinite(statistics.objective) and np.isfinite(statistics.counts).all():
             return statistics
         X, weight = self.sweep.rows, self.sweep.weight
+        log_density = np.empty(len(X), X.dtype)
         with np.errstate(all="ignore"):
-            far = self._pass.evaluate(components, log_density=np.empty(len(X), X.dtype))
+            self._pass.evaluate(components, log_density=log_density)
+        far = ~np.isfinite(log_density)
         known = all(np.isfinite(values).all() for values in components[1:3])
         if not (known and far.any() and np.isfinite(X[far]).all()):
             return statistics
@@ -75,22 +83,23 @@ class FarRowsPass(GaussianPass):
         far = self._pass.evaluate(components, **outputs)
         if far.any():
             with np.errstate(all="ignore"):
-                self._evaluate_far(components, far, outputs)
+                self._evaluate_far(components, np.flatnonzero(far), outputs)
         return far
 
     def _evaluate_far(self, components, far, outputs):
-        """Write the outputs of finite rows among those anew."""
+        """Write the outputs of the finite rows among those anew."""
         X, means = self.sweep.rows, components.means
         factors, peaks = _widened(components, self._covariance_type)
         if not (np.isfinite(means).all() and np.isfinite(factors).all()):
             return
-        numbers = np.flatnonzero(far)
-        for some in np.array_split(numbers, 1 + len(numbers) * X.shape[1] // _AT_ONCE):
+        for some in np.array_split(far, 1 + len(far) * X.shape[1] // _AT_ONCE):
             some = some[np.isfinite(X[some]).all(axis=1)]
             rows = X[some].astype(np.float64)
-            found = _evaluate(rows, peaks, means, factors, components.log_noise)
-            for name, values in outputs.items():
-                values[some] = found[name]
+            if X.dtype == np.float64:
+                found = _evaluate(rows, peaks, means, factors, components.log_noise)
+                write(found, some, outputs)
+            elif len(some):  # what is too far for float32 seldom is for float64
+                evaluate_anew(self._make(rows, None), components, some, outputs)
 
 
 def _widened(components, covariance_type):

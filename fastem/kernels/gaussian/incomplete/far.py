@@ -1,4 +1,4 @@
-"""What is asked for of incomplete and noisy rows so far away that squares of distances overflow.
+"""Incomplete and noisy rows so far away that squared distances overflow, or are rounded too much.
 
 Such rows are complete ones of the columns observed, whose passes know what to do.
 """
@@ -9,15 +9,13 @@ from typing import Any
 import numpy as np
 
 from fastem.kernels.gaussian import PASSES, GaussianComponents
+from fastem.kernels.gaussian.base import LOWEST, evaluate_anew
 from fastem.kernels.linalg.factors import factor_inverses
 
-# Rows with a log-density below this are few, and squares near overflow.
-_FAR = -1e30
 
-
-def far_rows(log_density: np.ndarray) -> np.ndarray:
-    """The numbers of rows whose log-density shows that they are far."""
-    return np.flatnonzero(~(log_density > _FAR))
+def far_rows(log_density: np.ndarray, dtype: np.dtype) -> np.ndarray:
+    """The numbers of rows whose log-density, of that precision, shows that they are far."""
+    return np.flatnonzero(~(log_density > LOWEST[dtype]))
 
 
 def evaluate_far(
@@ -65,17 +63,8 @@ def _evaluate(X, rows, columns, added, parameters, outputs):
     factors, definite = factor_inverses(both)
     if not definite.all():
         return
-    kind = "full"
-    if (factors == factors[0]).all():  # what components share cancels
-        kind, factors = "tied", factors[0]
     components = GaussianComponents(
         log_weights, np.ascontiguousarray(means[:, columns]), factors, -np.inf
     )
     whole = np.ascontiguousarray(X[rows][:, columns], np.float64)
-    found = {
-        name: np.empty((len(rows), *values.shape[1:]), np.int64 if name == "labels" else float)
-        for name, values in outputs.items()
-    }
-    PASSES[kind](whole, None, len(log_weights)).evaluate(components, **found)
-    for name, values in found.items():
-        outputs[name][rows] = values
+    evaluate_anew(PASSES["full"](whole, None, len(log_weights)), components, rows, outputs)

@@ -71,10 +71,13 @@ class IncompletePass:
         rows = Observed(X, read_only(np.empty(0, np.int32)), weight, noise)
         self._X, self._noise, self._shared = X, noise, shared_noise
         self._matrices = noisy or covariance_type in ("full", "tied")
+        grouped = self._matrices and not noisy
+        # All others work in float64.
+        self._precision = X.dtype if grouped else np.dtype(np.float64)
         self._row_by_row = RowwisePass(rows, n_components, shared_noise)
         if noisy:
             self._passes = [self._row_by_row]
-        elif self._matrices:
+        elif grouped:
             self._passes = list(_by_pattern(rows, n_components))
         else:
             self._passes = [MaskedPass(X, weight, n_components)]
@@ -117,7 +120,7 @@ class IncompletePass:
         outputs.setdefault("log_density", np.empty(len(self._X), self._dtype))
         for one in self._passes:
             one.evaluate(*parameters, wanted(**outputs, dtype=self._dtype))
-        far = far_rows(outputs["log_density"])
+        far = far_rows(outputs["log_density"], self._precision)
         if len(far):
             matrices = _covariance_matrices(components, self._covariance_type)
             errors = self._errors if len(self._noise) else None

@@ -1,4 +1,4 @@
-"""Rows whose squared distances are beyond the dtype, against exact fractions."""
+"""Rows whose squared distances overflow, or are rounded too much, against exact fractions."""
 
 from fractions import Fraction
 
@@ -7,9 +7,16 @@ import pytest
 
 from fastem.kernels.gaussian import PASSES, GaussianComponents
 
-ROWS = {
+# Along this direction the first two components are about equally far if their factors are the same.
+BETWEEN = np.array([-2.0, 17.0])
+
+OVERFLOWING = {
     np.float64: [[1e160, 1e160], [-1.7e308, 3.0], [1.7e308, -1.1e308], [9e155, -2e100]],
     np.float32: [[1e20, 1e20], [-3e38, 3.0], [3e38, -1e38], [9e19, -7e19]],
+}
+ROUNDED = {
+    np.float64: [[3e8, -1e8], [1e19, 2e19], [-1e37, 1e36], 2.0**30 * BETWEEN, 2.0**60 * BETWEEN],
+    np.float32: [[3e3, -1e3], [1e10, 2e10], [-1e15, 1e14], 2.0**14 * BETWEEN, 2.0**30 * BETWEEN],
 }
 WEIGHTS = np.array([0.5, 0.2, 0.3])
 MEANS = np.array([[0.0, 0.0], [1.0, 0.0], [0.0, -4.0]])
@@ -54,7 +61,7 @@ def as_float(value):
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 @pytest.mark.parametrize("covariance_type", PASSES)
 def test_far_rows_belong_where_exact_arithmetic_puts_them(covariance_type, dtype):
-    X = np.array([*ROWS[dtype], [0.3, -0.2]], dtype)
+    X = np.array([*OVERFLOWING[dtype], *ROUNDED[dtype], [0.3, -0.2]], dtype)
     labels, log_density = np.empty(len(X), np.int64), np.empty(len(X), dtype)
     responsibilities, log_joint = np.empty((2, len(X), 3), dtype)
     PASSES[covariance_type](X, None, 3).evaluate(
@@ -85,9 +92,10 @@ def test_far_rows_belong_where_exact_arithmetic_puts_them(covariance_type, dtype
 
 
 def test_labels_alone_are_the_same():
-    X = np.array(ROWS[np.float64])
+    X = np.array(OVERFLOWING[np.float64] + ROUNDED[np.float64])
     components = GaussianComponents(np.log(WEIGHTS), MEANS, FACTORS["diag"])
-    alone, shares, beside = np.empty(4, np.int32), np.empty((4, 3)), np.empty(4, np.int32)
+    alone, beside = np.empty((2, len(X)), np.int32)
+    shares = np.empty((len(X), 3))
     passes = PASSES["diag"](X, None, 3)
     passes.evaluate(components, labels=alone)
     passes.evaluate(components, labels=beside, responsibilities=shares)

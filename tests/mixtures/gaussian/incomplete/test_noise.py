@@ -272,38 +272,6 @@ def test_denoised_rows_are_nearer_the_truth():
     assert (scaled**2).mean() == pytest.approx(1.0, abs=0.06)
 
 
-@pytest.mark.parametrize("covariance_type", TYPES)
-@pytest.mark.parametrize("noisy", [False, True])
-def test_rows_whose_squares_overflow(covariance_type, noisy):
-    """They belong to the component that is nearest in the direction they lie in."""
-    rng = np.random.default_rng(0)
-    X = np.concatenate([rng.normal(size=(100, D)), 2.0 * rng.normal(size=(100, D)) + 5.0])
-    X[::9, 1] = np.nan
-    mixture = GaussianMixture(2, covariance_type=covariance_type, missing="em", random_state=0)
-    mixture.fit(X)
-    far = 1e200 * rng.normal(size=(40, D))
-    far[::3, 1] = np.nan
-    noise = np.full((40, D), 0.5) if noisy else None
-    labels = []
-    for x in far:
-        seen = np.flatnonzero(~np.isnan(x))
-        means = mixture.means_[:, seen]
-        matrices = matrices_of(mixture)[:, seen[:, np.newaxis], seen] + noisy * 0.5 * np.eye(
-            len(seen)
-        )
-        direction = x[seen] / 1e200
-        squares = [direction @ np.linalg.solve(matrix, direction) for matrix in matrices]
-        if np.ptp(squares) < 1e-12:  # then what is linear in the distance decides
-            squares = [
-                -direction @ np.linalg.solve(matrix, mean)
-                for matrix, mean in zip(matrices, means, strict=True)
-            ]
-        labels.append(np.argmin(squares))
-    np.testing.assert_array_equal(mixture.predict(far, noise), labels)
-    np.testing.assert_array_equal(mixture.predict_proba(far, noise), np.eye(2)[labels])
-    assert (mixture.score_samples(far, noise) == -np.inf).all()
-
-
 @pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
 @pytest.mark.parametrize("covariance_type", ["EVE", "VVE"])
 @pytest.mark.parametrize("scale", [1e-100, 1e100])
