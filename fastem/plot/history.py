@@ -5,8 +5,9 @@ from typing import Any
 import numpy as np
 from sklearn.utils.validation import check_is_fitted
 
-from fastem.plot.base import Display, check_axes, plot_lines
+from fastem.plot.base import Display, plot_lines
 from fastem.plot.recording import fit_watched
+from fastem.sklearn_private import check_matplotlib_support
 
 
 class HistoryDisplay(Display):
@@ -68,7 +69,7 @@ class HistoryDisplay(Display):
         -------
         display : HistoryDisplay
         """
-        check_axes(f"{cls.__name__}.from_estimator", ax)
+        check_matplotlib_support(f"{cls.__name__}.from_estimator")
         clusters = hasattr(estimator, "n_clusters")
         if X is None:
             check_is_fitted(estimator)

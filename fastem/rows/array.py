@@ -1,6 +1,5 @@
 """Rows in one array, a memory-mapped file or a CSR matrix."""
 
-import mmap
 import os
 from pathlib import Path
 from typing import Any
@@ -8,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from fastem.rows.local import LocalRows
-from fastem.rows.part import Part
+from fastem.rows.part import Part, is_mapped
 
 
 def array_rows(X: Any, sample_weight: np.ndarray | None = None) -> LocalRows:
@@ -31,12 +30,7 @@ def array_rows(X: Any, sample_weight: np.ndarray | None = None) -> LocalRows:
 
 def outgrows_memory(part: Any) -> bool:
     """Whether a part's rows are a file mapped into memory that is larger than the memory."""
-    if not part.in_memory or not isinstance(part.X, np.ndarray):
-        return False
-    owner: Any = part.X
-    while isinstance(owner, (np.ndarray, memoryview)):
-        owner = owner.base if isinstance(owner, np.ndarray) else owner.obj
-    return isinstance(owner, mmap.mmap) and bool(part.X.nbytes > _memory())
+    return part.in_memory and is_mapped(part.X) and bool(part.X.nbytes > _memory())
 
 
 # A container's limit, where there is one.

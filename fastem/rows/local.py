@@ -1,13 +1,18 @@
 """Rows in this process."""
 
 from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from typing import Any
 
 import numpy as np
 
 from fastem.rows.blocks import dense
 from fastem.rows.home import Rows
-from fastem.rows.part import Part
+from fastem.rows.part import Part, fill, is_mapped
+from fastem.rows.stream import StreamedRows, streamed_parts
+
+# Values in a block of a file that is read block by block.
+_BLOCK_VALUES = 1 << 21
 
 
 class LocalRows(Rows):
@@ -49,5 +54,25 @@ class LocalRows(Rows):
     def scaled(self, factor: float) -> "LocalRows":
         return self if factor == 1.0 else LocalRows([part.scaled(factor) for part in self.parts])
 
-    def filled(self, values: np.ndarray) -> "LocalRows":
-        return LocalRows([part.filled(values) for part in self.parts])
+    def filled(self, values: np.ndarray) -> Rows:
+        if not any(is_mapped(part.X) for part in self.parts):
+            return LocalRows([part.filled(values) for part in self.parts])
+        # A file may be larger than the memory: blocks are filled when they are read.
+        weight = [part.sample_weight for part in self.parts if part.sample_weight is not None]
+        blocks = [block for part in self.parts for block in _blocks(part.X)]
+        return StreamedRows(
+            streamed_parts(
+                [partial(fill, block, values) for block in blocks],
+                [len(block) for block in blocks],
+                np.concatenate(weight) if self.weighted else None,
+            ),
+            self.n_features,
+            self.dtype,
+            self.sparse,
+        )
+
+
+def _blocks(X):
+    """Views of some of the rows, all in turn."""
+    step = max(1, _BLOCK_VALUES // X.shape[1])
+    return [X[start : start + step] for start in range(0, len(X), step)]

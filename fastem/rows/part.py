@@ -1,5 +1,6 @@
 """Consecutive rows in one process, and what a fit keeps with them."""
 
+import mmap
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, replace
 from typing import Any, ClassVar, Generic, TypeVar
@@ -131,6 +132,14 @@ def fill(X: np.ndarray, values: np.ndarray) -> np.ndarray:
             filled = np.array(X) if filled is X else filled
             filled[missing, f] = value
     return filled
+
+
+def is_mapped(X: Any) -> bool:
+    """Whether rows are a file mapped into memory."""
+    owner = X
+    while isinstance(owner, (np.ndarray, memoryview)):
+        owner = owner.base if isinstance(owner, np.ndarray) else owner.obj
+    return isinstance(owner, mmap.mmap)
 
 
 def add(left: Any, right: Any) -> Any:

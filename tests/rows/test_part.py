@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import scipy.sparse as sp
 from homes import assert_same_fit
+from sklearn.base import clone
 from sklearn.utils import check_random_state
 
 from fastem import GaussianMixture, KMeans, em
@@ -16,7 +17,7 @@ from fastem.clustering.euclidean.seeding import STRATEGIES
 from fastem.clustering.kmeans import KMeansModel
 from fastem.clustering.labels import labels_of
 from fastem.kernels.kmeans import ALGORITHMS, choose
-from fastem.rows import LocalRows, Part, Slot, add, array, array_rows
+from fastem.rows import LocalRows, Part, Slot, add, array, array_rows, local
 
 
 class Sums(NamedTuple):
@@ -192,6 +193,43 @@ def test_memory_map_is_used_in_place(tmp_path):
     assert peak < X.nbytes / 4
     np.testing.assert_array_equal(mapped.labels_, expected.labels_)
     np.testing.assert_array_equal(mapped.cluster_centers_, expected.cluster_centers_)
+
+
+@pytest.mark.filterwarnings("ignore:.*did not converge")
+@pytest.mark.parametrize("init_params", ["kmeans", "k-means++", "random", "auto"])
+def test_a_memory_map_with_gaps_is_filled_block_by_block(init_params, tmp_path, monkeypatch):
+    shape = (200_000, 16)
+    rng = np.random.default_rng(0)
+    X = np.memmap(tmp_path / "rows", dtype=np.float64, mode="w+", shape=shape)
+    X[:] = 5 * rng.normal(size=(3, 16))[rng.integers(3, size=len(X))] + rng.normal(size=shape)
+    X[rng.random(len(X)) < 0.2, :3] = np.nan
+    mixture = GaussianMixture(3, init_params=init_params, missing="em", random_state=0, max_iter=2)
+    expected = clone(mixture).fit(np.array(X))
+    monkeypatch.setattr(local, "_BLOCK_VALUES", 1 << 16)
+    mixture.fit(X)  # compiles
+    tracemalloc.start()
+    mixture.fit(X)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < X.nbytes / 3
+    np.testing.assert_allclose(mixture.means_, expected.means_, rtol=1e-9)
+    np.testing.assert_allclose(mixture.lower_bound_, expected.lower_bound_, rtol=1e-9)
+
+
+def test_filled_rows_of_a_memory_map_are_those_of_an_array(tmp_path, monkeypatch):
+    X = np.memmap(tmp_path / "rows", dtype=np.float32, mode="w+", shape=(11, 3))
+    X[:] = np.arange(33).reshape(11, 3)
+    X[2:5, 1] = X[9, 2] = np.nan
+    w = np.arange(11.0)
+    monkeypatch.setattr(local, "_BLOCK_VALUES", 4 * 3)
+    values = np.array([0.0, -1.0, -2.0])
+    expected = split(np.array(X), w, [6]).filled(values)
+    rows = split(X, w, [6]).filled(values)
+    assert [part.n_rows for part in rows.parts] == [4, 2, 4, 1]
+    np.testing.assert_array_equal(rows.take(np.arange(11)), expected.take(np.arange(11)))
+    np.testing.assert_array_equal(np.concatenate(rows.map(row_numbers)), np.arange(11))
+    np.testing.assert_array_equal(np.concatenate([part.sample_weight for part in rows.parts]), w)
+    assert np.isnan(X).sum() == 4
 
 
 @pytest.mark.filterwarnings("ignore:.*did not converge")
