@@ -1,5 +1,9 @@
-"""Rows with gaps beside complete ones, and beside EM written plainly in NumPy; rows with errors."""
+"""Rows with gaps beside complete ones, and beside EM written plainly in NumPy; rows with errors.
 
+``python -m asv_benchmarks.benchmarks.incomplete`` prints what docs/incomplete-rows.md says.
+"""
+
+import importlib.util
 import warnings
 from functools import partial
 from typing import NamedTuple
@@ -151,48 +155,55 @@ def deconvolve_numpy(problem, X, noise, max_iter):
     return objective
 
 
+def deconvolve_astroml(problem, X, noise, max_iter):
+    """Extreme deconvolution by astroML, from a start of its own."""
+    from astroML.density_estimation import XDGMM
+
+    k = len(problem.means)
+    return XDGMM(k, max_iter=max_iter, tol=-np.inf, random_state=0).fit(X, noise).mu
+
+
 def make_noise(n_rows, n_features) -> np.ndarray:
     """Return a covariance for each row's errors."""
     roots = 0.5 * np.random.default_rng(1).normal(size=(n_rows, n_features, n_features))
     return roots @ roots.swapaxes(1, 2)
 
 
-def ratio_to_complete(problem, X, covariance_type="full", repeats=None) -> float:
-    """Return an iteration's time in that of complete rows."""
-    own, complete = (
-        partial(_fit, problem, rows, covariance_type=covariance_type) for rows in (X, problem.X)
-    )
-    runs = {"gaps": (own, _FIRST, _MORE), "complete": (complete, _FIRST, _MORE)}
-    seconds = measure.seconds_an_iteration(runs, repeats)
-    return seconds["gaps"] / seconds["complete"]
+def seconds_with_gaps(problem, rows, covariance_type="full", repeats=None) -> dict[str, float]:
+    """Return an iteration's time of each of some rows, and of complete ones."""
+    rows = {"complete": problem.X, **rows}
+    runs = {
+        name: (partial(_fit, problem, X, covariance_type=covariance_type), _FIRST, _MORE)
+        for name, X in rows.items()
+    }
+    return measure.seconds_an_iteration(runs, repeats)
 
 
 def _fit(problem, X, max_iter, covariance_type):
     return fit_fastem(problem, X, max_iter, covariance_type=covariance_type)
 
 
-def ratio_to_numpy(problem, X, repeats=None) -> float:
-    """Return an iteration's time in NumPy, in fastem's."""
+def seconds_by_pattern(problem, X, repeats=None) -> dict[str, float]:
+    """Return an iteration's time in fastem and in NumPy."""
     runs = {
         "fastem": (partial(fit_fastem, problem, X), _FIRST, _MORE),
         "numpy": (partial(fit_numpy, problem, X), 1, 2),
     }
-    seconds = measure.seconds_an_iteration(runs, repeats)
-    return seconds["numpy"] / seconds["fastem"]
+    return measure.seconds_an_iteration(runs, repeats)
 
 
-def deconvolution_ratio_to_numpy(problem, noise, repeats=None) -> float:
-    """Return an iteration's time in NumPy, in fastem's, of rows with errors."""
+def seconds_of_deconvolution(problem, noise, peers, repeats=None) -> dict[str, float]:
+    """Return an iteration's time of rows with errors, in fastem and in others."""
 
     def ours(max_iter):
         return fit_fastem(problem, problem.X, max_iter, noise=noise)
 
-    runs = {
-        "fastem": (ours, _FIRST, _MORE),
-        "numpy": (partial(deconvolve_numpy, problem, problem.X, noise), 1, 2),
-    }
-    seconds = measure.seconds_an_iteration(runs, repeats)
-    return seconds["numpy"] / seconds["fastem"]
+    fits = {"numpy": (deconvolve_numpy, 2), "astroml": (deconvolve_astroml, 1)}
+    runs = {"fastem": (ours, _FIRST, _MORE)}
+    for name in peers:
+        fit, more = fits[name]
+        runs[name] = partial(fit, problem, problem.X, noise), 1, more
+    return measure.seconds_an_iteration(runs, repeats)
 
 
 class Incomplete:
@@ -214,7 +225,9 @@ class Incomplete:
 
     def track_ratio_to_complete(self, gaps, covariance_type):
         with measure.threads():
-            return ratio_to_complete(self.problem, self.X, covariance_type, 3)
+            rows = {gaps: self.X}
+            seconds = seconds_with_gaps(self.problem, rows, covariance_type, 3)
+        return seconds[gaps] / seconds["complete"]
 
     track_ratio_to_complete.unit = "x"
 
@@ -236,7 +249,8 @@ class ManyPatterns:
 
     def track_ratio_to_numpy(self):
         with measure.threads():
-            return ratio_to_numpy(self.problem, self.X, 2)
+            seconds = seconds_by_pattern(self.problem, self.X, 2)
+        return seconds["numpy"] / seconds["fastem"]
 
     track_ratio_to_numpy.unit = "x"
 
@@ -258,6 +272,31 @@ class Deconvolution:
 
     def track_ratio_to_numpy(self):
         with measure.threads():
-            return deconvolution_ratio_to_numpy(self.problem, self.noise, 2)
+            seconds = seconds_of_deconvolution(self.problem, self.noise, ["numpy"], 2)
+        return seconds["numpy"] / seconds["fastem"]
 
     track_ratio_to_numpy.unit = "x"
+
+
+def main():
+    """Print an iteration's times in milliseconds, and the ratios."""
+    with measure.threads():
+        problem = make_problem(*SHAPE)
+        rows = {gaps: with_gaps(problem.X, gaps) for gaps in GAPS}
+        _print("gaps", SHAPE, seconds_with_gaps(problem, rows), "complete")
+        problem = make_problem(*MANY)
+        _print("patterns", MANY, seconds_by_pattern(problem, with_gaps(problem.X, "20 %")))
+        problem = make_problem(*NOISY)
+        peers = ["numpy", "astroml"] if importlib.util.find_spec("astroML") else ["numpy"]
+        noise = make_noise(*NOISY[:2])
+        _print("errors", NOISY, seconds_of_deconvolution(problem, noise, peers))
+
+
+def _print(title, shape, seconds, base="fastem"):
+    print(title, shape)
+    for name, value in seconds.items():
+        print(f"  {name:10} {1e3 * value:10.2f} ms {value / seconds[base]:10.2f}x")
+
+
+if __name__ == "__main__":
+    main()
