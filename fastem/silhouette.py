@@ -4,6 +4,7 @@ from numbers import Integral
 from typing import Any
 
 import numpy as np
+from sklearn.preprocessing import LabelEncoder
 from sklearn.utils import check_array, check_random_state, check_X_y, column_or_1d
 
 from fastem.kernels.distances.cluster_sums import cluster_sums
@@ -89,15 +90,16 @@ def silhouette_samples(X: Any, labels: Any, *, metric: str = "euclidean") -> np.
     array([0.83, 0.8 , 0.56, 0.69])
     """
     X, labels = check_X_y(X, labels, dtype=_FLOATS, order="C")
-    names, labels, counts = np.unique(labels, return_inverse=True, return_counts=True)
-    if not 1 < len(names) < len(labels):
+    labels = LabelEncoder().fit_transform(labels)
+    counts = np.bincount(labels)
+    if not 1 < len(counts) < len(labels):
         raise ValueError(
-            f"Number of labels is {len(names)}. Valid values are 2 to n_samples - 1 (inclusive)"
+            f"Number of labels is {len(counts)}. Valid values are 2 to n_samples - 1 (inclusive)"
         )
     order = np.argsort(labels, kind="stable")
     labels = labels[order]
     # The scale of the sums doesn't matter.
-    sums, _ = cluster_sums(X, order, labels, len(names), _METRICS[metric])
+    sums, _ = cluster_sums(X, order, labels, len(counts), _METRICS[metric])
     rows = np.arange(len(labels))
     within = sums[labels, rows]
     sums[labels, rows] = np.inf
@@ -204,11 +206,14 @@ def simplified_silhouette_samples(
     if labels is not None:
         labels = _check_indices(labels, len(X), len(centers))
     silhouette = np.empty(len(X), X.dtype)
+    factor = _factor(X, centers)
     step = max(1, _BLOCK_VALUES // len(centers))
     for start in range(0, len(X), step):
         block = slice(start, start + step)
         known = None if labels is None else labels[block]
-        silhouette[block] = _simplified(X[block], centers, known, _METRICS[metric])
+        silhouette[block] = _simplified(
+            factor * X[block], factor * centers, known, _METRICS[metric]
+        )
     return silhouette
 
 
@@ -221,6 +226,13 @@ def _check_indices(labels, n_rows, n_clusters):
     if labels.dtype.kind not in "iu" or labels.min() < 0 or labels.max() >= n_clusters:
         raise ValueError(f"labels must be integers from 0 to {n_clusters - 1}, indices of centers")
     return labels
+
+
+def _factor(X, centers):
+    """A power of two that brings rows and centres near one: no square overflows or vanishes."""
+    limit = 1 - np.finfo(X.dtype).minexp
+    _, exponent = np.frexp(max(np.abs(X).max(), np.abs(centers).max()))
+    return np.ldexp(X.dtype.type(1), int(np.clip(-exponent, 2 - limit, limit - 2)))
 
 
 def _simplified(X, centers, labels, metric):

@@ -116,6 +116,8 @@ def test_what_may_be_passed():
         {"labels": np.zeros(149)},
         {"labels": np.zeros((150, 2))},
         {"labels": None},
+        {"labels": np.array([None] * 150)},
+        {"labels": np.array(["a", 1] * 75, dtype=object)},
         {"X": np.full((150, 4), np.nan)},
         {"X": np.ones(150)},
         {"X": np.ones((0, 4)), "labels": []},
@@ -156,6 +158,18 @@ def test_simplified(given, dtype, metric, monkeypatch):
     np.testing.assert_allclose(found, simplified_silhouettes(distances, own), atol=TOLERANCE[dtype])
     score = simplified_silhouette_score(X, centers, labels if given else None, metric=metric)
     assert score == pytest.approx(found.mean(), abs=TOLERANCE[dtype])
+
+
+@pytest.mark.parametrize("metric", METRICS)
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_simplified_of_any_magnitude(dtype, metric):
+    X, labels = blobs(dtype=dtype)
+    centers = np.array([X[labels == j].mean(axis=0) for j in range(5)])
+    expected = simplified_silhouette_samples(X, centers, metric=metric)
+    for exponent in (-100, 100) if dtype == np.float32 else (-1000, 1000):
+        factor = dtype(2.0**exponent)
+        found = simplified_silhouette_samples(factor * X, factor * centers, metric=metric)
+        np.testing.assert_array_equal(found, expected)
 
 
 def test_simplified_at_a_centre():

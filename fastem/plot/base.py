@@ -1,11 +1,14 @@
-"""What all displays share: where they draw, and the components' colours and features' names."""
+"""What all displays share: where they draw, their style, components' colours, features' names."""
 
 from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
 
-from fastem.sklearn_private import check_matplotlib_support
+from fastem.sklearn_private import InvalidParameterError, check_matplotlib_support
+
+# A user's colour and those of ours that it takes the place of.
+_REPLACED = {"color": ("c", "facecolor", "edgecolor"), "facecolor": ("c",)}
 
 
 class Display:
@@ -21,7 +24,7 @@ class Display:
 
     def _begin(self, ax):
         """Find axes to draw on."""
-        check_matplotlib_support(f"{type(self).__name__}.plot")
+        check_axes(f"{type(self).__name__}.plot", ax)
         if ax is None:
             import matplotlib.pyplot as plt
 
@@ -29,6 +32,36 @@ class Display:
         self.ax_ = ax
         self.figure_ = ax.figure
         return ax
+
+
+def check_axes(caller: str, ax: Any) -> None:
+    """Raise unless there is a matplotlib, and the axes are its own or None."""
+    check_matplotlib_support(caller)
+    from matplotlib.axes import Axes
+
+    if not isinstance(ax, Axes | None):
+        raise InvalidParameterError(
+            f"The 'ax' parameter of {caller} must be an instance of 'matplotlib.axes.Axes' or "
+            f"None. Got {ax!r} instead."
+        )
+
+
+def styled(artist: type, style: dict[str, Any], options: dict[str, Any] | None) -> dict[str, Any]:
+    """A style and the user's keywords, which come first under any of their names (``lw``).
+
+    Parameters
+    ----------
+    artist : subclass of matplotlib.artist.Artist
+        What is drawn; it knows the names.
+    style : dict
+        By matplotlib's full names.
+    options : dict or None
+    """
+    from matplotlib.cbook import normalize_kwargs
+
+    options = normalize_kwargs(options or {}, artist)
+    replaced = {name for given in _REPLACED if given in options for name in _REPLACED[given]}
+    return {**{name: style[name] for name in style if name not in replaced}, **options}
 
 
 def colors_of(n_components: int) -> np.ndarray:
@@ -59,7 +92,9 @@ def plot_lines(ax: Any, lines: Iterable[tuple], options: dict[str, Any], **label
     **labels
         ``xlabel`` and ``ylabel``.
     """
+    from matplotlib.lines import Line2D
+
     for numbers, values, style in lines:
-        ax.plot(numbers, values, **{"marker": ".", **style, **options})
+        ax.plot(numbers, values, **styled(Line2D, {"marker": ".", **style}, options))
     ax.set(**labels)
     ax.xaxis.get_major_locator().set_params(integer=True)

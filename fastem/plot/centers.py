@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 from sklearn.utils.validation import check_is_fitted
 
-from fastem.plot.base import Display, colors_of, feature_names
+from fastem.plot.base import Display, colors_of, feature_names, styled
 
 _ATTRIBUTES = ("cluster_centers_", "means_", "probabilities_")
 
@@ -93,13 +93,14 @@ class CentersDisplay(Display):
             ax.imshow(self._tiled(), **{"cmap": "gray", **options})
             ax.set_axis_off()
             return self
+        from matplotlib.lines import Line2D
+
         positions = range(len(self.names))
         for j, (center, color) in enumerate(
             zip(self.centers, colors_of(len(self.centers)), strict=True)
         ):
-            ax.plot(
-                positions, center, **{"color": color, "marker": ".", "label": str(j), **options}
-            )
+            style = {"color": color, "marker": ".", "label": str(j)}
+            ax.plot(positions, center, **styled(Line2D, style, options))
         if len(self.names) <= 12:
             ax.set_xticks(positions, self.names, rotation=30, ha="right")
         else:

@@ -6,6 +6,7 @@ import numpy as np
 from sklearn.utils.validation import check_is_fitted
 
 from fastem.plot.base import Display, plot_lines
+from fastem.selection import CriterionSearch
 
 
 class CriterionDisplay(Display):
@@ -56,6 +57,10 @@ class CriterionDisplay(Display):
         -------
         display : CriterionDisplay
         """
+        if not isinstance(estimator, CriterionSearch):
+            raise TypeError(
+                f"{cls.__name__} draws a CriterionSearch, not a {type(estimator).__name__}"
+            )
         check_is_fitted(estimator)
         results = estimator.results_
         if criterion is None:

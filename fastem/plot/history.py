@@ -5,9 +5,8 @@ from typing import Any
 import numpy as np
 from sklearn.utils.validation import check_is_fitted
 
-from fastem.plot.base import Display, plot_lines
+from fastem.plot.base import Display, check_axes, plot_lines
 from fastem.plot.recording import fit_watched
-from fastem.sklearn_private import check_matplotlib_support
 
 
 class HistoryDisplay(Display):
@@ -69,7 +68,7 @@ class HistoryDisplay(Display):
         -------
         display : HistoryDisplay
         """
-        check_matplotlib_support(f"{cls.__name__}.from_estimator")
+        check_axes(f"{cls.__name__}.from_estimator", ax)
         clusters = hasattr(estimator, "n_clusters")
         if X is None:
             check_is_fitted(estimator)

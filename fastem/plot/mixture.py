@@ -8,7 +8,7 @@ from sklearn.utils.validation import check_is_fitted
 
 from fastem.mixtures.gaussian.covariances import COVARIANCES
 from fastem.mixtures.gaussian.stacks import of_features, stacked, widened
-from fastem.plot.base import Display, colors_of, feature_names
+from fastem.plot.base import Display, colors_of, feature_names, styled
 
 _CURVE_POINTS = 400
 _GREY = 0.6  # of noise: red, green and blue alike
@@ -25,6 +25,12 @@ def component_covariances(mixture: Any, features: np.ndarray) -> np.ndarray:
     some = of_features(kind, np.asarray(mixture.covariances_, np.float64), features)
     matrices = widened(stacked(kind, some), 2, len(features))
     return np.broadcast_to(matrices, (len(mixture.means_), *matrices.shape[1:]))
+
+
+def check_gaussian(caller: str, estimator: Any) -> None:
+    """Raise unless it is a Gaussian mixture, fitted or not; scikit-learn's is one, too."""
+    if not hasattr(estimator, "covariance_type"):
+        raise TypeError(f"{caller} draws Gaussian mixtures, not a {type(estimator).__name__}")
 
 
 def ellipse(covariance: np.ndarray, probability: float) -> tuple[float, float, float]:
@@ -72,7 +78,7 @@ class MixtureDisplay(Display):
         estimator: Any,
         X: Any,
         *,
-        features: Collection[int] | int | None = None,
+        features: Collection[int | str] | int | str | None = None,
         ax: Any = None,
         **options: Any,
     ) -> "MixtureDisplay":
@@ -86,9 +92,10 @@ class MixtureDisplay(Display):
         X : array-like of shape (n_samples, n_features)
             The rows to draw.
 
-        features : int or (int, int), default=None
-            Positions of the features to show: of one the components' density over a histogram, of
-            two their ellipses. None for the first two, or the only one.
+        features : int, str or two of them, default=None
+            Positions of the features to show, or names that the estimator was fitted with: of one
+            the components' density over a histogram, of two their ellipses. None for the first two,
+            or the only one.
 
         ax : matplotlib Axes, default=None
             Where to draw; None for a new figure.
@@ -100,27 +107,11 @@ class MixtureDisplay(Display):
         -------
         display : MixtureDisplay
         """
+        check_gaussian(cls.__name__, estimator)
         check_is_fitted(estimator)
-        if not hasattr(estimator, "covariances_"):
-            name = type(estimator).__name__
-            raise TypeError(f"{cls.__name__} draws Gaussian mixtures, not a {name}")
-        n_features = estimator.means_.shape[1]
-        if features is None:
-            features = range(min(2, n_features))
-        shown = np.atleast_1d(np.asarray(features))
-        if (
-            shown.dtype.kind not in "iu"
-            or shown.shape not in ((1,), (2,))
-            or len(np.unique(shown)) < len(shown)
-            or shown.min() < 0
-            or shown.max() >= n_features
-        ):
-            raise ValueError(
-                f"features must be one or two different numbers from 0 to {n_features - 1}, "
-                f"got {features!r}"
-            )
+        names = feature_names(estimator, estimator.means_.shape[1])
+        shown = _positions(features, names)
         responsibilities = estimator.predict_proba(X)
-        names = feature_names(estimator, n_features)
         display = cls(
             np.asarray(estimator.weights_, np.float64),
             np.asarray(estimator.means_, np.float64)[:, shown],
@@ -168,35 +159,41 @@ class MixtureDisplay(Display):
         ax = self._begin(ax)
         colors = colors_of(len(self.weights))
         if len(self.names) == 2:
-            self._draw_ellipses(ax, colors, probability, rows_kw or {}, components_kw or {})
+            self._draw_ellipses(ax, colors, probability, rows_kw, components_kw)
             ax.set(xlabel=self.names[0], ylabel=self.names[1])
         else:
-            self._draw_densities(ax, colors, bins, rows_kw or {}, components_kw or {})
+            self._draw_densities(ax, colors, bins, rows_kw, components_kw)
             ax.set(xlabel=self.names[0], ylabel="density")
         return self
 
     def _draw_ellipses(self, ax, colors, probability, rows_kw, components_kw):
+        from matplotlib.collections import PathCollection
         from matplotlib.patches import Ellipse
 
         # A row between components has a colour between theirs; noise is grey.
         shades = self.responsibilities[:, : len(colors)] @ colors
         shades += self.responsibilities[:, len(colors) :].sum(axis=1, keepdims=True) * _GREY
         shades = np.clip(shades, 0, 1)
-        ax.scatter(*self.X.T, **{"c": shades, "s": 12, "alpha": 0.6, "linewidths": 0, **rows_kw})
+        style = {"c": shades, "s": 12, "alpha": 0.6, "linewidth": 0}
+        ax.scatter(*self.X.T, **styled(PathCollection, style, rows_kw))
         for mean, covariance, color in zip(self.means, self.covariances, colors, strict=True):
             width, height, angle = ellipse(covariance, probability)
-            style = {"facecolor": "none", "edgecolor": color, "linewidth": 2, **components_kw}
+            style = {"facecolor": "none", "edgecolor": color, "linewidth": 2}
+            style = styled(Ellipse, style, components_kw)
             ax.add_patch(Ellipse(mean, width, height, angle=angle, **style))
         edges = {"marker": "X", "s": 90, "edgecolors": "white", "zorder": 3}
         ax.scatter(*self.means.T, c=colors, **edges)
         ax.autoscale_view()
 
     def _draw_densities(self, ax, colors, bins, rows_kw, components_kw):
+        from matplotlib.lines import Line2D
+        from matplotlib.patches import Rectangle
+
         values = self.X[:, 0]
+        values = values[~np.isnan(values)]
         edges = np.histogram_bin_edges(values, bins)
-        ax.hist(
-            values, **{"bins": edges, "density": True, "color": "0.85", "label": "rows", **rows_kw}
-        )
+        style = {"bins": edges, "density": True, "facecolor": "0.85", "label": "rows"}
+        ax.hist(values, **styled(Rectangle, style, rows_kw))
         left, right = edges[0], edges[-1]
         margin = 0.05 * (right - left)
         x = np.linspace(left - margin, right + margin, _CURVE_POINTS)
@@ -204,8 +201,30 @@ class MixtureDisplay(Display):
         z = (x[:, np.newaxis] - self.means[:, 0]) / deviations
         densities = self.weights * np.exp(-0.5 * z**2) / (deviations * np.sqrt(2 * np.pi))
         for j, color in enumerate(colors):
-            ax.plot(x, densities[:, j], **{"color": color, "linestyle": "--", **components_kw})
+            style = {"color": color, "linestyle": "--"}
+            ax.plot(x, densities[:, j], **styled(Line2D, style, components_kw))
         noisy = self.responsibilities.shape[1] > len(colors)
         label = "mixture without its noise" if noisy else "mixture"
         ax.plot(x, densities.sum(axis=1), color="black", label=label)
         ax.legend()
+
+
+def _positions(features, names):
+    """The positions of one or two features that are given by number or name."""
+    if features is None:
+        return np.arange(min(2, len(names)))
+    numbers = {name: i for i, name in enumerate(names)}
+    given = [features] if isinstance(features, str) else np.atleast_1d(np.asarray(features, object))
+    shown = np.array([numbers.get(one, one) if isinstance(one, str) else one for one in given])
+    if (
+        shown.dtype.kind not in "iu"
+        or shown.shape not in ((1,), (2,))
+        or len(np.unique(shown)) < len(shown)
+        or shown.min() < 0
+        or shown.max() >= len(names)
+    ):
+        raise ValueError(
+            f"features must be one or two different numbers from 0 to {len(names) - 1}, or names "
+            f"of features, got {features!r}"
+        )
+    return shown

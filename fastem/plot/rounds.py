@@ -5,16 +5,16 @@ from typing import Any
 
 import numpy as np
 
-from fastem.plot.mixture import MixtureDisplay
+from fastem.plot.base import check_axes
+from fastem.plot.mixture import MixtureDisplay, check_gaussian
 from fastem.plot.recording import fit_watched
-from fastem.sklearn_private import check_matplotlib_support
 
 
 def animate_rounds(
     estimator: Any,
     X: Any,
     *,
-    features: Collection[int] | int | None = None,
+    features: Collection[int | str] | int | str | None = None,
     ax: Any = None,
     interval: int = 400,
     **options: Any,
@@ -29,7 +29,7 @@ def animate_rounds(
     X : array-like of shape (n_samples, n_features)
         The rows to fit to and to draw.
 
-    features : int or (int, int), default=None
+    features : int, str or two of them, default=None
         As for :meth:`MixtureDisplay.from_estimator`.
 
     ax : matplotlib Axes, default=None
@@ -47,7 +47,8 @@ def animate_rounds(
         Keep it as long as it is shown. ``animation.save("em.gif")`` writes it to a file, and
         ``animation.to_jshtml()`` shows it in a notebook.
     """
-    check_matplotlib_support("animate_rounds")
+    check_axes("animate_rounds", ax)
+    check_gaussian("animate_rounds", estimator)
     from matplotlib import pyplot as plt
     from matplotlib.animation import FuncAnimation
 

@@ -3,8 +3,9 @@
 from typing import Any
 
 import numpy as np
+from sklearn.utils import column_or_1d
 
-from fastem.plot.base import Display, colors_of
+from fastem.plot.base import Display, check_axes, colors_of, styled
 from fastem.silhouette import silhouette_samples
 
 
@@ -75,8 +76,9 @@ class SilhouetteDisplay(Display):
         -------
         display : SilhouetteDisplay
         """
+        check_axes(f"{cls.__name__}.from_labels", ax)
         silhouettes = silhouette_samples(X, labels, metric=metric)
-        return cls(silhouettes, np.asarray(labels)).plot(ax, **options)
+        return cls(silhouettes, column_or_1d(labels)).plot(ax, **options)
 
     def plot(self, ax: Any = None, **options: Any) -> "SilhouetteDisplay":
         """Draw the silhouettes.
@@ -94,16 +96,23 @@ class SilhouetteDisplay(Display):
         self : SilhouetteDisplay
         """
         ax = self._begin(ax)
+        from matplotlib.collections import PolyCollection
+
         names = np.unique(self.labels)
         gap = max(1, len(self.labels) // 100)
         bottom, middles = 0, []
         for name, color in zip(names, colors_of(len(names)), strict=True):
             values = np.sort(self.silhouettes[self.labels == name])
             rows = np.arange(bottom, bottom + len(values))
-            style = {"step": "mid", "color": color, "linewidth": 0, **options}
+            style = {"step": "mid", "facecolor": color, "linewidth": 0}
             # Twice the only row's value: an area needs two points.
             edges = np.r_[rows[0] - 0.5, rows, rows[-1] + 0.5]
-            ax.fill_betweenx(edges, 0, np.r_[values[0], values, values[-1]], **style)
+            ax.fill_betweenx(
+                edges,
+                0,
+                np.r_[values[0], values, values[-1]],
+                **styled(PolyCollection, style, options),
+            )
             middles.append(rows.mean())
             bottom += len(values) + gap
         mean = float(np.mean(self.silhouettes))

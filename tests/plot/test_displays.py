@@ -10,10 +10,11 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 import pytest
+from matplotlib.colors import same_color
 from matplotlib.patches import Ellipse
 from scipy.stats import norm
 from sklearn.base import clone
-from sklearn.exceptions import NotFittedError
+from sklearn.exceptions import DataConversionWarning, NotFittedError
 
 from fastem import (
     BernoulliMixture,
@@ -247,11 +248,133 @@ def test_rounds(X, features, tmp_path):
     assert (tmp_path / "em.gif").stat().st_size > 0
 
 
-@pytest.mark.parametrize("features", [(0, 0), (0, 3), (0, 1, 2), "a", -1, 0.5, ()])
+@pytest.mark.parametrize(
+    "features", [(0, 0), (0, 3), (0, 1, 2), "a", ("a", "b"), -1, 0.5, (0, 0.5), True, ()]
+)
 def test_bad_features(X, features):
     mixture = GaussianMixture(2, random_state=0).fit(X)
     with pytest.raises(ValueError, match="features must be one or two different numbers"):
         MixtureDisplay.from_estimator(mixture, X, features=features)
+
+
+def test_features_by_name(X, tmp_path):
+    frame = pd.DataFrame(X, columns=["a", "b", "c"])
+    mixture = GaussianMixture(2, random_state=0).fit(frame)
+    for features in (("c", "a"), ["c", 0], np.array(["c", "a"])):
+        display = MixtureDisplay.from_estimator(mixture, frame, features=features)
+        assert (display.ax_.get_xlabel(), display.ax_.get_ylabel()) == ("c", "a")
+        np.testing.assert_array_equal(display.ax_.collections[0].get_offsets(), X[:, [2, 0]])
+        np.testing.assert_array_equal(
+            display.ax_.collections[1].get_offsets(), mixture.means_[:, [2, 0]]
+        )
+    display = MixtureDisplay.from_estimator(mixture, frame, features="b")
+    np.testing.assert_array_equal(display.X, X[:, [1]])
+    assert display.ax_.get_xlabel() == "b"
+    for features in ("d", ("a", "a"), ("a", 0), "ab"):
+        with pytest.raises(ValueError, match="or names of features, got"):
+            MixtureDisplay.from_estimator(mixture, frame, features=features)
+    animation = animate_rounds(mixture, frame, features=("c", "a"))
+    animation.save(tmp_path / "em.gif", writer="pillow")
+    assert animation._fig.axes[0].get_xlabel() == "c"
+
+
+@pytest.mark.parametrize(
+    "options",
+    [{"c": "red", "lw": 5, "ls": ":", "ms": 9}, {"color": "red", "linewidth": 5, "linestyle": ":"}],
+)
+def test_lines_take_aliases(X, options):
+    mixture = GaussianMixture(2, random_state=0).fit(X)
+    search = CriterionSearch(mixture, {"n_components": [1, 2]}).fit(X)
+    one = MixtureDisplay.from_estimator(mixture, X, features=0, components_kw=options)
+    for lines in (
+        HistoryDisplay.from_estimator(mixture, **options).ax_.get_lines(),
+        CriterionDisplay.from_estimator(search, **options).ax_.get_lines(),
+        CentersDisplay.from_estimator(mixture, **options).ax_.get_lines(),
+        one.ax_.get_lines()[:2],
+    ):
+        for line in lines:
+            assert line.get_color() == "red" and line.get_linewidth() == 5
+            assert line.get_linestyle() == ":"
+            assert "ms" not in options or line.get_markersize() == 9
+
+
+@pytest.mark.parametrize("lw", ["lw", "linewidth", "linewidths"])
+@pytest.mark.parametrize("c", ["c", "color", "facecolor", "facecolors", "fc"])
+def test_rows_take_aliases(X, c, lw):
+    mixture = GaussianMixture(2, random_state=0).fit(X)
+    display = MixtureDisplay.from_estimator(mixture, X, rows_kw={c: "red", lw: 3})
+    rows = display.ax_.collections[0]
+    assert same_color(rows.get_facecolors()[:, :3], [[1, 0, 0]])
+    assert rows.get_linewidths() == [3]
+
+
+def test_ellipses_take_aliases(X):
+    mixture = GaussianMixture(2, random_state=0).fit(X)
+    draw = MixtureDisplay.from_estimator
+    options = {"lw": 3, "ec": "black", "fc": "red", "ls": "--"}
+    for patch in draw(mixture, X, components_kw=options).ax_.patches:
+        assert patch.get_linewidth() == 3 and patch.get_linestyle() == "--"
+        assert same_color(patch.get_edgecolor(), "black")
+        assert same_color(patch.get_facecolor(), "red")
+    for patch in draw(mixture, X, components_kw={"color": "blue"}).ax_.patches:
+        assert same_color(patch.get_edgecolor(), "blue")
+
+
+@pytest.mark.parametrize("c", ["color", "fc", "facecolor"])
+def test_areas_and_bars_take_aliases(X, c):
+    mixture = GaussianMixture(2, random_state=0).fit(X)
+    options = {c: "red", "lw": 3, "ec": "black"} if c != "color" else {c: "red", "lw": 3}
+    areas = SilhouetteDisplay.from_labels(X, mixture.predict(X), **options).ax_.collections
+    for area in areas:
+        assert same_color(area.get_facecolor(), "red") and area.get_linewidth() == [3]
+    bars = MixtureDisplay.from_estimator(mixture, X, features=0, rows_kw=options).ax_.patches
+    for bar in bars:
+        assert same_color(bar.get_facecolor(), "red") and bar.get_linewidth() == 3
+
+
+def test_the_same_option_twice(X):
+    mixture = GaussianMixture(2, random_state=0).fit(X)
+    with pytest.raises(TypeError, match="which are aliases of one another"):
+        HistoryDisplay.from_estimator(mixture, lw=1, linewidth=2)
+
+
+def test_labels_of_a_column(X):
+    labels = KMeans(2, random_state=0).fit_predict(X)
+    with pytest.warns(DataConversionWarning, match="A column-vector y was passed"):
+        display = SilhouetteDisplay.from_labels(X, labels[:, np.newaxis])
+    np.testing.assert_array_equal(display.labels, labels)
+    assert len(display.ax_.collections) == 2
+    with pytest.raises(ValueError, match="y should be a 1d array"):
+        SilhouetteDisplay.from_labels(X, np.column_stack([labels, labels]))
+
+
+def test_rows_with_missing_values(X):
+    rows = X.copy()
+    rows[::5, 0] = np.nan
+    mixture = GaussianMixture(2, missing="em", random_state=0).fit(rows)
+    ax = MixtureDisplay.from_estimator(mixture, rows, features=0).ax_
+    assert sum(bar.get_height() * bar.get_width() for bar in ax.patches) == pytest.approx(1)
+    observed = rows[~np.isnan(rows).any(axis=1)]
+    ax = MixtureDisplay.from_estimator(mixture, rows).ax_
+    np.testing.assert_array_equal(
+        np.ma.compress_rows(ax.collections[0].get_offsets()), observed[:, :2]
+    )
+
+
+@pytest.mark.parametrize("ax", [3, "ax", np.array([None, None])])
+def test_bad_axes(X, ax):
+    mixture = GaussianMixture(2, random_state=0).fit(X)
+    search = CriterionSearch(mixture, {"n_components": [1, 2]}).fit(X)
+    for draw, args in (
+        (MixtureDisplay.from_estimator, (mixture, X)),
+        (HistoryDisplay.from_estimator, (mixture,)),
+        (CriterionDisplay.from_estimator, (search,)),
+        (CentersDisplay.from_estimator, (mixture,)),
+        (SilhouetteDisplay.from_estimator, (mixture, X)),
+        (animate_rounds, (mixture, X)),
+    ):
+        with pytest.raises(TypeError, match=r"The 'ax' parameter of .* must be an instance of"):
+            draw(*args, ax=ax)
 
 
 def test_refusals(X):
@@ -265,6 +388,10 @@ def test_refusals(X):
         CentersDisplay.from_estimator(mixture, shape=(2, 2))
     with pytest.raises(TypeError, match="not a BernoulliMixture"):
         MixtureDisplay.from_estimator(BernoulliMixture(random_state=0).fit(X), X)
+    with pytest.raises(TypeError, match="animate_rounds draws Gaussian mixtures, not a KMeans"):
+        animate_rounds(KMeans(2), X)
+    with pytest.raises(TypeError, match="draws a CriterionSearch, not a GaussianMixture"):
+        CriterionDisplay.from_estimator(mixture)
     search = CriterionSearch(mixture, {"covariance_type": ["full"]}).fit(X)
     with pytest.raises(ValueError, match="not varied 'n_components'"):
         CriterionDisplay.from_estimator(search)
