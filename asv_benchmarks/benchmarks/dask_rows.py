@@ -1,145 +1,182 @@
 """Fits to Dask's collections: on two workers of one thread, and streamed through one process."""
 
 import importlib.util
-import warnings
 
 import numpy as np
+import psutil
 
-from . import data, measure
+from . import measure
+from .many_ranks import CASES, FEW, MANY, estimator_of, fit_of, rows_of
 
-N_WORKERS = 2
-SHAPE = (1_000_000, 16, 32)
-CHUNKS = 8
-MODELS = {"KMeans": {"init": "random", "tol": 0}, "GaussianMixture": {"tol": 0}}
-
-
-def make_model(name, k, max_iter):
-    import fastem
-
-    options = {"max_iter": max_iter, "random_state": 0, **MODELS[name]}
-    if name == "GaussianMixture":
-        options["init_params"] = "random_from_data"
-    return getattr(fastem, name)(k, n_init=1, **options)
+N_WORKERS, N_CHUNKS = 2, 8
 
 
 class Workers:
-    """Two workers, and rows on them."""
+    """A cluster of workers of one thread; a context that ends with it."""
 
-    timeout = 900
-    client = cluster = None
-
-    def setup(self, *parameters):
-        import dask.array as da
+    def __enter__(self):
         from distributed import Client, LocalCluster
 
-        warnings.simplefilter("ignore")  # the iterations end early
-        self.cluster = LocalCluster(
+        self._cluster = LocalCluster(
             n_workers=N_WORKERS, threads_per_worker=1, dashboard_address=None
         )
-        self.client = Client(self.cluster)
-        n_rows = measure.fewer(SHAPE[0])
-        self.X = data.make_rows(data.Cell(n_rows, *SHAPE[1:], "overlapping", "float64"))
-        chunks = da.from_array(self.X, chunks=(-(-n_rows // CHUNKS), -1))
-        self.on_workers = self.client.persist(chunks)
+        self._client = Client(self._cluster)
+        return self
 
-    def teardown(self, *parameters):
-        for opened in (self.client, self.cluster):
-            if opened is not None:  # asv tears down what could not be set up, too
-                opened.close()
+    def __exit__(self, *raised):
+        self._client.close()
+        self._cluster.close()
+
+    def rows(self, case, n_rows):
+        """Rows that the workers make, in their memory."""
+        import dask.array as da
+        from distributed import wait
+
+        n_features = case.size.features
+        blocks = self._client.map(_block, range(N_CHUNKS), case=case, n_rows=n_rows)
+        wait(blocks)
+        shape = (32 // N_CHUNKS * (n_rows // 32), n_features)
+        meta = np.empty((0, n_features), case.dtype)
+        return da.concatenate([da.from_delayed(block, shape, meta=meta) for block in blocks])
 
 
-class OnWorkers(Workers):
+def _block(number, case, n_rows):
+    return rows_of(case, n_rows, number, N_CHUNKS)
+
+
+def sent():
+    """Bytes sent so far between processes of this machine, where the system tells."""
+    network = psutil.net_io_counters(pernic=True)
+    return network["lo"].bytes_sent if "lo" in network else np.nan
+
+
+def compared(workers, name, n_rows):
+    """The seconds of an iteration there and in memory, and the bytes that connections move in it.
+
+    Both take turns, with as many threads in all.
+    """
+    case = CASES[name]
+    there = fit_of(case, workers.rows(case, n_rows))
+    fits = {"memory": fit_of(case, rows_of(case, n_rows)), "there": there}
+    with measure.threads(N_WORKERS):
+        seconds = measure.seconds_an_iteration(
+            {place: (fit, FEW, MANY - FEW) for place, fit in fits.items()}
+        )
+    moved = {}
+    for max_iter in (FEW, MANY):
+        before = sent()
+        there(max_iter)
+        moved[max_iter] = sent() - before
+    return seconds, (moved[MANY] - moved[FEW]) / (MANY - FEW)
+
+
+def milliseconds_of_nothing(workers):
+    """A pass that does nothing, again and again."""
+    from fastem.rows.choice import count_positive  # which without weights does nothing
+    from fastem.rows.dask import dask_rows
+
+    rows = dask_rows(workers.rows(CASES["kmeans"], 8000))
+    rows.reduce(count_positive)
+    runs = {"steps": lambda: [rows.reduce(count_positive) for _ in range(20)]}
+    return 50 * measure.median(measure.in_turns(runs, 5)["steps"][0])
+
+
+class OnWorkers:
     """The same rows in memory and on workers with as many threads in all."""
 
-    params = (list(MODELS),)
+    params = measure.some(list(CASES)[:4])
     param_names = ("model",)
+    timeout = 900
 
-    def _seconds(self, model, first, more, repeats):
-        def fit(X, max_iter):
-            make_model(model, SHAPE[2], max_iter).fit(X)
+    def setup(self, model):
+        self.workers = Workers().__enter__()
 
-        fits = {
-            "memory": (lambda max_iter: fit(self.X, max_iter), first, more),
-            "workers": (lambda max_iter: fit(self.on_workers, max_iter), first, more),
-        }
-        with measure.threads(N_WORKERS):
-            return measure.seconds_an_iteration(fits, repeats)
+    def teardown(self, model):
+        if hasattr(self, "workers"):  # asv tears down what could not be set up, too
+            self.workers.__exit__()
 
     def track_speed_in_memory(self, model):
         """How fast an iteration on the workers is, as a share of one in memory."""
-        seconds = self._seconds(model, 2, 20 if model == "KMeans" else 6, 3)
-        return 100 * seconds["memory"] / seconds["workers"]
+        n_rows = measure.fewer(CASES[model].size.rows)
+        seconds, _ = compared(self.workers, model, n_rows)
+        return 100 * seconds["memory"] / seconds["there"]
 
     track_speed_in_memory.unit = "%"
 
 
-class EmptyIteration(Workers):
-    def track_milliseconds(self):
-        from fastem.rows.choice import count_positive  # which without weights does nothing
-        from fastem.rows.dask import dask_rows
+class EmptyIteration:
+    timeout = 300
 
-        rows = dask_rows(self.on_workers)
-        rows.reduce(count_positive)
-        runs = {"steps": lambda: [rows.reduce(count_positive) for _ in range(20)]}
-        return 50 * measure.median(measure.in_turns(runs)["steps"][0])
+    def track_milliseconds(self):
+        with Workers() as workers:
+            return milliseconds_of_nothing(workers)
 
     track_milliseconds.unit = "ms"
 
 
-class BesideDaskML(Workers):
+class BesideDaskML:
     """20 iterations of both libraries' K-means from the same centres."""
 
-    def setup(self):
-        if not importlib.util.find_spec("dask_ml"):
-            raise NotImplementedError("dask-ml is not installed")
-        super().setup()
+    timeout = 900
 
     def track_ratio_to_dask_ml(self):
-        from dask_ml.cluster import KMeans
-
-        from fastem import KMeans as Ours
-
-        init = data.starting_centers(self.X, SHAPE[2])
-        options = {"n_clusters": SHAPE[2], "init": init, "max_iter": 20, "tol": 0.0}
-        runs = {
-            "dask-ml": lambda: KMeans(**options).fit(self.on_workers),
-            "fastem": lambda: Ours(**options).fit(self.on_workers),
-        }
-        for run in runs.values():
-            run()
-        timed = measure.in_turns(runs, 3)
-        return measure.median(timed["dask-ml"][0]) / measure.median(timed["fastem"][0])
+        if not importlib.util.find_spec("dask_ml"):
+            raise NotImplementedError("dask-ml is not installed")
+        with Workers() as workers:
+            return ratio_to_dask_ml(workers, measure.fewer(CASES["kmeans"].size.rows))
 
     track_ratio_to_dask_ml.unit = "x"
+
+
+def ratio_to_dask_ml(workers, n_rows):
+    """How many times longer dask-ml's 20 iterations take."""
+    from dask_ml.cluster import KMeans
+
+    from fastem import KMeans as Ours
+
+    rows = workers.rows(CASES["kmeans"], n_rows)
+    init = estimator_of(CASES["kmeans"]).init
+    options = {"n_clusters": len(init), "init": init, "max_iter": 20, "tol": 0.0}
+    runs = {
+        "dask-ml": lambda: KMeans(**options).fit(rows),
+        "fastem": lambda: Ours(**options).fit(rows),
+    }
+    for run in runs.values():
+        run()
+    timed = measure.in_turns(runs, 3)
+    return measure.median(timed["dask-ml"][0]) / measure.median(timed["fastem"][0])
 
 
 class Streamed:
     """What a small block costs an iteration of K-means beyond being read."""
 
-    def setup(self):
-        measure.pin_threads(1)
-        self.X = np.random.default_rng(0).normal(size=(400 * 64, 16))
-
     def track_microseconds_a_block(self):
-        from fastem.clustering.model import assign
-        from fastem.kernels.clusters import Frame
-        from fastem.kernels.kmeans.hamerly import Hamerly
-        from fastem.rows import LocalRows, Part
-        from fastem.rows.stream import StreamedRows, streamed_parts
-
-        blocks = np.array_split(self.X, 400)
-        parts = streamed_parts([block.view for block in blocks], [64] * 400)
-        homes = {
-            "streamed": StreamedRows(parts, 16, self.X.dtype, False),
-            "memory": LocalRows([Part(block, None, i * 64, i) for i, block in enumerate(blocks)]),
-        }
-        step = assign, Hamerly, 8, Frame(np.zeros(16), 1.0), self.X[:8]
-        for rows in homes.values():
-            rows.reduce(*step)
-        timed = measure.in_turns(
-            {name: lambda rows=rows: rows.reduce(*step) for name, rows in homes.items()}
-        )
-        seconds = {name: measure.median(times) for name, (times, _) in timed.items()}
-        return 1e6 * (seconds["streamed"] - seconds["memory"]) / 400
+        with measure.threads(1):
+            return microseconds_a_block()
 
     track_microseconds_a_block.unit = "us"
+
+
+def microseconds_a_block(n_blocks=400):
+    """What K-means on streamed blocks of 64 rows takes beyond the same blocks in memory."""
+    from fastem.clustering.model import assign
+    from fastem.kernels.clusters import Frame
+    from fastem.kernels.kmeans.hamerly import Hamerly
+    from fastem.rows import LocalRows, Part
+    from fastem.rows.stream import StreamedRows, streamed_parts
+
+    X = np.random.default_rng(0).normal(size=(n_blocks * 64, 16))
+    blocks = np.array_split(X, n_blocks)
+    parts = streamed_parts([block.view for block in blocks], [64] * n_blocks)
+    homes = {
+        "streamed": StreamedRows(parts, 16, X.dtype, False),
+        "memory": LocalRows([Part(block, None, i * 64, i) for i, block in enumerate(blocks)]),
+    }
+    step = assign, Hamerly, 8, Frame(np.zeros(16), 1.0), X[:8]
+    for rows in homes.values():
+        rows.reduce(*step)
+    timed = measure.in_turns(
+        {name: lambda rows=rows: rows.reduce(*step) for name, rows in homes.items()}, 15
+    )
+    seconds = {name: measure.median(times) for name, (times, _) in timed.items()}
+    return 1e6 * (seconds["streamed"] - seconds["memory"]) / n_blocks

@@ -2,7 +2,7 @@
 
 Its own program, too: ``mpiexec -n 2 python -m asv_benchmarks.benchmarks.many_ranks full 1000000``
 prints the seconds of an iteration, the bytes that a rank sends in it, and the seconds of a fit of
-five iterations.
+five iterations; only the last with a further argument.
 """
 
 import importlib.util
@@ -21,7 +21,8 @@ from .models import Size
 
 MODULE = "asv_benchmarks.benchmarks.many_ranks"
 N_RANKS = 2
-FEW, MANY, REPEATS = 2, 12, 3
+FEW, MANY = 2, 12
+LEAST_REPEATS, MOST_REPEATS, SECONDS = 3, 12, 4.0
 
 
 class Case(NamedTuple):
@@ -35,6 +36,7 @@ CASES = {
     "full": Case("full", Size(1_000_000, 16, 32)),
     "bernoulli": Case("bernoulli", Size(1_000_000, 16, 32)),
     "kmedians": Case("kmedians", Size(1_000_000, 16, 20)),
+    "kmeans, many rows": Case("kmeans", Size(10_000_000, 16, 32)),
     # A hundredth of what dislib's authors ran on 896 cores of MareNostrum 5.
     "kmeans, dislib's": Case("kmeans", Size(3_000_000, 100, 500), "float32"),
     "full, dislib's": Case("full", Size(1_000_000, 100, 50), "float32"),
@@ -110,11 +112,19 @@ def estimator_of(case):
     )
 
 
-def seconds_of_iteration(fit):
-    """What one iteration takes, by fits of many and few."""
+def repeats_for(seconds):
+    """How often to time what takes so long."""
+    return int(np.clip(SECONDS / seconds, LEAST_REPEATS, MOST_REPEATS))
+
+
+def seconds_of_iteration(fit, agree=repeats_for):
+    """What one iteration takes, by fits of many and few: of quick ones by more of them."""
     fit(FEW)
+    started = time.perf_counter()
+    fit(MANY)
+    repeats = agree(time.perf_counter() - started)
     taken = {FEW: np.inf, MANY: np.inf}
-    for _ in range(REPEATS):
+    for _ in range(repeats):
         for max_iter in taken:
             started = time.perf_counter()
             fit(max_iter)
@@ -150,33 +160,40 @@ class _Counting:
         self._comm.Allgather(sent, received)
 
 
-def main(name, n_rows):
+def main(name, n_rows, whole=False):
     import numba
     from mpi4py import MPI
 
     from fastem.rows import mpi_rows
 
-    comm = _Counting(MPI.COMM_WORLD)
+    world = MPI.COMM_WORLD
+    comm = _Counting(world)
     numba.set_num_threads(max(1, measure.N_THREADS // comm.size))
     case = CASES.get(name, EMPTY)
     fit = fit_of(case, mpi_rows(rows_of(case, n_rows, comm.rank, comm.size), comm))
-    seconds = seconds_of_iteration(fit) / (50 if case is EMPTY else 1)
-    sent = []
-    for max_iter in (FEW, MANY):
-        before = comm.n_bytes
-        fit(max_iter)
-        sent.append(comm.n_bytes - before)
-    n_bytes = (sent[1] - sent[0]) / (MANY - FEW) / (50 if case is EMPTY else 1)
+    steps = 50 if case is EMPTY else 1
+    seconds = n_bytes = np.nan
+    if whole:
+        fit(1)  # compiles
+    else:
+        seconds = seconds_of_iteration(fit, lambda taken: world.bcast(repeats_for(taken))) / steps
+        sent = {}
+        for max_iter in (FEW, MANY):
+            before = comm.n_bytes
+            fit(max_iter)
+            sent[max_iter] = comm.n_bytes - before
+        n_bytes = (sent[MANY] - sent[FEW]) / (MANY - FEW) / steps
     started = time.perf_counter()
     fit(5)
     if comm.rank == 0:
         print(f"{seconds} {n_bytes} {time.perf_counter() - started}")
 
 
-def on_ranks(name, n_rows, n_ranks=N_RANKS):
+def on_ranks(name, n_rows, n_ranks=N_RANKS, whole=False):
     """What the program prints on so many ranks."""
     mpiexec = Path(sys.executable).with_name("mpiexec")
     command = [mpiexec, "-n", str(n_ranks), sys.executable, "-m", MODULE, name, str(n_rows)]
+    command += ["whole"] if whole else []
     environment = os.environ | {"MPIR_CVAR_POLLS_BEFORE_YIELD": "1"}
     root = Path(__file__).parents[2]
     done = subprocess.run(
@@ -226,4 +243,4 @@ class EmptyIteration:
 
 
 if __name__ == "__main__":
-    main(sys.argv[1], int(sys.argv[2]))
+    main(sys.argv[1], int(sys.argv[2]), len(sys.argv) > 3)

@@ -16,7 +16,10 @@ from .bernoulli import Bernoulli
 from .gaussian import Gaussian
 from .kmeans import KMeans
 from .kmedians import KMedians
+from .overheads import Overheads
+from .places import Places
 from .progress import progress_bar
+from .published import Published
 from .roofline import Roofline
 from .scaling import Scaling
 from .search import PACKAGES, Search
@@ -33,6 +36,9 @@ TABLES: dict[str, Table] = {
         Seeding(),
         Roofline(),
         Scaling(),
+        Places(),
+        Overheads(),
+        Published(),
         Search("KMeans", "search-kmeans", "K-means that searches", tuple(PACKAGES)),
         Search("KMedians", "search-kmedians", "K-medians that searches", ()),
     )

@@ -159,7 +159,8 @@ class KMeans(BaseClustering):
         - ``'random_partition'``: each row is put into a random cluster, and these are averaged.
         - ``'k-means||'``: a few rounds that draw many rows each, which are then reduced to
           ``n_clusters`` by k-means++; fewer passes over the rows for many clusters. Taken of
-          itself, with two rounds, for ``'k-means++'`` on a ``numpy.memmap`` larger than the memory.
+          itself, with two rounds, for ``'k-means++'`` on rows larger than the memory, as a
+          ``numpy.memmap`` or a Dask collection may be.
         - an array: the centres themselves.
         - a callable: called as ``init(X, n_clusters, random_state=random_state)`` with the data
           as they are; returns the centres.

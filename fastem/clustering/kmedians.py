@@ -87,8 +87,8 @@ class KMedians(BaseClustering):
     n_clusters : int, default=8
         Number of clusters, and so of centres.
 
-    init : {'k-means++', 'random', 'random_partition'}, callable or array-like of shape \
-            (n_clusters, n_features), default='k-means++'
+    init : {'k-means++', 'random', 'random_partition', 'k-means||'}, callable or array-like of \
+            shape (n_clusters, n_features), default='k-means++'
         Where the centres start.
 
         - ``'k-means++'``: rows drawn with probabilities proportional to their L1 distance from the
@@ -96,6 +96,9 @@ class KMedians(BaseClustering):
           that neither their order matters nor whether a row is repeated or has an integer weight.
         - ``'random'``: rows drawn at random.
         - ``'random_partition'``: the medians of clusters into which the rows are put at random.
+        - ``'k-means||'``: a few rounds that draw many rows each, by L1 distance, which are then
+          reduced to ``n_clusters`` by k-means++. Taken of itself, with two rounds, for
+          ``'k-means++'`` on rows larger than the memory.
         - an array: the centres themselves.
         - a callable: called as ``init(X, n_clusters, random_state=random_state)`` with the data
           as they are; returns the centres.

@@ -6,7 +6,11 @@ import numpy as np
 from sklearn.exceptions import ConvergenceWarning
 
 from fastem.clustering.euclidean.frame import measure_spread
-from fastem.clustering.euclidean.seeding import STRATEGIES, greedy_kmeans_plusplus
+from fastem.clustering.euclidean.seeding import (
+    STRATEGIES,
+    greedy_kmeans_plusplus,
+    plusplus_indices,
+)
 from fastem.clustering.kmeans import KMeansModel
 from fastem.clustering.labels import LABELS, labels_of
 from fastem.clustering.seeding import FEW_ROWS
@@ -64,7 +68,7 @@ class Starts:
     def kmeans_plusplus(self, rows, random_state):
         """The indices of rows drawn by k-means++."""
         rows, spread = self._in_range(rows)
-        return greedy_kmeans_plusplus(rows, self._n_components, spread.frame, random_state)[1]
+        return plusplus_indices(rows, self._n_components, spread.frame, random_state)
 
     def random_rows(self, rows, random_state):
         """The indices of different rows drawn at random, by their weights if they have any."""

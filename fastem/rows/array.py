@@ -1,13 +1,11 @@
 """Rows in one array, a memory-mapped file or a CSR matrix."""
 
-import os
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from fastem.rows.local import LocalRows
-from fastem.rows.part import Part, is_mapped
+from fastem.rows.part import Part
 
 
 def array_rows(X: Any, sample_weight: np.ndarray | None = None) -> LocalRows:
@@ -26,23 +24,3 @@ def array_rows(X: Any, sample_weight: np.ndarray | None = None) -> LocalRows:
     if isinstance(X, np.ndarray):
         X = np.asarray(X)
     return LocalRows([Part(X, sample_weight)])
-
-
-def outgrows_memory(part: Any) -> bool:
-    """Whether a part's rows are a file mapped into memory that is larger than the memory."""
-    return part.in_memory and is_mapped(part.X) and bool(part.X.nbytes > _memory())
-
-
-# A container's limit, where there is one.
-_LIMIT = Path("/sys/fs/cgroup/memory.max")
-
-
-def _memory():
-    """Bytes of memory that this process may use at most; what others use doesn't count."""
-    memory = float("inf")
-    if hasattr(os, "sysconf") and {"SC_PHYS_PAGES", "SC_PAGE_SIZE"} <= os.sysconf_names.keys():
-        memory = float(os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE"))
-    if _LIMIT.exists():
-        limit = _LIMIT.read_text().strip()
-        memory = memory if limit == "max" else min(memory, float(limit))
-    return memory

@@ -1,7 +1,5 @@
 """Things without the rows that they refer to: what a part keeps while its rows are elsewhere."""
 
-import io
-import pickle
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
@@ -35,61 +33,50 @@ def _address(array):
     return array.__array_interface__["data"][0]
 
 
-class _Pickler(pickle.Pickler):
-    """Pickles the skeleton of a thing: its arrays, functions and classes are only numbered."""
-
-    def __init__(self, stream, X, stand_ins):
-        super().__init__(stream, protocol=pickle.HIGHEST_PROTOCOL)
-        self._arrays = _arrays_of(X)
-        self._stand_ins = stand_ins
-        self.held = []
-
-    def persistent_id(self, obj):
-        if type(obj) is str:  # as most are
-            return None
-        if id(obj) in self._stand_ins:
-            obj, _ = self._stand_ins[id(obj)]
-        elif isinstance(obj, np.ndarray):
-            for number, array in enumerate(self._arrays):
-                if np.may_share_memory(obj, array):
-                    offset = _address(obj) - _address(array)
-                    place = obj.shape, obj.strides, obj.dtype, obj.flags.writeable
-                    obj = _View(number, offset, *place)
-                    break
-        elif not callable(obj):
-            return None
-        self.held.append(obj)
-        return len(self.held) - 1
+# Kinds of which there are many, known at a glance.
+_PLAIN = frozenset({type(None), bool, int, float, str, np.float64})
 
 
-class _Unpickler(pickle.Unpickler):
-    def __init__(self, stream, held, arrays, stand_ins):
-        super().__init__(stream)
-        self._held = held
-        self._arrays = arrays
-        self._stand_ins = stand_ins
+def _copied(thing, change, copies):
+    """A copy of a thing in which its arrays are changed; copies are known by what they are of.
 
-    def persistent_load(self, pid):
-        obj = self._held[pid]
-        if not isinstance(obj, _View):
-            return obj
-        if self._arrays:
-            return obj.of(self._arrays[obj.number])
-        stand_in = np.broadcast_to(np.zeros((), obj.dtype), obj.shape)
-        self._stand_ins[id(stand_in)] = obj, stand_in
-        return stand_in
+    Objects, tuples, lists and dictionaries are copied with what is in them; all else is shared, as
+    functions and classes are.
+    """
+    kind = type(thing)
+    if kind in _PLAIN:
+        return thing
+    if isinstance(thing, (np.ndarray, _View)):
+        return change(thing)
+    if id(thing) in copies:
+        return copies[id(thing)]
+    if isinstance(thing, tuple):
+        values = [_copied(value, change, copies) for value in thing]
+        return kind(*values) if hasattr(kind, "_fields") else kind(values)
+    if kind is list:
+        return [_copied(value, change, copies) for value in thing]
+    if kind is dict:
+        return {key: _copied(value, change, copies) for key, value in thing.items()}
+    attributes = getattr(thing, "__dict__", None)
+    if attributes is None or callable(thing):
+        return thing
+    copy = copies[id(thing)] = object.__new__(kind)
+    own = copy.__dict__
+    for name, value in attributes.items():
+        own[name] = _copied(value, change, copies)
+    return copy
 
 
 class Detached:
     """A thing without the rows that it refers to.
 
     Arrays that share memory with the rows are remembered by where they lie in them; others are
-    held, not copied.
+    held, not copied. What a failing step does to the thing's attributes is forgotten with it.
 
     Parameters
     ----------
     thing : object
-        It can be pickled.
+        Of arrays, containers and objects with attributes.
     X : ndarray, CSR matrix or None
         The rows, contiguous; None if the thing doesn't refer to them.
     before : Detached or None
@@ -97,22 +84,41 @@ class Detached:
     """
 
     def __init__(self, thing: Any, X: Any = None, before: "Detached | None" = None):
+        self._arrays = _arrays_of(X)
+        self._before = before._stand_ins if before else {}
         self._stand_ins: dict[int, tuple] = {}
-        stream = io.BytesIO()
-        pickler = _Pickler(stream, X, before._stand_ins if before else {})
-        pickler.dump(thing)
-        self._skeleton = stream.getvalue()
-        self._held = pickler.held
-        self._refers = any(isinstance(obj, _View) for obj in self._held)
+        self._refers = False
+        self._thing = _copied(thing, self._hold, {})
+        self._arrays, self._before = [], {}
+
+    def _hold(self, array):
+        if id(array) in self._before:
+            self._refers = True
+            return self._before[id(array)][0]
+        for number, whole in enumerate(self._arrays):
+            if array is whole or np.may_share_memory(array, whole):
+                self._refers = True
+                offset = _address(array) - _address(whole)
+                place = array.shape, array.strides, array.dtype, array.flags.writeable
+                return _View(number, offset, *place)
+        return array
 
     def attach(self, rows: Callable[[], Any]) -> Any:
         """The thing again; ``rows()`` returns the same rows, and is called if it refers to them."""
-        return self._load(_arrays_of(rows()) if self._refers else [])
+        arrays = _arrays_of(rows()) if self._refers else []
+
+        def give_back(held):
+            return held.of(arrays[held.number]) if type(held) is _View else held
+
+        return _copied(self._thing, give_back, {})
 
     def attach_to_nothing(self) -> Any:
         """The thing again, for who doesn't look at the rows: they seem to be zeros."""
-        return self._load([])
+        return _copied(self._thing, self._stand_in, {})
 
-    def _load(self, arrays):
-        stream = io.BytesIO(self._skeleton)
-        return _Unpickler(stream, self._held, arrays, self._stand_ins).load()
+    def _stand_in(self, held):
+        if type(held) is not _View:
+            return held
+        stand_in = np.broadcast_to(np.zeros((), held.dtype), held.shape)
+        self._stand_ins[id(stand_in)] = held, stand_in
+        return stand_in

@@ -10,6 +10,7 @@ import numpy as np
 
 from fastem.rows.blocks import dense
 from fastem.rows.part import Part, add
+from fastem.rows.reading import outgrows_memory
 
 
 class Rows(ABC):
@@ -102,6 +103,13 @@ class Rows(ABC):
         for places, rows in self.each(take_from, indices):
             taken[places] = rows
         return taken
+
+    def outgrow_memory(self) -> bool:
+        """Whether a pass reads the rows from where they are stored, since memory doesn't hold them.
+
+        Then few passes count for more than the best start.
+        """
+        return any(self.map(outgrows_memory))
 
     # What only homes in several processes have to do, of which each runs the fit.
 

@@ -9,7 +9,7 @@ import numpy as np
 from fastem.rows.detached import Detached
 from fastem.rows.home import Rows
 from fastem.rows.part import Slot, fill
-from fastem.rows.reading import ReadAhead
+from fastem.rows.reading import ReadAhead, memory
 
 T = TypeVar("T")
 
@@ -162,6 +162,11 @@ class StreamedRows(Rows):
 
     def collect(self, step: Callable, *args: Any) -> Any:
         return self._container(np.concatenate(self.map(step, *args)))
+
+    def outgrow_memory(self) -> bool:
+        """Whether all dense rows together do; how large matrices are isn't known."""
+        nbytes = self.n_rows * self.n_features * self.dtype.itemsize
+        return not self.sparse and nbytes > memory()
 
     def fresh(self, exponent: int = 0) -> "StreamedRows":
         return self._with([part.fresh(exponent) for part in self.parts])

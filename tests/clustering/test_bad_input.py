@@ -234,11 +234,6 @@ def test_sparse_start(estimator):
         estimator(2, init=sp.csr_array(X[:2])).fit(X)
 
 
-def test_scalable_seeding_is_kmeans_alone():
-    with pytest.raises(ValueError, match="'init' parameter of KMedians must be a str among"):
-        KMedians(2, init="k-means||").fit(X)
-
-
 @pytest.mark.parametrize("name", BAD_STARTS)
 def test_starts_from_a_callable(name, estimator, monkeypatch):
     monkeypatch.undo()  # the callable is called once the rows' spread is known

@@ -10,14 +10,14 @@ from homes import assert_same_fit
 from sklearn.base import clone
 from sklearn.utils import check_random_state
 
-from fastem import GaussianMixture, KMeans, em
-from fastem.clustering.euclidean import seeding
+from fastem import GaussianMixture, KMeans, KMedians, em
+from fastem.clustering import scalable
 from fastem.clustering.euclidean.frame import measure_spread
 from fastem.clustering.euclidean.seeding import STRATEGIES
 from fastem.clustering.kmeans import KMeansModel
 from fastem.clustering.labels import labels_of
 from fastem.kernels.kmeans import ALGORITHMS, choose
-from fastem.rows import LocalRows, Part, Slot, add, array, array_rows, local
+from fastem.rows import LocalRows, Part, Slot, add, array_rows, local, reading
 
 
 class Sums(NamedTuple):
@@ -195,6 +195,16 @@ def test_memory_map_is_used_in_place(tmp_path):
     np.testing.assert_array_equal(mapped.cluster_centers_, expected.cluster_centers_)
 
 
+STARTS = {
+    "kmeans": lambda seed: KMeans(12, random_state=seed),
+    "kmedians": lambda seed: KMedians(12, random_state=seed),
+    "mixture": lambda seed: GaussianMixture(12, random_state=seed),
+    "mixture of seeds": lambda seed: GaussianMixture(
+        12, covariance_type="tied", init_params="k-means++", random_state=seed
+    ),
+}
+
+
 @pytest.mark.filterwarnings("ignore:.*did not converge")
 @pytest.mark.parametrize("init_params", ["kmeans", "k-means++", "random", "auto"])
 def test_a_memory_map_with_gaps_is_filled_block_by_block(init_params, tmp_path, monkeypatch):
@@ -233,31 +243,28 @@ def test_filled_rows_of_a_memory_map_are_those_of_an_array(tmp_path, monkeypatch
 
 
 @pytest.mark.filterwarnings("ignore:.*did not converge")
-@pytest.mark.parametrize("estimator", [KMeans, GaussianMixture])
-def test_a_file_larger_than_the_memory_is_read_three_times_for_a_start(
-    estimator, tmp_path, monkeypatch
-):
+@pytest.mark.parametrize("make", STARTS.values(), ids=STARTS)
+def test_a_file_larger_than_the_memory_is_read_three_times_for_a_start(make, tmp_path, monkeypatch):
     shape = (20_000, 3)
     rng = np.random.default_rng(0)
     X = np.memmap(tmp_path / "rows", dtype=np.float64, mode="w+", shape=shape)
     X[:] = 9 * rng.normal(size=(12, 3))[rng.integers(12, size=len(X))] + rng.normal(size=shape)
-    makes = [lambda seed=seed: estimator(12, random_state=seed) for seed in range(6)]
-    exact = [make().fit(X) for make in makes]
+    exact = [make(seed).fit(X) for seed in range(6)]
     compared = []
-    approach = seeding._approach
+    approach = scalable._approach
 
     def counted(part, new, *args):
         compared.append(len(new))
         return approach(part, new, *args)
 
-    monkeypatch.setattr(seeding, "_approach", counted)
-    assert_same_fit(makes[0]().fit(X), exact[0])
+    monkeypatch.setattr(scalable, "_approach", counted)
+    assert_same_fit(make(0).fit(X), exact[0])
     assert not compared  # it fits
-    monkeypatch.setattr(array, "_memory", lambda: X.nbytes - 1)
-    assert_same_fit(makes[0]().fit(np.array(X)), exact[0])
+    monkeypatch.setattr(reading, "memory", lambda: X.nbytes - 1)
+    assert_same_fit(make(0).fit(np.array(X)), exact[0])
     assert not compared  # it's no file
-    found = [make().fit(X[:]) for make in makes]  # a view is as good
-    assert len(compared) == 3 * len(makes)
+    found = [make(seed).fit(X[:]) for seed in range(6)]  # a view is as good
+    assert len(compared) == 3 * len(found)
     cost = np.array([[-fit.score(X) for fit in fits] for fits in (found, exact)])
     assert cost[0].mean() <= 1.03 * cost[1].mean()
 

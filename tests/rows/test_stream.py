@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 import scipy.sparse as sp
 
-from fastem import BernoulliMixture, GaussianMixture, KMeans
+from fastem import BernoulliMixture, GaussianMixture, KMeans, KMedians
 from fastem.clustering.euclidean.seeding import STRATEGIES
 from fastem.kernels.kmeans import ALGORITHMS
-from fastem.rows import LocalRows, Part, Slot
+from fastem.rows import LocalRows, Part, Slot, stream
 from fastem.rows.detached import Detached
 from fastem.rows.reading import ReadAhead
 from fastem.rows.stream import StreamedRows, streamed_parts
@@ -224,6 +224,45 @@ def test_k_means_plusplus_reads_the_rows_about_once_a_seed():
     # Also for their spread, for an iteration and the last labels; and single blocks for where
     # candidates are, of which there are four for each of nine seeds, each looked for and fetched.
     assert n_read <= (10 + 3) * 20 + 2 * (9 * 4) + 5 * 20
+
+
+LARGE = {
+    "kmeans": lambda: KMeans(15, random_state=0),
+    "kmedians": lambda: KMedians(15, random_state=0),
+    "mixture": lambda: GaussianMixture(15, covariance_type="diag", random_state=0),
+    "mixture of seeds": lambda: GaussianMixture(
+        15, covariance_type="diag", init_params="k-means++", random_state=0
+    ),
+}
+
+
+@pytest.mark.filterwarnings("ignore:.*did not converge")
+@pytest.mark.parametrize("weighted", [False, True])
+@pytest.mark.parametrize("make", LARGE.values(), ids=LARGE)
+def test_rows_larger_than_the_memory_start_in_few_passes(make, weighted, monkeypatch):
+    X, sample_weight = blobs(), some_weights(weighted)
+    monkeypatch.setattr(LocalRows, "outgrow_memory", lambda rows: True)
+    monkeypatch.setattr(stream, "memory", lambda: X.nbytes - 1)
+    assert_same_bits(make, X, sample_weight)
+    n_read = 0
+
+    def reader(block):
+        def read():
+            nonlocal n_read
+            n_read += 1
+            return block
+
+        return read
+
+    parts = streamed_parts([reader(block) for block in np.array_split(X, 10)], [100] * 10)
+    rows = StreamedRows(parts, 4, X.dtype, False)
+    model = make().set_params(max_iter=1)
+    if not isinstance(model, GaussianMixture):  # its K-means takes as many passes as it likes
+        model.fit(rows)
+        in_few, n_read = n_read, 0
+        model.set_params(init=X[:15]).fit(rows)
+        # Three passes, and two times what was drawn is fetched.
+        assert in_few <= n_read + 10 * (3 + 2)
 
 
 def test_a_step_that_fails_leaves_what_was_kept():

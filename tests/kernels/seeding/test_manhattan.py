@@ -64,7 +64,7 @@ def start(name, X, n_clusters, seed, weights=None, parts=1):
     return STRATEGIES[name](rows, n_clusters, frame, check_random_state(seed))
 
 
-@pytest.mark.parametrize("name", ["k-means++", "random"])
+@pytest.mark.parametrize("name", ["k-means++", "k-means||", "random"])
 def test_seeds_are_different_rows(name):
     X = np.random.default_rng(0).normal(size=(300, 3))
     seeds = start(name, X, 40, 0)
@@ -72,7 +72,7 @@ def test_seeds_are_different_rows(name):
     assert set(map(tuple, seeds)) <= set(map(tuple, X))
 
 
-@pytest.mark.parametrize("name", ["k-means++", "random"])
+@pytest.mark.parametrize("name", ["k-means++", "k-means||", "random"])
 def test_rows_in_parts_give_the_same_seeds(name):
     rng = np.random.default_rng(0)
     X, weights = rng.normal(size=(3000, 3)), rng.uniform(size=3000)

@@ -198,9 +198,11 @@ def test_labels_stay_on_the_workers_in_the_rows_order(client):
     np.testing.assert_array_equal(kmeans.labels_[301:].compute(), expected[301:])
 
 
-@pytest.mark.parametrize("model", ["kmeans k-means++", "gaussian full"])
+@pytest.mark.parametrize("model", ["kmeans random", "gaussian full", "kmedians"])
 def test_rows_that_the_cluster_cannot_hold(client, model, monkeypatch):
+    """They are read anew in each pass, of which k-means++ would take too many."""
     monkeypatch.setattr(placing, "_MOST_MEMORY", 0.0)
+    monkeypatch.setattr(LocalRows, "outgrow_memory", lambda rows: True)
     assert_same(MODELS[model], blobs(), some_weights())
 
 
@@ -219,6 +221,20 @@ def test_two_fits_at_once(client):
     for thread in threads:
         thread.join(100)
     assert found == expected
+
+
+def test_workers_are_asked_without_tasks_once_they_know_their_parts(client, monkeypatch):
+    rounds, finish = [], on_workers.finish
+
+    def counted(client, futures):
+        rounds.append(len(futures))
+        return finish(client, futures)
+
+    monkeypatch.setattr(on_workers, "finish", counted)
+    model = GaussianMixture(4, tol=0, random_state=0, max_iter=30).fit(chunked(blobs()))
+    assert model.n_iter_ == 30
+    assert len(rounds) <= 5  # the first pass, once more after the start, and the labels
+    assert max(rounds) <= 3
 
 
 LONG = {
