@@ -21,6 +21,7 @@ from sklearn.utils.validation import check_is_fitted
 
 from fastem.kernels.runtime.parallel import get_num_threads
 from fastem.mixtures.gaussian.estimator import GaussianMixture
+from fastem.mixtures.memory import sharing
 from fastem.sklearn_private import (
     HasMethods,
     _fit_context,
@@ -225,7 +226,7 @@ class CriterionSearch(CallbackSupportMixin, MetaEstimatorMixin, BaseEstimator):
         root = callback_context(self, len(candidates), sequential=n_jobs == 1)
         if root is not None:
             root.call_on_fit_task_begin(**data)
-        fit = partial(self._fit_candidate, root, data, sample_weight)
+        fit = partial(self._fit_candidate, root, data, sample_weight, {})
         if n_jobs == 1:
             results = [fit(None, parameters) for parameters in candidates]
         else:
@@ -242,14 +243,14 @@ class CriterionSearch(CallbackSupportMixin, MetaEstimatorMixin, BaseEstimator):
             root.call_on_fit_task_end(**data)
         return self
 
-    def _fit_candidate(self, root, data, sample_weight, number, parameters):
+    def _fit_candidate(self, root, data, sample_weight, memory, number, parameters):
         """Fit a combination; a failure is a result like another."""
         weights = {} if sample_weight is None else {"sample_weight": sample_weight}
         X = data["X"]
         try:
             estimator = clone(self.estimator).set_params(**clone(parameters, safe=False))
             _start_well(estimator, parameters)
-            with _watched(root, number, estimator, data):
+            with sharing(memory), _watched(root, number, estimator, data):
                 began = perf_counter()
                 estimator.fit(X, **weights)
                 seconds = perf_counter() - began

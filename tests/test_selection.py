@@ -1,6 +1,7 @@
 import pickle
 import threading
 import warnings
+from functools import wraps
 
 import numba
 import numpy as np
@@ -14,6 +15,9 @@ from sklearn.model_selection import GridSearchCV
 
 from fastem import BernoulliMixture, CriterionSearch, GaussianMixture
 from fastem.em import Mixture
+from fastem.mixtures import sampled
+from fastem.mixtures.gaussian import starts
+from fastem.mixtures.memory import remembered
 
 
 class ExponentialMixture(Mixture):
@@ -80,6 +84,56 @@ def test_long_parallel_clusters_do_not_mislead_it():
     search = CriterionSearch(GaussianMixture(random_state=0), grid).fit(X)
     assert search.best_params_ == {"n_components": 2, "covariance_type": "tied"}
     assert search.best_estimator_.init_params == "auto"
+
+
+@pytest.mark.parametrize("n_jobs", [None, 2])
+@pytest.mark.parametrize("case", ["plain", "weighted", "restarts", "gaps", "noise"])
+def test_fits_that_share_their_start_are_those_alone(case, n_jobs):
+    """To the bit, and what they share is found once."""
+    X, fit_options = gaussian_rows(), {}
+    options = {
+        "restarts": {"n_init": 2, "random_state": np.random.RandomState(5)},
+        "gaps": {"missing": "em"},
+        "noise": {"noise_component": "auto"},
+    }.get(case, {})
+    if case == "weighted":
+        fit_options["sample_weight"] = np.random.default_rng(0).integers(0, 3, len(X))
+    if case == "gaps":
+        X[::7, 0] = np.nan
+    mixture = GaussianMixture(**{"random_state": 0, **options})
+    grid = {"n_components": [1, 2, 3], "covariance_type": ["full", "tied", "spherical"]}
+    results = CriterionSearch(mixture, grid, n_jobs=n_jobs).fit(X, **fit_options).results_
+    for parameters, bic in zip(results["params"], results["bic"], strict=True):
+        alone = CriterionSearch(
+            clone(mixture).set_params(init_params="auto"), {k: [v] for k, v in parameters.items()}
+        )
+        assert alone.fit(X, **fit_options).results_["bic"] == bic
+        fitted = clone(mixture).set_params(init_params="auto", **parameters).fit(X, **fit_options)
+        for name in ("weights_", "means_", "covariances_"):
+            np.testing.assert_array_equal(
+                getattr(fitted, name), getattr(alone.best_estimator_, name)
+            )
+
+
+def test_what_fits_share_is_found_once(monkeypatch):
+    calls = []
+
+    def counted(function, name):
+        def call(*args):
+            calls.append(name)
+            return function(*args)
+
+        return call
+
+    for name in ("_ward_merges", "kmeans_clusters"):
+        inner = getattr(sampled, name).__wrapped__
+        outer = remembered(wraps(inner)(counted(inner, name)))
+        monkeypatch.setattr(sampled, name, outer)
+    monkeypatch.setattr(starts, "kmeans_clusters", sampled.kmeans_clusters)
+    grid = {"n_components": [2, 3, 4], "covariance_type": ["full", "tied", "diag", "spherical"]}
+    CriterionSearch(GaussianMixture(random_state=0), grid).fit(gaussian_rows())
+    assert calls.count("_ward_merges") == 1
+    assert calls.count("kmeans_clusters") == 3
 
 
 def test_a_start_in_the_grid_stays():

@@ -24,6 +24,7 @@ from .roofline import Roofline
 from .scaling import Scaling
 from .search import PACKAGES, Search
 from .seeding import Seeding
+from .silhouette import Silhouette
 from .table import Table
 
 TABLES: dict[str, Table] = {
@@ -34,6 +35,7 @@ TABLES: dict[str, Table] = {
         KMedians(),
         Bernoulli(),
         Seeding(),
+        Silhouette(),
         Roofline(),
         Scaling(),
         Places(),

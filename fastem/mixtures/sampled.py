@@ -7,8 +7,10 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import scipy.sparse
+from scipy.sparse.csgraph import connected_components
 
 from fastem.clustering.kmeans import KMeans
+from fastem.mixtures.memory import remembered
 from fastem.rows import Part
 from fastem.rows.choice import choose_rows, count_positive
 
@@ -47,6 +49,7 @@ class Sample(NamedTuple):
         indices = np.concatenate([here for here, _ in found])
         return cls(_take(rows, indices), np.concatenate([weight for _, weight in found]))
 
+    @remembered
     def sphered(self) -> np.ndarray:
         """The rows with a mean of zero and the identity as their covariance.
 
@@ -66,6 +69,7 @@ class Sample(NamedTuple):
         return _means(self.X.astype(np.float64), self.weight, labels, n_clusters)
 
 
+@remembered
 def kmeans_clusters(
     sample: Sample, n_clusters: int, random_state: np.random.RandomState
 ) -> np.ndarray:
@@ -77,6 +81,8 @@ def kmeans_clusters(
     covariance, of all axes or of the few on which rows look most like several clusters: K-means on
     all cuts four long stripes into two pairs of halves, and no metric mends that.
     """
+    if len(sample.weight) <= n_clusters:
+        return np.arange(len(sample.weight), dtype=np.int32)
     Y = sample.sphered()
     shares = sample.weight / sample.weight.sum()
     views = [Y, *_least_peaked(Y, shares)]
@@ -118,12 +124,24 @@ def _least_peaked(Y, shares):
 
 def ward_clusters(sample: Sample, n_clusters: int) -> np.ndarray:
     """Each row's cluster by Ward's hierarchy of the sphered rows, which has no weights."""
-    from sklearn.cluster import AgglomerativeClustering  # loads much that few fits need
+    n_rows = len(sample.weight)
+    if n_rows <= n_clusters:
+        return np.arange(n_rows, dtype=np.int32)
+    # All but the last merges; row and node numbers are in one sequence.
+    merges = _ward_merges(sample)[: n_rows - n_clusters]
+    nodes = n_rows + np.arange(len(merges))
+    n_nodes = n_rows + len(merges)
+    edges = np.ones(2 * len(merges)), (np.repeat(nodes, 2), merges.ravel())
+    graph = scipy.sparse.coo_matrix(edges, shape=(n_nodes, n_nodes))
+    return connected_components(graph, directed=False)[1][:n_rows].astype(np.int32)
 
-    if n_clusters == 1:
-        return np.zeros(len(sample.X), np.int32)
-    labels = AgglomerativeClustering(n_clusters).fit_predict(sample.sphered())
-    return labels.astype(np.int32)
+
+@remembered
+def _ward_merges(sample):
+    """The hierarchy: pairs of nodes, the i-th of which becomes node ``n_rows + i``."""
+    from sklearn.cluster import ward_tree  # loads much that few fits need
+
+    return ward_tree(sample.sphered())[0]
 
 
 def _take(rows, indices):
@@ -151,10 +169,13 @@ def _within(X, shares):
 
 
 def _means(X, weight, labels, n_clusters):
-    means = np.tile(np.average(X, axis=0, weights=weight), (n_clusters, 1))
-    for label in np.unique(labels):
-        own = labels == label
-        means[label] = np.average(X[own], axis=0, weights=weight[own])
+    means = np.tile(weight @ X / weight.sum(), (n_clusters, 1))
+    counts = np.bincount(labels, weight, n_clusters)
+    members = scipy.sparse.csc_matrix(
+        (weight, labels, np.arange(len(X) + 1)), shape=(n_clusters, len(X))
+    )
+    sums, some = members @ X, counts > 0
+    means[some] = sums[some] / counts[some, np.newaxis]
     return means
 
 

@@ -118,3 +118,12 @@ def test_ward_is_that_of_whitened_rows():
     found = ward_clusters(Sample(X, np.ones(80)), 5)
     assert adjusted_rand_score(expected, found) == 1
     np.testing.assert_array_equal(ward_clusters(Sample(X, np.ones(80)), 1), 0)
+
+
+@pytest.mark.parametrize("n_clusters", [3, 5])
+def test_no_more_rows_than_clusters(n_clusters):
+    X, _ = make_rows(3)
+    sample = Sample(X, np.ones(3))
+    np.testing.assert_array_equal(ward_clusters(sample, n_clusters), [0, 1, 2])
+    found = kmeans_clusters(sample, n_clusters, np.random.RandomState(0))
+    np.testing.assert_array_equal(found, [0, 1, 2])

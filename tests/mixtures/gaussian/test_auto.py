@@ -137,3 +137,14 @@ def test_all_starts_collapse():
 def test_one_component():
     X, _ = stripes()
     np.testing.assert_allclose(auto(1).fit(X).means_[0], X.mean(axis=0), rtol=1e-9)
+
+
+def test_fewer_rows_of_positive_weight_than_components():
+    X = np.random.default_rng(0).normal(size=(9, 2))
+    for n_positive in (1, 2):
+        weight = (np.arange(9) < n_positive).astype(float)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", ConvergenceWarning)
+            mixture = auto(3).fit(X, sample_weight=weight)
+        assert np.isfinite(mixture.lower_bounds_).all()
+        np.testing.assert_allclose(mixture.mean(), weight @ X / n_positive, rtol=1e-6)
