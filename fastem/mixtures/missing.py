@@ -8,7 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 from sklearn.utils import check_random_state
 
-from fastem.rows import Part
+from fastem.rows import Part, Rows
+from fastem.rows.collections import blockwise
 
 # A component has lost a feature if that was observed in less than this share of a row.
 _LEAST_OBSERVED = 1e-6
@@ -46,7 +47,7 @@ class MissingMixin(ABC):
 
         Parameters
         ----------
-        X : array-like of shape (n_samples, n_features)
+        X : array-like or Dask collection of shape (n_samples, n_features), or ``fastem.rows``
             With NaN where nothing was observed, if ``missing="em"``.
 
         draw : bool, default=False
@@ -61,9 +62,20 @@ class MissingMixin(ABC):
         filled : ndarray of shape (n_samples, n_features)
             A copy of the rows, in their dtype.
         """
+        if not draw:
+            return self._impute_means(X)
+        if isinstance(X, Rows):
+            raise TypeError("'draw' is for rows in one array")
+        return self._imputed(X, check_random_state(random_state))
+
+    @blockwise(lambda self, rows: rows.dtype, lambda self: self.n_features_in_)
+    def _impute_means(self, X):
+        return self._imputed(X, None)
+
+    def _imputed(self, X, random_state):
         filled = np.array(self._check_new(X))
         if has_gaps(filled):
-            self._fill(filled, check_random_state(random_state) if draw else None)
+            self._fill(filled, random_state)
         return filled
 
 

@@ -221,6 +221,19 @@ def test_few_different_rows_warn():
         KMeans(3, random_state=0).fit(rows)
 
 
+@several
+@pytest.mark.parametrize("estimator", [GaussianMixture, BernoulliMixture])
+def test_gaps_are_filled(estimator, split):
+    X = blobs()
+    X[np.random.default_rng(6).random(X.shape) < 0.2] = np.nan
+    mixture = estimator(2, missing="em", random_state=0).fit(X)
+    filled = mixture.impute(split_rows(X, None, split))
+    np.testing.assert_allclose(filled, mixture.impute(X), rtol=1e-12)
+    assert np.isfinite(filled).all()
+    with pytest.raises(TypeError, match="'draw' is for rows in one array"):
+        mixture.impute(split_rows(X, None, split), draw=True)
+
+
 # Bad input.
 
 ESTIMATORS = [KMeans, KMedians, GaussianMixture, BernoulliMixture, PoissonMixture]

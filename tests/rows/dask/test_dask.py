@@ -66,6 +66,9 @@ def test_gaps(model):
     expected = anew(model).fit(X)
     assert_same_fit(model.fit(chunked(X)), expected)
     np.testing.assert_array_equal(model.predict(chunked(X)).compute(), expected.predict(X))
+    filled = model.impute(chunked(X))
+    assert isinstance(filled, da.Array) and filled.chunks[0] == LENGTHS
+    np.testing.assert_allclose(filled.compute(), expected.impute(X), rtol=1e-12)
 
 
 @by_model

@@ -155,6 +155,22 @@ class IncompleteMixin(MissingMixin):
         """
         return self._fit_to(X, y, sample_weight, noise=noise)
 
+    def fit_predict(
+        self, X: Any, y: Any = None, sample_weight: Any = None, noise: Any = None
+    ) -> NDArray[np.int64]:
+        """Estimate the parameters and return each row's most probable component.
+
+        Parameters
+        ----------
+        X, y, sample_weight, noise
+            As for :meth:`fit`.
+
+        Returns
+        -------
+        labels : ndarray of shape (n_samples,), int64
+        """
+        return self.fit(X, y, sample_weight, noise).predict(X, noise)
+
     def _make_pass(self, X, sample_weight):
         return self._pass(X, sample_weight, None)
 

@@ -12,6 +12,7 @@ from reference import (
     true_values,
 )
 from scipy.special import logsumexp
+from sklearn.base import clone
 from sklearn.exceptions import ConvergenceWarning
 
 from fastem import GaussianMixture
@@ -367,3 +368,11 @@ def test_gaps_need_leave_with_noise_too():
     X, noise, _ = problem("variances")
     with pytest.raises(ValueError, match="Input X contains NaN"):
         GaussianMixture(2).fit(with_gaps(X), noise=noise)
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_labels_of_the_rows_fitted(form):
+    X, noise, _ = problem(form)
+    mixture = GaussianMixture(K, random_state=0)
+    expected = clone(mixture).fit(X, noise=noise).predict(X, noise)
+    np.testing.assert_array_equal(mixture.fit_predict(X, noise=noise), expected)
