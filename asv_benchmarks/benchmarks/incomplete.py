@@ -293,9 +293,9 @@ def main():
 
 
 def _print(title, shape, seconds, base="fastem"):
-    print(title, shape)
+    print(title, shape, flush=True)
     for name, value in seconds.items():
-        print(f"  {name:10} {1e3 * value:10.2f} ms {value / seconds[base]:10.2f}x")
+        print(f"  {name:10} {1e3 * value:10.2f} ms {value / seconds[base]:10.2f}x", flush=True)
 
 
 if __name__ == "__main__":
