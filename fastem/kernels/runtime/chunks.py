@@ -26,7 +26,7 @@ def round_up(n, size):
     return -(-n // size) * size
 
 
-def row_chunks(n_rows, work):
+def row_chunks(n_rows, work, fewest=_FEWEST_ROWS):
     """Split a pass over rows.
 
     Parameters
@@ -34,6 +34,8 @@ def row_chunks(n_rows, work):
     n_rows : int
     work : int
         Multiplications for one row.
+    fewest : int
+        Rows that a chunk has at least, however much work they are.
 
     Returns
     -------
@@ -42,15 +44,15 @@ def row_chunks(n_rows, work):
     n_chunks : int
         About 64, unless chunks would be too small or too large.
     """
-    fewest = min(max(_LEAST_WORK // max(work, 1), _FEWEST_ROWS), _MOST_ROWS)
+    fewest = min(max(_LEAST_WORK // max(work, 1), fewest), _MOST_ROWS)
     rows = min(max(n_rows // 64, fewest), _MOST_ROWS) // 64 * 64
     return rows, ceil_div(n_rows, rows)
 
 
-def summing_chunks(X, work, n_sums):
+def summing_chunks(X, work, n_sums, fewest=_FEWEST_ROWS):
     """As :func:`row_chunks`, for a pass that keeps ``n_sums`` float64 values for every chunk."""
     n_rows = len(X)
-    rows, n_chunks = row_chunks(n_rows, work)
+    rows, n_chunks = row_chunks(n_rows, work, fewest)
     most = max(_FEWEST_CHUNKS, int(_SUMS_SHARE * X.nbytes / (8 * n_sums)))
     if n_chunks > most:
         rows = ceil_div(n_rows, 64 * most) * 64
