@@ -159,12 +159,15 @@ class Visitor:
         """Take note of what ``skipping_pass`` counted."""
         self._passes += 1
         self._since += 1
-        if len(self._keys):
-            self._sort(self._keys)
-            self._keys = None
-        if self._since > 2:  # all was evaluated in the first passes
+        # Judged before anything is sorted anew, which begins anew: all is evaluated in the first
+        # passes then, so that rows whose order never settles would be sorted for ever.
+        if self._since > 2:
             unprofitable = counted.sum() > 2 * self._most_pairs
             self._failures = self._failures + 1 if unprofitable else 0
             if self._failures == 2:
                 self._next_look = 4 * self._passes
                 self._stop()
+                return
+        if len(self._keys):
+            self._sort(self._keys)
+            self._keys = None

@@ -278,6 +278,25 @@ def test_gives_up_where_it_does_not_pay(monkeypatch):
     assert not passes.sweep.visitor.skips
 
 
+def test_gives_up_where_every_look_has_all_rows_sorted_anew():
+    rng = np.random.default_rng(0)
+    X = rng.normal(size=(4000, 4))
+    passes = Watched(X, None, 8)
+
+    def components(precision):
+        means, factors = rng.normal(size=(8, 4)), np.full((8, 4, 4), precision * np.eye(4))
+        return GaussianComponents(np.full(8, -np.log(8)), means, factors)
+
+    passes.e_step(components(50.0))  # each row in one of them, so that skipping is tried
+    assert passes.sweep.visitor.skips
+    for _ in range(6):
+        overlapping = components(0.5)  # by which every row is another one's in every pass
+        skipping = passes.e_step(overlapping)
+        assert_same(skipping, PASSES["full"](X, None, 8).e_step(overlapping, skip=False))
+    assert len(passes.shares) == 5
+    assert not passes.sweep.visitor.skips
+
+
 def test_bounds_hold():
     X, parameters = mixture(6000, 5, 8, 20.0)
     passes = Watched(X, None, 8)
