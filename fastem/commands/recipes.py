@@ -82,6 +82,8 @@ def _kmeans(dtype: Any, algorithm: str) -> None:
                 model = KMeans(n_clusters, init=init, n_init=1, random_state=0)
                 _ask(model.fit(X, sample_weight=sample_weight), X)
             kmeans_plusplus(X, n_clusters, sample_weight=sample_weight, random_state=0)
+        same = sp.csr_matrix(np.ones((300, 5), dtype))  # which float32 can't tell apart
+        KMeans(12, random_state=0).fit(same)
         return
     shapes = [(3000, 2, 5), (3000, 20, 40), (1500, 100, 8), (1500, 64, 600), (30, 20_000, 3)]
     for X, n_clusters, sample_weight in _problems(dtype, shapes):

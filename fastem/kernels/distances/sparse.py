@@ -201,6 +201,20 @@ def _nearest_to_far(rows, row, packed, scores):
 
 
 @inline
+def precise_distance_to_one(rows, row, points, norms, j):
+    """As :func:`distance_to_one`, in twofold precision as :func:`_precise_distances`."""
+    start, stop = rows.indptr[row], rows.indptr[row + 1]
+    high, low = norms[0, j], norms[1, j]
+    square = rest = 0.0
+    for i in range(start, stop):
+        value = np.float64(rows.data[i])
+        square, rest = add_product(square, rest, value, value)
+        high, low = add_product(high, low, -2.0 * value, points[j, rows.indices[i]])
+    high, low = add_value(high, low, square)
+    return _above_noise(high + (low + rest), square + 2.0 * norms[0, j], stop - start)
+
+
+@inline
 def distance_to_one(rows, row, points, norms, j):
     """The squared distance of one row to one point.
 
@@ -223,12 +237,7 @@ def distance_to_one(rows, row, points, norms, j):
     error = (stop - start + 4) * 2.0**-51 * (square + 2.0 * norms[0, j])
     if error <= _TOLERANCE * distance:
         return distance
-    high, low = norms[0, j], norms[1, j]
-    for i in range(start, stop):
-        value, center = np.float64(rows.data[i]), points[j, rows.indices[i]]
-        high, low = add_product(high, low, value, value)
-        high, low = add_product(high, low, -2.0 * value, center)
-    return _above_noise(high + low, square + 2.0 * norms[0, j], stop - start)
+    return precise_distance_to_one(rows, row, points, norms, j)
 
 
 @kernel

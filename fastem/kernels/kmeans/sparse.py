@@ -2,42 +2,20 @@
 
 import numpy as np
 
-from fastem.kernels.clusters.moves import move_row
-from fastem.kernels.distances.sparse import nearest_to_row, pack_sparse, sparse_rows
-from fastem.kernels.kmeans.base import Algorithm
+from fastem.kernels.distances.sparse import pack_sparse, sparse_rows
+from fastem.kernels.kmeans.base import Algorithm, KMeansStatistics
+from fastem.kernels.kmeans.csr.nearest import exact_pass, table_pass
+from fastem.kernels.kmeans.csr.sums import SparseSums
+from fastem.kernels.kmeans.csr.table import empty_table, fill_table, row_lengths, twofold_norms
 from fastem.kernels.kmeans.losses import sparse_losses
-from fastem.kernels.runtime.compiling import kernel
-from fastem.kernels.runtime.parallel import next_chunk, run
+from fastem.kernels.runtime.parallel import run
 
-
-@kernel
-def sparse_pass(tickets, n_chunks, chunk_rows, rows, packed, labels, moves):
-    """Label all rows by their nearest centres, and list those that have moved.
-
-    Parameters
-    ----------
-    rows : SparseRows
-    packed : SparsePacked
-        The centres.
-    labels : int32 array of shape (n_rows,)
-    moves : Moves
-    """
-    n_rows, n_clusters = len(labels), len(packed.high)
-    sums, distances = np.empty((2, n_clusters)), np.empty(n_clusters)
-    while True:
-        chunk = next_chunk(tickets)
-        if chunk >= n_chunks:
-            return
-        n_moved = 0
-        for row in range(chunk * chunk_rows, min((chunk + 1) * chunk_rows, n_rows)):
-            label = nearest_to_row(rows, row, packed, sums, distances)
-            if labels[row] != label:
-                n_moved = move_row(row, label, labels, moves, chunk, n_moved)
-        moves.counts[chunk] = n_moved
+# If float32 leaves more than this share of the rows open, float64 alone takes less time.
+_MOST_OPEN = 1 / 8
 
 
 class Sparse(Algorithm):
-    """Plain passes over CSR rows, in float64."""
+    """Passes over CSR rows, in float32 where it decides and in float64 where it doesn't."""
 
     name = "sparse"
 
@@ -47,20 +25,60 @@ class Sparse(Algorithm):
     def _nbytes(self, X):
         return X.data.nbytes
 
+    def _set_up_statistics(self, X, n_clusters):
+        n_rows, n_features = X.shape
+        scale = float(self._frame.scale)
+        self._lengths = row_lengths(self._rows, scale, self._chunk_rows, self._n_chunks)
+        self._table = empty_table(n_clusters, n_features)
+        self._left = np.zeros(n_rows, bool)
+        self._counts = np.zeros((2, self._n_chunks), np.int64)
+        self._is_exact = False
+        self._totals = SparseSums(self._rows, self._weight, n_clusters, n_features)
+
     def _norms(self, centers):
-        packed = pack_sparse(centers)
-        return np.array([packed.high, packed.low])
+        return twofold_norms(centers)
 
     def _pass(self, centers):
+        if self._is_exact:
+            self._compare_exactly(centers, np.empty(0, bool))
+            return
+        norms, scale = twofold_norms(centers), float(self._frame.scale)
+        if not fill_table(self._table, centers, norms[0], scale):
+            self._compare_exactly(centers, np.empty(0, bool))
+            return
         run(
-            sparse_pass,
+            table_pass,
+            self._n_chunks,
+            self._chunk_rows,
+            self._rows,
+            self._lengths,
+            scale,
+            self._table,
+            centers,
+            norms,
+            self.labels,
+            self._left,
+            self._counts,
+        )
+        n_open, n_left = self._counts.sum(axis=1)
+        if n_left:
+            self._compare_exactly(centers, self._left)
+        self._is_exact = n_open > _MOST_OPEN * len(self.labels)
+
+    def _compare_exactly(self, centers, left):
+        run(
+            exact_pass,
             self._n_chunks,
             self._chunk_rows,
             self._rows,
             pack_sparse(centers),
+            left,
             self.labels,
-            self._moves,
         )
+
+    def _statistics(self, centers):
+        n_changed = self._totals.follow(self.labels)
+        return KMeansStatistics(self._totals.sums.copy(), self._totals.weights.copy(), n_changed)
 
     def losses(self, centers, chosen):
         return sparse_losses(

@@ -1,0 +1,1 @@
+"""K-means' passes over CSR rows: a row costs its non-zeros times the clusters."""

@@ -1,0 +1,153 @@
+"""The pass of K-means over CSR rows: scores in float32, what they leave open in float64."""
+
+import numpy as np
+
+from fastem.kernels.distances.sparse import nearest_to_row, precise_distance_to_one
+from fastem.kernels.kmeans.csr.table import MORE_TERMS, MOST_LENGTH, MOST_STORED, SHARE
+from fastem.kernels.runtime.compiling import inline, kernel
+from fastem.kernels.runtime.parallel import next_chunk
+from fastem.kernels.vectors.machine import LANES
+from fastem.kernels.vectors.stored import row_products
+from fastem.kernels.vectors.tiles import aligned_empty
+from fastem.kernels.vectors.vector import (
+    bits,
+    broadcast,
+    count_bits,
+    first_bit,
+    least_of_lanes,
+    lesser,
+    load,
+    multiply_add,
+)
+
+# So many centres are compared one by one with a row; if more are left, with all at once.
+_FEW = 8
+
+
+@inline
+def _score(rows, row, scale, table, scores):
+    """Write one row's scores of all centres."""
+    column = at = 0
+    n_features = len(table.values) // len(table.halves)
+    for piece in range(len(table.widths)):
+        width = table.widths[piece]
+        row_products(
+            rows.data,
+            rows.indices,
+            rows.indptr[row],
+            rows.indptr[row + 1],
+            -scale,
+            table.values,
+            at,
+            width,
+            table.halves,
+            scores,
+            column,
+        )
+        column += width * LANES
+        at += width * LANES * n_features
+
+
+@inline
+def _candidates(scores, table, share, length, found):
+    """Write the first few centres that may be the nearest; return how many there are of all.
+
+    Those whose least score is no more than the least of the greatest.
+    """
+    shares, reach = (
+        broadcast(np.float32(share), LANES),
+        broadcast(np.float32(share * length), LANES),
+    )
+    most = broadcast(np.float32(np.inf), LANES)
+    for j in range(0, len(scores), LANES):
+        error = multiply_add(reach, load(table.lengths, j, LANES), load(scores, j, LANES))
+        most = lesser(multiply_add(shares, load(table.sizes, j, LANES), error), most)
+    most = broadcast(least_of_lanes(most), LANES)
+    n_found = 0
+    for j in range(0, len(scores), LANES):
+        error = multiply_add(reach, load(table.lengths, j, LANES), most)
+        error = multiply_add(shares, load(table.sizes, j, LANES), error)
+        left = bits(load(scores, j, LANES) <= error)
+        if left != np.uint64(0):
+            if n_found < _FEW:
+                rest = left
+                at = n_found
+                while rest != np.uint64(0) and at < _FEW:
+                    found[at] = np.int32(j) + np.int32(first_bit(rest))
+                    rest &= rest - np.uint64(1)
+                    at += 1
+            n_found += np.intp(count_bits(left))
+    return n_found
+
+
+@kernel
+def table_pass(
+    tickets, n_chunks, chunk_rows, rows, lengths, scale, table, centers, norms, labels, left, counts
+):
+    """Label the rows whose nearest centre is among the few that their scores leave.
+
+    Parameters
+    ----------
+    rows : SparseRows
+    lengths : float32 array of shape (n_rows,)
+        As ``row_lengths`` returns them.
+    scale : float
+    table : CenterTable
+    centers : float64 array of shape (n_clusters, n_features)
+    norms : float64 array of shape (2, n_clusters)
+        Their squared norms in twofold precision.
+    labels : int32 array of shape (n_rows,)
+    left : bool array of shape (n_rows,)
+        Gets which rows are left to be compared with all centres.
+    counts : int64 array of shape (2, n_chunks)
+        How many rows of each chunk had several candidates, and how many are left.
+    """
+    scores, found = aligned_empty(len(table.halves)), np.empty(_FEW, np.int32)
+    while True:
+        chunk = next_chunk(tickets)
+        if chunk >= n_chunks:
+            return
+        n_open = n_left = 0
+        for row in range(chunk * chunk_rows, min((chunk + 1) * chunk_rows, len(labels))):
+            length = lengths[row]
+            n_stored = rows.indptr[row + 1] - rows.indptr[row]
+            n_found = _FEW + 1
+            if length < MOST_LENGTH and n_stored < MOST_STORED:
+                _score(rows, row, scale, table, scores)
+                n_found = _candidates(scores, table, SHARE * (n_stored + MORE_TERMS), length, found)
+            left[row] = n_found > _FEW
+            n_open += n_found > 1
+            n_left += n_found > _FEW
+            if n_found <= _FEW:
+                label = found[0]
+                if n_found > 1:
+                    least = np.inf
+                    for i in range(n_found):
+                        distance = precise_distance_to_one(rows, row, centers, norms, found[i])
+                        if distance < least:
+                            least, label = distance, found[i]
+                labels[row] = label
+        counts[0, chunk], counts[1, chunk] = n_open, n_left
+
+
+@kernel
+def exact_pass(tickets, n_chunks, chunk_rows, rows, packed, left, labels):
+    """Label rows by their nearest centres, in float64: those that are ``left``, all if it is empty.
+
+    Parameters
+    ----------
+    rows : SparseRows
+    packed : SparsePacked
+        The centres.
+    left : bool array of n_rows values, or of none
+    labels : int32 array of shape (n_rows,)
+    """
+    n_clusters = len(packed.high)
+    sums, distances = np.empty((2, n_clusters)), np.empty(n_clusters)
+    while True:
+        chunk = next_chunk(tickets)
+        if chunk >= n_chunks:
+            return
+        for row in range(chunk * chunk_rows, min((chunk + 1) * chunk_rows, len(labels))):
+            if len(left) == 0 or left[row]:
+                labels[row] = nearest_to_row(rows, row, packed, sums, distances)

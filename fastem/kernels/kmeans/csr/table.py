@@ -1,0 +1,178 @@
+"""Centres as CSR rows are compared with them first: in float32, with a bound on the error.
+
+A row's score of a centre is ``|c|^2 / 2 - x.c``, in units of the frame's scale. With ``n``
+non-zeros it is a sum of ``n + 1`` terms whose magnitudes sum to at most ``|c|^2 / 2 + |x| |c|``.
+Values and centres are rounded to float32, as is each sum of a product, and what follows takes a few
+more roundings: ``(n + 16) 2^-24`` times that sum is a bound up to terms of second order (Higham,
+Accuracy and Stability of Numerical Algorithms, 2002, section 3.1), which are below its fiftieth for
+less than 2^18 non-zeros. Where values or products are subnormal, each errs by up to 2^-150 times a
+length or one: that is what ``_TINY`` adds.
+"""
+
+from typing import NamedTuple
+
+import numpy as np
+
+from fastem.kernels.runtime.arrays import read_only
+from fastem.kernels.runtime.chunks import ceil_div
+from fastem.kernels.runtime.compiling import kernel
+from fastem.kernels.runtime.parallel import next_chunk, run
+from fastem.kernels.vectors.machine import LANES
+from fastem.kernels.vectors.stored import piece_widths
+from fastem.kernels.vectors.tiles import aligned_empty
+from fastem.kernels.vectors.twofold import add_product, add_value
+
+# The bound is the row's share of ``halves + |x| lengths``.
+SHARE, MORE_TERMS, MOST_STORED = 1.02 * 2.0**-24, 16, 1 << 18
+# Nothing overflows in float32 between rows and centres that are no longer.
+MOST_LENGTH = 2.0**60
+_TINY, _UP = 2.0**-80, 1 + 2.0**-20
+_BLOCK, _PARTIAL = 64, 16
+
+
+class CenterTable(NamedTuple):
+    """Centres in float32, and what bounds the errors of scores.
+
+    Parameters
+    ----------
+    values : ndarray of float32
+        One piece after the other, each of shape (n_features, LANES * width).
+    widths : ndarray of shape (n_pieces,), int64
+        The pieces' vectors. Columns behind the last centre are zeros.
+    halves : ndarray of float32
+        Half the squared norms, infinite behind the last centre.
+    sizes, lengths : ndarray of float32
+        No less than these and the norms; zero behind the last centre.
+    """
+
+    values: np.ndarray
+    widths: np.ndarray
+    halves: np.ndarray
+    sizes: np.ndarray
+    lengths: np.ndarray
+
+
+def empty_table(n_clusters: int, n_features: int) -> CenterTable:
+    """Room for centres."""
+    widths = piece_widths(n_clusters, 4)
+    n_columns = LANES * int(widths.sum())
+    return CenterTable(
+        aligned_empty(n_features * n_columns),
+        widths,
+        np.full(n_columns, np.inf, np.float32),
+        *np.zeros((2, n_columns), np.float32),
+    )
+
+
+@kernel
+def _fill(tickets, n_chunks, chunk_features, centers, scale, widths, values):
+    n_clusters, n_features = centers.shape
+    while True:
+        chunk = next_chunk(tickets)
+        if chunk >= n_chunks:
+            return
+        start = chunk * chunk_features
+        stop = min(start + chunk_features, n_features)
+        column = at = 0
+        for piece in range(len(widths)):
+            n_columns = widths[piece] * LANES
+            for first in range(start, stop, _BLOCK):
+                last = min(first + _BLOCK, stop)
+                for c in range(n_columns):
+                    if column + c < n_clusters:
+                        for f in range(first, last):
+                            value = np.float32(centers[column + c, f] * scale)
+                            values[at + f * n_columns + c] = value
+                    else:
+                        for f in range(first, last):
+                            values[at + f * n_columns + c] = np.float32(0.0)
+            column += n_columns
+            at += n_columns * n_features
+
+
+def fill_table(table: CenterTable, centers: np.ndarray, squares: np.ndarray, scale: float) -> bool:
+    """Put centres into a table.
+
+    Parameters
+    ----------
+    table : CenterTable
+    centers : ndarray of shape (n_clusters, n_features), float64
+    squares : ndarray of shape (n_clusters,), float64
+        Their squared norms.
+    scale : float
+        A power of two that they are multiplied by.
+
+    Returns
+    -------
+    bool
+        Whether no centre is too long for float32.
+    """
+    n_clusters, n_features = centers.shape
+    lengths = np.sqrt(squares) * scale
+    if not lengths.max() < MOST_LENGTH:
+        return False
+    table.halves[:n_clusters] = 0.5 * lengths**2
+    table.sizes[:n_clusters] = (0.5 * lengths**2 + _TINY) * _UP
+    table.lengths[:n_clusters] = (lengths + _TINY) * _UP
+    chunk_features = max(_BLOCK, ceil_div(n_features, 64 * _BLOCK) * _BLOCK)
+    run(
+        _fill,
+        ceil_div(n_features, chunk_features),
+        chunk_features,
+        read_only(centers),
+        float(scale),
+        table.widths,
+        table.values,
+    )
+    return True
+
+
+@kernel
+def _twofold_norms(tickets, n_chunks, points, norms):
+    n_features = points.shape[1]
+    high, low = np.empty(_PARTIAL), np.empty(_PARTIAL)
+    while True:
+        j = next_chunk(tickets)
+        if j >= n_chunks:
+            return
+        for lane in range(_PARTIAL):
+            high[lane] = low[lane] = 0.0
+        whole = n_features - n_features % _PARTIAL
+        for first in range(0, whole, _PARTIAL):
+            for lane in range(_PARTIAL):
+                value = points[j, first + lane]
+                high[lane], low[lane] = add_product(high[lane], low[lane], value, value)
+        for f in range(whole, n_features):
+            high[0], low[0] = add_product(high[0], low[0], points[j, f], points[j, f])
+        total = rest = 0.0
+        for lane in range(_PARTIAL):
+            total, rest = add_value(total, rest + low[lane], high[lane])
+        norms[0, j], norms[1, j] = total, rest
+
+
+def twofold_norms(points: np.ndarray) -> np.ndarray:
+    """The squared norms of points (n_points, n_features), float64: (2, n_points), high and low."""
+    norms = np.empty((2, len(points)))
+    run(_twofold_norms, len(points), read_only(points), norms)
+    return norms
+
+
+@kernel
+def _lengths(tickets, n_chunks, chunk_rows, rows, scale, lengths):
+    while True:
+        chunk = next_chunk(tickets)
+        if chunk >= n_chunks:
+            return
+        for row in range(chunk * chunk_rows, min((chunk + 1) * chunk_rows, len(lengths))):
+            square = 0.0
+            for i in range(rows.indptr[row], rows.indptr[row + 1]):
+                value = np.float64(rows.data[i])
+                square += value * value
+            lengths[row] = np.float32(np.sqrt(square) * scale * _UP)
+
+
+def row_lengths(rows, scale: float, chunk_rows: int, n_chunks: int) -> np.ndarray:
+    """No less than the lengths of SparseRows times a power of two, in float32."""
+    lengths = np.empty(len(rows.indptr) - 1, np.float32)
+    run(_lengths, n_chunks, chunk_rows, rows, float(scale), lengths)
+    return lengths

@@ -1,0 +1,115 @@
+"""A CSR row's products with all columns of a table, summed in registers.
+
+A table of columns is cut into *pieces*. In each, a feature's values lie side by side, so that a
+value that a row stores is multiplied with a piece's columns by a few vector instructions, and the
+sums of the whole piece stay in registers until the row ends.
+"""
+
+import numpy as np
+from llvmlite import ir
+from numba import types
+from numba.extending import intrinsic
+
+from fastem.kernels.vectors.emit import Emitter, load_at, splat, store_at
+from fastem.kernels.vectors.machine import VECTOR_BYTES, WIDE_REGISTER_FILE
+
+# Vectors of a piece: as many as leave registers for the rest, and few widths, as each is compiled.
+WIDTHS = (20, 10, 4, 2, 1) if WIDE_REGISTER_FILE else (10, 4, 2, 1)
+# What a value costs a piece beside its columns, in vectors.
+_OVERHEAD = 2
+
+
+def piece_widths(n_columns: int, itemsize: int) -> np.ndarray:
+    """The pieces, in vectors, by which a row is compared with so many columns the fastest."""
+    n_vectors = -(-n_columns // (VECTOR_BYTES // itemsize))
+    widths = [WIDTHS[0]] * max(0, n_vectors // WIDTHS[0] - 1)
+    rest = n_vectors - sum(widths)
+    best: list[tuple[int, list[int]]] = [(0, [])]  # cost and widths for each number of vectors
+    for n in range(1, rest + 1):
+        before = [(*best[max(n - width, 0)], width) for width in WIDTHS]
+        best.append(
+            min((cost + width + _OVERHEAD, [*chosen, width]) for cost, chosen, width in before)
+        )
+    return np.array(widths + best[rest][1], np.int64)
+
+
+def _n_sets(width):
+    """How many sums of a column are under way at once: more than one hide the latency."""
+    return 4 if width <= 2 else 2 if width <= 8 else 1
+
+
+@intrinsic
+def row_products(
+    typingctx, data, indices, start, stop, factor, table, at, width, starts, totals, to
+):
+    """``totals[to:] = starts[to:] + factor * x @ piece`` for one row and one piece of a table.
+
+    Parameters
+    ----------
+    data, indices : arrays
+        The stored values, float32 or float64, and their features.
+    start, stop : int
+        Where the row's lie.
+    factor : float
+        A power of two, or its negative: products with it are not rounded.
+    table : array of float32 or float64
+    at : int
+        Where the piece begins in the table.
+    width : int
+        Its vectors, one of ``WIDTHS``.
+    starts, totals : arrays of the table's dtype
+    to : int
+        Where the piece's columns begin in these.
+    """
+    signature = types.void(
+        data, indices, types.intp, types.intp, types.float64, table, types.intp, types.intp,
+        starts, totals, types.intp,
+    )  # fmt: skip
+
+    def codegen(context, builder, signature, args):
+        e = Emitter(context, builder, signature, args)
+        for each in WIDTHS:
+            with e.if_equal(args[7], each):
+                _emit_piece(e, each)
+        return e.nothing()
+
+    return signature, codegen
+
+
+def _emit_piece(e, width):
+    builder = e.builder
+    data, indices, table, starts, totals = e.pointers(0, 1, 5, 8, 9)
+    start, stop, factor, at, to = (e.args[i] for i in (2, 3, 4, 6, 10))
+    vector, size = e.vector(5), e.signature.args[5].dtype.bitwidth // 8
+    lanes, n_sets = vector.count, _n_sets(width)
+    double = ir.DoubleType()
+    sets = [e.zeros(vector, width) for _ in range(n_sets)]
+    for v in range(width):
+        builder.store(load_at(builder, starts, e.plus(to, v * lanes), vector, size), sets[0][v])
+
+    def add(i, sums):
+        value = e.value(data, i)
+        if value.type != double and vector.element == double:
+            value = builder.fpext(value, double)
+        scale = factor if value.type == double else builder.fptrunc(factor, value.type)
+        value = builder.fmul(value, scale)
+        if value.type != vector.element:
+            value = builder.fptrunc(value, vector.element)
+        values = splat(builder, value, lanes)
+        feature = builder.sext(e.value(indices, i), ir.IntType(64))
+        base = e.plus(at, e.times(feature, width * lanes))
+        for v, place in enumerate(sums):
+            other = load_at(builder, table, e.plus(base, v * lanes), vector, size)
+            e.add_product(place, values, other)
+
+    whole = e.plus(start, builder.and_(builder.sub(stop, start), ir.Constant(stop.type, -n_sets)))
+    with e.loop(start, whole, n_sets) as i:
+        for number, sums in enumerate(sets):
+            add(e.plus(i, number), sums)
+    with e.loop(whole, stop, 1) as i:
+        add(i, sets[0])
+    for v in range(width):
+        values = [builder.load(sums[v]) for sums in sets]
+        while len(values) > 1:
+            values = [builder.fadd(a, b) for a, b in zip(values[::2], values[1::2], strict=True)]
+        store_at(builder, values[0], totals, e.plus(to, v * lanes), size)

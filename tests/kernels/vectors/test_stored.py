@@ -1,0 +1,70 @@
+import numpy as np
+import pytest
+from guards import Guarded
+
+from fastem.kernels.runtime.compiling import kernel
+from fastem.kernels.vectors.machine import VECTOR_BYTES
+from fastem.kernels.vectors.stored import WIDTHS, piece_widths, row_products
+
+
+@kernel
+def products(data, indices, indptr, factor, table, widths, starts, totals):
+    lanes = VECTOR_BYTES // table.itemsize
+    n_features = len(table) // len(starts)
+    for row in range(len(indptr) - 1):
+        column = at = 0
+        for piece in range(len(widths)):
+            width = widths[piece]
+            row_products(
+                data, indices, indptr[row], indptr[row + 1], factor, table, at, width,
+                starts, totals[row], column,
+            )  # fmt: skip
+            column += width * lanes
+            at += width * lanes * n_features
+
+
+@pytest.mark.parametrize("table_dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("widths", [*([width] for width in WIDTHS), [*WIDTHS, 1, 4]])
+def test_products_of_rows_of_any_length(widths, dtype, table_dtype):
+    rng = np.random.default_rng(0)
+    lanes = VECTOR_BYTES // np.dtype(table_dtype).itemsize
+    n_features, n_columns = 23, lanes * sum(widths)
+    lengths = np.array([0, 1, 2, 3, 4, 5, 7, 8, 13, 23])
+    indices = np.concatenate([rng.permutation(n_features)[:n] for n in lengths]).astype(np.int32)
+    data = rng.normal(size=len(indices)).astype(dtype)
+    indptr = np.concatenate([[0], lengths.cumsum()])
+    table = rng.normal(size=(n_features, n_columns)).astype(table_dtype)
+    starts = rng.normal(size=n_columns).astype(table_dtype)
+    pieces = np.split(table, np.cumsum(widths)[:-1] * lanes, axis=1)
+    guards = [
+        Guarded(array)
+        for array in (
+            data,
+            np.concatenate([piece.ravel() for piece in pieces]),
+            starts,
+            np.zeros((len(lengths), n_columns), table_dtype),
+        )
+    ]
+    values, packed, begin, totals = (guarded.array for guarded in guards)
+    products(values, indices, indptr, -0.5, packed, np.array(widths), begin, totals)
+    dense = np.zeros((len(lengths), n_features))
+    for row in range(len(lengths)):
+        stored = slice(indptr[row], indptr[row + 1])
+        dense[row, indices[stored]] = data[stored]
+    expected = starts - 0.5 * dense @ table.astype(float)
+    tolerance = 1e-13 if table_dtype == np.float64 else 1e-5
+    np.testing.assert_allclose(totals, expected, rtol=tolerance, atol=tolerance)
+    assert all(guarded.intact() for guarded in guards)
+
+
+@pytest.mark.parametrize("itemsize", [4, 8])
+def test_pieces_cover_all_columns_and_little_more(itemsize):
+    lanes = VECTOR_BYTES // itemsize
+    for n_columns in range(1, 70 * lanes):
+        widths = piece_widths(n_columns, itemsize)
+        assert set(widths.tolist()) <= set(WIDTHS)
+        columns = lanes * int(widths.sum())
+        assert n_columns <= columns
+        # Less than the smallest piece twice as wide as the last would take.
+        assert columns - n_columns < max(4 * lanes, 0.25 * n_columns)
