@@ -48,7 +48,7 @@ class Silhouette(Table):
         runs["fastem"]()
         load = measure.OthersLoad()
         timed = measure.in_turns(runs, options.repeats, measure.PAUSE)
-        (_, ours), (_, theirs) = timed["fastem"][1], timed["sklearn"][1]
+        ours, theirs = timed["fastem"][1], timed["sklearn"][1]
         return {
             **cell._asdict(),
             "shape_name": cell.shape_name,
