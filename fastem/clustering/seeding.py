@@ -13,6 +13,7 @@ import scipy.sparse
 from sklearn.utils import check_array
 
 from fastem.kernels.seeding.chunked import ChunkedSeeder
+from fastem.kernels.seeding.sparse import SparseGreedySeeder
 from fastem.kernels.vectors.tiles import tiles_fit
 from fastem.rows import Rows, Slot, array_rows
 from fastem.rows.choice import choose_rows, count_positive
@@ -74,7 +75,7 @@ def draw_greedily(
 
 def keep_seeder(part: Part, seeder: Any, point: np.ndarray) -> tuple[int, float]:
     """Keep a seeder whose first seed is a point; the part's offset and potential."""
-    part.keep(_READS, isinstance(seeder, ChunkedSeeder))
+    part.keep(_READS, isinstance(seeder, ChunkedSeeder | SparseGreedySeeder))
     return part.offset, part.keep(SEEDER, seeder).add(point)
 
 

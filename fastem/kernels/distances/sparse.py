@@ -21,7 +21,9 @@ from fastem.kernels.vectors.twofold import add_product, add_value
 # Brings products of values that overflow back into range.
 _LESS = 2.0**-600
 # Distances with a larger relative error are computed in twofold precision.
-_TOLERANCE = 2.0**-36
+TOLERANCE = 2.0**-36
+# Sums that are under way at once.
+_PARTIAL = 16
 
 
 class SparseRows(NamedTuple):
@@ -80,6 +82,36 @@ def pack_sparse(points: np.ndarray) -> SparsePacked:
     packed = SparsePacked(np.empty(points.shape[::-1]), *np.zeros((2, len(points))))
     _pack(read_only(points), *packed)
     return packed
+
+
+@kernel
+def _twofold_norms(tickets, n_chunks, points, norms):
+    n_features = points.shape[1]
+    high, low = np.empty(_PARTIAL), np.empty(_PARTIAL)
+    while True:
+        j = next_chunk(tickets)
+        if j >= n_chunks:
+            return
+        for lane in range(_PARTIAL):
+            high[lane] = low[lane] = 0.0
+        whole = n_features - n_features % _PARTIAL
+        for first in range(0, whole, _PARTIAL):
+            for lane in range(_PARTIAL):
+                value = points[j, first + lane]
+                high[lane], low[lane] = add_product(high[lane], low[lane], value, value)
+        for f in range(whole, n_features):
+            high[0], low[0] = add_product(high[0], low[0], points[j, f], points[j, f])
+        total = rest = 0.0
+        for lane in range(_PARTIAL):
+            total, rest = add_value(total, rest + low[lane], high[lane])
+        norms[0, j], norms[1, j] = total, rest
+
+
+def twofold_norms(points: np.ndarray) -> np.ndarray:
+    """The squared norms of points (n_points, n_features), float64: (2, n_points), high and low."""
+    norms = np.empty((2, len(points)))
+    run(_twofold_norms, len(points), read_only(points), norms)
+    return norms
 
 
 @inline
@@ -145,13 +177,13 @@ def distances_of_row(rows, row, packed, sums, distances):
     exact = True
     for j in range(len(packed.high)):
         error = share * (square + 2.0 * packed.high[j])
-        exact &= error <= _TOLERANCE * distances[j]
+        exact &= error <= TOLERANCE * distances[j]
     if not exact:
         _precise_distances(rows, row, packed, sums)
         for j in range(len(packed.high)):
             error = share * (square + 2.0 * packed.high[j])
             # What one point's distance is doesn't depend on the others.
-            if not (error <= _TOLERANCE * distances[j]):
+            if not (error <= TOLERANCE * distances[j]):
                 distances[j] = sums[0, j]
 
 
@@ -235,7 +267,7 @@ def distance_to_one(rows, row, points, norms, j):
         distance += difference * difference - center * center
     # Twice as many terms of up to twice the size.
     error = (stop - start + 4) * 2.0**-51 * (square + 2.0 * norms[0, j])
-    if error <= _TOLERANCE * distance:
+    if error <= TOLERANCE * distance:
         return distance
     return precise_distance_to_one(rows, row, points, norms, j)
 

@@ -2,11 +2,11 @@
 
 import numpy as np
 
-from fastem.kernels.distances.sparse import pack_sparse, sparse_rows
+from fastem.kernels.distances.sparse import pack_sparse, sparse_rows, twofold_norms
 from fastem.kernels.kmeans.base import Algorithm, KMeansStatistics
 from fastem.kernels.kmeans.csr.nearest import exact_pass, table_pass
 from fastem.kernels.kmeans.csr.sums import SparseSums
-from fastem.kernels.kmeans.csr.table import empty_table, fill_table, row_lengths, twofold_norms
+from fastem.kernels.kmeans.csr.table import empty_table, fill_table, row_lengths
 from fastem.kernels.kmeans.losses import sparse_losses
 from fastem.kernels.runtime.parallel import run
 

@@ -1,65 +1,211 @@
-"""Greedy k-means++ over one part's CSR rows."""
+"""Greedy k-means++ over one part's CSR rows.
+
+The candidates of a step are a table of eight columns, a cache line for each feature that any of
+them has, so that a row is compared with all at once for each value that it stores. The other
+features share a line of zeros: lines of their own would not fit into the second-level cache. Which
+candidates are nearer than the seeds is kept, a bit for each row, so that only these rows are
+compared anew with the one that becomes a seed.
+
+Where the rows are float32, so are the distances and their running sums, as in scikit-learn: sums of
+more digits would end at other rows.
+"""
 
 import numpy as np
 
-from fastem.kernels.distances.sparse import distances_of_row, pack_sparse, row_work, sparse_rows
+from fastem.kernels.distances.sparse import (
+    TOLERANCE,
+    distance_to_one,
+    row_work,
+    sparse_rows,
+    twofold_norms,
+)
+from fastem.kernels.runtime.arrays import as_weights, read_only
 from fastem.kernels.runtime.chunks import row_chunks
-from fastem.kernels.runtime.compiling import kernel
+from fastem.kernels.runtime.compiling import inline, kernel
 from fastem.kernels.runtime.parallel import next_chunk, run
-from fastem.kernels.seeding.chunked import ChunkedSeeder
+from fastem.kernels.seeding.base import Seeder, no_bounds
+from fastem.kernels.vectors.machine import VECTOR_BYTES
+from fastem.kernels.vectors.stored import row_products
+from fastem.kernels.vectors.tiles import aligned_empty_like
+from fastem.kernels.vectors.vector import (
+    bits,
+    broadcast,
+    double,
+    first_bit,
+    lesser,
+    load,
+    single,
+    store,
+)
 
-_CANDIDATES = 4  # that a pass compares, about
+# Candidates that a pass compares, the table's columns.
+_BATCH = 8
+_LANES = VECTOR_BYTES // 8
+_WIDTH = _BATCH // _LANES
+# Running sums of more float32 distances would stand still: float64 ones are better seeds then.
+_MOST_SINGLE = 1 << 20
 
 
 @kernel
-def try_sparse(
-    tickets,
-    n_chunks,
-    chunk_rows,
-    rows,
-    unit,
-    sample_weight,
-    packed,
-    closest,
-    settle,
-    potentials,
+def _place(points, places):
+    """Number the features of which any point has a value, from 1 on; return how many there are."""
+    n_points, n_features = points.shape
+    for f in range(n_features):
+        places[f] = 0
+    n_placed = 0
+    for j in range(n_points):
+        for f in range(n_features):
+            if points[j, f] != 0.0 and places[f] == 0:
+                n_placed += 1
+                places[f] = n_placed
+    return n_placed
+
+
+@kernel
+def _fill(points, places, table):
+    """Put points into a table of zeros: their values of each placed feature side by side."""
+    for j in range(points.shape[0]):
+        for f in range(points.shape[1]):
+            if points[j, f] != 0.0:
+                table[places[f] * _BATCH + j] = points[j, f]
+
+
+@inline
+def _compare(
+    rows, row, square, unit, near, points, norms, places, table, zeros, rounded, distances
 ):
-    """Compare all rows with a few points.
+    """Write a row's distances to the table's points; return which of them are less than ``near``.
+
+    The others need not be precise.
+    """
+    start, stop = rows.indptr[row], rows.indptr[row + 1]
+    row_products(
+        rows.data, rows.indices, places, start, stop, -2.0, table, 0, _WIDTH, zeros, distances, 0
+    )
+    share = broadcast((stop - start + 4) * 2.0**-52, _LANES)
+    most, units = broadcast(near, _LANES), broadcast(unit, _LANES)
+    nearer = np.uint64(0)
+    for j in range(0, _BATCH, _LANES):
+        norm = load(norms, j, _LANES)
+        squares = norm + broadcast(square, _LANES)
+        distance = load(distances, j, _LANES) + squares
+        error = share * (squares + norm)
+        blurred = broadcast(TOLERANCE, _LANES) * distance < error
+        unsure = bits(blurred & ((distance - error) * units < most))
+        if unsure != np.uint64(0):
+            store(distance, distances, j)
+            while unsure != np.uint64(0):
+                lane = j + np.intp(first_bit(unsure))
+                unsure &= unsure - np.uint64(1)
+                distances[lane] = distance_to_one(rows, row, points, norms, lane)
+            distance = load(distances, j, _LANES)
+        distance = distance * units
+        if rounded:
+            distance = double(single(distance))
+        store(distance, distances, j)
+        nearer |= bits(distance < most) << np.uint64(j)
+    return nearer
+
+
+@kernel
+def _try(
+    tickets, n_chunks, chunk_rows, rows, squares, unit, sample_weight, closest, n_points, points,
+    norms, places, table, nearer, potentials,
+):  # fmt: skip
+    """Compare all rows with up to eight points.
 
     Parameters
     ----------
     rows : SparseRows
+    squares : float64 array of shape (n_rows,)
+        Their squared norms.
     unit : float
         What squared distances are multiplied by.
     sample_weight : float64 array of n_rows values, or of none
-    packed : SparsePacked
-        The points.
-    closest : float64 array of shape (n_rows,)
-        Squared distances to the nearest seed; brought up to date with the first point if
-        ``settle`` is set.
+    closest : float array of shape (n_rows,)
+        Squared distances to the nearest seed.
+    points : float64 array of shape (n_points, n_features)
+    norms : float64 array of shape (2, 8)
+        Their squared norms in twofold precision, infinite behind the last.
+    places : int32 array of shape (n_features,)
+    table : float64 array
+        The same points as ``_place`` and ``_fill`` lay them out.
+    nearer : uint8 array of shape (n_rows,)
+        Gets a bit for each point that is nearer than the nearest seed.
     potentials : float64 array of shape (n_points, n_chunks)
         Gets each chunk's weighted sum of the distances if the point were a seed.
     """
-    n_rows, n_points = len(closest), len(packed.high)
-    sums, distances = np.empty((2, n_points)), np.empty(n_points)
+    zeros, distances, totals = np.zeros(_BATCH), np.empty(_BATCH), np.empty(_BATCH)
+    rounded = closest.itemsize == 4
     while True:
         chunk = next_chunk(tickets)
         if chunk >= n_chunks:
             return
-        totals = np.zeros(n_points)
-        for row in range(chunk * chunk_rows, min((chunk + 1) * chunk_rows, n_rows)):
-            distances_of_row(rows, row, packed, sums, distances)
-            weight = sample_weight[row] if len(sample_weight) else 1.0
-            for j in range(n_points):
-                totals[j] += weight * min(closest[row], distances[j] * unit)
-            if settle:
-                closest[row] = min(closest[row], distances[0] * unit)
+        for j in range(_BATCH):
+            totals[j] = 0.0
+        for row in range(chunk * chunk_rows, min((chunk + 1) * chunk_rows, len(closest))):
+            near = np.float64(closest[row])
+            nearer[row] = _compare(
+                rows,
+                row,
+                squares[row],
+                unit,
+                near,
+                points,
+                norms,
+                places,
+                table,
+                zeros,
+                rounded,
+                distances,
+            )
+            weight = broadcast(sample_weight[row] if len(sample_weight) else 1.0, _LANES)
+            for j in range(0, _BATCH, _LANES):
+                distance = lesser(load(distances, j, _LANES), broadcast(near, _LANES))
+                store(load(totals, j, _LANES) + weight * distance, totals, j)
         for j in range(n_points):
             potentials[j, chunk] = totals[j]
 
 
-class SparseGreedySeeder(ChunkedSeeder):
-    """A :class:`ChunkedSeeder` of CSR rows by squared Euclidean distance.
+@kernel
+def _accept(
+    tickets, n_chunks, chunk_rows, rows, unit, sample_weight, point, norms, nearer, bit,
+    closest, potentials,
+):  # fmt: skip
+    """Make a point, (1, n_features), a seed for the rows whose ``bit`` in ``nearer`` is set.
+
+    ``potentials``, of shape (n_chunks,), gets each chunk's weighted sum of the distances.
+    """
+    while True:
+        chunk = next_chunk(tickets)
+        if chunk >= n_chunks:
+            return
+        total = 0.0
+        for row in range(chunk * chunk_rows, min((chunk + 1) * chunk_rows, len(closest))):
+            if nearer[row] & bit:
+                distance = distance_to_one(rows, row, point, norms, 0) * unit
+                closest[row] = min(closest[row], distance)
+            total += closest[row] * (sample_weight[row] if len(sample_weight) else 1.0)
+        potentials[chunk] = total
+
+
+@kernel
+def _squares(tickets, n_chunks, chunk_rows, rows, squares):
+    """Write the squared norms of SparseRows."""
+    while True:
+        chunk = next_chunk(tickets)
+        if chunk >= n_chunks:
+            return
+        for row in range(chunk * chunk_rows, min((chunk + 1) * chunk_rows, len(squares))):
+            square = 0.0
+            for i in range(rows.indptr[row], rows.indptr[row + 1]):
+                value = np.float64(rows.data[i])
+                square += value * value
+            squares[row] = square
+
+
+class SparseGreedySeeder(Seeder):
+    """A :class:`Seeder` of CSR rows by squared Euclidean distance.
 
     Parameters
     ----------
@@ -70,23 +216,97 @@ class SparseGreedySeeder(ChunkedSeeder):
     """
 
     def __init__(self, X, sample_weight, scale):
-        n_rows = X.shape[0]
-        chunk_rows, n_chunks = row_chunks(n_rows, row_work(X, _CANDIDATES))
-        super().__init__(n_rows, sample_weight, chunk_rows, n_chunks, np.float64)
+        n_rows, n_features = X.shape
         self._rows, self._unit = sparse_rows(X), float(scale) ** 2
+        self._weight = as_weights(sample_weight)
+        self._split = row_chunks(n_rows, row_work(X, _BATCH))
+        self._closest = np.full(n_rows, np.inf, X.dtype)
+        self._squares = np.empty(n_rows)
+        self._run(_squares, self._rows, self._squares)
+        self._places = np.empty(n_features, np.int32)
+        self._nearer = np.empty((0, n_rows), np.uint8)
 
-    def _compare(self, points, settle):
-        potentials = np.empty((len(points), self._n_chunks))
-        run(
-            try_sparse,
-            self._n_chunks,
-            self._chunk_rows,
+    def add(self, point):
+        self._points = np.ascontiguousarray(point[np.newaxis], np.float64)
+        return self._accept(0, np.full(len(self._closest), 1, np.uint8), 1)
+
+    def screen(self, candidates):
+        self._points = np.ascontiguousarray(candidates, np.float64)
+        return no_bounds(len(candidates))
+
+    def try_candidates(self, kept):
+        if len(kept) < len(self._points):
+            self._points = self._points[kept]
+        starts = range(0, len(kept), _BATCH)
+        if len(self._nearer) < len(starts):
+            self._nearer = np.empty((len(starts), len(self._closest)), np.uint8)
+        found = [
+            self._try(self._points[start : start + _BATCH], self._nearer[number])
+            for number, start in enumerate(starts)
+        ]
+        self._tried = self._rounded(np.concatenate(found))
+        return self._tried
+
+    def accept(self, index):
+        self._accept(index, self._nearer[index // _BATCH], 1 << index % _BATCH)
+        return float(self._tried[index])
+
+    def locate(self, values):
+        distances, weight = self._closest, self._weight
+        if len(distances) > _MOST_SINGLE:
+            distances = distances.astype(np.float64)
+        if len(weight):
+            distances = distances * weight.astype(distances.dtype)
+        ends = np.cumsum(distances)
+        # What rounding has lost is looked for at the end.
+        return np.searchsorted(ends, np.minimum(values, ends[-1]))
+
+    def _run(self, body, *args):
+        chunk_rows, n_chunks = self._split
+        run(body, n_chunks, chunk_rows, *args)
+
+    def _rounded(self, potentials):
+        return potentials.astype(self._closest.dtype).astype(np.float64)
+
+    def _try(self, points, nearer):
+        points = read_only(points)
+        norms = np.full((2, _BATCH), np.inf)
+        norms[:, : len(points)] = twofold_norms(points)
+        n_lines = 1 + _place(points, self._places)
+        table = aligned_empty_like(n_lines * _BATCH, self._squares)
+        table[:] = 0.0
+        _fill(points, self._places, table)
+        potentials = np.empty((len(points), self._split[1]))
+        self._run(
+            _try,
+            self._rows,
+            self._squares,
+            self._unit,
+            self._weight,
+            self._closest,
+            len(points),
+            points,
+            norms,
+            self._places,
+            table,
+            nearer,
+            potentials,
+        )
+        return np.cumsum(potentials, axis=1)[:, -1]
+
+    def _accept(self, index, nearer, bit):
+        point = self._points[index : index + 1]
+        potentials = np.empty(self._split[1])
+        self._run(
+            _accept,
             self._rows,
             self._unit,
             self._weight,
-            pack_sparse(np.ascontiguousarray(points, np.float64)),
+            read_only(point),
+            twofold_norms(point),
+            nearer,
+            bit,
             self._closest,
-            settle,
             potentials,
         )
-        return potentials
+        return float(self._rounded(np.cumsum(potentials)[-1:])[0])

@@ -10,7 +10,7 @@ from llvmlite import ir
 from numba import types
 from numba.extending import intrinsic
 
-from fastem.kernels.vectors.emit import Emitter, load_at, splat, store_at
+from fastem.kernels.vectors.emit import INDEX, Emitter, load_at, splat, store_at
 from fastem.kernels.vectors.machine import VECTOR_BYTES, WIDE_REGISTER_FILE
 
 # Vectors of a piece: as many as leave registers for the rest, and few widths, as each is compiled.
@@ -40,7 +40,7 @@ def _n_sets(width):
 
 @intrinsic
 def row_products(
-    typingctx, data, indices, start, stop, factor, table, at, width, starts, totals, to
+    typingctx, data, indices, places, start, stop, factor, table, at, width, starts, totals, to
 ):
     """``totals[to:] = starts[to:] + factor * x @ piece`` for one row and one piece of a table.
 
@@ -48,29 +48,35 @@ def row_products(
     ----------
     data, indices : arrays
         The stored values, float32 or float64, and their features.
+    places : int32 array of n_features values, or None
+        The features' lines in the table, if not their numbers.
     start, stop : int
-        Where the row's lie.
+        Where the row's values lie.
     factor : float
         A power of two, or its negative: products with it are not rounded.
     table : array of float32 or float64
     at : int
         Where the piece begins in the table.
     width : int
-        Its vectors, one of ``WIDTHS``.
+        Its vectors, one of ``WIDTHS``: if it is a constant, there is code for this one only.
     starts, totals : arrays of the table's dtype
     to : int
         Where the piece's columns begin in these.
     """
+    index, constant = types.intp, isinstance(width, types.IntegerLiteral)
     signature = types.void(
-        data, indices, types.intp, types.intp, types.float64, table, types.intp, types.intp,
-        starts, totals, types.intp,
+        data, indices, places, index, index, types.float64, table, index,
+        width if constant else index, starts, totals, index,
     )  # fmt: skip
 
     def codegen(context, builder, signature, args):
         e = Emitter(context, builder, signature, args)
-        for each in WIDTHS:
-            with e.if_equal(args[7], each):
-                _emit_piece(e, each)
+        if constant:
+            _emit_piece(e, width.literal_value)
+        else:
+            for each in WIDTHS:
+                with e.if_equal(args[8], each):
+                    _emit_piece(e, each)
         return e.nothing()
 
     return signature, codegen
@@ -78,10 +84,11 @@ def row_products(
 
 def _emit_piece(e, width):
     builder = e.builder
-    data, indices, table, starts, totals = e.pointers(0, 1, 5, 8, 9)
-    start, stop, factor, at, to = (e.args[i] for i in (2, 3, 4, 6, 10))
-    vector, size = e.vector(5), e.signature.args[5].dtype.bitwidth // 8
+    data, indices, table, starts, totals = e.pointers(0, 1, 6, 9, 10)
+    start, stop, factor, at, to = (e.args[i] for i in (3, 4, 5, 7, 11))
+    vector, size = e.vector(6), e.signature.args[6].dtype.bitwidth // 8
     lanes, n_sets = vector.count, _n_sets(width)
+    places = None if e.signature.args[2] == types.none else e.pointers(2)[0]
     double = ir.DoubleType()
     sets = [e.zeros(vector, width) for _ in range(n_sets)]
     for v in range(width):
@@ -96,8 +103,10 @@ def _emit_piece(e, width):
         if value.type != vector.element:
             value = builder.fptrunc(value, vector.element)
         values = splat(builder, value, lanes)
-        feature = builder.sext(e.value(indices, i), ir.IntType(64))
-        base = e.plus(at, e.times(feature, width * lanes))
+        line = builder.sext(e.value(indices, i), INDEX)
+        if places is not None:
+            line = builder.sext(e.value(places, line), INDEX)
+        base = e.plus(at, e.times(line, width * lanes))
         for v, place in enumerate(sums):
             other = load_at(builder, table, e.plus(base, v * lanes), vector, size)
             e.add_product(place, values, other)

@@ -61,6 +61,25 @@ def test_same_seeds_of_many_features(n_features, kind):
             np.testing.assert_array_equal(ours, theirs)
 
 
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("n_clusters", [6, 30])
+def test_same_seeds_of_texts(n_clusters, dtype):
+    """Few values a row, in columns of which few are frequent; float32 sums end at other rows."""
+    rng = np.random.default_rng(0)
+    columns = (1000 ** rng.uniform(size=(3000, 20))).astype(int)
+    X = sp.csr_array(
+        (rng.uniform(size=columns.size), columns.ravel(), np.arange(0, columns.size + 1, 20))
+    )
+    X.sum_duplicates()
+    X = X.astype(dtype)
+    for weights in (None, rng.uniform(size=3000)):
+        for seed in range(3):
+            arguments = {"sample_weight": weights, "random_state": seed}
+            ours = kmeans_plusplus(X, n_clusters, **arguments)[1]
+            theirs = sklearn_kmeans_plusplus(X, n_clusters, **arguments)[1]
+            np.testing.assert_array_equal(ours, theirs)
+
+
 def test_same_stream_afterwards():
     """A random state that is passed on is left as scikit-learn leaves it."""
     X = problem(1)[0]

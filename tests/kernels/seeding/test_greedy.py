@@ -49,6 +49,7 @@ SEEDERS = [
     pytest.param(GreedySeeder, np.float32, id="float32"),
     pytest.param(GreedySeeder, np.float64, id="float64"),
     pytest.param(coarse_seeder, np.float64, id="coarse"),
+    pytest.param(sparse_seeder, np.float32, id="sparse-float32"),
     pytest.param(sparse_seeder, np.float64, id="sparse"),
     pytest.param(DirectSeeder, np.float32, id="direct-float32"),
     pytest.param(DirectSeeder, np.float64, id="direct-float64"),

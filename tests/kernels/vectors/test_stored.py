@@ -8,7 +8,7 @@ from fastem.kernels.vectors.stored import WIDTHS, piece_widths, row_products
 
 
 @kernel
-def products(data, indices, indptr, factor, table, widths, starts, totals):
+def products(data, indices, places, indptr, factor, table, widths, starts, totals):
     lanes = VECTOR_BYTES // table.itemsize
     n_features = len(table) // len(starts)
     for row in range(len(indptr) - 1):
@@ -16,8 +16,8 @@ def products(data, indices, indptr, factor, table, widths, starts, totals):
         for piece in range(len(widths)):
             width = widths[piece]
             row_products(
-                data, indices, indptr[row], indptr[row + 1], factor, table, at, width,
-                starts, totals[row], column,
+                data, indices, places, indptr[row], indptr[row + 1], factor, table, at,
+                width, starts, totals[row], column,
             )  # fmt: skip
             column += width * lanes
             at += width * lanes * n_features
@@ -47,7 +47,7 @@ def test_products_of_rows_of_any_length(widths, dtype, table_dtype):
         )
     ]
     values, packed, begin, totals = (guarded.array for guarded in guards)
-    products(values, indices, indptr, -0.5, packed, np.array(widths), begin, totals)
+    products(values, indices, None, indptr, -0.5, packed, np.array(widths), begin, totals)
     dense = np.zeros((len(lengths), n_features))
     for row in range(len(lengths)):
         stored = slice(indptr[row], indptr[row + 1])
@@ -56,6 +56,13 @@ def test_products_of_rows_of_any_length(widths, dtype, table_dtype):
     tolerance = 1e-13 if table_dtype == np.float64 else 1e-5
     np.testing.assert_allclose(totals, expected, rtol=tolerance, atol=tolerance)
     assert all(guarded.intact() for guarded in guards)
+    # The same lines of the table under other numbers.
+    moved = rng.permutation(n_features).astype(np.int32)
+    packed[:] = np.concatenate([piece[moved].ravel() for piece in pieces])
+    before, totals[:] = totals.copy(), 0
+    places = moved.argsort().astype(np.int32)
+    products(values, indices, places, indptr, -0.5, packed, np.array(widths), begin, totals)
+    np.testing.assert_array_equal(totals, before)
 
 
 @pytest.mark.parametrize("itemsize", [4, 8])

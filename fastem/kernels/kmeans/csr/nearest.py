@@ -34,6 +34,7 @@ def _score(rows, row, scale, table, scores):
         row_products(
             rows.data,
             rows.indices,
+            None,
             rows.indptr[row],
             rows.indptr[row + 1],
             -scale,

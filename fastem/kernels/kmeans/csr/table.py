@@ -20,14 +20,13 @@ from fastem.kernels.runtime.parallel import next_chunk, run
 from fastem.kernels.vectors.machine import LANES
 from fastem.kernels.vectors.stored import piece_widths
 from fastem.kernels.vectors.tiles import aligned_empty
-from fastem.kernels.vectors.twofold import add_product, add_value
 
 # The bound is the row's share of ``halves + |x| lengths``.
 SHARE, MORE_TERMS, MOST_STORED = 1.02 * 2.0**-24, 16, 1 << 18
 # Nothing overflows in float32 between rows and centres that are no longer.
 MOST_LENGTH = 2.0**60
 _TINY, _UP = 2.0**-80, 1 + 2.0**-20
-_BLOCK, _PARTIAL = 64, 16
+_BLOCK = 64
 
 
 class CenterTable(NamedTuple):
@@ -125,36 +124,6 @@ def fill_table(table: CenterTable, centers: np.ndarray, squares: np.ndarray, sca
         table.values,
     )
     return True
-
-
-@kernel
-def _twofold_norms(tickets, n_chunks, points, norms):
-    n_features = points.shape[1]
-    high, low = np.empty(_PARTIAL), np.empty(_PARTIAL)
-    while True:
-        j = next_chunk(tickets)
-        if j >= n_chunks:
-            return
-        for lane in range(_PARTIAL):
-            high[lane] = low[lane] = 0.0
-        whole = n_features - n_features % _PARTIAL
-        for first in range(0, whole, _PARTIAL):
-            for lane in range(_PARTIAL):
-                value = points[j, first + lane]
-                high[lane], low[lane] = add_product(high[lane], low[lane], value, value)
-        for f in range(whole, n_features):
-            high[0], low[0] = add_product(high[0], low[0], points[j, f], points[j, f])
-        total = rest = 0.0
-        for lane in range(_PARTIAL):
-            total, rest = add_value(total, rest + low[lane], high[lane])
-        norms[0, j], norms[1, j] = total, rest
-
-
-def twofold_norms(points: np.ndarray) -> np.ndarray:
-    """The squared norms of points (n_points, n_features), float64: (2, n_points), high and low."""
-    norms = np.empty((2, len(points)))
-    run(_twofold_norms, len(points), read_only(points), norms)
-    return norms
 
 
 @kernel

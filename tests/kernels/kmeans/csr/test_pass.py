@@ -8,13 +8,12 @@ from clustering_passes import DTYPES, check_pass, frame_for, rows_for
 from guards import Guarded
 
 from fastem.kernels.clusters import Frame
-from fastem.kernels.distances.sparse import pack_sparse, sparse_rows
+from fastem.kernels.distances.sparse import pack_sparse, sparse_rows, twofold_norms
 from fastem.kernels.kmeans import Sparse
 from fastem.kernels.kmeans.csr.table import (
     CenterTable,
     fill_table,
     row_lengths,
-    twofold_norms,
 )
 
 
