@@ -33,25 +33,33 @@ _MOST_CANCELLED_IN_HISTORY = 1e5
 _ROUNDING = 1e-9
 
 
-def average(sums: np.ndarray, weights: np.ndarray) -> np.ndarray:
-    """The clusters' means; an empty cluster gets that of the heaviest.
+def average(
+    sums: np.ndarray, weights: np.ndarray, origin: np.ndarray, dtype: np.dtype, factor: float = 1.0
+) -> np.ndarray:
+    """The clusters' means, as the user gets them; an empty cluster gets that of the heaviest.
 
     Parameters
     ----------
     sums : ndarray of shape (n_clusters, n_features), float64
+        Of differences from the origin.
     weights : ndarray of shape (n_clusters,), float64
+    origin : ndarray of shape (n_features,), float64
+    dtype : dtype
+        Of the user's centres.
+    factor : float
+        What these are multiplied by.
 
     Returns
     -------
     ndarray of shape (n_clusters, n_features), float64
     """
     centers = np.empty(sums.shape)
-    if kernels.average(sums, weights, centers) == len(weights):
-        return centers
+    kernels.average(sums, weights, origin, dtype, factor, centers)
     filled = weights > 0
-    # As in scikit-learn, except that there those before the heaviest get its sum, which may lie far
-    # from all rows.
-    centers[~filled] = centers[np.argmax(weights)]
+    if not filled.all():
+        # As in scikit-learn, except that there those before the heaviest get its sum, which may lie
+        # far from all rows.
+        centers[~filled] = centers[np.argmax(weights)]
     return centers
 
 
@@ -115,7 +123,7 @@ class KMeansModel(Clustering):
         sums, weights = statistics.sums, statistics.weights
         if np.count_nonzero(weights) < len(weights):
             sums, weights = relocate(rows, sums, weights, parameters, self.frame.origin, self.dtype)
-        return self.rounded(average(sums, weights) + self.frame.origin)
+        return average(sums, weights, self.frame.origin, self.dtype, self.factor)
 
     def objective(self, statistics, parameters):
         return statistics.inertia

@@ -21,20 +21,41 @@ def clustering(request):
     return X, weight, labels, sums, weights
 
 
-def test_average(clustering):
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("factor", [1.0, 2.0**-30])
+def test_average(clustering, dtype, factor):
     X, weight, labels, sums, weights = clustering
-    means = average(sums, weights)
+    origin = np.random.default_rng(0).normal(size=sums.shape[1])
+    means = average(sums, weights, origin, dtype, factor)
+    np.testing.assert_array_equal(means, (means / factor).astype(dtype) * factor)
+    tolerance = 1e-12 if dtype == np.float64 else 2e-7
     for j in range(len(weights)):
         own = labels == j
-        expected = np.average(X[own], axis=0, weights=weight[own])
-        np.testing.assert_allclose(means[j], expected, rtol=1e-12, atol=1e-14)
+        expected = origin + np.average(X[own], axis=0, weights=weight[own])
+        np.testing.assert_allclose(means[j], expected, rtol=tolerance, atol=tolerance)
 
 
-def test_average_fills_in_clusters_of_positive_weight():
+def test_an_empty_cluster_gets_the_mean_of_the_heaviest():
     sums = np.array([[2.0, 4.0], [5.0, 5.0], [3.0, 6.0]])
-    means = np.full((3, 2), -1.0)
-    assert kernels.average(sums, np.array([2.0, 0.0, 3.0]), means) == 2
-    assert means.tolist() == [[1, 2], [-1, -1], [1, 2]]
+    means = average(sums, np.array([2.0, 0.0, 3.0]), np.array([1.0, 0.0]), np.float64)
+    assert means.tolist() == [[2, 2], [2, 2], [2, 2]]
+
+
+def test_many_values():
+    """So many that several threads share them."""
+    rng = np.random.default_rng(0)
+    sums, centers = rng.normal(size=(2, 7, 60_000))
+    weights, origin = rng.integers(1, 4, 7).astype(float), rng.normal(size=60_000)
+    means = average(sums, weights, origin, np.float64)
+    np.testing.assert_allclose(
+        means, sums / weights[:, np.newaxis] + origin, rtol=1e-14, atol=1e-14
+    )
+    found = kernels.inertia_change(sums, weights, centers, origin)
+    shifted = centers - origin
+    expected = (weights @ shifted**2).sum() - 2 * (sums * shifted).sum()
+    np.testing.assert_allclose(found, expected, rtol=1e-10)
+    found = kernels.squared_shift(sums, centers)
+    np.testing.assert_allclose(found, ((centers - sums) ** 2).sum(), rtol=1e-12)
 
 
 def test_inertia_change(clustering):
