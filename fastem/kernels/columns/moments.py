@@ -18,6 +18,8 @@ from fastem.kernels.runtime.parallel import next_chunk, run
 _WIDTH = 64
 _BLOCK_VALUES = 8192
 _CSR_BLOCK = 1 << 18
+# Chunks' sums over CSR rows take up to this share of the data, and there are at most so many.
+_STORED_SHARE, _MOST_STORED_CHUNKS = 1 / 16, 16
 
 
 class Moments(NamedTuple):
@@ -184,17 +186,40 @@ def weighted_squares(X: np.ndarray, sample_weight: np.ndarray, origin: np.ndarra
     return float(partial.sum())
 
 
+@kernel
+def _stored_sums(tickets, n_chunks, data, indices, mean, sums, counts):
+    """Each chunk's sums of the values of each column, and how many there are.
+
+    With ``mean`` given, the sums are those of the squared deviations from it.
+    """
+    n_stored, n_columns = len(data), sums.shape[1]
+    while True:
+        chunk = next_chunk(tickets)
+        if chunk >= n_chunks:
+            return
+        for f in range(n_columns):
+            sums[chunk, f], counts[chunk, f] = 0.0, 0
+        for i in range(chunk * n_stored // n_chunks, (chunk + 1) * n_stored // n_chunks):
+            value, f = np.float64(data[i]), indices[i]
+            if len(mean):
+                value = (value - mean[f]) * (value - mean[f])
+            sums[chunk, f] += value
+            counts[chunk, f] += 1
+
+
 def sparse_moments(X: Any) -> Moments:
     """Column moments of a CSR matrix; values that are not stored count as zeros."""
     n_rows, n_features = X.shape
-    sums, counts, squares = np.zeros((3, n_features))
-    for _, values, columns in _csr_blocks(X):
-        sums += np.bincount(columns, values, n_features)
-        counts += np.bincount(columns, minlength=n_features)
-    mean = sums / n_rows
-    for _, values, columns in _csr_blocks(X):
-        squares += np.bincount(columns, (values - mean[columns]) ** 2, n_features)
-    return Moments(float(n_rows), mean, squares + (n_rows - counts) * mean**2)
+    most = int(_STORED_SHARE * X.data.nbytes / (16 * n_features))
+    n_chunks = max(1, min(_MOST_STORED_CHUNKS, most))
+    data, indices = read_only(X.data), read_only(X.indices.astype(np.int32, copy=False))
+    partial = np.empty((n_chunks, n_features))
+    counts = np.empty((n_chunks, n_features), np.int64)
+    run(_stored_sums, n_chunks, data, indices, read_only(np.empty(0)), partial, counts)
+    mean = partial.sum(axis=0) / n_rows
+    run(_stored_sums, n_chunks, data, indices, read_only(mean), partial, counts)
+    absent = n_rows - counts.sum(axis=0)
+    return Moments(float(n_rows), mean, partial.sum(axis=0) + absent * mean**2)
 
 
 def sparse_squares(X: Any, sample_weight: np.ndarray) -> float:
