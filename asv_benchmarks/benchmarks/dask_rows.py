@@ -9,6 +9,8 @@ from . import measure
 from .many_ranks import CASES, FEW, MANY, estimator_of, fit_of, rows_of
 
 N_WORKERS, N_CHUNKS = 2, 8
+# Several processes are more easily held up than one.
+REPEATS = 3 if measure.QUICK else 6
 
 
 class Workers:
@@ -60,7 +62,7 @@ def compared(workers, name, n_rows):
     fits = {"memory": fit_of(case, rows_of(case, n_rows)), "there": there}
     with measure.threads(N_WORKERS):
         seconds = measure.seconds_an_iteration(
-            {place: (fit, FEW, MANY - FEW) for place, fit in fits.items()}
+            {place: (fit, FEW, MANY - FEW) for place, fit in fits.items()}, REPEATS
         )
     moved = {}
     for max_iter in (FEW, MANY):

@@ -198,7 +198,7 @@ def full_table(table: Table, report: dict) -> str:
         "\n".join(f"- {note}" for note in table.summary(rows)),
         f"Measured on {text.describe_all(report['machines'])}.",
     ]
-    return "\n\n".join(parts)
+    return "\n\n".join(part for part in parts if part)
 
 
 if __name__ == "__main__":

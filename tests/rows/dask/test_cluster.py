@@ -16,7 +16,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import scipy.sparse as sp
-from distributed import Client, KilledWorker, LocalCluster, Status
+from distributed import Client, KilledWorker, LocalCluster, Status, worker_client
 from distributed.utils import get_mp_context
 from homes import PoissonMixture, assert_same_fit
 from sklearn.exceptions import NotFittedError
@@ -426,6 +426,28 @@ def test_blocks_of_another_width(client):
     for estimator in (KMeans(3), GaussianMixture(3)):
         with pytest.raises(ValueError, match=r"Partition 3 has shape \(450, 2\).*4 features"):
             estimator.fit(array)
+
+
+def test_blocks_of_another_dtype(client):
+    """They are what the collection says, as one array of them is."""
+    X = blobs()
+    array = chunked(X).map_blocks(
+        lambda block: block.astype(np.float32) if len(block) == 450 else block,
+        meta=np.empty((0, 0)),
+    )
+    X[301:751] = X[301:751].astype(np.float32)
+    assert_same_fit(KMeans(4, random_state=0).fit(array), KMeans(4, random_state=0).fit(X))
+
+
+def test_fits_inside_a_task(client):
+    """By the task's own client, while it lets others have its thread."""
+    X = blobs()
+
+    def inside():
+        with worker_client():
+            return KMeans(4, random_state=0).fit(chunked(X)).inertia_
+
+    assert client.submit(inside).result(100) == KMeans(4, random_state=0).fit(in_memory(X)).inertia_
 
 
 def test_fewer_rows_than_clusters(client):
