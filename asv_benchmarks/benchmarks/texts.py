@@ -150,7 +150,7 @@ class BernoulliOfTexts:
 
     def _fit_by_products(self):
         weights, probabilities, X = self.weights, self.start, self.X
-        for _ in range(ITERATIONS + 1):
+        for _ in range(ITERATIONS):
             absent = np.log1p(-probabilities)
             odds = np.log(probabilities) - absent
             joint = X @ odds.T + (np.log(weights) + absent.sum(axis=1))
