@@ -182,6 +182,49 @@ def _kernels(dtype: Any, option: str) -> None:
         factors = cholesky(matrices)
         gaussian_log_density(X, Y.astype(np.float64), factors.astype(np.float64))
         bernoulli_log_density((X > 0).astype(dtype), np.full((40, n_features), 0.3))
+    public = (
+        squared_euclidean,
+        manhattan,
+        nearest,
+        cluster_medians,
+        cholesky,
+        normalize_responsibilities,
+        gaussian_log_density,
+        bernoulli_log_density,
+    )
+    _for_compiled_code(dtype, {function.__name__: function for function in public})
+
+
+def _for_compiled_code(dtype: Any, public: dict[str, Callable[..., Any]]) -> None:
+    """The forms of the public kernels that users' compiled code calls, and those in parallel."""
+    import fastem.kernels.parallel as parallel
+
+    random = np.random.default_rng(0)
+    X, Y = (random.standard_normal((n, 3)).astype(dtype) for n in (500, 40))
+    labels, weights = np.arange(500) % 40, np.ones(500)
+    matrices = np.tile(np.eye(3, dtype=dtype), (40, 1, 1))
+    ones, means = (X > 0).astype(dtype), Y.astype(np.float64)
+    calls: list[tuple[str, tuple[Any, ...]]] = [
+        ("squared_euclidean", (X, Y)),
+        ("manhattan", (X, Y)),
+        ("nearest", (X, Y)),
+        ("cluster_medians", (X, labels, 40)),
+        ("cluster_medians", (X, labels, 40, weights)),
+        ("cholesky", (matrices,)),
+        ("cholesky", (matrices[0],)),
+        ("normalize_responsibilities", (X,)),
+        ("gaussian_log_density", (X, means, matrices.astype(np.float64))),
+        ("bernoulli_log_density", (ones, np.full((40, 3), 0.3))),
+    ]
+    for name, arguments in calls:
+        _called_by_compiled_code(public[name])(arguments)
+        getattr(parallel, name)(*arguments)
+
+
+def _called_by_compiled_code(function: Callable[..., Any]) -> Callable[..., Any]:
+    from numba import njit
+
+    return njit(lambda arguments: function(*arguments))
 
 
 class _Model(NamedTuple):

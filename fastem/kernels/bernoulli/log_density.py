@@ -9,10 +9,11 @@ from fastem.kernels.bernoulli.bits import first_other, packed_bits
 from fastem.kernels.bernoulli.dense import DensePass
 from fastem.kernels.runtime.compiling import kernel
 from fastem.kernels.runtime.inputs import compiled_as
+from fastem.kernels.runtime.parallel import next_chunk
 
 
 @kernel
-def _check_probabilities(X, probabilities):
+def check_probabilities(X, probabilities):
     """Refuse probabilities that don't fit the rows or are none."""
     if X.shape[1] != probabilities.shape[1]:
         raise ValueError("X and probabilities must have the same number of features")
@@ -52,7 +53,7 @@ def bernoulli_log_density(X: np.ndarray, probabilities: np.ndarray) -> np.ndarra
         if array.ndim != 2 or array.dtype.kind not in "biuf":
             raise ValueError(f"{name} must be a 2-D array of real numbers")
     probabilities = np.ascontiguousarray(probabilities, np.float64)
-    _check_probabilities(X, probabilities)
+    check_probabilities(X, probabilities)
     if first_other(X) is not None:
         raise ValueError("X must hold zeros and ones only")
     n_components = len(probabilities)
@@ -65,10 +66,8 @@ def bernoulli_log_density(X: np.ndarray, probabilities: np.ndarray) -> np.ndarra
 
 
 @kernel
-def _serial(X, probabilities):
-    """:func:`bernoulli_log_density` on the calling thread."""
+def _write(X, probabilities, log_density):
     # Without tables: those would take longer than a few rows, and to compile, too.
-    _check_probabilities(X, probabilities)
     n_rows, n_features = X.shape
     n_components = len(probabilities)
     logs = np.empty((n_features, 2, n_components))
@@ -76,7 +75,7 @@ def _serial(X, probabilities):
         for f in range(n_features):
             logs[f, 0, j] = math.log1p(-probabilities[j, f])
             logs[f, 1, j] = math.log(probabilities[j, f])
-    log_density = np.zeros((n_rows, n_components))
+    log_density[:] = 0.0
     for row in range(n_rows):
         for f in range(n_features):
             if X[row, f] != 0 and X[row, f] != 1:
@@ -84,6 +83,25 @@ def _serial(X, probabilities):
             value = np.intp(X[row, f])
             for j in range(n_components):
                 log_density[row, j] += logs[f, value, j]
+
+
+@kernel
+def bernoulli_rows(tickets, n_chunks, chunk_rows, X, probabilities, log_density):
+    """Write the log-densities of each chunk's rows."""
+    while True:
+        chunk = next_chunk(tickets)
+        if chunk >= n_chunks:
+            return
+        some = slice(chunk * chunk_rows, (chunk + 1) * chunk_rows)
+        _write(X[some], probabilities, log_density[some])
+
+
+@kernel
+def _serial(X, probabilities):
+    """:func:`bernoulli_log_density` on the calling thread."""
+    check_probabilities(X, probabilities)
+    log_density = np.empty((len(X), len(probabilities)))
+    _write(X, probabilities, log_density)
     return log_density
 
 

@@ -47,7 +47,8 @@ _rounding_error = inline(rounding_error)
 
 
 @kernel
-def _pack(Y):
+def pack(Y):
+    """The rows of Y as the pass takes them."""
     n_centers, n_features = Y.shape
     points = Y.astype(np.float64)
     origin = np.zeros(n_features)
@@ -89,7 +90,7 @@ def _pack(Y):
 
 
 @kernel
-def _nearest(tickets, n_chunks, chunk_rows, X, packed, labels, distances):
+def nearest_pass(tickets, n_chunks, chunk_rows, X, packed, labels, distances):
     """Write what :func:`nearest` returns.
 
     Parameters
@@ -168,7 +169,7 @@ def nearest(X: np.ndarray, Y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     X, Y = as_pair(X, Y, True)
     labels, distances = np.empty(len(X), np.int32), np.empty(len(X), X.dtype)
     chunk_rows, n_chunks = row_chunks(len(X), X.shape[1] * len(Y))
-    run(_nearest, n_chunks, chunk_rows, X, _pack(Y), labels, distances)
+    run(nearest_pass, n_chunks, chunk_rows, X, pack(Y), labels, distances)
     return labels, distances
 
 
@@ -176,7 +177,7 @@ def nearest(X: np.ndarray, Y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 def _nearest_serial(X, Y):
     X, Y = as_pair(X, Y, True)
     labels, distances = np.empty(len(X), np.int32), np.empty(len(X), X.dtype)
-    _nearest(np.zeros(1, np.int64), 1, max(len(X), 1), X, _pack(Y), labels, distances)
+    nearest_pass(np.zeros(1, np.int64), 1, max(len(X), 1), X, pack(Y), labels, distances)
     return labels, distances
 
 

@@ -77,7 +77,7 @@ def _block_of_distances(add):
 
 
 @kernel
-def _chunk_shape(n_rows, n_columns, n_features):
+def chunk_shape(n_rows, n_columns, n_features):
     """Tiles of Y in a chunk, chunks side by side, and the number of all chunks."""
     n_tiles = max(1, min(_CHUNK_TILES, _CHUNK_VALUES // (TILE * n_features)))
     across = (n_columns + n_tiles * TILE - 1) // (n_tiles * TILE)
@@ -90,7 +90,7 @@ def _pairwise_kernel(block_of_distances):
         """Write all distances between the rows of X and Y, of one dtype, (n_rows, n_columns)."""
         n_rows, n_features = X.shape
         n_columns = len(Y)
-        n_tiles, across, _ = _chunk_shape(n_rows, n_columns, n_features)
+        n_tiles, across, _ = chunk_shape(n_rows, n_columns, n_features)
         one = X.dtype.type(1)
         shift = np.zeros(n_features + LANES, X.dtype)
         tiles = aligned_empty_like(n_tiles * n_features * TILE, X)
@@ -139,14 +139,14 @@ def _pairwise_kernel(block_of_distances):
 
 block_of_squared_euclidean = _block_of_distances(add_square)
 block_of_manhattan = _block_of_distances(add_magnitude)
-_squared_euclidean = _pairwise_kernel(block_of_squared_euclidean)
-_manhattan = _pairwise_kernel(block_of_manhattan)
+squared_euclidean_pass = _pairwise_kernel(block_of_squared_euclidean)
+manhattan_pass = _pairwise_kernel(block_of_manhattan)
 
 
 def _pairwise(body, X, Y):
     X, Y = as_pair(X, Y)
     output = np.empty((len(X), len(Y)), X.dtype)
-    _, _, n_chunks = _chunk_shape(len(X), len(Y), X.shape[1])
+    _, _, n_chunks = chunk_shape(len(X), len(Y), X.shape[1])
     run(body, n_chunks, X, Y, output)
     return output
 
@@ -173,7 +173,7 @@ def squared_euclidean(X: np.ndarray, Y: np.ndarray) -> np.ndarray:
     ValueError
         If an argument is not a 2-D array of real numbers or their features differ in number.
     """
-    return _pairwise(_squared_euclidean, X, Y)
+    return _pairwise(squared_euclidean_pass, X, Y)
 
 
 def manhattan(X: np.ndarray, Y: np.ndarray) -> np.ndarray:
@@ -198,15 +198,15 @@ def manhattan(X: np.ndarray, Y: np.ndarray) -> np.ndarray:
     ValueError
         If an argument is not a 2-D array of real numbers or their features differ in number.
     """
-    return _pairwise(_manhattan, X, Y)
+    return _pairwise(manhattan_pass, X, Y)
 
 
 @kernel
 def _squared_euclidean_serial(X, Y):
     X, Y = as_pair(X, Y)
     output = np.empty((len(X), len(Y)), X.dtype)
-    n_chunks = _chunk_shape(len(X), len(Y), X.shape[1])[2]
-    _squared_euclidean(np.zeros(1, np.int64), n_chunks, X, Y, output)
+    n_chunks = chunk_shape(len(X), len(Y), X.shape[1])[2]
+    squared_euclidean_pass(np.zeros(1, np.int64), n_chunks, X, Y, output)
     return output
 
 
@@ -214,8 +214,8 @@ def _squared_euclidean_serial(X, Y):
 def _manhattan_serial(X, Y):
     X, Y = as_pair(X, Y)
     output = np.empty((len(X), len(Y)), X.dtype)
-    n_chunks = _chunk_shape(len(X), len(Y), X.shape[1])[2]
-    _manhattan(np.zeros(1, np.int64), n_chunks, X, Y, output)
+    n_chunks = chunk_shape(len(X), len(Y), X.shape[1])[2]
+    manhattan_pass(np.zeros(1, np.int64), n_chunks, X, Y, output)
     return output
 
 

@@ -5,7 +5,7 @@ import math
 import numpy as np
 from numba import types
 from numba.core.errors import TypingError
-from numba.extending import overload
+from numba.extending import overload, register_jitable
 
 from fastem.kernels.gaussian import PASSES, GaussianComponents
 from fastem.kernels.gaussian.whitening import BLOCK, packed_size, whitened_norms
@@ -13,6 +13,7 @@ from fastem.kernels.runtime.arrays import read_only
 from fastem.kernels.runtime.compiling import kernel
 from fastem.kernels.runtime.inputs import convert, real_rows
 from fastem.kernels.runtime.linking import linked
+from fastem.kernels.runtime.parallel import next_chunk
 from fastem.kernels.vectors.machine import LANES, TILE
 from fastem.kernels.vectors.tiles import aligned_empty_like, load_tile
 
@@ -101,12 +102,15 @@ def gaussian_log_density(
 
 
 @kernel
-def _check(X, means, fits):
+def _check(X, means, matrices, scales):
     """Refuse means of other features than the rows', or factors whose shape doesn't fit."""
-    if X.shape[1] != means.shape[1] or not fits:
+    k, d = means.shape
+    if X.shape[1] != d:
         raise ValueError(_MISFIT)
     if means.size == 0:
         raise ValueError(_NOTHING)
+    if matrices.shape != (k, d, d) and scales.shape != (k, d):
+        raise ValueError(_MISFIT)
 
 
 @kernel
@@ -132,11 +136,8 @@ def _split(X, means):
 
 
 @kernel
-def _with_matrices(X, means, factors):
-    """With ``factors`` (n_components, n_features, n_features), upper triangular matrices."""
+def _write_with_matrices(X, means, factors, log_density):
     n_components, n_features = means.shape
-    _check(X, means, factors.shape == (n_components, n_features, n_features))
-    X = convert(X, X)
     n_rows = len(X)
     one = X.dtype.type(1)
     centers = _split(X, means)
@@ -152,7 +153,6 @@ def _with_matrices(X, means, factors):
     tile = aligned_empty_like(n_features * TILE, X)
     values = aligned_empty_like(n_components * TILE, X)
     numbers = np.empty(TILE, np.int64)
-    log_density = np.empty((n_rows, n_components), X.dtype)
     for start in range(0, n_rows, TILE):
         load_tile(X, start, one, shift, numbers, tile)
         for j in range(n_components):
@@ -160,15 +160,11 @@ def _with_matrices(X, means, factors):
         for lane in range(min(TILE, n_rows - start)):
             for j in range(n_components):
                 log_density[start + lane, j] = values[j * TILE + lane]
-    return log_density
 
 
 @kernel
-def _with_scales(X, means, scales):
-    """With ``scales`` (n_components, n_features), reciprocals of standard deviations."""
+def _write_with_scales(X, means, scales, log_density):
     n_components, n_features = means.shape
-    _check(X, means, scales.shape == means.shape)
-    X = convert(X, X)
     n_rows = len(X)
     one, half = X.dtype.type(1), X.dtype.type(0.5)
     centers = _split(X, means)
@@ -180,7 +176,6 @@ def _with_scales(X, means, scales):
     tile = aligned_empty_like(n_features * TILE, X)
     squares = aligned_empty_like(TILE, X)
     numbers = np.empty(TILE, np.int64)
-    log_density = np.empty((n_rows, n_components), X.dtype)
     for start in range(0, n_rows, TILE):
         load_tile(X, start, one, shift, numbers, tile)
         for j in range(n_components):
@@ -192,31 +187,68 @@ def _with_scales(X, means, scales):
                     squares[lane] += z * z
             for lane in range(min(TILE, n_rows - start)):
                 log_density[start + lane, j] = constants[j] - half * squares[lane]
+
+
+@kernel
+def _write(X, means, matrices, scales, log_density):
+    if len(matrices):
+        _write_with_matrices(X, means, matrices, log_density)
+    else:
+        _write_with_scales(X, means, scales, log_density)
+
+
+@kernel
+def gaussian_rows(tickets, n_chunks, chunk_rows, X, means, matrices, scales, log_density):
+    """Write the log-densities of each chunk's rows; parameters as :func:`factors_of` has them."""
+    while True:
+        chunk = next_chunk(tickets)
+        if chunk >= n_chunks:
+            return
+        some = slice(chunk * chunk_rows, (chunk + 1) * chunk_rows)
+        _write(X[some], means, matrices, scales, log_density[some])
+
+
+@kernel
+def _serial(X, means, matrices, scales):
+    _check(X, means, matrices, scales)
+    log_density = np.empty((len(X), len(means)), X.dtype)
+    _write(X, means, matrices, scales, log_density)
     return log_density
 
 
-_call_with_matrices, _call_with_scales = linked(_with_matrices), linked(_with_scales)
+_call_serial = linked(_serial)
 
 
-def _with_stack(X, means, precisions_cholesky, covariance_type="full"):
+def factors_of(means, precisions_cholesky, covariance_type):
+    """In compiled code: matrices of all components, or scales; what isn't needed is empty."""
+    raise NotImplementedError("for kernels only")
+
+
+@register_jitable
+def doubles(array):
+    """An array as the kernels take what isn't rows."""
+    return np.ascontiguousarray(array.astype(np.float64))
+
+
+def _of_stack(means, precisions_cholesky, covariance_type):
     if covariance_type != "full":
         raise ValueError(_MISFIT)
-    return _call_with_matrices((X, means, precisions_cholesky))
+    return doubles(precisions_cholesky), np.empty((0, 0))
 
 
-def _with_matrix(X, means, precisions_cholesky, covariance_type="full"):
+def _of_matrix(means, precisions_cholesky, covariance_type):
     k, d = means.shape
     if covariance_type == "diag":
-        return _call_with_scales((X, means, precisions_cholesky))
+        return np.empty((0, 0, 0)), doubles(precisions_cholesky)
     if covariance_type != "tied" or precisions_cholesky.shape != (d, d):
         raise ValueError(_MISFIT)
     factors = np.empty((k, d, d))
     for j in range(k):
         factors[j] = precisions_cholesky
-    return _call_with_matrices((X, means, factors))
+    return factors, np.empty((0, 0))
 
 
-def _with_vector(X, means, precisions_cholesky, covariance_type="full"):
+def _of_vector(means, precisions_cholesky, covariance_type):
     k, d = means.shape
     scales = np.empty((k, d))
     if covariance_type == "spherical" and len(precisions_cholesky) == k:
@@ -227,37 +259,48 @@ def _with_vector(X, means, precisions_cholesky, covariance_type="full"):
             scales[j] = precisions_cholesky
     else:
         raise ValueError(_MISFIT)
-    return _call_with_scales((X, means, scales))
+    return np.empty((0, 0, 0)), scales
 
 
-def _with_scalar(X, means, precisions_cholesky, covariance_type="full"):
+def _of_scalar(means, precisions_cholesky, covariance_type):
     if covariance_type != "tied_spherical":
         raise ValueError(_MISFIT)
-    return _call_with_scales((X, means, np.full(means.shape, np.float64(precisions_cholesky))))
+    return np.empty((0, 0, 0)), np.full(means.shape, np.float64(precisions_cholesky))
 
 
-def _with_scalar_in_array(X, means, precisions_cholesky, covariance_type="full"):
+def _of_scalar_in_array(means, precisions_cholesky, covariance_type):
     if covariance_type != "tied_spherical":
         raise ValueError(_MISFIT)
-    scales = np.full(means.shape, np.float64(precisions_cholesky[()]))
-    return _call_with_scales((X, means, scales))
+    return np.empty((0, 0, 0)), np.full(means.shape, np.float64(precisions_cholesky[()]))
+
+
+_REAL = types.Float | types.Integer | types.Boolean
+
+
+@overload(factors_of)
+def _factors_of(means, precisions_cholesky, covariance_type):
+    factors = precisions_cholesky
+    if isinstance(factors, _REAL):
+        return _of_scalar
+    if isinstance(factors, types.Array) and isinstance(factors.dtype, _REAL):
+        by_dimension = {0: _of_scalar_in_array, 1: _of_vector, 2: _of_matrix, 3: _of_stack}
+        if factors.ndim in by_dimension:
+            return by_dimension[factors.ndim]
+    raise TypingError(
+        f"precisions_cholesky must be a real number or an array of 0 to 3 dimensions, not {factors}"
+    )
 
 
 @overload(gaussian_log_density)
 def _compiled(X, means, precisions_cholesky, covariance_type="full"):
-    real = types.Float | types.Integer | types.Boolean
     for array in (X, means):
         if not isinstance(array, types.Array) or array.ndim != 2:
             raise TypingError(f"gaussian_log_density takes 2-D arrays, not {array}")
-        if not isinstance(array.dtype, real):
+        if not isinstance(array.dtype, _REAL):
             raise TypingError(f"gaussian_log_density takes real numbers, not {array.dtype}")
-    if isinstance(precisions_cholesky, real):
-        return _with_scalar
-    if isinstance(precisions_cholesky, types.Array) and isinstance(precisions_cholesky.dtype, real):
-        by_dimension = {0: _with_scalar_in_array, 1: _with_vector, 2: _with_matrix, 3: _with_stack}
-        if precisions_cholesky.ndim in by_dimension:
-            return by_dimension[precisions_cholesky.ndim]
-    raise TypingError(
-        f"precisions_cholesky must be a real number or an array of 0 to 3 dimensions, not "
-        f"{precisions_cholesky}"
-    )
+
+    def implementation(X, means, precisions_cholesky, covariance_type="full"):
+        matrices, scales = factors_of(means, precisions_cholesky, covariance_type)
+        return _call_serial((convert(X, X), doubles(means), matrices, scales))
+
+    return implementation

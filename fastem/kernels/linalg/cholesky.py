@@ -10,11 +10,15 @@ from numba.extending import overload
 from fastem.kernels.runtime.compiling import kernel
 from fastem.kernels.runtime.inputs import convert
 from fastem.kernels.runtime.linking import linked
+from fastem.kernels.runtime.parallel import next_chunk
 
 
 @kernel
-def _factor(A, L):
-    """The outer-product form, whose inner loop runs along rows: Golub and Van Loan, section 4.2."""
+def _factored(A, L):
+    """Whether A is definite; then L is its factor.
+
+    The outer-product form, whose inner loop runs along rows: Golub and Van Loan, section 4.2.
+    """
     n = len(A)
     U = np.empty((n, n))
     for i in range(n):
@@ -23,7 +27,7 @@ def _factor(A, L):
     for i in range(n):
         pivot = U[i, i]
         if not pivot > 0.0:  # nor for NaN
-            raise np.linalg.LinAlgError("Matrix is not positive definite")
+            return False
         root = math.sqrt(pivot)
         for j in range(i, n):
             U[i, j] /= root
@@ -33,6 +37,23 @@ def _factor(A, L):
                 U[r, j] -= factor * U[i, j]
         for j in range(n):
             L[j, i] = U[i, j] if j >= i else 0.0
+    return True
+
+
+@kernel
+def _factor(A, L):
+    if not _factored(A, L):
+        raise np.linalg.LinAlgError("Matrix is not positive definite")
+
+
+@kernel
+def factor_pass(tickets, n_chunks, A, L, definite):
+    """Factor a stack of matrices, one a chunk, and tell which are definite."""
+    while True:
+        chunk = next_chunk(tickets)
+        if chunk >= n_chunks:
+            return
+        definite[chunk] = _factored(A[chunk], L[chunk])
 
 
 @kernel

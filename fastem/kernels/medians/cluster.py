@@ -130,7 +130,8 @@ def _check(n_rows, labels, n_clusters, weights, weighted):
 
 
 @kernel
-def _spread_nan(X, labels, medians):
+def spread_nan(X, labels, medians):
+    """Medians of clusters and features with a NaN are NaN."""
     for row in range(len(X)):
         for f in range(X.shape[1]):
             if X[row, f] != X[row, f]:
@@ -188,12 +189,13 @@ def cluster_medians(
     wanted = np.ones((n_clusters, X.shape[1]), bool)
     medians = np.empty(wanted.shape, X.dtype)
     update_medians(X, labels, weights, chunk_rows, counts, wanted, None, medians)
-    _spread_nan(X, labels, medians)
+    spread_nan(X, labels, medians)
     return medians
 
 
 @kernel
-def _cluster_medians_serial(X, labels, n_clusters, weights, weighted):
+def prepare(X, labels, n_clusters, weights, weighted):
+    """The number of tasks, and the last arguments of :func:`medians_pass`."""
     _check(len(X), labels.astype(np.int64), n_clusters, weights, weighted)
     labels = labels.astype(np.int32)
     n_rows, n_features = X.shape
@@ -210,28 +212,64 @@ def _cluster_medians_serial(X, labels, n_clusters, weights, weighted):
     list_members(np.zeros(1, np.int64), 1, n_rows, labels, weights, everything, places, members)
     wanted = np.ones((n_clusters, n_features), np.bool_)
     medians = np.empty((n_clusters, n_features), X.dtype)
-    tickets = np.zeros(1, np.int64)
+    shape = (n_clusters, n_features)
+    brackets = Brackets(
+        np.empty(shape, X.dtype),
+        np.empty(shape, X.dtype),
+        np.empty(shape, np.int32),
+        np.empty(shape, np.int32),
+        np.empty(shape, np.int32),
+        np.empty(shape, np.int32),
+        np.empty((n_clusters, n_features, 0), X.dtype),
+    )
+    n_tasks = medians.size if weighted else n_clusters * ceil_div(n_features, BLOCK)
+    return n_tasks, (members, starts, largest, wanted, brackets, medians)
+
+
+@kernel
+def medians_pass(
+    tickets,
+    n_tasks,
+    X,
+    weights,
+    weighted,
+    members,
+    starts,
+    largest,
+    wanted,
+    brackets,
+    medians,
+):
+    """Find medians with weights or without."""
     if weighted:
-        n_tasks = n_clusters * n_features
         find_weighted_medians(
             tickets, n_tasks, X, weights, members, starts, largest, wanted, medians
         )
     else:
-        n_tasks = n_clusters * ((n_features + BLOCK - 1) // BLOCK)
-        shape = (n_clusters, n_features)
-        brackets = Brackets(
-            np.empty(shape, X.dtype),
-            np.empty(shape, X.dtype),
-            np.empty(shape, np.int32),
-            np.empty(shape, np.int32),
-            np.empty(shape, np.int32),
-            np.empty(shape, np.int32),
-            np.empty((n_clusters, n_features, 0), X.dtype),
-        )
         find_medians(
             tickets, n_tasks, X, members, starts, largest, wanted, brackets, False, medians
         )
-    _spread_nan(X, labels, medians)
+
+
+@kernel
+def _cluster_medians_serial(X, labels, n_clusters, weights, weighted):
+    n_tasks, found = prepare(X, labels, n_clusters, weights, weighted)
+    members, starts, largest, wanted, brackets, medians = found
+    tickets = np.zeros(1, np.int64)
+    medians_pass(
+        tickets,
+        n_tasks,
+        X,
+        weights,
+        weighted,
+        members,
+        starts,
+        largest,
+        wanted,
+        brackets,
+        medians,
+    )
+    spread_nan(X, labels, medians)
     return medians
 
 
@@ -257,3 +295,15 @@ def _cluster_medians(X, labels, n_clusters, sample_weight=None):
     return lambda X, labels, n_clusters, sample_weight=None: _call_serial(
         (convert(X, X), labels, np.int64(n_clusters), sample_weight.astype(np.float64), True)
     )
+
+
+def weights_of(sample_weight):
+    """In compiled code: the weights and True, or an empty array and False for None."""
+    raise NotImplementedError("for kernels only")
+
+
+@overload(weights_of)
+def _weights_of(sample_weight):
+    if sample_weight is None or isinstance(sample_weight, types.NoneType | types.Omitted):
+        return lambda sample_weight: (np.empty(0), False)
+    return lambda sample_weight: (sample_weight.astype(np.float64), True)

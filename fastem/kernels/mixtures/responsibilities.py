@@ -140,7 +140,7 @@ def choose_tile(log_joint, n_components, chosen):
 
 
 @kernel
-def _normalize(tickets, n_chunks, chunk_rows, log_joint, log_density, responsibilities):
+def normalize_pass(tickets, n_chunks, chunk_rows, log_joint, log_density, responsibilities):
     """:func:`normalize_responsibilities` of all rows, ``chunk_rows`` at a time."""
     n_rows, n_components = log_joint.shape
     one = log_joint.dtype.type(1)
@@ -191,16 +191,16 @@ def normalize_responsibilities(log_joint: np.ndarray) -> tuple[np.ndarray, np.nd
     log_joint = real_rows(log_joint, "log_joint")
     dtype = np.float32 if log_joint.dtype == np.float32 else np.float64
     log_joint = read_only(np.require(log_joint, dtype, ["C", "A"]))
-    _check_components(log_joint)
+    check_components(log_joint)
     log_density = np.empty(len(log_joint), dtype)
     responsibilities = np.empty(log_joint.shape, dtype)
     chunk_rows, n_chunks = row_chunks(len(log_joint), _WORK * log_joint.shape[1])
-    run(_normalize, n_chunks, chunk_rows, log_joint, log_density, responsibilities)
+    run(normalize_pass, n_chunks, chunk_rows, log_joint, log_density, responsibilities)
     return log_density, responsibilities
 
 
 @kernel
-def _check_components(log_joint):
+def check_components(log_joint):
     """Refuse rows without values."""
     if log_joint.shape[1] == 0:
         raise ValueError("log_joint must have at least one component")
@@ -209,11 +209,13 @@ def _check_components(log_joint):
 @kernel
 def _serial(log_joint):
     """:func:`normalize_responsibilities` on the calling thread."""
-    _check_components(log_joint)
+    check_components(log_joint)
     n_rows = len(log_joint)
     log_density = np.empty(n_rows, log_joint.dtype)
     responsibilities = np.empty(log_joint.shape, log_joint.dtype)
-    _normalize(np.zeros(1, np.int64), 1, max(n_rows, 1), log_joint, log_density, responsibilities)
+    normalize_pass(
+        np.zeros(1, np.int64), 1, max(n_rows, 1), log_joint, log_density, responsibilities
+    )
     return log_density, responsibilities
 
 

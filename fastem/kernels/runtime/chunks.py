@@ -26,6 +26,7 @@ def round_up(n, size):
     return -(-n // size) * size
 
 
+@inline
 def row_chunks(n_rows, work, fewest=_FEWEST_ROWS):
     """Split a pass over rows.
 

@@ -43,7 +43,20 @@ def _compiled(function, **options):
     return numba.njit(**_OPTIONS, no_cfunc_wrapper=True, **options)(function)
 
 
-def kernel(function):
+# Of Numba's threads, `prange` alone: array expressions would be compiled for seconds.
+_PARALLEL = {
+    "prange": True,
+    "comprehension": False,
+    "reduction": False,
+    "inplace_binop": False,
+    "setitem": False,
+    "numpy": False,
+    "stencil": False,
+    "fusion": False,
+}
+
+
+def kernel(function, **options):
     """Compile a function at its first call and keep the machine code on disk.
 
     Parameters
@@ -51,19 +64,26 @@ def kernel(function):
     function : function
         What to compile. It runs without the GIL, divides as NumPy does, and may call other
         kernels, which become part of it.
+    **options
+        Further ones of Numba's.
 
     Returns
     -------
     dispatcher
         Numba's compiled function: callable from Python and from any ``@njit`` code.
     """
-    dispatcher = _compiled(function)
+    dispatcher = _compiled(function, **options)
     if cache is not None:
         if hasattr(dispatcher, "_cache"):
             dispatcher._cache = cache.DiskCache(function)
         else:
             cache.say_once(f"Numba {numba.__version__} has no place for another cache than its own")
     return dispatcher
+
+
+def parallel_kernel(function):
+    """As :func:`kernel`, with ``prange`` on Numba's threads."""
+    return kernel(function, parallel=_PARALLEL)
 
 
 def inline(function):

@@ -1,0 +1,190 @@
+"""The public kernels on Numba's threads, for users' own parallel code.
+
+Each is a loop over Numba's threads, which take chunks of work from a shared counter as fastem's own
+threads do: the kernels that do the work are the same ones. What Numba's threading layers allow
+holds here, too: the default one of a pip installation (GNU OpenMP) can't be used in a process that
+was forked after its first use, and ``workqueue`` neither from several threads nor nested.
+"""
+
+import numpy as np
+from numba import prange
+
+from fastem.kernels.bernoulli import log_density as _bernoulli
+from fastem.kernels.distances import nearest_row as _nearest_row
+from fastem.kernels.distances import pairwise as _pairwise
+from fastem.kernels.gaussian import log_density as _gaussian
+from fastem.kernels.linalg import cholesky as _cholesky
+from fastem.kernels.medians import cluster as _medians
+from fastem.kernels.mixtures import responsibilities as _responsibilities
+from fastem.kernels.runtime.chunks import row_chunks
+from fastem.kernels.runtime.compiling import parallel_kernel
+from fastem.kernels.runtime.inputs import as_pair, convert
+from fastem.kernels.runtime.linking import failed, linked, perform, task_of, threads_for
+
+__all__ = [
+    "bernoulli_log_density",
+    "cholesky",
+    "cluster_medians",
+    "gaussian_log_density",
+    "manhattan",
+    "nearest",
+    "normalize_responsibilities",
+    "squared_euclidean",
+]
+
+_pack = linked(_nearest_row.pack)
+_nearest = task_of(_nearest_row.nearest_pass)
+_squared_euclidean = task_of(_pairwise.squared_euclidean_pass)
+_manhattan = task_of(_pairwise.manhattan_pass)
+_find_medians = task_of(_medians.medians_pass)
+_prepare_medians = linked(_medians.prepare)
+_spread_nan = linked(_medians.spread_nan)
+_factor = task_of(_cholesky.factor_pass)
+_gaussian_rows = task_of(_gaussian.gaussian_rows)
+_bernoulli_rows = task_of(_bernoulli.bernoulli_rows)
+_check_probabilities = linked(_bernoulli.check_probabilities)
+_normalize = task_of(_responsibilities.normalize_pass)
+_check_components = linked(_responsibilities.check_components)
+
+_EXPONENTIAL = 16  # multiplications
+
+
+@parallel_kernel
+def nearest(X, Y):
+    """As :func:`fastem.kernels.nearest`, to the last bit, on Numba's threads."""
+    X, Y = as_pair(X, Y, True)
+    labels, distances = np.empty(len(X), np.int32), np.empty(len(X), X.dtype)
+    chunk_rows, n = row_chunks(len(X), X.shape[1] * len(Y))
+    arguments = (np.zeros(1, np.int64), n, chunk_rows, X, _pack((Y,)), labels, distances)
+    task = _nearest(arguments)
+    for _ in prange(threads_for(n)):
+        perform(task)
+    if failed(task, arguments):
+        raise MemoryError
+    return labels, distances
+
+
+@parallel_kernel
+def squared_euclidean(X, Y):
+    """As :func:`fastem.kernels.squared_euclidean`, to the last bit, on Numba's threads."""
+    X, Y = as_pair(X, Y)
+    distances = np.empty((len(X), len(Y)), X.dtype)
+    n = _pairwise.chunk_shape(len(X), len(Y), X.shape[1])[2]
+    arguments = (np.zeros(1, np.int64), n, X, Y, distances)
+    task = _squared_euclidean(arguments)
+    for _ in prange(threads_for(n)):
+        perform(task)
+    if failed(task, arguments):
+        raise MemoryError
+    return distances
+
+
+@parallel_kernel
+def manhattan(X, Y):
+    """As :func:`fastem.kernels.manhattan`, to the last bit, on Numba's threads."""
+    X, Y = as_pair(X, Y)
+    distances = np.empty((len(X), len(Y)), X.dtype)
+    n = _pairwise.chunk_shape(len(X), len(Y), X.shape[1])[2]
+    arguments = (np.zeros(1, np.int64), n, X, Y, distances)
+    task = _manhattan(arguments)
+    for _ in prange(threads_for(n)):
+        perform(task)
+    if failed(task, arguments):
+        raise MemoryError
+    return distances
+
+
+@parallel_kernel
+def cluster_medians(X, labels, n_clusters, sample_weight=None):
+    """As :func:`fastem.kernels.cluster_medians`, to the last bit, on Numba's threads.
+
+    The lists of the clusters' rows are made by the calling thread.
+    """
+    X = convert(X, X)
+    weights, weighted = _medians.weights_of(sample_weight)
+    n, found = _prepare_medians((X, labels, np.int64(n_clusters), weights, weighted))
+    arguments = (np.zeros(1, np.int64), n, X, weights, weighted, *found)
+    task = _find_medians(arguments)
+    for _ in prange(threads_for(n)):
+        perform(task)
+    if failed(task, arguments):
+        raise MemoryError
+    _spread_nan((X, labels, found[-1]))
+    return found[-1]
+
+
+@parallel_kernel
+def cholesky(A):
+    """As :func:`fastem.kernels.cholesky`, to the last bit; a stack's matrices are shared out."""
+    rows, columns = A.shape[-2:]
+    if rows != columns:
+        raise ValueError("A must be a square matrix or a stack of them")
+    A = convert(A, A)
+    L = np.empty(A.shape, A.dtype)
+    n = A.size // max(rows * rows, 1)
+    definite = np.empty(n, np.bool_)
+    shape = (n, rows, rows)
+    arguments = (np.zeros(1, np.int64), n, A.reshape(shape), L.reshape(shape), definite)
+    task = _factor(arguments)
+    for _ in prange(threads_for(n)):
+        perform(task)
+    if failed(task, arguments):
+        raise MemoryError
+    for k in range(n):
+        if not definite[k]:
+            raise np.linalg.LinAlgError("Matrix is not positive definite")
+    return L
+
+
+@parallel_kernel
+def gaussian_log_density(X, means, precisions_cholesky, covariance_type="full"):
+    """As :func:`fastem.kernels.gaussian_log_density` from compiled code, on Numba's threads."""
+    X = convert(X, X)
+    # No rows, which says what doesn't fit.
+    _gaussian.gaussian_log_density(X[:0], means, precisions_cholesky, covariance_type)
+    matrices, scales = _gaussian.factors_of(means, precisions_cholesky, covariance_type)
+    k, d = means.shape
+    log_density = np.empty((len(X), k), X.dtype)
+    chunk_rows, n = row_chunks(len(X), k * d * (d + 2 if len(matrices) else 4))
+    means = _gaussian.doubles(means)
+    arguments = (np.zeros(1, np.int64), n, chunk_rows, X, means, matrices, scales, log_density)
+    task = _gaussian_rows(arguments)
+    for _ in prange(threads_for(n)):
+        perform(task)
+    if failed(task, arguments):
+        raise MemoryError
+    return log_density
+
+
+@parallel_kernel
+def bernoulli_log_density(X, probabilities):
+    """As :func:`fastem.kernels.bernoulli_log_density` from compiled code, on Numba's threads."""
+    _check_probabilities((X, probabilities))
+    log_density = np.empty((len(X), len(probabilities)))
+    chunk_rows, n = row_chunks(len(X), probabilities.size)
+    arguments = (np.zeros(1, np.int64), n, chunk_rows, X, probabilities, log_density)
+    task = _bernoulli_rows(arguments)
+    for _ in prange(threads_for(n)):
+        perform(task)
+    if failed(task, arguments):
+        raise ValueError("X must hold zeros and ones only")
+    return log_density
+
+
+@parallel_kernel
+def normalize_responsibilities(log_joint):
+    """As :func:`fastem.kernels.normalize_responsibilities`, to the last bit, on Numba's threads."""
+    log_joint = convert(log_joint, log_joint)
+    _check_components((log_joint,))
+    log_density = np.empty(len(log_joint), log_joint.dtype)
+    responsibilities = np.empty(log_joint.shape, log_joint.dtype)
+    chunk_rows, n = row_chunks(len(log_joint), _EXPONENTIAL * log_joint.shape[1])
+    arguments = (
+        np.zeros(1, np.int64), n, chunk_rows, log_joint, log_density, responsibilities
+    )  # fmt: skip
+    task = _normalize(arguments)
+    for _ in prange(threads_for(n)):
+        perform(task)
+    if failed(task, arguments):
+        raise MemoryError
+    return log_density, responsibilities

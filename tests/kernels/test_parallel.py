@@ -1,0 +1,140 @@
+"""The public kernels on Numba's threads: the same results as on fastem's own."""
+
+import numba
+import numpy as np
+import pytest
+from numba import njit, prange
+from processes import run_script
+
+from fastem import kernels
+from fastem.kernels import parallel
+
+
+def same(ours, expected):
+    ours, expected = (found if isinstance(found, tuple) else (found,) for found in (ours, expected))
+    for one, other in zip(ours, expected, strict=True):
+        assert one.dtype == other.dtype
+        np.testing.assert_array_equal(one.view(np.uint8), other.view(np.uint8))
+
+
+def arguments(name, dtype):
+    rng = np.random.default_rng(0)
+    X, Y = rng.normal(size=(9000, 5)).astype(dtype), rng.normal(size=(70, 5)).astype(dtype)
+    matrices = np.stack([np.cov(rng.normal(size=(5, 20))) for _ in range(12)])
+    return {
+        "nearest": (X, Y),
+        "squared_euclidean": (X, Y),
+        "manhattan": (X, Y),
+        "cluster_medians": (X, rng.integers(9, size=len(X)), 9),
+        "cholesky": (matrices.astype(dtype),),
+        "normalize_responsibilities": (X,),
+        "gaussian_log_density": (X, Y.astype(np.float64), np.tile(1.5 * np.eye(5), (70, 1, 1))),
+        "bernoulli_log_density": ((X > 0).astype(dtype), np.full((70, 5), 0.3)),
+    }[name]
+
+
+@njit
+def gaussian(X, means, factors):
+    return kernels.gaussian_log_density(X, means, factors)
+
+
+@njit
+def bernoulli(X, probabilities):
+    return kernels.bernoulli_log_density(X, probabilities)
+
+
+# Whose sums have another order from Python.
+COMPILED = {"gaussian_log_density": gaussian, "bernoulli_log_density": bernoulli}
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("name", parallel.__all__)
+def test_same_bits_for_any_number_of_threads(name, dtype):
+    given = arguments(name, dtype)
+    expected = COMPILED.get(name, getattr(kernels, name))(*given)
+    before = numba.get_num_threads()
+    try:
+        for n_threads in (1, min(2, numba.config.NUMBA_NUM_THREADS)):
+            numba.set_num_threads(n_threads)
+            same(getattr(parallel, name)(*given), expected)
+    finally:
+        numba.set_num_threads(before)
+
+
+def test_weighted_medians_and_one_matrix():
+    X, labels, n_clusters = arguments("cluster_medians", np.float64)
+    weights = np.random.default_rng(1).random(len(X))
+    medians = parallel.cluster_medians(X, labels, n_clusters, weights)
+    same(medians, kernels.cluster_medians(X, labels, n_clusters, weights))
+    matrix = arguments("cholesky", np.float64)[0][0]
+    same(parallel.cholesky(matrix), kernels.cholesky(matrix))
+
+
+def test_from_compiled_code():
+    near = parallel.nearest
+
+    @njit
+    def from_serial(X, Y):
+        return near(X, Y)
+
+    @njit(parallel=True)
+    def from_parallel(X, Y):
+        labels, distances = near(X, Y)
+        for row in prange(len(X)):
+            distances[row] += 1.0
+        return labels, distances
+
+    X, Y = arguments("nearest", np.float64)
+    labels, distances = kernels.nearest(X, Y)
+    same(from_serial(X, Y), (labels, distances))
+    same(from_parallel(X, Y), (labels, distances + 1.0))
+
+
+def test_refusals():
+    with pytest.raises(ValueError, match="same number of features"):
+        parallel.nearest(np.ones((3, 2)), np.ones((3, 3)))
+    with pytest.raises(ValueError, match="at least one row"):
+        parallel.nearest(np.ones((3, 2)), np.ones((0, 2)))
+    with pytest.raises(np.linalg.LinAlgError, match="not positive definite"):
+        parallel.cholesky(np.stack([np.eye(2), -np.eye(2)]))
+    with pytest.raises(ValueError, match="from 0 to n_clusters - 1"):
+        parallel.cluster_medians(np.ones((2, 1)), np.array([0, 3]), 2)
+    with pytest.raises(ValueError, match="must be positive"):
+        parallel.gaussian_log_density(np.ones((2, 1)), np.ones((1, 1)), -np.ones((1, 1, 1)))
+    with pytest.raises(ValueError, match="zeros and ones only"):
+        parallel.bernoulli_log_density(np.full((2, 1), 2.0), np.full((1, 1), 0.5))
+
+
+SCRIPT = """
+import sys
+from numba.core import event
+
+compiled = []
+
+
+class Listener(event.Listener):
+    def on_start(self, found):
+        compiled.append(found.data["dispatcher"].py_func.__name__)
+
+    def on_end(self, found):
+        pass
+
+
+event.register("numba:compile", Listener())
+import numpy as np
+from fastem import kernels
+from fastem.kernels import parallel
+
+X = np.random.default_rng(0).normal(size=(4000, 3))
+for _ in range(2):
+    found = parallel.squared_euclidean(X, X)
+expected = kernels.squared_euclidean(X, X)
+print(found.tobytes() == expected.tobytes(), sys.argv[1] == "first" or compiled == [])
+"""
+
+
+@pytest.mark.parametrize("layer", ["default", "workqueue"])
+def test_another_process_compiles_nothing(layer, tmp_path):
+    for turn in ("first", "second"):
+        said = run_script(SCRIPT, turn, NUMBA_CACHE_DIR=tmp_path, NUMBA_THREADING_LAYER=layer)
+        assert said.strip() == "True True"
