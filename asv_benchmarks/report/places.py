@@ -94,7 +94,7 @@ class Places(Table):
     def line(self, row):
         seconds = row["seconds"]
         return (
-            f"{row['place']:>8} {row['case']:>18} {row['rows']:>11,} rows: memory "
+            f"{row['place']:>8} {row['shape_name']:>18} {row['rows']:>11,} rows: memory "
             f"{text.seconds(seconds['memory'])}, there {text.seconds(seconds['there'])}, "
             f"{share(row):.0%} of the speed; {row['bytes']:,.0f} bytes"
         )

@@ -69,7 +69,7 @@ class Published(Table):
 
     def line(self, row):
         return (
-            f"{NAMES[row['case']]}: {text.seconds(row['memory'])} in one process, "
+            f"{row['shape_name']}: {text.seconds(row['memory'])} in one process, "
             f"{text.seconds(row['ranks'])} on two ranks"
         )
 

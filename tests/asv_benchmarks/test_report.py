@@ -59,6 +59,12 @@ def figures(table, cell, factor):
     elif table == "roofline":
         row |= {"unit": cell.dtype, "seconds": own, "flops": 1e7, "bytes": 1e6}
         row |= {"matmul_peak": 3e9, "loop_peak": 4e9, "bandwidth": 1e9}
+    elif table == "places":
+        row |= {"seconds": {"memory": own, "there": theirs}, "bytes": 1234.0}
+    elif table == "overheads":
+        row["figure"] = 1e3 * own
+    elif table == "published":
+        row |= {"memory": own, "ranks": theirs}
     elif table.startswith("search"):
         row |= {"size": [1000, 2, 64], "seeds": 2, "timed_seeds": 2}
         row["inertias"] = {"one fit": [10.0, 12.0], "breathing": [10.0, 10.0]}
@@ -244,13 +250,14 @@ def test_a_busy_machine_is_said():
 
 
 @pytest.mark.parametrize("name", TABLES)
-def test_cells_are_chosen(name):
+def test_cells_are_chosen(name, monkeypatch):
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: name)  # all is installed
     table = TABLES[name]
     full, short, quick = (table.choose(parse(argv)) for argv in (["--full"], [], ["--quick"]))
     assert full == table.all_cells()
     assert set(short) <= set(full)
-    assert 0 < len(quick) <= len(short)
-    assert sum(cell.rows for cell in quick) < sum(cell.rows for cell in short)
+    assert 0 < len(quick) <= len(short or full)
+    assert sum(cell.rows for cell in quick) < sum(cell.rows for cell in short or full)
 
 
 def test_cells_are_chosen_by_name():
