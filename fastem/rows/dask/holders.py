@@ -1,16 +1,14 @@
 """What happens on a cluster's workers: each part has a holder, which makes up for what is lost."""
 
-import asyncio
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
 from threading import Lock
 from typing import Any, NamedTuple
-from weakref import WeakValueDictionary
 
 import numba
 import numpy as np
-from distributed import Status, get_worker
+from distributed import get_worker
 
 from fastem.rows.part import Part, fill
 from fastem.rows.stream import StreamedPart
@@ -155,51 +153,14 @@ class Holder:
         return Answer(value, error, bool(self._part.keeps))
 
 
-# The holders that have been asked in this process, as long as Dask keeps them: by their worker's
-# address, their crew and their number.
-_HERE: WeakValueDictionary[tuple[str, str, int], Holder] = WeakValueDictionary()
-_HERE_LOCK = Lock()
-
-
 def ask_holders(holders: list[Holder], asked: Asked, rows: list, weights: list) -> list:
     """Ask a worker's holders, one after another, as a task."""
     worker = get_worker()
-    with _HERE_LOCK:
-        _HERE.update({(worker.address, holder.crew, holder.number): holder for holder in holders})
     with _threads_of(worker):
         return [
             holder.ask(asked, X, weight)
             for holder, X, weight in zip(holders, rows, weights, strict=True)
         ]
-
-
-async def ask_directly(crew: str, asked: Asked, dask_worker: Any = None) -> dict:
-    """Ask a crew's holders that have been asked on this worker, which spares the scheduler a task.
-
-    They still wait for one of the threads that the worker's tasks run on. A worker that is paused
-    or leaves answers for none.
-
-    Returns
-    -------
-    dict of Answer or Behind
-        By the holders' numbers.
-    """
-    with _HERE_LOCK:
-        found = [
-            holder
-            for (address, whose, _), holder in _HERE.items()
-            if address == dask_worker.address and whose == crew
-        ]
-    if not found or dask_worker.status != Status.running:
-        return {}
-    ask = partial(_ask_here, sorted(found, key=lambda holder: holder.number), asked, dask_worker)
-    loop = asyncio.get_running_loop()
-    return await loop.run_in_executor(dask_worker.executors["default"], ask)
-
-
-def _ask_here(holders, asked, worker):
-    with _threads_of(worker):
-        return {holder.number: holder.ask(asked, None, None) for holder in holders}
 
 
 @contextmanager

@@ -223,20 +223,6 @@ def test_two_fits_at_once(client):
     assert found == expected
 
 
-def test_workers_are_asked_without_tasks_once_they_know_their_parts(client, monkeypatch):
-    rounds, finish = [], on_workers.finish
-
-    def counted(client, futures):
-        rounds.append(len(futures))
-        return finish(client, futures)
-
-    monkeypatch.setattr(on_workers, "finish", counted)
-    model = GaussianMixture(4, tol=0, random_state=0, max_iter=30).fit(chunked(blobs()))
-    assert model.n_iter_ == 30
-    assert len(rounds) <= 5  # the first pass, once more after the start, and the labels
-    assert max(rounds) <= 3
-
-
 LONG = {
     "kmeans": lambda: KMeans(12, tol=0, random_state=0, max_iter=12, n_init=2),
     "kmedians": lambda: KMedians(3, tol=0, random_state=0, max_iter=4),
