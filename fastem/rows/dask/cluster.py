@@ -4,7 +4,6 @@ from collections import defaultdict
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from typing import Any, NamedTuple
-from uuid import uuid4
 
 import dask.array as da
 import numpy as np
@@ -109,7 +108,6 @@ class Crew:
         self._client = client
         self._blocks = blocks
         self._exponent = exponent
-        self._name = uuid4().hex
         self._holders: list[Future] = []
         self._workers: list[str] = []
         self._log: list[Call] = []
@@ -180,10 +178,10 @@ class Crew:
 
     def _ask(self):
         """Answers to the last call of the log."""
-        last = Behind(self._n_forgotten + len(self._log) - 1)
-        answers: list[Answer | Behind] = [last] * len(self._blocks.rows)
         if not self._holders:
             self._place()
+        last = Behind(self._n_forgotten + len(self._log) - 1)
+        answers: list[Answer | Behind] = [last] * len(self._holders)
         for _ in range(_MOST_ROUNDS):
             behind = [place for place, answer in enumerate(answers) if isinstance(answer, Behind)]
             if not behind:
@@ -195,9 +193,7 @@ class Crew:
             for group, found in zip(groups.values(), finish(self._client, tasks), strict=True):
                 for place, answer in zip(group, found, strict=True):
                     answers[place] = answer
-            missing = [place for place in behind if isinstance(answers[place], Behind)]
-            if missing:
-                self._place(missing)
+            self._place([place for place in behind if isinstance(answers[place], Behind)])
         raise RuntimeError("The workers of the Dask cluster are lost again and again")
 
     def _ask_group(self, group, answers):
@@ -230,7 +226,7 @@ class Crew:
         for place in places:
             X, weight, length, number = (values[place] for values in blocks[:4])
             self._holders[place] = self._submit(
-                place, Holder, X, weight, length, ends[place], number, self._exponent, self._name
+                place, Holder, X, weight, length, ends[place], number, self._exponent
             )
 
 

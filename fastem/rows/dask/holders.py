@@ -1,7 +1,6 @@
 """What happens on a cluster's workers: each part has a holder, which makes up for what is lost."""
 
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from functools import partial
 from threading import Lock
 from typing import Any, NamedTuple
@@ -105,15 +104,10 @@ class Holder:
         As of :class:`fastem.rows.Part`.
     exponent : int
         The weights are multiplied by two to this.
-    crew : str
-        Whose holder it is.
     """
 
-    def __init__(
-        self, X, sample_weight, n_rows: int, offset: int, number: int, exponent: int, crew: str
-    ):
-        self._place = n_rows, offset, number, exponent, crew
-        self.number, self.crew = number, crew
+    def __init__(self, X, sample_weight, n_rows: int, offset: int, number: int, exponent: int):
+        self._place = n_rows, offset, number, exponent
         self._part = None if X is None else self._make_part(X, sample_weight)
         self._n_calls = 0
         self._last: Any = None
@@ -123,7 +117,7 @@ class Holder:
         return Holder, (None, None, *self._place)
 
     def _make_part(self, X, sample_weight):
-        n_rows, offset, number, exponent, _ = self._place
+        n_rows, offset, number, exponent = self._place
         if callable(X):
             part: Any = StreamedPart(X, n_rows, sample_weight, offset, number)
         else:
@@ -154,22 +148,14 @@ class Holder:
 
 
 def ask_holders(holders: list[Holder], asked: Asked, rows: list, weights: list) -> list:
-    """Ask a worker's holders, one after another, as a task."""
-    worker = get_worker()
-    with _threads_of(worker):
+    """Ask a worker's holders, one after another, with the threads that the worker has."""
+    before = numba.get_num_threads()
+    numba.set_num_threads(min(get_worker().state.nthreads, numba.config.NUMBA_NUM_THREADS))
+    try:
         return [
             holder.ask(asked, X, weight)
             for holder, X, weight in zip(holders, rows, weights, strict=True)
         ]
-
-
-@contextmanager
-def _threads_of(worker) -> Iterator[None]:
-    """As many threads for the kernels as the worker has."""
-    before = numba.get_num_threads()
-    numba.set_num_threads(min(worker.state.nthreads, numba.config.NUMBA_NUM_THREADS))
-    try:
-        yield
     finally:
         numba.set_num_threads(before)
 
