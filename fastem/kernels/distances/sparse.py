@@ -114,6 +114,27 @@ def twofold_norms(points: np.ndarray) -> np.ndarray:
     return norms
 
 
+@kernel
+def _squared_norms(tickets, n_chunks, chunk_rows, rows, squares):
+    while True:
+        chunk = next_chunk(tickets)
+        if chunk >= n_chunks:
+            return
+        for row in range(chunk * chunk_rows, min((chunk + 1) * chunk_rows, len(squares))):
+            square = 0.0
+            for i in range(rows.indptr[row], rows.indptr[row + 1]):
+                value = np.float64(rows.data[i])
+                square += value * value
+            squares[row] = square
+
+
+def squared_norms(rows: SparseRows, chunk_rows: int, n_chunks: int) -> np.ndarray:
+    """The squared norms of the rows, (n_rows,), float64."""
+    squares = np.empty(len(rows.indptr) - 1)
+    run(_squared_norms, n_chunks, chunk_rows, rows, squares)
+    return squares
+
+
 @inline
 def _plain_distances(rows, row, packed, distances):
     """Write one row's distances; return the share of ``|x|^2 + 2 |c|^2`` they err by, and |x|^2."""

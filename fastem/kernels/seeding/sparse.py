@@ -17,6 +17,7 @@ from fastem.kernels.distances.sparse import (
     distance_to_one,
     row_work,
     sparse_rows,
+    squared_norms,
     twofold_norms,
 )
 from fastem.kernels.runtime.arrays import as_weights, read_only
@@ -189,21 +190,6 @@ def _accept(
         potentials[chunk] = total
 
 
-@kernel
-def _squares(tickets, n_chunks, chunk_rows, rows, squares):
-    """Write the squared norms of SparseRows."""
-    while True:
-        chunk = next_chunk(tickets)
-        if chunk >= n_chunks:
-            return
-        for row in range(chunk * chunk_rows, min((chunk + 1) * chunk_rows, len(squares))):
-            square = 0.0
-            for i in range(rows.indptr[row], rows.indptr[row + 1]):
-                value = np.float64(rows.data[i])
-                square += value * value
-            squares[row] = square
-
-
 class SparseGreedySeeder(Seeder):
     """A :class:`Seeder` of CSR rows by squared Euclidean distance.
 
@@ -221,8 +207,7 @@ class SparseGreedySeeder(Seeder):
         self._weight = as_weights(sample_weight)
         self._split = row_chunks(n_rows, row_work(X, _BATCH))
         self._closest = np.full(n_rows, np.inf, X.dtype)
-        self._squares = np.empty(n_rows)
-        self._run(_squares, self._rows, self._squares)
+        self._squares = squared_norms(self._rows, *self._split)
         self._places = np.empty(n_features, np.int32)
         self._nearer = np.empty((0, n_rows), np.uint8)
 

@@ -13,6 +13,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from fastem.kernels.distances.sparse import SparseRows, squared_norms
 from fastem.kernels.runtime.arrays import read_only
 from fastem.kernels.runtime.chunks import ceil_div
 from fastem.kernels.runtime.compiling import kernel
@@ -126,22 +127,9 @@ def fill_table(table: CenterTable, centers: np.ndarray, squares: np.ndarray, sca
     return True
 
 
-@kernel
-def _lengths(tickets, n_chunks, chunk_rows, rows, scale, lengths):
-    while True:
-        chunk = next_chunk(tickets)
-        if chunk >= n_chunks:
-            return
-        for row in range(chunk * chunk_rows, min((chunk + 1) * chunk_rows, len(lengths))):
-            square = 0.0
-            for i in range(rows.indptr[row], rows.indptr[row + 1]):
-                value = np.float64(rows.data[i])
-                square += value * value
-            lengths[row] = np.float32(np.sqrt(square) * scale * _UP)
-
-
-def row_lengths(rows, scale: float, chunk_rows: int, n_chunks: int) -> np.ndarray:
-    """No less than the lengths of SparseRows times a power of two, in float32."""
-    lengths = np.empty(len(rows.indptr) - 1, np.float32)
-    run(_lengths, n_chunks, chunk_rows, rows, float(scale), lengths)
-    return lengths
+def row_lengths(rows: SparseRows, scale: float, chunk_rows: int, n_chunks: int) -> np.ndarray:
+    """No less than the lengths of the rows times a power of two, in float32."""
+    lengths = np.sqrt(squared_norms(rows, chunk_rows, n_chunks))
+    lengths *= scale * _UP
+    with np.errstate(over="ignore"):  # beyond float32 they are infinite
+        return lengths.astype(np.float32)
