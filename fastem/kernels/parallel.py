@@ -1,9 +1,9 @@
 """The public kernels on Numba's threads, for users' own parallel code.
 
-Each is a loop over Numba's threads, which take chunks of work from a shared counter as fastem's own
-threads do: the kernels that do the work are the same ones. What Numba's threading layers allow
-holds here, too: the default one of a pip installation (GNU OpenMP) can't be used in a process that
-was forked after its first use, and ``workqueue`` neither from several threads nor nested.
+Numba's threads take chunks of work from a shared counter as fastem's own threads do: the kernels
+that do the work are the same ones. What Numba's threading layers allow holds here, too: the default
+one of a pip installation (GNU OpenMP) can't be used in a process that was forked after its first
+use, and ``workqueue`` neither from several threads nor nested.
 """
 
 import numpy as np
@@ -17,7 +17,7 @@ from fastem.kernels.linalg import cholesky as _cholesky
 from fastem.kernels.medians import cluster as _medians
 from fastem.kernels.mixtures import responsibilities as _responsibilities
 from fastem.kernels.runtime.chunks import row_chunks
-from fastem.kernels.runtime.compiling import parallel_kernel
+from fastem.kernels.runtime.compiling import kernel, parallel_kernel
 from fastem.kernels.runtime.inputs import as_pair, convert
 from fastem.kernels.runtime.linking import failed, linked, perform, task_of, threads_for
 
@@ -50,51 +50,53 @@ _EXPONENTIAL = 16  # multiplications
 
 
 @parallel_kernel
+def _on_all_threads(task, n_chunks):
+    for _ in prange(threads_for(n_chunks)):
+        perform(task)
+
+
+@kernel
+def _perform(task, n_chunks, arguments):
+    """Have the threads share a task."""
+    _on_all_threads(task, n_chunks)
+    if failed(task, arguments):
+        raise MemoryError
+
+
+@kernel
 def nearest(X, Y):
     """As :func:`fastem.kernels.nearest`, to the last bit, on Numba's threads."""
     X, Y = as_pair(X, Y, True)
     labels, distances = np.empty(len(X), np.int32), np.empty(len(X), X.dtype)
     chunk_rows, n = row_chunks(len(X), X.shape[1] * len(Y))
     arguments = (np.zeros(1, np.int64), n, chunk_rows, X, _pack((Y,)), labels, distances)
-    task = _nearest(arguments)
-    for _ in prange(threads_for(n)):
-        perform(task)
-    if failed(task, arguments):
-        raise MemoryError
+    _perform(_nearest(arguments), n, arguments)
     return labels, distances
 
 
-@parallel_kernel
+@kernel
 def squared_euclidean(X, Y):
     """As :func:`fastem.kernels.squared_euclidean`, to the last bit, on Numba's threads."""
     X, Y = as_pair(X, Y)
     distances = np.empty((len(X), len(Y)), X.dtype)
     n = _pairwise.chunk_shape(len(X), len(Y), X.shape[1])[2]
     arguments = (np.zeros(1, np.int64), n, X, Y, distances)
-    task = _squared_euclidean(arguments)
-    for _ in prange(threads_for(n)):
-        perform(task)
-    if failed(task, arguments):
-        raise MemoryError
+    _perform(_squared_euclidean(arguments), n, arguments)
     return distances
 
 
-@parallel_kernel
+@kernel
 def manhattan(X, Y):
     """As :func:`fastem.kernels.manhattan`, to the last bit, on Numba's threads."""
     X, Y = as_pair(X, Y)
     distances = np.empty((len(X), len(Y)), X.dtype)
     n = _pairwise.chunk_shape(len(X), len(Y), X.shape[1])[2]
     arguments = (np.zeros(1, np.int64), n, X, Y, distances)
-    task = _manhattan(arguments)
-    for _ in prange(threads_for(n)):
-        perform(task)
-    if failed(task, arguments):
-        raise MemoryError
+    _perform(_manhattan(arguments), n, arguments)
     return distances
 
 
-@parallel_kernel
+@kernel
 def cluster_medians(X, labels, n_clusters, sample_weight=None):
     """As :func:`fastem.kernels.cluster_medians`, to the last bit, on Numba's threads.
 
@@ -104,16 +106,12 @@ def cluster_medians(X, labels, n_clusters, sample_weight=None):
     weights, weighted = _medians.weights_of(sample_weight)
     n, found = _prepare_medians((X, labels, np.int64(n_clusters), weights, weighted))
     arguments = (np.zeros(1, np.int64), n, X, weights, weighted, *found)
-    task = _find_medians(arguments)
-    for _ in prange(threads_for(n)):
-        perform(task)
-    if failed(task, arguments):
-        raise MemoryError
+    _perform(_find_medians(arguments), n, arguments)
     _spread_nan((X, labels, found[-1]))
     return found[-1]
 
 
-@parallel_kernel
+@kernel
 def cholesky(A):
     """As :func:`fastem.kernels.cholesky`, to the last bit; a stack's matrices are shared out."""
     rows, columns = A.shape[-2:]
@@ -125,18 +123,14 @@ def cholesky(A):
     definite = np.empty(n, np.bool_)
     shape = (n, rows, rows)
     arguments = (np.zeros(1, np.int64), n, A.reshape(shape), L.reshape(shape), definite)
-    task = _factor(arguments)
-    for _ in prange(threads_for(n)):
-        perform(task)
-    if failed(task, arguments):
-        raise MemoryError
+    _perform(_factor(arguments), n, arguments)
     for k in range(n):
         if not definite[k]:
             raise np.linalg.LinAlgError("Matrix is not positive definite")
     return L
 
 
-@parallel_kernel
+@kernel
 def gaussian_log_density(X, means, precisions_cholesky, covariance_type="full"):
     """As :func:`fastem.kernels.gaussian_log_density` from compiled code, on Numba's threads."""
     X = convert(X, X)
@@ -148,15 +142,11 @@ def gaussian_log_density(X, means, precisions_cholesky, covariance_type="full"):
     chunk_rows, n = row_chunks(len(X), k * d * (d + 2 if len(matrices) else 4))
     means = _gaussian.doubles(means)
     arguments = (np.zeros(1, np.int64), n, chunk_rows, X, means, matrices, scales, log_density)
-    task = _gaussian_rows(arguments)
-    for _ in prange(threads_for(n)):
-        perform(task)
-    if failed(task, arguments):
-        raise MemoryError
+    _perform(_gaussian_rows(arguments), n, arguments)
     return log_density
 
 
-@parallel_kernel
+@kernel
 def bernoulli_log_density(X, probabilities):
     """As :func:`fastem.kernels.bernoulli_log_density` from compiled code, on Numba's threads."""
     _check_probabilities((X, probabilities))
@@ -164,14 +154,13 @@ def bernoulli_log_density(X, probabilities):
     chunk_rows, n = row_chunks(len(X), probabilities.size)
     arguments = (np.zeros(1, np.int64), n, chunk_rows, X, probabilities, log_density)
     task = _bernoulli_rows(arguments)
-    for _ in prange(threads_for(n)):
-        perform(task)
+    _on_all_threads(task, n)
     if failed(task, arguments):
         raise ValueError("X must hold zeros and ones only")
     return log_density
 
 
-@parallel_kernel
+@kernel
 def normalize_responsibilities(log_joint):
     """As :func:`fastem.kernels.normalize_responsibilities`, to the last bit, on Numba's threads."""
     log_joint = convert(log_joint, log_joint)
@@ -182,9 +171,5 @@ def normalize_responsibilities(log_joint):
     arguments = (
         np.zeros(1, np.int64), n, chunk_rows, log_joint, log_density, responsibilities
     )  # fmt: skip
-    task = _normalize(arguments)
-    for _ in prange(threads_for(n)):
-        perform(task)
-    if failed(task, arguments):
-        raise MemoryError
+    _perform(_normalize(arguments), n, arguments)
     return log_density, responsibilities

@@ -254,23 +254,26 @@ def medians_pass(
 @kernel
 def _cluster_medians_serial(X, labels, n_clusters, weights, weighted):
     n_tasks, found = prepare(X, labels, n_clusters, weights, weighted)
-    members, starts, largest, wanted, brackets, medians = found
-    tickets = np.zeros(1, np.int64)
-    medians_pass(
-        tickets,
-        n_tasks,
-        X,
-        weights,
-        weighted,
-        members,
-        starts,
-        largest,
-        wanted,
-        brackets,
-        medians,
-    )
+    medians_pass(np.zeros(1, np.int64), n_tasks, X, weights, weighted, *found)
+    medians = found[-1]
     spread_nan(X, labels, medians)
     return medians
+
+
+def weights_of(sample_weight):
+    """In compiled code: the weights and True, or an empty array and False for None."""
+    raise NotImplementedError("for kernels only")
+
+
+def _is_none(kind):
+    return kind is None or isinstance(kind, types.NoneType | types.Omitted)
+
+
+@overload(weights_of)
+def _weights_of(sample_weight):
+    if _is_none(sample_weight):
+        return lambda sample_weight: (np.empty(0), False)
+    return lambda sample_weight: (sample_weight.astype(np.float64), True)
 
 
 _call_serial = linked(_cluster_medians_serial)
@@ -286,24 +289,10 @@ def _cluster_medians(X, labels, n_clusters, sample_weight=None):
         raise TypingError(f"cluster_medians takes a 1-D array of labels, not {labels}")
     if not isinstance(labels.dtype, types.Integer):
         raise TypingError(f"cluster_medians takes labels that are integers, not {labels.dtype}")
-    if sample_weight is None or isinstance(sample_weight, types.NoneType | types.Omitted):
-        return lambda X, labels, n_clusters, sample_weight=None: _call_serial(
-            (convert(X, X), labels, np.int64(n_clusters), np.empty(0), False)
-        )
-    if not isinstance(sample_weight, types.Array) or sample_weight.ndim != 1:
+    if not _is_none(sample_weight) and (
+        not isinstance(sample_weight, types.Array) or sample_weight.ndim != 1
+    ):
         raise TypingError(f"cluster_medians takes a 1-D array of weights, not {sample_weight}")
     return lambda X, labels, n_clusters, sample_weight=None: _call_serial(
-        (convert(X, X), labels, np.int64(n_clusters), sample_weight.astype(np.float64), True)
+        (convert(X, X), labels, np.int64(n_clusters), *weights_of(sample_weight))
     )
-
-
-def weights_of(sample_weight):
-    """In compiled code: the weights and True, or an empty array and False for None."""
-    raise NotImplementedError("for kernels only")
-
-
-@overload(weights_of)
-def _weights_of(sample_weight):
-    if sample_weight is None or isinstance(sample_weight, types.NoneType | types.Omitted):
-        return lambda sample_weight: (np.empty(0), False)
-    return lambda sample_weight: (sample_weight.astype(np.float64), True)
