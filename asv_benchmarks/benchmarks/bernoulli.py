@@ -1,6 +1,5 @@
 """EM iterations of Bernoulli mixtures from a given start: fastem, plain NumPy and stepmix."""
 
-import importlib.util
 import warnings
 
 import numpy as np
@@ -86,7 +85,7 @@ def fit_stepmix(X, weights, probabilities, max_iter=ITERATIONS):
 
 def needs_stepmix(name):
     """Have airspeed velocity skip what compares with stepmix where it isn't installed."""
-    if importlib.util.find_spec("stepmix") is None:
+    if not measure.installed("stepmix"):
         raise NotImplementedError("stepmix is not installed")
 
 

@@ -1,6 +1,5 @@
 """Fits to Dask's collections: on two workers of one thread, and streamed through one process."""
 
-import importlib.util
 from pathlib import Path
 
 import numpy as np
@@ -126,7 +125,7 @@ class BesideDaskML:
     timeout = 900
 
     def setup(self):
-        if not importlib.util.find_spec("dask_ml"):
+        if not measure.installed("dask_ml"):
             raise NotImplementedError("dask-ml is not installed")
 
     def track_ratio_to_dask_ml(self):

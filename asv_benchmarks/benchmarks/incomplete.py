@@ -3,7 +3,6 @@
 ``python -m asv_benchmarks.benchmarks.incomplete`` prints what docs/incomplete-rows.md says.
 """
 
-import importlib.util
 import warnings
 from functools import partial
 from typing import NamedTuple
@@ -287,7 +286,7 @@ def main():
         problem = make_problem(*MANY)
         _print("patterns", MANY, seconds_by_pattern(problem, with_gaps(problem.X, "20 %")))
         problem = make_problem(*NOISY)
-        peers = ["numpy", "astroml"] if importlib.util.find_spec("astroML") else ["numpy"]
+        peers = ["numpy", "astroml"] if measure.installed("astroML") else ["numpy"]
         noise = make_noise(*NOISY[:2])
         _print("errors", NOISY, seconds_of_deconvolution(problem, noise, peers))
 

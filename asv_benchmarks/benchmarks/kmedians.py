@@ -4,7 +4,6 @@ scikit-learn has no K-medians. NumPy's takes SciPy's ``cdist`` and ``numpy.media
 way found; pyclustering's is timed on few rows, as it is slower still.
 """
 
-import importlib.util
 import warnings
 
 import numpy as np
@@ -142,7 +141,7 @@ class KMediansPeer:
     timeout = 600
 
     def setup(self):
-        if not importlib.util.find_spec("pyclustering"):
+        if not measure.installed("pyclustering"):
             raise NotImplementedError("pyclustering is not installed")
         self.X = data.make_rows(data.Cell(2_000, 3, 10, "overlapping", "float64"))
         self.init = data.starting_centers(self.X, 10)

@@ -5,7 +5,6 @@ prints the seconds of an iteration, the bytes that a rank sends in it, and the s
 five iterations; only the last with a further argument.
 """
 
-import importlib.util
 import os
 import subprocess
 import sys
@@ -210,7 +209,7 @@ class Ranks:
     timeout = 900
 
     def setup(self, model):
-        if importlib.util.find_spec("mpi4py") is None:
+        if not measure.installed("mpi4py"):
             raise NotImplementedError("mpi4py is not installed")
         self.n_rows = measure.fewer(CASES[model].size.rows)
 
@@ -233,7 +232,7 @@ class EmptyIteration:
     timeout = 300
 
     def track_milliseconds(self, ranks_a_cpu):
-        if importlib.util.find_spec("mpi4py") is None:
+        if not measure.installed("mpi4py"):
             raise NotImplementedError("mpi4py is not installed")
         return (
             1e3 * on_ranks("nothing", EMPTY.size.rows, max(2, ranks_a_cpu * measure.N_THREADS))[0]

@@ -37,16 +37,21 @@ def fewer(rows: int) -> int:
     return rows // 10 if QUICK else rows
 
 
+def installed(package: str) -> bool:
+    """Whether a package can be imported."""
+    return importlib.util.find_spec(package) is not None
+
+
 def pin_threads(count: int = N_THREADS) -> threadpool_limits:
     """Hold every library to `count` threads from now on: for set-ups, as it takes milliseconds."""
     import numba
 
     numba.set_num_threads(count)
-    if importlib.util.find_spec("daal4py"):
+    if installed("daal4py"):
         import daal4py
 
         daal4py.daalinit(count)  # oneDAL brings its own pool, which threadpoolctl doesn't see
-    if importlib.util.find_spec("faiss"):
+    if installed("faiss"):
         import faiss
 
         faiss.omp_set_num_threads(count)

@@ -1,6 +1,5 @@
 """Bernoulli mixtures: EM iterations, beside NumPy, stepmix and pomegranate."""
 
-import importlib.util
 from argparse import Namespace
 from functools import partial
 from typing import NamedTuple
@@ -57,14 +56,14 @@ class Bernoulli(Table):
         return cell._replace(rows=cell.rows // 20)
 
     def missing(self, names):
-        return [f"{name}: {name} is not installed" for name in names if not installed(name)]
+        return [f"{name}: {name} is not installed" for name in names if not measure.installed(name)]
 
     def measure(self, cell: Cell, options: Namespace) -> dict:
         X, *start = make_rows((cell.rows, cell.features, cell.components))
         dense = X.astype(np.float64)
         fits = {"fastem": (partial(fit_fastem, X, *start), 1, ITERATIONS)}
         for name, (_, fit, iterations) in PEERS.items():
-            if name in options.peers and installed(name):
+            if name in options.peers and measure.installed(name):
                 fits[name] = (partial(fit, dense, *start), 1, iterations)
         load = measure.OthersLoad()
         seconds = measure.seconds_an_iteration(fits, options.repeats)
@@ -125,11 +124,6 @@ class Bernoulli(Table):
             for row in rows
             if (compared := [peer for peer in PEERS if peer in row["seconds"]])
         ]
-
-
-def installed(name: str) -> bool:
-    """Whether a peer can be used."""
-    return importlib.util.find_spec(name) is not None
 
 
 def ratio(row: dict, peer: str) -> float:

@@ -1,6 +1,5 @@
 """K-medians: whole fits from the same centres, beside NumPy's and pyclustering's."""
 
-import importlib.util
 from argparse import Namespace
 
 import numpy as np
@@ -34,7 +33,7 @@ class KMedians(Table):
         return cell._replace(rows=cell.rows // 10)
 
     def missing(self, names):
-        if "pyclustering" in names and importlib.util.find_spec("pyclustering") is None:
+        if "pyclustering" in names and not measure.installed("pyclustering"):
             return ["pyclustering: pyclustering is not installed"]
         return []
 
@@ -72,7 +71,7 @@ class KMedians(Table):
 
     @staticmethod
     def _bearable(cell):
-        return cell.rows <= SMALL.rows and importlib.util.find_spec("pyclustering") is not None
+        return cell.rows <= SMALL.rows and measure.installed("pyclustering")
 
     def line(self, row):
         seconds = row["seconds"]

@@ -5,7 +5,6 @@ from typing import NamedTuple
 
 from ..benchmarks import dask_rows, many_ranks, measure
 from . import text
-from .places import has
 from .table import Table
 
 
@@ -81,7 +80,9 @@ class Overheads(Table):
         return cell._replace(rows=cell.rows // 10)
 
     def choose(self, options):
-        return [cell for cell in super().choose(options) if has(MEASURED[cell.what][0])]
+        return [
+            cell for cell in super().choose(options) if measure.installed(MEASURED[cell.what][0])
+        ]
 
     def measure(self, cell: Cell, options: Namespace) -> dict:
         _, run = MEASURED[cell.what]

@@ -1,10 +1,9 @@
 """Iterations on several ranks or workers beside those of one process, for "Past one machine"."""
 
-import importlib.util
 from argparse import Namespace
 from typing import NamedTuple
 
-from ..benchmarks import dask_rows, many_ranks
+from ..benchmarks import dask_rows, many_ranks, measure
 from . import text
 from .table import Table
 
@@ -71,7 +70,10 @@ class Places(Table):
         return cell._replace(rows=cell.rows // 100)
 
     def choose(self, options):
-        installed = {"ranks": has("mpi4py"), "workers": has("distributed")}
+        installed = {
+            "ranks": measure.installed("mpi4py"),
+            "workers": measure.installed("distributed"),
+        }
         return [cell for cell in super().choose(options) if installed[cell.place]]
 
     def measure(self, cell: Cell, options: Namespace) -> dict:
@@ -131,8 +133,3 @@ class Places(Table):
 def share(row: dict) -> float:
     """The speed there, as a share of that in one process."""
     return row["seconds"]["memory"] / row["seconds"]["there"]
-
-
-def has(package: str) -> bool:
-    """Whether a package is installed."""
-    return importlib.util.find_spec(package) is not None

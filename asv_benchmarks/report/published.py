@@ -3,9 +3,8 @@
 from argparse import Namespace
 from typing import NamedTuple
 
-from ..benchmarks import many_ranks
+from ..benchmarks import many_ranks, measure
 from . import text
-from .places import has
 from .table import Table
 
 # Seconds of five iterations with a hundred times as many rows, read off a plot, and cores.
@@ -53,7 +52,7 @@ class Published(Table):
         return cell._replace(rows=cell.rows // 20)  # of fewer, covariances are singular
 
     def choose(self, options):
-        return super().choose(options) if has("mpi4py") else []
+        return super().choose(options) if measure.installed("mpi4py") else []
 
     def measure(self, cell: Cell, options: Namespace) -> dict:
         seconds = {

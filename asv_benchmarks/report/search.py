@@ -1,6 +1,5 @@
 """Searches that leave local optima: how low fits end and how long they take, beside restarts."""
 
-import importlib.util
 import time
 import warnings
 from argparse import Namespace
@@ -175,7 +174,7 @@ def _package(method):
 
 
 def _found(package):
-    return importlib.util.find_spec(PACKAGES[package]) is not None
+    return measure.installed(PACKAGES[package])
 
 
 def _takes_part(method, peers):
