@@ -11,6 +11,24 @@ import fastem
 
 PACKAGE = Path(fastem.__file__).resolve().parent
 
+# The beginning of a script: the names of what Numba compiles from there on are in ``compiled``.
+LISTEN = """
+from numba.core import event
+
+compiled = []
+
+
+class Listener(event.Listener):
+    def on_start(self, found):
+        compiled.append(found.data["dispatcher"].py_func.__qualname__)
+
+    def on_end(self, found):
+        pass
+
+
+event.register("numba:compile", Listener())
+"""
+
 
 def copy_package(folder):
     """Copy fastem without its caches into a folder; returns the package's folder."""

@@ -4,25 +4,11 @@ import sys
 import textwrap
 
 import pytest
-from processes import PACKAGE
+from processes import LISTEN, PACKAGE
 
 from fastem.commands import recipes
 from fastem.kernels.kmeans import ALGORITHMS
 from fastem.mixtures.gaussian.covariances import COVARIANCES
-
-# Prints what Numba compiles from here on.
-LISTEN = """
-from numba.core import event
-
-class Listener(event.Listener):
-    def on_start(self, happening):
-        print("compiled", happening.data["dispatcher"].py_func.__qualname__)
-
-    def on_end(self, happening):
-        pass
-
-event.register("numba:compile", Listener())
-"""
 
 
 @pytest.fixture
@@ -45,7 +31,8 @@ def python():
 
 
 def script(text):
-    return LISTEN + textwrap.dedent(text)
+    """A script that ends with what Numba has compiled."""
+    return f"{LISTEN}{textwrap.dedent(text)}\nfor name in compiled: print('compiled', name)\n"
 
 
 # Sizes and options that the recipes don't have.

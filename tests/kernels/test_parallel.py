@@ -4,7 +4,7 @@ import numba
 import numpy as np
 import pytest
 from numba import njit, prange
-from processes import run_script
+from processes import LISTEN, run_script
 
 from fastem import kernels
 from fastem.kernels import parallel
@@ -105,22 +105,9 @@ def test_refusals():
         parallel.bernoulli_log_density(np.full((2, 1), 2.0), np.full((1, 1), 0.5))
 
 
-SCRIPT = """
+SCRIPT = f"""
 import sys
-from numba.core import event
-
-compiled = []
-
-
-class Listener(event.Listener):
-    def on_start(self, found):
-        compiled.append(found.data["dispatcher"].py_func.__name__)
-
-    def on_end(self, found):
-        pass
-
-
-event.register("numba:compile", Listener())
+{LISTEN}
 import numpy as np
 from fastem import kernels
 from fastem.kernels import parallel

@@ -4,6 +4,7 @@ import gc
 import itertools
 import threading
 import weakref
+from functools import partial
 
 import numpy as np
 import pytest
@@ -206,24 +207,30 @@ def test_what_is_kept_can_be_used_without_the_rows():
     np.testing.assert_array_equal(thing.row, X[2])
 
 
+class CountedReads:
+    """Readers of blocks of the rows, and how often they were called."""
+
+    def __init__(self, X, n_blocks):
+        self.n_read = 0
+        self.blocks = np.array_split(X, n_blocks)
+
+    def rows(self):
+        parts = streamed_parts(
+            [partial(self._read, block) for block in self.blocks], [len(b) for b in self.blocks]
+        )
+        return StreamedRows(parts, self.blocks[0].shape[1], self.blocks[0].dtype, False)
+
+    def _read(self, block):
+        self.n_read += 1
+        return block
+
+
 def test_k_means_plusplus_reads_the_rows_about_once_a_seed():
-    n_read = 0
-
-    def reader(block):
-        def read():
-            nonlocal n_read
-            n_read += 1
-            return block
-
-        return read
-
-    X = np.random.default_rng(0).normal(size=(4000, 3))
-    parts = streamed_parts([reader(block) for block in np.array_split(X, 20)], [200] * 20)
-    rows = StreamedRows(parts, 3, X.dtype, False)
-    KMeans(10, random_state=0, max_iter=1).fit(rows)
+    reads = CountedReads(np.random.default_rng(0).normal(size=(4000, 3)), 20)
+    KMeans(10, random_state=0, max_iter=1).fit(reads.rows())
     # Also for their spread, for an iteration and the last labels; and single blocks for where
     # candidates are, of which there are four for each of nine seeds, each looked for and fetched.
-    assert n_read <= (10 + 3) * 20 + 2 * (9 * 4) + 5 * 20
+    assert reads.n_read <= (10 + 3) * 20 + 2 * (9 * 4) + 5 * 20
 
 
 LARGE = {
@@ -244,25 +251,15 @@ def test_rows_larger_than_the_memory_start_in_few_passes(make, weighted, monkeyp
     monkeypatch.setattr(LocalRows, "outgrow_memory", lambda rows: True)
     monkeypatch.setattr(stream, "memory", lambda: X.nbytes - 1)
     assert_same_bits(make, X, sample_weight)
-    n_read = 0
-
-    def reader(block):
-        def read():
-            nonlocal n_read
-            n_read += 1
-            return block
-
-        return read
-
-    parts = streamed_parts([reader(block) for block in np.array_split(X, 10)], [100] * 10)
-    rows = StreamedRows(parts, 4, X.dtype, False)
+    reads = CountedReads(X, 10)
+    rows = reads.rows()
     model = make().set_params(max_iter=1)
     if not isinstance(model, GaussianMixture):  # its K-means takes as many passes as it likes
         model.fit(rows)
-        in_few, n_read = n_read, 0
+        in_few, reads.n_read = reads.n_read, 0
         model.set_params(init=X[:15]).fit(rows)
         # Three passes, and two times what was drawn is fetched.
-        assert in_few <= n_read + 10 * (3 + 2)
+        assert in_few <= reads.n_read + 10 * (3 + 2)
 
 
 def test_a_step_that_fails_leaves_what_was_kept():

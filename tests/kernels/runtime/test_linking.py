@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 from numba import njit, prange
-from processes import copy_package, run_script
+from processes import LISTEN, copy_package, run_script
 
 from fastem.kernels import nearest
 
@@ -17,24 +17,11 @@ def twice(A):
     return cholesky(A) + cholesky(A)
 """
 
-SCRIPT = """
+SCRIPT = f"""
 import sys
 sys.path.insert(0, sys.argv[1])
 import numpy as np
-from numba.core import event
-
-compiled = []
-
-
-class Listener(event.Listener):
-    def on_start(self, found):
-        compiled.append(found.data["dispatcher"].py_func.__name__)
-
-    def on_end(self, found):
-        pass
-
-
-event.register("numba:compile", Listener())
+{LISTEN}
 import users
 
 print(users.twice(4 * np.eye(2)).tolist())
