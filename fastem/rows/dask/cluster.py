@@ -249,7 +249,7 @@ def told_plainly(client: Client) -> Iterator[None]:
 
 
 def settle(client: Client, futures: list[Future]) -> None:
-    """Wait for tasks, unless there is nobody who could do them.
+    """Wait for tasks, also for those given to workers that pause, unless nobody could do them.
 
     Raises
     ------
@@ -265,10 +265,37 @@ def settle(client: Client, futures: list[Future]) -> None:
             workers = client.scheduler_info(n_workers=-1)["workers"].values()
             fit = any(worker.get("status", "running") == "running" for worker in workers)
             n_looks = 0 if fit else n_looks + 1
+            if fit:
+                _move_from_paused(client, futures)
     raise RuntimeError(
         "The Dask cluster has no workers that compute: they have left, or have paused since their "
         "memory is full"
     )
+
+
+def _move_from_paused(client, futures):
+    """Have other workers do what the tasks wait for on workers that compute no more.
+
+    Dask itself moves waiting tasks to idle workers, but none that take milliseconds.
+    """
+    keys = [future.key for future in futures]
+
+    # Nested, so that its code is sent: the scheduler's machine may have no fastem.
+    def move(dask_scheduler):
+        tasks, seen = [dask_scheduler.tasks.get(key) for key in keys], set()
+        waiting = {}
+        while tasks:
+            task = tasks.pop()
+            if task is None or task in seen or task.state == "memory":
+                continue
+            seen.add(task)
+            tasks.extend(task.dependencies)
+            worker = task.processing_on
+            if worker not in {None, *dask_scheduler.running} and task not in worker.executing:
+                waiting[task.key] = "released"  # and given to a worker anew, since it's wanted
+        dask_scheduler.transitions(waiting, stimulus_id="fastem-move-from-paused")
+
+    client.run_on_scheduler(move)
 
 
 def finish(client: Client, futures: list[Future]) -> list:

@@ -366,6 +366,26 @@ def test_workers_that(cluster, leave):
         assert fitted(LONG["gaussian"]().fit(chunked(X))) == expected
 
 
+def test_a_worker_that_pauses_with_a_task_that_waits(cluster, monkeypatch):
+    monkeypatch.setattr(on_workers, "_PATIENCE", 0.2)
+    with (
+        dask.config.set({"distributed.scheduler.work-stealing": False}),
+        LocalCluster(
+            n_workers=2, threads_per_worker=1, memory_limit=0, dashboard_address=None
+        ) as own,
+        Client(own) as client,
+    ):
+        model = LONG["gaussian"]().fit(chunked(blobs()))
+        first = next(iter(client.scheduler_info()["workers"]))
+        # Its only thread is taken, so that what it is asked waits until it pauses.
+        taken = client.submit(time.sleep, 2, workers=[first])
+        timer = threading.Timer(1.0, client.run, (pause,), {"workers": [first]})
+        timer.start()
+        assert fitted(LONG["gaussian"]().fit(chunked(blobs()))) == fitted(model)
+        timer.join()
+        assert taken.done()
+
+
 def test_workers_that_have_all_paused(cluster, monkeypatch):
     monkeypatch.setattr(on_workers, "_PATIENCE", 0.2)
     kmeans = KMeans(12, tol=0, random_state=0, max_iter=10**6, n_init=10**6)
