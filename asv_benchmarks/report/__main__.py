@@ -25,6 +25,7 @@ from .scaling import Scaling
 from .search import PACKAGES, Search
 from .seeding import Seeding
 from .silhouette import Silhouette
+from .starts import Starts
 from .table import Table
 
 TABLES: dict[str, Table] = {
@@ -43,6 +44,7 @@ TABLES: dict[str, Table] = {
         Published(),
         Search("KMeans", "search-kmeans", "K-means that searches", tuple(PACKAGES)),
         Search("KMedians", "search-kmedians", "K-medians that searches", ()),
+        Starts(),
     )
 }
 

@@ -11,6 +11,7 @@ import pytest
 
 from asv_benchmarks.benchmarks import data, peers
 from asv_benchmarks.benchmarks.search import SETS
+from asv_benchmarks.benchmarks.starts import AUTO, STARTS
 from asv_benchmarks.report import __main__ as report
 from asv_benchmarks.report import files, text
 from asv_benchmarks.report.__main__ import TABLES, full_table, parse, speed_table
@@ -65,6 +66,11 @@ def figures(table, cell, factor):
         row["figure"] = 1e3 * own
     elif table == "published":
         row |= {"memory": own, "ranks": theirs}
+    elif table == "starts":
+        row |= {"kind": cell.kind, "log_likelihoods": {}, "seconds": {}}
+        for number, start in enumerate(STARTS):
+            row["log_likelihoods"][start] = [2.0, 2.0 - 0.01 * number]
+            row["seconds"][start] = own if number == 0 else theirs
     elif table.startswith("search"):
         row |= {"size": [1000, 2, 64], "seeds": 2, "timed_seeds": 2}
         row["inertias"] = {"one fit": [10.0, 12.0], "breathing": [10.0, 10.0]}
@@ -238,6 +244,31 @@ def test_searches_are_measured(monkeypatch):
     assert row["size"] == [12, 2, 3] and row["seeds"] == 2
     one, searched = row["inertias"]["one fit"], row["inertias"]["breathing"]
     assert len(one) == 2 and all(s <= o for s, o in zip(searched, one, strict=True))
+    assert min(row["seconds"].values()) > 0
+
+
+def test_starts_are_held_against_the_best_and_the_default():
+    table = TABLES["starts"]
+    rows = made_up("starts")["cells"]
+    head, _, *lines = table.markdown(rows).splitlines()
+    assert len(lines) == len(STARTS) and "| long, side by side (9) |" in head
+    # The n-th start ends 5 n thousandths below the best, and takes 4 and 9 times as long.
+    assert lines[0].endswith("| 0 | 0 | **0** | 0 | 1.0× |")
+    assert lines[3].endswith("| 15 | 15 | **15** | 0 | 6.0× |")
+    for row in rows[:2]:
+        row["log_likelihoods"][AUTO] = [1.9, 1.9]
+    assert f"| **{(2 * 100 + 36 * 15) / 38:.0f}** | 2 |" in table.markdown(rows)
+    names = f"{rows[0]['name']} (100), {rows[1]['name']} (100)"
+    assert table.summary(rows) == [f"{AUTO} ends more than 20 below on 2 of 38: {names}"]
+
+
+def test_starts_are_measured():
+    table = TABLES["starts"]
+    (cell,) = [cell for cell in table.all_cells() if cell.name == "3 stripes, 0"]
+    row = table.measure(cell, parse(["--repeats", "1"]))
+    assert (row["kind"], list(row["log_likelihoods"])) == ("long, side by side", list(STARTS))
+    (default, *_), (auto,) = row["log_likelihoods"].values(), row["log_likelihoods"][AUTO]
+    assert auto > default[0] + 0.1  # K-means cuts long clusters across
     assert min(row["seconds"].values()) > 0
 
 
