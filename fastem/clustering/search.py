@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from fastem.clustering.model import ALGORITHM, Clustering
-from fastem.loop.search import Breathing, Pace, Settled, most_gaining
+from fastem.loop.search import Breathing, Offers, Pace, Settled
 
 # Clusters that have just been split need two iterations for others to be worth less: with ten,
 # searches ended 0.05 % higher, and took as long.
@@ -49,21 +49,6 @@ class Halves(NamedTuple):
     weights: np.ndarray
     directions: np.ndarray
     offsets: np.ndarray
-
-
-class Offers(NamedTuple):
-    """What there is to gain by splitting clusters.
-
-    Parameters
-    ----------
-    children : ndarray of shape (n_clusters, 2, n_features)
-        Centres in place of each cluster's, in the rows' coordinates.
-    gains : ndarray of shape (n_clusters,)
-        By how much the inertia is less then.
-    """
-
-    children: np.ndarray
-    gains: np.ndarray
 
 
 # The steps that run where the rows are.
@@ -127,7 +112,9 @@ class ClusterMoves:
     Parameters
     ----------
     survey : callable
-        ``(rows, origin, settled)`` to Offers.
+        ``(rows, origin, settled)`` to the centres in place of each cluster's, in the rows'
+        coordinates, of shape (n_clusters, 2, n_features), and to by how much the inertia is less
+        then.
     settled_losses : callable
         ``(losses, moved, weights)`` to the losses once the centres that rows go to have followed
         them. ``losses`` and ``moved`` are those of ``fastem.kernels.kmeans.losses.Losses``, and
@@ -155,15 +142,13 @@ class ClusterMoves:
         return (before - objective) / before if before > 0 else 0.0
 
     def survey(self, model: Clustering, rows: Any, settled: Settled) -> Offers:
-        return self._survey(rows, model.frame.origin, settled)
+        children, gains = self._survey(rows, model.frame.origin, settled)
+        return Offers(gains, np.arange(len(gains)), children)
 
-    def grow(self, model, settled, offers, size, luck):
-        chosen = most_gaining(offers.gains, size, luck)
-        if len(chosen) == 0:
-            return None
+    def grow(self, model, settled, offers, chosen):
         centers = np.concatenate([settled.parameters, offers.children[chosen, 1]])
-        centers[chosen] = offers.children[chosen, 0]
-        return model.rounded(centers), len(chosen)
+        centers[offers.components[chosen]] = offers.children[chosen, 0]
+        return model.rounded(centers)
 
     def shrink(self, model, rows, settled, size):
         centers, weights = settled.assigned, settled.statistics.weights

@@ -36,6 +36,24 @@ class Settled(NamedTuple):
     objective: float
 
 
+class Offers(NamedTuple):
+    """What there is to gain by more components.
+
+    Parameters
+    ----------
+    gains : ndarray of shape (n_offers,)
+        Of each offer; there is nothing to add where it isn't positive.
+    components : ndarray of shape (n_offers,)
+        Which one is split in two; at most one of its offers is taken.
+    children : sequence of n_offers
+        What takes its place, as :meth:`Moves.grow` understands it.
+    """
+
+    gains: np.ndarray
+    components: np.ndarray
+    children: Any
+
+
 class Moves(Protocol):
     """What a search asks of a kind of models."""
 
@@ -45,24 +63,11 @@ class Moves(Protocol):
     def resized(self, model: Any, n_components: int) -> Any:
         """The same model for another number of components."""
 
-    def survey(self, model: Any, rows: Any, settled: Settled) -> Any:
-        """What there is to gain by more components, where the model's iterations have just settled.
+    def survey(self, model: Any, rows: Any, settled: Settled) -> Offers:
+        """What there is to gain by more components, where the model's iterations have settled."""
 
-        Offers as :meth:`grow` takes them.
-        """
-
-    def grow(
-        self,
-        model: Any,
-        settled: Settled,
-        offers: Any,
-        size: int,
-        luck: np.random.RandomState | None,
-    ) -> tuple[Any, int] | None:
-        """Parameters of up to ``size`` components more, and of how many; None if none gains.
-
-        Without luck they are where they gain most.
-        """
+    def grow(self, model: Any, settled: Settled, offers: Offers, chosen: np.ndarray) -> Any:
+        """The parameters once the chosen offers are taken."""
 
     def shrink(self, model: Any, rows: Any, settled: Settled, size: int) -> Any:
         """Parameters of ``size`` components less, where the iterations have just settled."""
@@ -113,14 +118,19 @@ class Pace(NamedTuple):
 _LEAST_DEPTH = 2
 # Luck multiplies gains by up to this power of e, or divides them.
 _LUCK = 2.0
+# How often it is tried to choose what hasn't been tried.
+_DRAWS = 8
 
 
-def most_gaining(gains: np.ndarray, size: int, luck: np.random.RandomState | None) -> np.ndarray:
-    """The numbers of up to ``size`` components that gain most, or with luck about as much."""
+def most_gaining(offers: Offers, size: int, luck: np.random.RandomState | None) -> np.ndarray:
+    """The numbers of up to ``size`` offers that gain most, or with luck about as much, sorted."""
+    gains = offers.gains
     if luck is not None:
         gains = gains * np.exp(luck.uniform(-_LUCK, _LUCK, size=len(gains)))
-    chosen = np.argsort(-gains, kind="stable")[:size]
-    return chosen[gains[chosen] > 0]
+    order = np.argsort(-gains, kind="stable")
+    order = order[gains[order] > 0]
+    firsts = np.unique(offers.components[order], return_index=True)[1]  # of each component
+    return np.sort(order[np.sort(firsts)[:size]])
 
 
 class Breathing:
@@ -149,24 +159,21 @@ class Breathing:
         n_components = self.moves.n_components(plain)
         best = first = iterations.step(plain, run.parameters)
         size = min(max(int(self.pace.depth * n_components), _LEAST_DEPTH), n_components - 1)
-        offers, vain, luck = None, 0, np.random.RandomState(0)
+        choices, vain, luck = None, 0, np.random.RandomState(0)
         while size > 0 and not iterations.stopped:
-            if offers is None:
-                offers = self.moves.survey(plain, rows, best)
-            try:
-                trial = self._breathe(iterations, best, offers, size, luck if vain else None)
-            except self.moves.failures:
-                trial = None
-            kept = trial is not None and self._gains(plain, trial, best)
+            if choices is None:
+                choices = _Choices(self.moves.survey(plain, rows, best), luck)
+            chosen = choices.next(size, lucky=vain > 0)
+            trial = None if chosen is None else self._better(iterations, best, choices, chosen)
             if verbose:
-                outcome = f"objective {trial.objective}" if kept else "no better"
+                outcome = "no better" if trial is None else f"objective {trial.objective}"
                 print(f"Search by {size}: {outcome}.")
-            if kept:
-                best, offers, vain = trial, None, 0
+            if trial is not None:
+                best, choices, vain = trial, None, 0
                 iterations.best = best
                 continue
             vain += 1
-            if trial is None or vain == self.pace.patience:
+            if chosen is None or vain == self.pace.patience:
                 size, vain = size // 2, 0
         n_before, found = run.n_iter, None
         if best is not first:
@@ -184,23 +191,44 @@ class Breathing:
         run.history += [run.objective] * (len(iterations.history) - n_before)
         return run
 
-    def _gains(self, model, trial, best):
-        gain = self.moves.gain(trial.objective, best.objective)
-        return gain > self.pace.least_gain and self.moves.sound(model, trial, best)
-
-    def _breathe(self, iterations, best, offers, size, luck):
-        """Where a breath from the best so far leads; None if there is nothing to add."""
-        model = iterations.model
-        grown = self.moves.grow(model, best, offers, size, luck)
-        if grown is None:
+    def _better(self, iterations, best, choices, chosen):
+        """Where a breath from the best so far leads, None if that is no better."""
+        try:
+            trial = self._breathe(iterations, best, choices.offers, chosen)
+        except self.moves.failures:
             return None
-        parameters, size = grown
+        gain = self.moves.gain(trial.objective, best.objective)
+        sound = self.moves.sound(iterations.model, trial, best)
+        return trial if gain > self.pace.least_gain and sound else None
+
+    def _breathe(self, iterations, best, offers, chosen):
+        model, size = iterations.model, len(chosen)
+        parameters = self.moves.grow(model, best, offers, chosen)
         wide = self.moves.resized(model, self.moves.n_components(model) + size)
         wide.begin(iterations.rows)
         settled = iterations.settle(wide, parameters, self.pace.settled_wide)
         parameters = self.moves.shrink(wide, iterations.rows, settled, size)
         model.begin(iterations.rows)
         return iterations.settle(model, parameters, self.pace.settled, best.objective)
+
+
+class _Choices:
+    """What breaths from one place choose of its offers: never the same twice."""
+
+    def __init__(self, offers, luck):
+        self.offers = offers
+        self._luck = luck
+        self._tried = set()
+
+    def next(self, size, lucky):
+        """Up to ``size`` offers, by luck or those that gain most; None if all has been tried."""
+        for draw in range(_DRAWS):
+            chosen = most_gaining(self.offers, size, self._luck if lucky or draw else None)
+            key = tuple(chosen.tolist())
+            if key and key not in self._tried:
+                self._tried.add(key)
+                return chosen
+        return None
 
 
 class _Iterations:

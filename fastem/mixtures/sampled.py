@@ -116,10 +116,15 @@ def _least_peaked(Y, shares):
     Those on which clusters lie side by side (Tyler, Critchley, Duembgen and Oja, "Invariant
     co-ordinate selection", Journal of the Royal Statistical Society B 71, 2009).
     """
-    weight = shares * np.einsum("ij,ij->i", Y, Y)
-    _, axes = np.linalg.eigh((Y * weight[:, np.newaxis]).T @ Y)
+    axes = least_peaked_axes(Y, shares)
     n_views = min(_MOST_VIEWED, Y.shape[1] - 1)
     return [np.ascontiguousarray(Y @ axes[:, : n + 1]) for n in range(n_views)]
+
+
+def least_peaked_axes(Y: np.ndarray, shares: np.ndarray) -> np.ndarray:
+    """Axes of sphered rows, in columns, from that of the least fourth moment on."""
+    weight = shares * np.einsum("ij,ij->i", Y, Y)
+    return np.linalg.eigh((Y * weight[:, np.newaxis]).T @ Y)[1]
 
 
 def ward_clusters(sample: Sample, n_clusters: int) -> np.ndarray:

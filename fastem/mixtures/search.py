@@ -8,13 +8,13 @@ N. Ueda, R. Nakano, Z. Ghahramani and G. E. Hinton, "SMEM algorithm for mixture 
 Computation 12, 2000, split and merge one triple of components at a time.
 """
 
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 
-from fastem.loop.search import Breathing, Pace, Settled, most_gaining
+from fastem.loop.search import Breathing, Offers, Pace, Settled
 from fastem.mixtures.model import MixtureModel
-from fastem.mixtures.sampled import Sample
+from fastem.mixtures.sampled import Sample, least_peaked_axes
 from fastem.rows import array_rows
 
 #: The searches by name. What is gained are nats a row.
@@ -32,26 +32,13 @@ _SAMPLE_ROWS, _ROWS_PER_COMPONENT, _MOST_VALUES = 4096, 256, 1 << 23
 # Rows count for a component that has at least this share of them.
 _LEAST_SHARE = 1e-3
 # Power iterations towards the direction of greatest spread, and EM's for two components.
-_POWER_ITERATIONS, _ITERATIONS = 5, 6
+_POWER_ITERATIONS, _ITERATIONS = 5, 4
+# With more features, fourth moments cost too much, and tell little.
+_MOST_FEATURES = 64
 # A share of one is taken for so much less: what the others have is not known any better.
 _MOST_SHARE = 1.0 - 1e-12
 
 _FAILURES = (ValueError, ArithmeticError, np.linalg.LinAlgError)
-
-
-class Offers(NamedTuple):
-    """What there is to gain by splitting components.
-
-    Parameters
-    ----------
-    gains : ndarray of shape (n_components,)
-        Nats a row, at least; 0 where there are no children.
-    children : list
-        The parameters of two components in place of each, whose weights sum to one; or None.
-    """
-
-    gains: np.ndarray
-    children: list
 
 
 class MixtureMoves:
@@ -60,7 +47,8 @@ class MixtureMoves:
     Parameters
     ----------
     least_rows : float
-        Components of fewer are not looked for: they may owe their likelihood to chance.
+        Components of fewer are not kept: they may owe their likelihood to chance. On the way there
+        may be components of half as many, without which three of 50 rows can't be left.
     """
 
     #: A component collapses, or explains no row.
@@ -68,6 +56,7 @@ class MixtureMoves:
 
     def __init__(self, least_rows: float):
         self._least_rows = least_rows
+        self._least_half = 0.5 * least_rows
         self._sample: Sample | None = None
 
     def n_components(self, model: MixtureModel) -> int:
@@ -87,19 +76,18 @@ class MixtureMoves:
         sample = self._sample_of(model, rows)
         responsibilities = _responsibilities(model, sample, settled.parameters)
         splits = [
-            self._split(model, sample, settled.parameters, component, shares)
+            (gain, component, children)
             for component, shares in enumerate(responsibilities.T)
+            for gain, children in self._splits(model, sample, settled.parameters, component, shares)
         ]
-        gains = np.array([gain for gain, _ in splits]) / sample.weight.sum()
-        return rows.agree(Offers(gains, [children for _, children in splits]))
+        gains = np.array([gain for gain, _, _ in splits]) / sample.weight.sum()
+        components = np.array([component for _, component, _ in splits], int)
+        return rows.agree(Offers(gains, components, [children for _, _, children in splits]))
 
-    def grow(self, model, settled, offers, size, luck):
-        chosen = most_gaining(offers.gains, size, luck)
-        if len(chosen) == 0:
-            return None
+    def grow(self, model, settled, offers, chosen):
         parameters = settled.parameters
         weights, arrays = parameters.weights.copy(), model.arrays(parameters)
-        pairs = [offers.children[component] for component in chosen]
+        pairs, chosen = [offers.children[offer] for offer in chosen], offers.components[chosen]
         shares = np.array([pair.weights for pair in pairs])
         weights = np.append(weights, weights[chosen] * shares[:, 1])
         weights[chosen] *= shares[:, 0]
@@ -110,7 +98,7 @@ class MixtureMoves:
         ]
         for array, pair in zip(grown, children, strict=True):
             array[chosen] = pair[:, 0]
-        return model.replaced(parameters, weights, grown), len(chosen)
+        return model.replaced(parameters, weights, grown)
 
     def shrink(self, model, rows, settled, size):
         parameters, sample = settled.parameters, self._sample_of(model, rows)
@@ -139,43 +127,53 @@ class MixtureMoves:
             self._sample = Sample.of(rows, size, np.random.RandomState(0))
         return self._sample
 
-    def _split(self, model, sample, parameters, component, shares):
-        """What two components gain over one in sum, and their parameters.
+    def _splits(self, model, sample, parameters, component, shares):
+        """What two components gain over one in sum, and their parameters; for each way to start.
 
         By Jensen's inequality the log-likelihood of all gains no less.
         """
         weight = shares * sample.weight
         own = np.flatnonzero(shares > _LEAST_SHARE)
         X, weight = sample.X[own], weight[own]
-        if weight.sum() < 2 * self._least_rows * model.row_unit:
-            return 0.0, None
-        first = _projections(X, weight) > 0.0
-        single, pair = model.sampled(1, weight.sum()), model.sampled(2, weight.sum())
+        if weight.sum() < 2 * self._least_half * model.row_unit:
+            return
         one = model.replaced(
             model.alone(parameters), np.ones(1), [a[[component]] for a in model.arrays(parameters)]
         )
+        single = model.sampled(1, weight.sum())
         try:
-            single_objective = single.objective(single.e_step(array_rows(X, weight), one), one)
-            halves = []
-            for half in (first, ~first):
-                some = array_rows(X[half], weight[half])
-                halves.append(single.m_step(some, single.e_step(some, one), one))
-            counts = np.array([weight[first].sum(), weight[~first].sum()])
-            arrays = zip(*map(model.arrays, halves), strict=True)
-            both = model.replaced(
-                one, counts / counts.sum(), [np.concatenate(array) for array in arrays]
-            )
-            rows = array_rows(X, weight)
-            for _ in range(_ITERATIONS):
-                statistics = pair.e_step(rows, both)
-                objective, children = pair.objective(statistics, both), both
-                both = pair.m_step(rows, statistics, both)
+            before = single.objective(single.e_step(array_rows(X, weight), one), one)
+            halvings = [first for first in _halvings(X, weight) if 0 < first.sum() < len(first)]
         except _FAILURES:
-            return 0.0, None
-        if statistics.counts.min() < self._least_rows * model.row_unit:
-            return 0.0, None
-        gain = (objective - single_objective) * weight.sum()
-        return max(gain, 0.0), children
+            return
+        for first in halvings:
+            try:
+                after, children = self._split(model, X, weight, one, first)
+            except _FAILURES:
+                continue
+            if after > before:
+                yield (after - before) * weight.sum(), children
+
+    def _split(self, model, X, weight, one, first):
+        """The objective of two components in place of one, and their parameters."""
+        single, pair = model.sampled(1, weight.sum()), model.sampled(2, weight.sum())
+        halves = []
+        for half in (first, ~first):
+            some = array_rows(X[half], weight[half])
+            halves.append(single.m_step(some, single.e_step(some, one), one))
+        counts = np.array([weight[first].sum(), weight[~first].sum()])
+        arrays = zip(*map(model.arrays, halves), strict=True)
+        both = model.replaced(
+            one, counts / counts.sum(), [np.concatenate(array) for array in arrays]
+        )
+        rows = array_rows(X, weight)
+        for _ in range(_ITERATIONS):
+            statistics = pair.e_step(rows, both)
+            objective, children = pair.objective(statistics, both), both
+            both = pair.m_step(rows, statistics, both)
+        if statistics.counts.min() < self._least_half * model.row_unit:
+            return -np.inf, children
+        return objective, children
 
 
 def _responsibilities(model, sample, parameters):
@@ -183,6 +181,25 @@ def _responsibilities(model, sample, parameters):
     shares = np.empty((sample.X.shape[0], len(components.log_weights) + model.n_others))
     model.make_pass(sample.X, None).evaluate(components, responsibilities=shares)
     return shares[:, : model.n_components]
+
+
+def _halvings(X, weight):
+    """Ways to cut rows in two, of which one may find what the other doesn't.
+
+    Across the direction of greatest correlation, and across that along which rows that have no
+    other directions look most like two clusters side by side: the one of the least fourth moment
+    of sphered rows. Without the latter, a component that has two of a grid's clusters is cut
+    along both.
+    """
+    yield _projections(X, weight) > 0.0
+    if not 1 < X.shape[1] <= _MOST_FEATURES:
+        return
+    X = X if isinstance(X, np.ndarray) else X.toarray()
+    if not np.isnan(X).any():
+        with np.errstate(over="ignore", invalid="ignore"):
+            sphered = Sample(X, weight).sphered()
+        axis = least_peaked_axes(sphered, weight / weight.sum())[:, 0]
+        yield sphered @ axis > 0.0
 
 
 def _projections(X, weight):

@@ -208,12 +208,36 @@ def test_splits_gain_what_they_say():
     offers = moves.survey(model, rows, reached)
     assert (offers.gains > 0.01).any()
     before = log_likelihood(model, X, reached.parameters)
-    for component in np.flatnonzero(offers.gains > 0):
-        alone = offers._replace(gains=np.where(np.arange(3) == component, offers.gains, 0.0))
-        parameters, n_added = moves.grow(model, reached, alone, 2, None)
-        assert n_added == 1 and np.isclose(parameters.weights.sum(), 1.0)
+    assert set(offers.components) == {0, 1, 2}
+    for offer in range(len(offers.gains)):
+        parameters = moves.grow(model, reached, offers, np.array([offer]))
+        assert len(parameters.weights) == 4 and np.isclose(parameters.weights.sum(), 1.0)
         after = log_likelihood(model.resized(4), X, parameters)
-        assert after >= before + offers.gains[component] - 1e-3
+        assert after >= before + offers.gains[offer] - 1e-3
+
+
+def test_a_component_of_two_blobs_is_split_between_them():
+    """Whichever way they lie: features that aren't correlated say nothing of it."""
+    rng = np.random.default_rng(0)
+    for angle in np.linspace(0.0, np.pi, 7):
+        side = np.repeat([-1.0, 1.0], 200)
+        X = 0.2 * rng.normal(size=(400, 2))
+        X += side[:, np.newaxis] * [np.cos(angle), np.sin(angle)]
+        model, rows, reached = settled(GaussianMixture(1).fit(X), X)
+        offers = MixtureMoves(6.0).survey(model, rows, reached)
+        best = offers.children[int(np.argmax(offers.gains))]
+        direction = best.means[1] - best.means[0]
+        np.testing.assert_allclose(np.linalg.norm(direction), 2.0, atol=0.1)
+        np.testing.assert_allclose(best.weights, 0.5, atol=0.01)
+
+
+def test_every_blob_of_a_grid_is_found():
+    rng = np.random.default_rng(0)
+    labels = rng.integers(16, size=3000)
+    X = np.stack([labels // 4, labels % 4], axis=1) + 0.15 * rng.normal(size=(3000, 2))
+    for seed in range(4):
+        found = GaussianMixture(16, random_state=seed, search="breathing").fit(X)
+        assert adjusted_rand_score(labels, found.predict(X)) > 0.99
 
 
 @pytest.mark.parametrize("size", [1, 3])

@@ -4,7 +4,7 @@ from functools import partial
 
 import numpy as np
 
-from fastem.clustering.search import ClusterMoves, Offers, bisect, search
+from fastem.clustering.search import ClusterMoves, bisect, search
 
 
 def _survey(rows, origin, settled):
@@ -15,7 +15,7 @@ def _survey(rows, origin, settled):
     squares = ((halves.means[:, 0] - halves.means[:, 1]) ** 2).sum(axis=1)
     product = halves.weights.prod(axis=1)
     gains = np.divide(product * squares, weights, out=np.zeros(len(weights)), where=weights > 0)
-    return Offers(origin + halves.means, gains)
+    return origin + halves.means, gains
 
 
 def _settled_losses(losses, moved, weights):

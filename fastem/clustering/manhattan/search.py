@@ -5,7 +5,7 @@ from functools import partial
 import numpy as np
 
 from fastem.clustering.model import ALGORITHM
-from fastem.clustering.search import ClusterMoves, Offers, bisect, search, sum_halves
+from fastem.clustering.search import ClusterMoves, bisect, search, sum_halves
 
 
 def _survey(rows, origin, settled):
@@ -17,7 +17,7 @@ def _survey(rows, origin, settled):
     halves = bisect(rows, means, weights)
     children = origin + halves.means
     gains = rows.reduce(_gains, centers, children, halves.directions, halves.offsets)
-    return Offers(children, np.where(halves.weights.min(axis=1) > 0, gains, 0.0))
+    return children, np.where(halves.weights.min(axis=1) > 0, gains, 0.0)
 
 
 def _gains(part, centers, children, directions, offsets):
