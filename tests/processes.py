@@ -1,10 +1,12 @@
-"""Runs Python scripts in processes of their own."""
+"""Runs Python scripts in processes of their own, and lets Ctrl-C reach this one."""
 
 import os
 import shutil
+import signal
 import subprocess
 import sys
 import textwrap
+from contextlib import contextmanager
 from pathlib import Path
 
 import fastem
@@ -77,3 +79,13 @@ def finish(process, timeout=100):
 def run_script(script, *arguments, path=None, **environment):
     """Run a script and return what it printed."""
     return finish(start(script, *arguments, path=path, **environment))
+
+
+@contextmanager
+def interruptible():
+    """Ctrl-C raises KeyboardInterrupt, which a shell that starts us in the background prevents."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)

@@ -16,8 +16,8 @@ _LEAST_COUNT = 10 * np.finfo(np.float64).eps
 # it; in float32 the scatter has fewer digits to lose.
 _MOST_CANCELLATION = {np.dtype(np.float64): 1e3, np.dtype(np.float32): 10.0}
 
-# What ``init_params="auto"`` chooses from after a few iterations. The report's table of starts shows
-# what each of them comes to.
+# What ``init_params="auto"`` chooses from after a few iterations. The report's table of starts
+# shows what each of them comes to.
 _CANDIDATES = ("kmeans", "ward", "pooled")
 _SHORT_RUN = 5
 

@@ -191,7 +191,8 @@ def test_few_signatures():
             function(np.asfortranarray(X), Y)
             X.flags.writeable = False
             function(X, Y.tolist())
-    for body in (pairwise._squared_euclidean, pairwise._manhattan, nearest_row._nearest):
+    bodies = pairwise.squared_euclidean_pass, pairwise.manhattan_pass, nearest_row.nearest_pass
+    for body in bodies:
         assert len(body.signatures) == 2
 
 
@@ -255,18 +256,18 @@ def test_guard_padding(shape, dtype):
     n, m = len(X.array), len(Y.array)
     x, y = as_pair(X.array, Y.array)
     for body, naive in (
-        (pairwise._squared_euclidean, squared_distances),
-        (pairwise._manhattan, absolute_distances),
+        (pairwise.squared_euclidean_pass, squared_distances),
+        (pairwise.manhattan_pass, absolute_distances),
     ):
         output = Guarded(np.full((n, m), np.nan, dtype))
-        n_chunks = pairwise._chunk_shape(n, m, x.shape[1])[2]
+        n_chunks = pairwise.chunk_shape(n, m, x.shape[1])[2]
         body(np.zeros(1, np.int64), n_chunks, x, y, output.array)
         assert output.intact()
         np.testing.assert_allclose(output.array, naive(x, y), rtol=5e-6)
     labels, result = Guarded(np.full(n, -1, np.int32)), Guarded(np.full(n, np.nan, dtype))
     chunk_rows, n_chunks = row_chunks(n, y.size)
-    nearest_row._nearest(
-        np.zeros(1, np.int64), n_chunks, chunk_rows, x, nearest_row._pack(y),
+    nearest_row.nearest_pass(
+        np.zeros(1, np.int64), n_chunks, chunk_rows, x, nearest_row.pack(y),
         labels.array, result.array,
     )  # fmt: skip
     assert labels.intact() and result.intact()

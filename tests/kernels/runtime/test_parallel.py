@@ -8,7 +8,7 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
-from processes import run_script
+from processes import interruptible, run_script
 
 from fastem.kernels.runtime import parallel
 from fastem.kernels.runtime.compiling import kernel
@@ -201,15 +201,7 @@ def test_the_caller_waits_for_its_workers(threads, error):
     assert written[0] > 2**60
 
 
-@pytest.fixture
-def interruptible():
-    # A shell that starts the tests in the background has them ignore Ctrl-C.
-    before = signal.signal(signal.SIGINT, signal.default_int_handler)
-    yield
-    signal.signal(signal.SIGINT, before)
-
-
-def test_interrupts_while_waiting(threads, interruptible):
+def test_interrupts_while_waiting(threads):
     # Real signals, most of which arrive while the caller waits for its worker.
     threads(2)
     caller = threading.current_thread()
@@ -225,7 +217,7 @@ def test_interrupts_while_waiting(threads, interruptible):
             time.sleep(0.1)
             written.append(True)
 
-    with pytest.raises(KeyboardInterrupt):
+    with interruptible(), pytest.raises(KeyboardInterrupt):
         run(body, 2)
     assert written == [True]
 
@@ -250,7 +242,7 @@ def test_interrupt_on_the_way_into_waiting(threads, monkeypatch):
             written.append(True)
 
     monkeypatch.setattr(parallel, "_wait", interrupted)
-    with pytest.raises(KeyboardInterrupt):
+    with interruptible(), pytest.raises(KeyboardInterrupt):
         run(body, 2)
     assert written == [True]
 

@@ -19,6 +19,7 @@ import scipy.sparse as sp
 from distributed import Client, KilledWorker, LocalCluster, Status, worker_client
 from distributed.utils import get_mp_context
 from homes import PoissonMixture, assert_same_fit
+from processes import interruptible
 from sklearn.exceptions import NotFittedError
 
 from fastem import BernoulliMixture, GaussianMixture, KMeans, KMedians
@@ -299,7 +300,7 @@ def test_interrupted_fits_leave_no_tasks_behind(cluster, client):
     kmeans = KMeans(12, tol=0, random_state=0, max_iter=10**6, n_init=10**6)
     timer = threading.Timer(1.0, signal.raise_signal, (signal.SIGINT,))
     timer.start()
-    with pytest.raises(KeyboardInterrupt):
+    with interruptible(), pytest.raises(KeyboardInterrupt):
         kmeans.fit(chunked(blobs()))
     assert leftovers(cluster) == []
     with pytest.raises(NotFittedError):
