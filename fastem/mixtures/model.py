@@ -138,10 +138,6 @@ class MixtureModel(Model):
         other.total_weight, other.hard = total_weight, False
         return other
 
-    def among(self, chosen: np.ndarray) -> "MixtureModel":
-        """The same model for some of its rows, by their indices or a mask."""
-        return self
-
     def begin(self, rows):
         if self._slot is _RESIZED_PASS:  # of yet another number
             rows.map(_drop, self._slot)

@@ -32,13 +32,10 @@ class Sample(NamedTuple):
     X : ndarray or CSR matrix of shape (n_rows, n_features)
     weight : ndarray of shape (n_rows,)
         Positive; they sum to the weight of all rows.
-    indices : None or ndarray of shape (n_rows,), int
-        Where they are among all rows, if that is known.
     """
 
     X: np.ndarray
     weight: np.ndarray
-    indices: np.ndarray | None = None
 
     @classmethod
     def of(cls, rows: Any, size: int, random_state: np.random.RandomState) -> "Sample":
@@ -47,11 +44,10 @@ class Sample(NamedTuple):
         if n_positive > size:
             indices = np.sort(choose_rows(rows, random_state, size))
             total = rows.reduce(_total)
-            return cls(_take(rows, indices), np.full(size, total / size), indices)
+            return cls(_take(rows, indices), np.full(size, total / size))
         found = rows.map(_positive)
         indices = np.concatenate([here for here, _ in found])
-        weight = np.concatenate([weight for _, weight in found])
-        return cls(_take(rows, indices), weight, indices)
+        return cls(_take(rows, indices), np.concatenate([weight for _, weight in found]))
 
     @remembered
     def sphered(self) -> np.ndarray:

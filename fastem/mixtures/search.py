@@ -137,7 +137,6 @@ class MixtureMoves:
         X, weight = sample.X[own], weight[own]
         if weight.sum() < 2 * self._least_half * model.row_unit:
             return
-        model = model.among(sample.indices[own])
         one = model.replaced(
             model.alone(parameters), np.ones(1), [a[[component]] for a in model.arrays(parameters)]
         )
@@ -160,8 +159,8 @@ class MixtureMoves:
         single, pair = model.sampled(1, weight.sum()), model.sampled(2, weight.sum())
         halves = []
         for half in (first, ~first):
-            some, among = array_rows(X[half], weight[half]), single.among(half)
-            halves.append(among.m_step(some, among.e_step(some, one), one))
+            some = array_rows(X[half], weight[half])
+            halves.append(single.m_step(some, single.e_step(some, one), one))
         counts = np.array([weight[first].sum(), weight[~first].sum()])
         arrays = zip(*map(model.arrays, halves), strict=True)
         both = model.replaced(
@@ -180,8 +179,7 @@ class MixtureMoves:
 def _responsibilities(model, sample, parameters):
     components = model.components(parameters)
     shares = np.empty((sample.X.shape[0], len(components.log_weights) + model.n_others))
-    make_pass = model.among(sample.indices).make_pass
-    make_pass(sample.X, None).evaluate(components, responsibilities=shares)
+    model.make_pass(sample.X, None).evaluate(components, responsibilities=shares)
     return shares[:, : model.n_components]
 
 

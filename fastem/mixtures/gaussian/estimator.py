@@ -125,7 +125,7 @@ class GaussianMixture(IncompleteMixin, DistributionMixin, BaseMixture):
         Goes on from where a run has ended and leaves its local optimum: components are split where
         that gains most, others removed that the rest explain best, and what is better is kept.
         ``'patient-breathing'`` takes longer. ``n_iter_`` counts all iterations; the objective is
-        never lower than without. Not with ``fixed``.
+        never lower than without. Not with ``fixed`` or ``noise``.
 
     prior : {'conjugate'} or None, default=None
         ``'conjugate'`` finds the most probable parameters given mclust's prior for means and
@@ -414,6 +414,10 @@ class GaussianMixture(IncompleteMixin, DistributionMixin, BaseMixture):
         return GaussianParameters(weights, means, covariances, factors, noise)
 
     def _make_model(self, rows, noise=None, **options):
+        if noise is not None and self.search is not None:
+            raise ValueError(
+                "'search' judges components on some of the rows, without their 'noise'"
+            )
         complete_pass = partial(
             make_pass, n_components=self.n_components, covariance_type=self._covariances.passes
         )

@@ -1,7 +1,6 @@
 """The Gaussian mixture as the loop sees it: its start and its M-step."""
 
-from copy import copy, deepcopy
-from functools import partial
+from copy import deepcopy
 
 import numpy as np
 
@@ -71,8 +70,6 @@ class GaussianModel(MixtureModel):
         self.make_prior = make_prior
         self.prior = None
         self.fixed = fixed
-        #: Of the rows, if any are known.
-        self.errors = None
         #: From what a pass returns, and what a row counts, to the M-step's statistics.
         self.completed = None
 
@@ -99,14 +96,6 @@ class GaussianModel(MixtureModel):
         other = super().sampled(n_components, total_weight)
         if self.covariances.tied:  # all components know it better than two
             other.fixed = ("covariances",)
-        return other
-
-    def among(self, chosen):
-        if self.errors is None:
-            return self
-        other = copy(self)
-        other.errors = self.errors.among(chosen)
-        other.make_pass = partial(self.make_pass, noise=other.errors)
         return other
 
     def e_step(self, rows, parameters, **options):

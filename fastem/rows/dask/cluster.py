@@ -4,6 +4,7 @@ from collections import defaultdict
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from typing import Any, NamedTuple
+from uuid import uuid4
 
 import dask.array as da
 import numpy as np
@@ -17,6 +18,7 @@ from fastem.rows.dask.holders import (
     Behind,
     Call,
     Holder,
+    ask_directly,
     ask_holders,
     collect_from,
     fill_block,
@@ -102,12 +104,19 @@ class ClusterRows(Rows):
 
 
 class Crew:
-    """The holders of all parts, and the log of the calls that they have been asked for."""
+    """The holders of all parts, and the log of the calls that they have been asked for.
+
+    Holders are asked by tasks at first, and whenever something is missing: those depend on the
+    holders and their rows, so that Dask makes again what is lost. In between all workers are asked
+    directly, whose holders answer at once: some five times sooner.
+    """
 
     def __init__(self, client: Client, blocks: Blocks, exponent: int):
         self._client = client
         self._blocks = blocks
         self._exponent = exponent
+        self._name = uuid4().hex
+        self._places = {number: place for place, number in enumerate(blocks.numbers)}
         self._holders: list[Future] = []
         self._workers: list[str] = []
         self._log: list[Call] = []
@@ -178,10 +187,12 @@ class Crew:
 
     def _ask(self):
         """Answers to the last call of the log."""
-        if not self._holders:
-            self._place()
         last = Behind(self._n_forgotten + len(self._log) - 1)
-        answers: list[Answer | Behind] = [last] * len(self._holders)
+        answers: list[Answer | Behind] = [last] * len(self._blocks.rows)
+        if self._holders:
+            self._ask_directly(answers)
+        else:
+            self._place()
         for _ in range(_MOST_ROUNDS):
             behind = [place for place, answer in enumerate(answers) if isinstance(answer, Behind)]
             if not behind:
@@ -193,8 +204,20 @@ class Crew:
             for group, found in zip(groups.values(), finish(self._client, tasks), strict=True):
                 for place, answer in zip(group, found, strict=True):
                     answers[place] = answer
-            self._place([place for place in behind if isinstance(answers[place], Behind)])
+            missing = [place for place in behind if isinstance(answers[place], Behind)]
+            if missing:
+                self._place(missing)
         raise RuntimeError("The workers of the Dask cluster are lost again and again")
+
+    def _ask_directly(self, answers):
+        """Note the answers of the holders that are at hand; what fails is asked by tasks then."""
+        asked = self._asked(self._n_forgotten + len(self._log) - 1)
+        # All workers, since one that has gone, if it was named, would be waited for.
+        found = self._client.run(ask_directly, self._name, asked, on_error="ignore")
+        for number, answer in (item for here in found.values() for item in here.items()):
+            place = self._places[number]
+            if isinstance(answers[place], Behind):
+                answers[place] = answer
 
     def _ask_group(self, group, answers):
         asked = self._asked(min(answers[place].n_calls for place in group))
@@ -226,7 +249,7 @@ class Crew:
         for place in places:
             X, weight, length, number = (values[place] for values in blocks[:4])
             self._holders[place] = self._submit(
-                place, Holder, X, weight, length, ends[place], number, self._exponent
+                place, Holder, X, weight, length, ends[place], number, self._exponent, self._name
             )
 
 

@@ -1,13 +1,16 @@
 """What happens on a cluster's workers: each part has a holder, which makes up for what is lost."""
 
-from collections.abc import Sequence
+import asyncio
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from functools import partial
 from threading import Lock
 from typing import Any, NamedTuple
+from weakref import WeakValueDictionary
 
 import numba
 import numpy as np
-from distributed import get_worker
+from distributed import Status, get_worker
 
 from fastem.rows.part import Part, fill
 from fastem.rows.stream import StreamedPart
@@ -104,10 +107,15 @@ class Holder:
         As of :class:`fastem.rows.Part`.
     exponent : int
         The weights are multiplied by two to this.
+    crew : str
+        Whose holder it is.
     """
 
-    def __init__(self, X, sample_weight, n_rows: int, offset: int, number: int, exponent: int):
-        self._place = n_rows, offset, number, exponent
+    def __init__(
+        self, X, sample_weight, n_rows: int, offset: int, number: int, exponent: int, crew: str
+    ):
+        self._place = n_rows, offset, number, exponent, crew
+        self.number, self.crew = number, crew
         self._part = None if X is None else self._make_part(X, sample_weight)
         self._n_calls = 0
         self._last: Any = None
@@ -117,7 +125,7 @@ class Holder:
         return Holder, (None, None, *self._place)
 
     def _make_part(self, X, sample_weight):
-        n_rows, offset, number, exponent = self._place
+        n_rows, offset, number, exponent, _ = self._place
         if callable(X):
             part: Any = StreamedPart(X, n_rows, sample_weight, offset, number)
         else:
@@ -147,15 +155,60 @@ class Holder:
         return Answer(value, error, bool(self._part.keeps))
 
 
+# The holders that have been asked in this process, as long as Dask keeps them: by their worker's
+# address, their crew and their number.
+_HERE: WeakValueDictionary[tuple[str, str, int], Holder] = WeakValueDictionary()
+_HERE_LOCK = Lock()
+
+
 def ask_holders(holders: list[Holder], asked: Asked, rows: list, weights: list) -> list:
-    """Ask a worker's holders, one after another, with the threads that the worker has."""
-    before = numba.get_num_threads()
-    numba.set_num_threads(min(get_worker().state.nthreads, numba.config.NUMBA_NUM_THREADS))
-    try:
+    """Ask a worker's holders, one after another, as a task."""
+    worker = get_worker()
+    with _HERE_LOCK:
+        _HERE.update({(worker.address, holder.crew, holder.number): holder for holder in holders})
+    with _threads_of(worker):
         return [
             holder.ask(asked, X, weight)
             for holder, X, weight in zip(holders, rows, weights, strict=True)
         ]
+
+
+async def ask_directly(crew: str, asked: Asked, dask_worker: Any = None) -> dict:
+    """Ask a crew's holders that have been asked on this worker, which spares the scheduler a task.
+
+    They still wait for one of the threads that the worker's tasks run on. A worker that is paused
+    or leaves answers for none.
+
+    Returns
+    -------
+    dict of Answer or Behind
+        By the holders' numbers.
+    """
+    with _HERE_LOCK:
+        found = [
+            holder
+            for (address, whose, _), holder in _HERE.items()
+            if address == dask_worker.address and whose == crew
+        ]
+    if not found or dask_worker.status != Status.running:
+        return {}
+    ask = partial(_ask_here, sorted(found, key=lambda holder: holder.number), asked, dask_worker)
+    loop = asyncio.get_running_loop()
+    return await loop.run_in_executor(dask_worker.executors["default"], ask)
+
+
+def _ask_here(holders, asked, worker):
+    with _threads_of(worker):
+        return {holder.number: holder.ask(asked, None, None) for holder in holders}
+
+
+@contextmanager
+def _threads_of(worker) -> Iterator[None]:
+    """As many threads for the kernels as the worker has."""
+    before = numba.get_num_threads()
+    numba.set_num_threads(min(worker.state.nthreads, numba.config.NUMBA_NUM_THREADS))
+    try:
+        yield
     finally:
         numba.set_num_threads(before)
 

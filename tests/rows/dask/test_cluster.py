@@ -224,6 +224,20 @@ def test_two_fits_at_once(client):
     assert found == expected
 
 
+def test_workers_are_asked_without_tasks_once_they_know_their_parts(client, monkeypatch):
+    rounds, finish = [], on_workers.finish
+
+    def counted(client, futures):
+        rounds.append(len(futures))
+        return finish(client, futures)
+
+    monkeypatch.setattr(on_workers, "finish", counted)
+    model = GaussianMixture(4, tol=0, random_state=0, max_iter=30).fit(chunked(blobs()))
+    assert model.n_iter_ == 30
+    assert len(rounds) <= 5  # the first pass, once more after the start, and the labels
+    assert max(rounds) <= 3
+
+
 LONG = {
     "kmeans": lambda: KMeans(12, tol=0, random_state=0, max_iter=12, n_init=2),
     "kmedians": lambda: KMedians(3, tol=0, random_state=0, max_iter=4),
@@ -379,12 +393,19 @@ def test_a_worker_that_pauses_with_a_task_that_waits(cluster, monkeypatch):
         model = LONG["gaussian"]().fit(chunked(blobs()))
         first = next(iter(client.scheduler_info()["workers"]))
         # Its only thread is taken, so that what it is asked waits until it pauses.
-        taken = client.submit(time.sleep, 2, workers=[first])
-        timer = threading.Timer(1.0, client.run, (pause,), {"workers": [first]})
+        taken = client.submit(time.sleep, 3, workers=[first])
+        tasks = []
+
+        def pause_first():
+            tasks.extend(task.key for task in own.scheduler.workers[first].processing)
+            client.run(pause, workers=[first])
+
+        timer = threading.Timer(1.0, pause_first)
         timer.start()
         assert fitted(LONG["gaussian"]().fit(chunked(blobs()))) == fitted(model)
         timer.join()
-        assert taken.done()
+        assert taken.key in tasks
+        assert len(tasks) >= 2
 
 
 def test_workers_that_have_all_paused(cluster, monkeypatch):

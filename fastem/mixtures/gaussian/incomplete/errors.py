@@ -23,10 +23,6 @@ class Errors(NamedTuple):
     own: np.ndarray | None
     shared: np.ndarray | None
 
-    def among(self, chosen: np.ndarray) -> "Errors":
-        """Those of some rows, by their indices or a mask."""
-        return self if self.own is None else self._replace(own=self.own[chosen])
-
     def matrices(self, block: slice) -> Any:
         """The covariances of some rows' errors, in float64."""
         if self.own is None:

@@ -68,7 +68,6 @@ def complete_model(model: GaussianModel, rows: Rows, noise: Any, gaps: bool) -> 
     model.starts = starts = IncompleteStarts(model.starts, model.covariances)
     if model.make_prior is not None:
         model.make_prior = partial(_prior_of_filled, model.make_prior, starts)
-    model.errors = noise
     model.make_pass = partial(model.make_pass, noise=noise, incomplete=True)
     model.completed = partial(_completed, means_fixed="means" in model.fixed)
 
