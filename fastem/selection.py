@@ -21,7 +21,7 @@ from sklearn.utils.validation import check_is_fitted
 
 from fastem.kernels.runtime.parallel import get_num_threads
 from fastem.mixtures.gaussian.estimator import GaussianMixture
-from fastem.mixtures.memory import sharing
+from fastem.mixtures.memory import Memory, sharing
 from fastem.sklearn_private import (
     HasMethods,
     _fit_context,
@@ -54,8 +54,7 @@ def _evaluate(estimator, X, sample_weight, criterion, seconds):
     """A fitted mixture's criteria; with weights, as if rows were repeated."""
     total = _num_samples(X) if sample_weight is None else float(np.sum(sample_weight))
     n_parameters = estimator._n_parameters()
-    log_likelihood = estimator.score(X, sample_weight=sample_weight) * total
-    complete = estimator.complete_log_likelihood(X, estimator.predict(X), sample_weight)
+    log_likelihood, complete = estimator._log_likelihoods(X, sample_weight)
     penalty = n_parameters * np.log(total)
     values = {
         "aic": 2 * (n_parameters - log_likelihood),
@@ -226,7 +225,7 @@ class CriterionSearch(CallbackSupportMixin, MetaEstimatorMixin, BaseEstimator):
         root = callback_context(self, len(candidates), sequential=n_jobs == 1)
         if root is not None:
             root.call_on_fit_task_begin(**data)
-        fit = partial(self._fit_candidate, root, data, sample_weight, {})
+        fit = partial(self._fit_candidate, root, data, sample_weight, Memory())
         if n_jobs == 1:
             results = [fit(None, parameters) for parameters in candidates]
         else:

@@ -16,6 +16,7 @@ from sklearn.model_selection import GridSearchCV
 from fastem import BernoulliMixture, CriterionSearch, GaussianMixture
 from fastem.em import Mixture
 from fastem.mixtures import sampled
+from fastem.mixtures import starts as all_starts
 from fastem.mixtures.gaussian import starts
 from fastem.mixtures.memory import remembered
 
@@ -119,21 +120,52 @@ def test_what_fits_share_is_found_once(monkeypatch):
     calls = []
 
     def counted(function, name):
-        def call(*args):
+        def call(*args, **known):
             calls.append(name)
-            return function(*args)
+            return function(*args, **known)
 
         return call
 
-    for name in ("_ward_merges", "kmeans_clusters"):
-        inner = getattr(sampled, name).__wrapped__
+    for module, name in (
+        (sampled, "_drawn"),
+        (sampled, "_ward_merges"),
+        (sampled, "kmeans_clusters"),
+        (all_starts, "_clusters"),
+    ):
+        inner = getattr(module, name).__wrapped__
         outer = remembered(wraps(inner)(counted(inner, name)))
-        monkeypatch.setattr(sampled, name, outer)
+        monkeypatch.setattr(module, name, outer)
     monkeypatch.setattr(starts, "kmeans_clusters", sampled.kmeans_clusters)
     grid = {"n_components": [2, 3, 4], "covariance_type": ["full", "tied", "diag", "spherical"]}
-    CriterionSearch(GaussianMixture(random_state=0), grid).fit(gaussian_rows())
+    # Rows that each fit converts for itself are equal all the same.
+    CriterionSearch(GaussianMixture(random_state=0), grid).fit(gaussian_rows().tolist())
+    assert calls.count("_drawn") == 2  # for clusters in their own metric, and for the hierarchy
     assert calls.count("_ward_merges") == 1
-    assert calls.count("kmeans_clusters") == 3
+    assert calls.count("kmeans_clusters") == calls.count("_clusters") == 3
+
+
+def test_fits_of_other_rows_share_nothing():
+    """An estimator's own parameter, searched over, may change the rows that its fits see."""
+
+    class Scaled(GaussianMixture):
+        def __init__(self, n_components=1, *, factor=1.0, random_state=None, init_params="kmeans"):
+            super().__init__(n_components, random_state=random_state, init_params=init_params)
+            self.factor = factor
+
+        def fit(self, X, y=None, sample_weight=None):
+            return super().fit(self.factor * X, y, sample_weight)
+
+    X = gaussian_rows() * [1.0, 30.0]
+    factors = [np.ones(2), np.array([1.0, 1 / 90])]  # K-means then finds other clusters
+    mixture = Scaled(3, random_state=0)
+    search = CriterionSearch(mixture, {"factor": factors}, criterion=spread_of_means).fit(X)
+    for factor, found in zip(factors, search.results_["criterion"], strict=True):
+        alone = clone(mixture).set_params(factor=factor, init_params="auto").fit(X)
+        assert found == spread_of_means(alone, X)
+
+
+def spread_of_means(mixture, X):
+    return float(np.ptp(mixture.means_))
 
 
 def test_a_start_in_the_grid_stays():

@@ -190,19 +190,23 @@ class BoundMixin(ABC):
         ``rows_of(block, log_joint, log_density)`` returns a block's values, one for each row. The
         joint log-densities are (rows, components); both are float64.
         """
+        return self._sums_over_rows([rows_of], X, weights)[0]
+
+    def _sums_over_rows(self, functions, X, weights):
+        """The same for several functions of the densities, which are found once."""
         n_columns = len(self._labels)
         size = max(1, _BLOCK_SIZE // n_columns)
         dtype = self._output_dtype(X)
-        total = 0.0
+        totals = np.zeros(len(functions))
         for start in range(0, X.shape[0], size):
             block = slice(start, start + size)
             rows = X[block]
             log_joint = np.empty((rows.shape[0], n_columns), dtype)
             log_density = np.empty(rows.shape[0], dtype)
             self._evaluate(rows, log_joint=log_joint, log_density=log_density)
-            values = rows_of(block, _in_float64(log_joint), _in_float64(log_density))
-            total += weights.sum(values, block)
-        return weights.unscaled(total)
+            densities = _in_float64(log_joint), _in_float64(log_density)
+            totals += [weights.sum(rows_of(block, *densities), block) for rows_of in functions]
+        return [weights.unscaled(total) for total in totals]
 
     def _check_responsibilities(self, responsibilities, X):
         responsibilities = check_array(responsibilities, input_name="responsibilities")

@@ -1,7 +1,10 @@
 """Criteria by which mixtures of different sizes are compared: the lower, the better."""
 
 from abc import abstractmethod
+from functools import reduce
 from typing import Any
+
+import numpy as np
 
 from fastem.mixtures.bound import BoundMixin
 from fastem.rows.weights import RowWeights
@@ -74,11 +77,24 @@ class CriteriaMixin(BoundMixin):
         """
         X = self._check_new(X)
         weights = RowWeights.of(sample_weight, X)
+        return self._criterion(self._sum_over_rows(_greatest, X, weights), weights)
 
-        def greatest(block, log_joint, log_density):
-            return log_joint.max(axis=1)
-
-        return self._criterion(self._sum_over_rows(greatest, X, weights), weights)
+    def _log_likelihoods(self, X, sample_weight):
+        """All that criteria take of rows, at once: the log-likelihood, and that of :meth:`icl`."""
+        X = self._check_new(X)
+        weights = RowWeights.of(sample_weight, X)
+        return self._sums_over_rows([_density, _greatest], X, weights)
 
     def _criterion(self, log_likelihood, weights):
         return -2 * log_likelihood + self._n_parameters() * weights.log_total
+
+
+# Rows' values by their densities, as the bound sums them.
+
+
+def _density(block, log_joint, log_density):
+    return log_density
+
+
+def _greatest(block, log_joint, log_density):
+    return reduce(np.maximum, log_joint.T)  # in a fifth of the time of a maximum along short rows

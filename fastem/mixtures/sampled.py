@@ -40,14 +40,7 @@ class Sample(NamedTuple):
     @classmethod
     def of(cls, rows: Any, size: int, random_state: np.random.RandomState) -> "Sample":
         """All rows of positive weight if they are no more, else some by their weights."""
-        n_positive = rows.reduce(count_positive)
-        if n_positive > size:
-            indices = np.sort(choose_rows(rows, random_state, size))
-            total = rows.reduce(_total)
-            return cls(_take(rows, indices), np.full(size, total / size))
-        found = rows.map(_positive)
-        indices = np.concatenate([here for here, _ in found])
-        return cls(_take(rows, indices), np.concatenate([weight for _, weight in found]))
+        return _drawn(rows, size, random_state)
 
     @remembered
     def sphered(self) -> np.ndarray:
@@ -67,6 +60,18 @@ class Sample(NamedTuple):
     def means(self, labels: np.ndarray, n_clusters: int) -> np.ndarray:
         """The clusters' means; an empty one has that of all rows."""
         return _means(self.X.astype(np.float64), self.weight, labels, n_clusters)
+
+
+@remembered
+def _drawn(rows, size, random_state):
+    n_positive = rows.reduce(count_positive)
+    if n_positive > size:
+        indices = np.sort(choose_rows(rows, random_state, size))
+        total = rows.reduce(_total)
+        return Sample(_take(rows, indices), np.full(size, total / size))
+    found = rows.map(_positive)
+    indices = np.concatenate([here for here, _ in found])
+    return Sample(_take(rows, indices), np.concatenate([weight for _, weight in found]))
 
 
 @remembered

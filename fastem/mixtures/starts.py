@@ -16,6 +16,7 @@ from fastem.clustering.labels import LABELS, labels_of
 from fastem.clustering.seeding import FEW_ROWS
 from fastem.kernels.kmeans import choose
 from fastem.loop.fit import fit
+from fastem.mixtures.memory import is_shared, remembered
 from fastem.rows import Part
 from fastem.rows.choice import choose_rows
 from fastem.warning import warn_user
@@ -38,6 +39,14 @@ class Starts:
 
     def kmeans(self, rows, random_state):
         """The centres of K-means; each part keeps its rows' clusters for :func:`take_clusters`."""
+        if not is_shared(rows):
+            return self._kmeans(rows, random_state)
+        centers, clusters = _clusters(rows, self._n_components, random_state, starts=self)
+        for part, labels in zip(rows.parts, clusters, strict=True):
+            part.keep(LABELS, labels.astype(np.int32))
+        return centers
+
+    def _kmeans(self, rows, random_state):
         rows, spread = self._in_range(rows)
         algorithm = choose(
             "auto", rows.n_rows, rows.n_features, self._n_components, rows.dtype, rows.sparse
@@ -97,6 +106,14 @@ def take_clusters(part: Part) -> np.ndarray:
     labels = labels_of(part)
     part.drop(LABELS)
     return labels
+
+
+@remembered
+def _clusters(rows, n_components, random_state, *, starts):
+    """The centres of K-means, and the parts' clusters in as few bytes as hold them."""
+    centers = starts._kmeans(rows, random_state)
+    dtype = np.min_scalar_type(n_components - 1)
+    return centers, [labels.astype(dtype) for labels in rows.map(labels_of)]
 
 
 def _digests(part):

@@ -1,7 +1,9 @@
 import numpy as np
 import pytest
 
-from fastem.mixtures.memory import remembered, sharing
+from fastem.mixtures.memory import Memory, is_shared, remembered, sharing
+from fastem.rows import array_rows
+from fastem.rows.stream import StreamedRows, streamed_parts
 
 
 @pytest.fixture
@@ -21,7 +23,7 @@ def test_once_for_the_same_arguments(drawn):
     draw, calls = drawn
     values, streams = np.arange(5.0), [np.random.RandomState(3) for _ in range(3)]
     alone = draw(values, 2, streams[0])
-    memory = {}
+    memory = Memory()
     for stream in streams[1:]:
         with sharing(memory):
             np.testing.assert_array_equal(draw(values.copy(), 2, stream), alone)
@@ -34,7 +36,7 @@ def test_once_for_the_same_arguments(drawn):
 def test_again_for_others(drawn):
     draw, calls = drawn
     values = np.arange(5.0)
-    with sharing({}):
+    with sharing(Memory()):
         draw(values, 2, np.random.RandomState(0))
         draw(values, 3, np.random.RandomState(0))
         draw(values, 2, np.random.RandomState(1))
@@ -45,10 +47,43 @@ def test_again_for_others(drawn):
         assert len(calls) == 5
 
 
+def test_rows_are_told_apart_by_values_and_weights():
+    calls = []
+
+    @remembered
+    def count(rows, n, *, known):
+        calls.append(known)
+        return rows.n_rows + n
+
+    X = np.arange(12.0).reshape(6, 2)
+    halves = [array_rows(np.vstack([X, X])[6 * i :][:6], None) for i in range(2)]
+    weighted = array_rows(X, np.ones(6))
+    zeros = array_rows(np.where(X == 0.0, -0.0, X), None)
+    with sharing(Memory()):
+        for n, rows in enumerate([*halves, array_rows(X, None), weighted, zeros, weighted]):
+            assert count(rows, 1, known=n) == 7
+    assert calls == [0, 3, 4]
+
+
+def test_rows_elsewhere_are_not_remembered():
+    X, calls = np.ones((3, 2)), []
+    file = StreamedRows(streamed_parts([lambda: X], [len(X)], None), 2, X.dtype, False)
+
+    @remembered
+    def count(rows):
+        calls.append(rows)
+        return rows.n_rows
+
+    with sharing(Memory()):
+        assert [count(file) for _ in range(2)] == [3, 3]
+        assert not is_shared(file) and is_shared(array_rows(X, None))
+    assert len(calls) == 2 and not is_shared(array_rows(X, None))
+
+
 def test_nothing_outlives_the_sharing(drawn):
     draw, calls = drawn
     for _ in range(2):
-        with sharing({}):
+        with sharing(Memory()):
             draw(np.arange(5.0), 2, np.random.RandomState(0))
     draw(np.arange(5.0), 2, np.random.RandomState(0))
     assert len(calls) == 3
@@ -59,7 +94,7 @@ def test_a_failure_is_not_remembered():
     def fail(message):
         raise ValueError(message)
 
-    with sharing({}):
+    with sharing(Memory()):
         for _ in range(2):
             with pytest.raises(ValueError, match="once more"):
                 fail("once more")

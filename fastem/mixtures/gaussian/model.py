@@ -1,5 +1,6 @@
 """The Gaussian mixture as the loop sees it: its start and its M-step."""
 
+import math
 from copy import deepcopy
 
 import numpy as np
@@ -20,6 +21,8 @@ _MOST_CANCELLATION = {np.dtype(np.float64): 1e3, np.dtype(np.float32): 10.0}
 # shows what each of them comes to.
 _CANDIDATES = ("kmeans", "ward", "pooled")
 _SHORT_RUN = 5
+# A short run ends that is farther behind than so many times what its last iteration gained.
+_HOPELESS = 6.0
 
 
 class GaussianModel(MixtureModel):
@@ -143,16 +146,22 @@ class GaussianModel(MixtureModel):
         # K-means as by default; samples that are the same for any number of components, so that a
         # search's fits share what they learn of them.
         sampling = deepcopy(random_state)
-        runs, collapse = [], None
+        runs, best, collapse = [], -math.inf, None
         for name in _CANDIDATES:
             try:
                 stream = random_state if name == "kmeans" else sampling
                 parameters = self._first(name, rows, stream)
+                objective = -math.inf
                 for _ in range(_SHORT_RUN):
-                    statistics = self.e_step(rows, parameters)
+                    statistics, previous = self.e_step(rows, parameters), objective
                     objective = self.objective(statistics, parameters)
                     parameters = self.m_step(rows, statistics, parameters)
+                    gain = objective - previous
+                    # Where a fit would end, or too far behind.
+                    if abs(gain) < self.tol or objective + _HOPELESS * gain < best:
+                        break
                 runs.append((objective, parameters))
+                best = max(best, objective)
             except CollapsedError as error:
                 collapse = error
         if collapse is not None and not runs:
