@@ -16,6 +16,13 @@ SHAPES = (
     (50_000, 128, 1000),
     (50_000, 784, 10),
 )
+# Many clusters and features, as of embeddings and codebooks, and how many iterations are timed.
+MANY_SHAPES = {
+    (50_000, 768, 500): 8,
+    (100_000, 384, 1000): 8,
+    (200_000, 96, 4096): 8,
+    (1_000_000, 64, 10_000): 3,
+}
 IMAGE_CLUSTERS = (16, 64, 256)
 IMAGE_SHAPE = (427 * 640, 3)
 # How far apart the nearest cluster centres are, in standard deviations of a cluster: at 8 fewer
@@ -23,7 +30,8 @@ IMAGE_SHAPE = (427 * 640, 3)
 # mixture's components, more than half of the rows have a share of 1e-13 in a second one at 8, and
 # one row in 40 at 12.
 GAPS = {"separated": 8.0, "overlapping": 3.0, "distant": 12.0}
-KINDS = (*GAPS, "uniform", "image")
+KINDS = (*GAPS, "uniform", "image", "embeddings")
+EMBEDDING_SOURCES = 200
 DTYPES = ("float32", "float64")
 
 
@@ -63,12 +71,18 @@ def all_cells() -> list[Cell]:
     return cells
 
 
+def many_cells() -> list[Cell]:
+    """Return every cell of the table of many clusters and features."""
+    return [Cell(*shape, "embeddings", dtype) for shape in MANY_SHAPES for dtype in DTYPES]
+
+
 def make_rows(cell: Cell) -> np.ndarray:
     """Return the rows of a cell, C-contiguous.
 
     float32 rows are the float64 ones rounded. Blobs are normal with unit variance about centres
     drawn from a normal distribution and scaled so that the median distance from a centre to the
-    nearest other one is `GAPS[kind]`; every cluster is equally likely.
+    nearest other one is `GAPS[kind]`; every cluster is equally likely. Embeddings are rows of
+    norm 1 from 200 normal distributions, with as much noise as signal.
     """
     if cell.kind == "image":
         return image_pixels().astype(cell.dtype)
@@ -76,6 +90,12 @@ def make_rows(cell: Cell) -> np.ndarray:
     rng = np.random.default_rng(seed)
     if cell.kind == "uniform":
         return rng.random((cell.rows, cell.features)).astype(cell.dtype, copy=False)
+    if cell.kind == "embeddings":
+        means = rng.standard_normal((EMBEDDING_SOURCES, cell.features))
+        X = rng.standard_normal((cell.rows, cell.features))
+        X += means[rng.integers(EMBEDDING_SOURCES, size=cell.rows)]
+        X /= np.linalg.norm(X, axis=1)[:, np.newaxis]
+        return X.astype(cell.dtype, copy=False)
     centers = rng.standard_normal((cell.clusters, cell.features))
     distances = cdist(centers, centers)
     np.fill_diagonal(distances, np.inf)

@@ -36,17 +36,19 @@ class Fit(NamedTuple):
 
 
 class Peer(NamedTuple):
-    """A library's K-means: `fit(X, init, n_iter)`, where n_iter is what others needed.
+    """A library's K-means: `fit(X, init, n_iter, max_iter)`, where n_iter is what others needed.
 
-    ``most_work`` bounds the rows × features × clusters of the fits that it takes part in.
+    ``most_work`` bounds the rows × features × clusters of the fits that it takes part in,
+    ``most_pairs`` the rows × clusters.
     """
 
     name: str
     distribution: str
-    fit: Callable[[np.ndarray, np.ndarray, int], Fit]
+    fit: Callable[..., Fit]
     dtypes: tuple[str, ...] = ("float32", "float64")
     wants_n_iter: bool = False
     most_work: float = math.inf
+    most_pairs: float = math.inf
 
     @property
     def version(self) -> str | None:
@@ -58,8 +60,8 @@ class Peer(NamedTuple):
 
     def takes_part(self, X: np.ndarray, n_clusters: int) -> bool:
         """Whether it is installed and compared on such data."""
-        fits = X.dtype.name in self.dtypes and X.size * n_clusters <= self.most_work
-        return self.version is not None and fits
+        fits = X.size * n_clusters <= self.most_work and len(X) * n_clusters <= self.most_pairs
+        return self.version is not None and X.dtype.name in self.dtypes and fits
 
 
 def fit_estimator(estimator, X, init, max_iter=MAX_ITER, **params) -> Fit:
@@ -71,25 +73,25 @@ def fit_estimator(estimator, X, init, max_iter=MAX_ITER, **params) -> Fit:
     return Fit(model.cluster_centers_, model.n_iter_)
 
 
-def _lloyd(X, init, n_iter):
+def _lloyd(X, init, n_iter, max_iter=MAX_ITER):
     from sklearn.cluster import KMeans
 
-    return fit_estimator(KMeans, X, init, algorithm="lloyd")
+    return fit_estimator(KMeans, X, init, max_iter, algorithm="lloyd")
 
 
-def _elkan(X, init, n_iter):
+def _elkan(X, init, n_iter, max_iter=MAX_ITER):
     from sklearn.cluster import KMeans
 
-    return fit_estimator(KMeans, X, init, algorithm="elkan")
+    return fit_estimator(KMeans, X, init, max_iter, algorithm="elkan")
 
 
-def _sklearnex(X, init, n_iter):
+def _sklearnex(X, init, n_iter, max_iter=MAX_ITER):
     from sklearnex.cluster import KMeans
 
     return fit_estimator(KMeans, X, init, max_iter=n_iter)
 
 
-def _faiss(X, init, n_iter):
+def _faiss(X, init, n_iter, max_iter=MAX_ITER):
     import faiss
 
     model = faiss.Kmeans(
@@ -104,7 +106,7 @@ def _faiss(X, init, n_iter):
     return Fit(model.centroids, n_iter)
 
 
-def _mlpack(X, init, n_iter):
+def _mlpack(X, init, n_iter, max_iter=MAX_ITER):
     return Fit(mlpack_peer.fit_kmeans(X, init, n_iter), n_iter)
 
 
@@ -112,7 +114,8 @@ PEERS = {
     peer.name: peer
     for peer in (
         Peer("lloyd", "scikit-learn", _lloyd),
-        Peer("elkan", "scikit-learn", _elkan),
+        # which keeps a bound for every pair
+        Peer("elkan", "scikit-learn", _elkan, most_pairs=2e8),
         Peer("sklearnex", "scikit-learn-intelex", _sklearnex, wants_n_iter=True),
         Peer("faiss", "faiss-cpu", _faiss, dtypes=("float32",), wants_n_iter=True),
         Peer("mlpack", "mlpack", _mlpack, ("float64",), wants_n_iter=True, most_work=2e7),
@@ -120,11 +123,11 @@ PEERS = {
 }
 
 
-def fit_fastem(X, init, algorithm="auto") -> Fit:
+def fit_fastem(X, init, algorithm="auto", max_iter=MAX_ITER) -> Fit:
     """Fit fastem's own K-means."""
     from fastem import KMeans
 
-    return fit_estimator(KMeans, X, init, algorithm=algorithm)
+    return fit_estimator(KMeans, X, init, max_iter, algorithm=algorithm)
 
 
 def inertia(X: np.ndarray, centers: np.ndarray) -> float:

@@ -32,6 +32,13 @@ TABLES: dict[str, Table] = {
     table.name: table
     for table in (
         KMeans(),
+        KMeans(
+            "kmeans-many",
+            "K-means, many clusters and features",
+            data.many_cells(),
+            short=("50k,768,500",),
+            quick=("50k,768,500",),
+        ),
         Gaussian(),
         KMedians(),
         Bernoulli(),

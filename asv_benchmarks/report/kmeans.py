@@ -1,4 +1,4 @@
-"""K-means: whole fits from the same centres to the same convergence."""
+"""K-means: fits from the same centres, to the same convergence or for as many iterations."""
 
 from argparse import Namespace
 
@@ -9,25 +9,41 @@ from .table import SpeedUp, Table
 
 SHORT = ("1M,2,8", "500k,16,64", "50k,784,10", "image,3,64")
 QUICK = ("1M,2,8", "image,3,64")
+SHORT_KINDS = ("overlapping", "image", "embeddings")
 COLUMNS = "{:>12} {:>11} {:>7} " + "{:>9} " * len(PEERS) + "{:>9} {:>7} {:>11} {}"
 
 
 class KMeans(Table):
-    """The fastest of the peers counts."""
+    """The fastest of the peers counts.
 
-    name = "kmeans"
-    title = "K-means, whole fits"
+    Parameters
+    ----------
+    name, title : str
+    cells : None or list of Cell
+        None for those that the README has a line of.
+    short, quick : tuple of str
+        The shapes of the short run and of the one that only shows that all runs.
+    """
+
     peers = tuple(PEERS)
     seconds_a_cell = 20.0
 
+    def __init__(
+        self, name="kmeans", title="K-means, whole fits", cells=None, short=SHORT, quick=QUICK
+    ):
+        self.name, self.title = name, title
+        self.in_readme = cells is None
+        self._cells = data.all_cells() if cells is None else cells
+        self._short, self._quick = short, quick
+
     def all_cells(self):
-        return data.all_cells()
+        return self._cells
 
     def is_short(self, cell):
-        return cell.shape_name in SHORT and cell.kind in ("overlapping", "image")
+        return cell.shape_name in self._short and cell.kind in SHORT_KINDS
 
     def is_quick(self, cell):
-        return self.is_short(cell) and cell.shape_name in QUICK
+        return self.is_short(cell) and cell.shape_name in self._quick
 
     def shrink(self, cell):
         return cell._replace(rows=max(cell.rows // 20, 2 * cell.clusters))
@@ -45,15 +61,16 @@ class KMeans(Table):
         peers = [PEERS[name] for name in options.peers if name in PEERS]
         peers = [peer for peer in peers if peer.takes_part(X, cell.clusters)]
         runs, counts = {}, []
+        most = data.MANY_SHAPES.get(cell[:3], MAX_ITER)
         for algorithm in options.algorithms:
-            runs[fastem_name(algorithm)] = lambda name=algorithm: fit_fastem(X, init, name)
+            runs[fastem_name(algorithm)] = lambda name=algorithm: fit_fastem(X, init, name, most)
             # a whole fit to warm up, since which kernels are compiled depends on its course
-            counts.append(fit_fastem(X, init, algorithm).n_iter)
+            counts.append(fit_fastem(X, init, algorithm, most).n_iter)
         if any(peer.wants_n_iter for peer in peers):
-            counts.append(PEERS["lloyd"].fit(X, init, MAX_ITER).n_iter)
+            counts.append(PEERS["lloyd"].fit(X, init, most, most).n_iter)
         for peer in peers:
             peer.fit(X[: 2 * cell.clusters], init, 2)  # loads the library and starts its threads
-            runs[peer.name] = lambda fit=peer.fit: fit(X, init, min(counts))
+            runs[peer.name] = lambda fit=peer.fit: fit(X, init, min(counts), most)
         load = measure.OthersLoad()
         timed = measure.in_turns(runs, options.repeats, measure.PAUSE)
         others = round(load.share(), 3)

@@ -6,15 +6,17 @@ import numpy as np
 
 from fastem.kernels.kmeans.active import Active
 from fastem.kernels.kmeans.base import KMeansStatistics
+from fastem.kernels.kmeans.bytes import Bytes
 from fastem.kernels.kmeans.hamerly import Hamerly
 from fastem.kernels.kmeans.lloyd import Lloyd
 from fastem.kernels.kmeans.sparse import Sparse
 from fastem.kernels.kmeans.wide import Wide
+from fastem.kernels.vectors.machine import BYTE_DOTS
 from fastem.kernels.vectors.tiles import tile_fits
 
 __all__ = ["ALGORITHMS", "KMeansStatistics", "Lloyd", "Sparse", "choose"]
 
-ALGORITHMS = {algorithm.name: algorithm for algorithm in (Lloyd, Hamerly, Active, Wide)}
+ALGORITHMS = {algorithm.name: algorithm for algorithm in (Lloyd, Hamerly, Active, Wide, Bytes)}
 
 # Up to so many features and clusters, comparing a row with all centres costs no more than reading
 # and writing its bound.
@@ -26,6 +28,10 @@ _WIDE_FEATURES, _WIDE_CLUSTERS = 64, 20
 
 # From so many multiplications a row on, it pays to compare with the fast centres first.
 _MUCH_WORK = 1 << 15
+
+# What comparing in bytes leaves open takes as long for few clusters or features as comparing all.
+# The centres' codes are to be small beside the rows: with so many, a sixteenth in float32.
+_BYTES_FEATURES, _BYTES_CLUSTERS, _BYTES_ROWS = 48, 256, 4
 
 
 def choose(
@@ -54,4 +60,7 @@ def choose(
         return Lloyd  # few long rows: it keeps the least beside them
     if n_features >= _WIDE_FEATURES and n_clusters <= _WIDE_CLUSTERS:
         return Wide
-    return Active if n_features * n_clusters >= _MUCH_WORK else Hamerly
+    if n_features * n_clusters < _MUCH_WORK:
+        return Hamerly
+    wide = n_features >= _BYTES_FEATURES and n_clusters >= _BYTES_CLUSTERS
+    return Bytes if BYTE_DOTS and wide and n_rows >= _BYTES_ROWS * n_clusters else Active

@@ -121,6 +121,9 @@ class Active(Hamerly):
 
     name = "active"
 
+    # What a comparison with all centres takes, as a share of what it takes a tile in float32.
+    _full_cost = 1.0
+
     def _choose_fast(self, moved, before):
         """The fast centres, and the greatest distance that any other has moved.
 
@@ -138,9 +141,9 @@ class Active(Hamerly):
         n_fast = np.arange(BLOCK, n_clusters, BLOCK)
         slow = moved[slowest_last[n_fast]]
         full = np.minimum(np.searchsorted(np.sort(gaps), slow, side="right") / len(gaps), failing)
-        cost = failing * (n_fast + _OWN_CENTERS) / n_clusters + full
+        cost = failing * (n_fast + _OWN_CENTERS) / n_clusters + full * self._full_cost
         i = np.argmin(cost)
-        if cost[i] > failing * (1 - _LEAST_SAVING):
+        if cost[i] > failing * self._full_cost * (1 - _LEAST_SAVING):
             return None, 0.0
         return slowest_last[: n_fast[i]], slow[i]
 

@@ -41,3 +41,15 @@ def vector_lanes(dtype):
 
 # AVX-512 and NEON have 32 vector registers, older x86 has 16.
 WIDE_REGISTER_FILE = VECTOR_BYTES == 64 or platform.machine() not in ("x86_64", "AMD64")
+
+
+def _has_byte_dots():
+    """Whether the CPU adds up four products of bytes a lane at once, as wide as its vectors."""
+    if VECTOR_BYTES == 64:
+        return "+avx512vnni" in CPU_FEATURES
+    # The same instruction under two names; without AVX-512's, LLVM takes AVX-VNNI's.
+    either = {"+avxvnni", "+avx512vnni"} & CPU_FEATURES
+    return VECTOR_BYTES == 32 and bool(either)
+
+
+BYTE_DOTS = _has_byte_dots()

@@ -1,0 +1,244 @@
+"""Hamerly's algorithm for many clusters and features, with rows compared in bytes first.
+
+There the work is a matrix product's. The CPU's dot products of bytes do it four times as fast as
+float32 would, and leave one centre or a few that may be a row's nearest: by intervals that hold
+each score for certain. One is the nearest, unseen; a few are compared in float64. Rows that bytes
+leave more centres are compared in float32, as ``hamerly.py`` does, and where many are, all of a
+chunk's. The bounds are those of ``hamerly.py``. Codes are made tile by tile and not kept.
+"""
+
+import numpy as np
+
+from fastem.kernels.distances.metric import compare_tile, distance_gaps
+from fastem.kernels.distances.one_row import direct_distance
+from fastem.kernels.distances.tile_nearest import squared_norms
+from fastem.kernels.kmeans.active import Active
+from fastem.kernels.kmeans.bytewise.candidates import (
+    MOST_BLOCKS,
+    Noted,
+    nearest_noted,
+    note_promising,
+    score_above,
+)
+from fastem.kernels.kmeans.bytewise.centers import (
+    LARGE,
+    code_centers,
+    empty_codes,
+    farthest,
+)
+from fastem.kernels.kmeans.bytewise.tiles import (
+    BLOCK,
+    GROUP,
+    MOST_FEATURES,
+    code_tile,
+    next_promising,
+)
+from fastem.kernels.kmeans.hamerly import list_failing, renew_row, settle
+from fastem.kernels.runtime.compiling import inline, kernel
+from fastem.kernels.runtime.parallel import next_chunk, run
+from fastem.kernels.vectors.machine import BYTE_DOTS, TILE
+from fastem.kernels.vectors.tiles import aligned_empty, gather_tile, tiles_fit
+
+# A chunk's rows are compared in float32 once it has this share of rows with more candidates, and
+# so are all, from the next pass on, where a pass has.
+_GIVE_UP_SHARE = 0.25
+
+# A comparison in bytes takes this share of one in float32.
+_BYTES_COST = 0.3
+
+
+@inline
+def _describe_rows(tile, n_features, n_lanes, limit, codes, rests, norms, rows, least, beyond):
+    """Code a tile's rows, and what is known of them before they are compared.
+
+    ``rows`` gets what ``next_promising`` takes; lanes without a row, or with one whose norm isn't
+    below ``limit``, get a least score that no other is below.
+    """
+    code_tile(tile, n_features, rows[0], rests, codes)
+    squared_norms(tile, n_features, norms)
+    grown = 1 + (n_features + 8) * 2.0**-22  # covers the roundings of sums of squares
+    for lane in range(TILE):
+        norm = np.sqrt(norms[lane] * grown)
+        # Of rounding to float32 first.
+        rest = np.sqrt(rests[lane] * grown) + norm * 2.0**-20 + 2.0**-60
+        rows[1, lane] = norm + rest
+        rows[2, lane] = rest
+        beyond[lane] = np.inf
+        least[lane] = np.inf if lane < n_lanes and norm < limit else -np.inf
+
+
+@kernel
+def bytes_pass(
+    tickets,
+    n_chunks,
+    chunk_rows,
+    X,
+    scale,
+    shift,
+    order,
+    packed,
+    coded,
+    limit,
+    centers,
+    drift,
+    greatest,
+    bounds,
+    labels,
+    moves,
+    left,
+):
+    """Label the rows whose bounds fail, and list those that have moved.
+
+    Parameters
+    ----------
+    X, scale, shift, order, packed, drift, greatest, bounds, labels, moves
+        As for ``hamerly.hamerly_pass``.
+    coded : CodedCenters
+    limit : float
+        Rows of this norm and above are compared in float32.
+    centers : float64 array of shape (n_clusters, n_features)
+        In the rows' coordinates.
+    left : int64 array of shape (n_chunks, 2)
+        Gets how many rows of each chunk failed, and how many bytes could not decide.
+    """
+    n_rows, n_features = X.shape
+    n_quads = coded.codes.shape[1]
+    n_units = len(coded.limits) * (TILE // GROUP)
+    tile = aligned_empty(n_features * TILE)
+    codes = aligned_empty(n_quads * TILE).view(np.int32)
+    rests, norms = aligned_empty(TILE), aligned_empty(TILE)
+    described = aligned_empty(3 * TILE).reshape((3, TILE))
+    best, second = aligned_empty(TILE), aligned_empty(TILE)
+    scores, gaps = aligned_empty((BLOCK + 1) * GROUP), aligned_empty(TILE)
+    hit = np.empty(1, np.uint64)
+    noted = Noted(
+        np.empty(TILE, np.int64),
+        np.empty((TILE, MOST_BLOCKS), np.int32),
+        np.empty((TILE, MOST_BLOCKS), np.float32),
+        np.empty((TILE, MOST_BLOCKS, BLOCK), np.float32),
+    )
+    places = np.empty(MOST_BLOCKS * BLOCK, np.int32)
+    lows = np.empty(MOST_BLOCKS * BLOCK, np.float32)
+    rows, nearest = np.empty(TILE, np.int32), np.empty(TILE, np.int32)
+    failed = np.empty(chunk_rows + TILE, np.int32)
+    undecided = np.empty(chunk_rows, np.int32)  # places in failed
+    chosen, found = np.empty(chunk_rows, np.int32), np.empty(chunk_rows, np.float32)
+    distances = np.empty(len(order))
+    relative = 2.0 * np.float64(packed.rounding)
+    unit_scale = np.float64(scale)
+    while True:
+        chunk = next_chunk(tickets)
+        if chunk >= n_chunks:
+            return
+        start, stop = chunk * chunk_rows, min((chunk + 1) * chunk_rows, n_rows)
+        if labels[start] < 0:
+            n_failed = stop - start
+            for i in range(n_failed):
+                failed[i] = start + i
+        else:
+            n_failed = list_failing(start, stop, bounds, drift, greatest, labels, failed)
+        n_left = 0
+        for t in range(0, n_failed, TILE):
+            n_lanes = min(TILE, n_failed - t)
+            if n_left > _GIVE_UP_SHARE * (t + TILE):
+                for i in range(t, n_failed):
+                    undecided[n_left] = i
+                    n_left += 1
+                break
+            for lane in range(TILE):
+                rows[lane] = failed[t + min(lane, n_lanes - 1)]
+            gather_tile(X, rows, scale, shift, tile)
+            _describe_rows(
+                tile, n_features, n_lanes, limit, codes, rests, norms, described, best, second
+            )
+            for lane in range(TILE):
+                noted.counts[lane] = 0
+                row = np.intp(rows[lane])
+                if labels[row] >= 0:  # its own centre is seldom far from the nearest
+                    distance = direct_distance(X, row, centers, np.intp(labels[row]))
+                    score = score_above(distance, unit_scale, np.float64(norms[lane]), relative)
+                    best[lane] = min(best[lane], score)
+            unit = 0
+            while True:
+                unit = next_promising(
+                    codes, n_quads, coded, coded.limits, described, unit, n_units, best, second,
+                    scores, hit,
+                )  # fmt: skip
+                if unit == n_units:
+                    break
+                note_promising(unit, hit[0], scores, best, second, noted)
+                unit += 1
+            for lane in range(n_lanes):
+                label, gap = nearest_noted(
+                    X, np.intp(rows[lane]), unit_scale, relative, centers, coded, described, norms,
+                    best, second, noted, lane, places, lows,
+                )  # fmt: skip
+                chosen[t + lane], found[t + lane] = label, gap
+                if label < 0:
+                    undecided[n_left] = t + lane
+                    n_left += 1
+        left[chunk, 0], left[chunk, 1] = n_failed, n_left
+        for t in range(0, n_left, TILE):
+            n_lanes = min(TILE, n_left - t)
+            for lane in range(TILE):
+                rows[lane] = failed[undecided[t + min(lane, n_lanes - 1)]]
+            gather_tile(X, rows, scale, shift, tile)
+            compare_tile(packed, tile, n_features, order, norms, best, second, nearest)
+            open_lanes = distance_gaps(packed, norms, best, second, gaps)
+            for lane in range(n_lanes):
+                if (open_lanes >> np.uint64(lane)) & np.uint64(1):
+                    row = np.intp(rows[lane])
+                    nearest[lane], gaps[lane] = settle(packed, X, row, scale, distances)
+                i = undecided[t + lane]
+                chosen[i], found[i] = nearest[lane], gaps[lane]
+        # In the rows' order, in which the sums are updated whatever the algorithm.
+        n_moved = 0
+        for i in range(n_failed):
+            row = np.intp(failed[i])
+            n_moved = renew_row(
+                row, chosen[i], found[i], drift, bounds, labels, moves, chunk, n_moved
+            )
+        moves.counts[chunk] = n_moved
+
+
+class Bytes(Active):
+    """For many clusters and features, where the CPU multiplies bytes."""
+
+    name = "bytes"
+
+    def __init__(self, X, sample_weight, n_clusters, frame):
+        super().__init__(X, sample_weight, n_clusters, frame)
+        n_features = X.shape[1]
+        self._use_bytes = BYTE_DOTS and n_features <= MOST_FEATURES and tiles_fit(self._rows)
+        self._coded = empty_codes(n_clusters, n_features) if self._use_bytes else None
+        self._full_cost = _BYTES_COST if self._use_bytes else 1.0
+        self._left = np.empty((self._n_chunks, 2), np.int64)
+
+    def _compare(self, packed, drift):
+        if not self._use_bytes or not packed.radius < LARGE:
+            super()._compare(packed, drift)
+            return
+        radius = float(packed.radius)
+        code_centers(packed.negated, packed.half_norms, radius, self._coded)
+        run(
+            bytes_pass,
+            self._n_chunks,
+            self._chunk_rows,
+            self._rows,
+            self._scale,
+            self._shift,
+            self._order,
+            packed,
+            self._coded,
+            farthest(self._rows.shape[1], radius),
+            self._previous,
+            drift,
+            drift.max(),
+            self._bounds,
+            self.labels,
+            self._moves,
+            self._left,
+        )
+        n_failed, n_left = self._left.sum(axis=0)
+        if n_left > _GIVE_UP_SHARE * n_failed:
+            self._use_bytes, self._full_cost = False, 1.0

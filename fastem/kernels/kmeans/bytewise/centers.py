@@ -1,0 +1,146 @@
+"""Centres in bytes, as ``tiles.py`` compares rows with them."""
+
+from typing import NamedTuple
+
+import numpy as np
+
+from fastem.kernels.kmeans.bytewise.tiles import BLOCK, CODES, LEAST_STEP
+from fastem.kernels.runtime.chunks import ceil_div, round_up
+from fastem.kernels.runtime.compiling import kernel
+from fastem.kernels.runtime.parallel import next_chunk, run
+
+# The padding's score, which is never the least of rows that are compared.
+NEVER = np.float32(1e36)
+
+# Cover the roundings to float32 of rows, centres and of the terms of a score (some 10 of 2**-24),
+# and what little a product of subnormal numbers loses.
+_RELATIVE, _TINY = 2.0**-20, 2.0**-100
+
+# What a norm is off by whose half square is a subnormal number of float32.
+_SUBNORMAL = 2.0**-74
+
+# No length is taken for less than this share of the greatest: so the bounds are as wide as what
+# float64 may err by, too, and a centre is ruled out only if float64 would find it farther as well.
+# Rows must not lie beyond ``farthest``: the squared distances to a pair of centres err by up to
+# ``(n + 8) 2**-52 (|x|**2 + |c|**2)`` in float64, and the bounds hold ``2**-30 |x|`` times the
+# greatest length besides their own roundings.
+_LEAST_LENGTH = 2.0**-10
+_FARTHEST = 2.0**22
+
+# Squares of greater values, and sums of these, might overflow in float32.
+LARGE = 1e15
+
+_CHUNK_BLOCKS = 16
+
+
+class CodedCenters(NamedTuple):
+    """Centres in bytes, in blocks of centres of like norms.
+
+    ``n`` is the number of clusters in whole blocks; behind the last centre come ones to which no
+    row is nearest.
+
+    Parameters
+    ----------
+    numbers : ndarray of shape (n,), int32
+        The clusters; the padding's is the number of clusters.
+    codes : ndarray of shape (n_blocks, n_quads, BLOCK), int32
+        The negated codes of four features each, as bytes.
+    starts : ndarray of shape (n,), int32
+        128 times the sum of the codes.
+    steps, halves : ndarrays of shape (n,), float32
+        The codes' units, and half the squared norms.
+    terms : ndarray of shape (n, 3), float32
+        A centre's ``rest``, the norm of what its codes leave; its ``length``, its norm; and its
+        ``slack``, an error that doesn't depend on the row.
+    limits : ndarray of shape (n_blocks, 3), float32
+        The greatest of these in each block.
+    """
+
+    numbers: np.ndarray
+    codes: np.ndarray
+    starts: np.ndarray
+    steps: np.ndarray
+    halves: np.ndarray
+    terms: np.ndarray
+    limits: np.ndarray
+
+
+@kernel
+def _code_blocks(tickets, n_chunks, negated, half_norms, least_length, coded):
+    numbers, codes, starts, steps, halves, terms, limits = coded
+    n_blocks, n_quads, _ = codes.shape
+    n_features, n_clusters = negated.shape[1], len(half_norms) - 1
+    while True:
+        chunk = next_chunk(tickets)
+        if chunk >= n_chunks:
+            return
+        for block in range(chunk * _CHUNK_BLOCKS, min((chunk + 1) * _CHUNK_BLOCKS, n_blocks)):
+            for t in range(3):
+                limits[block, t] = 0
+            for i in range(BLOCK):
+                at = block * BLOCK + i
+                number = numbers[at]
+                greatest = np.float32(0)
+                for f in range(n_features):
+                    greatest = max(greatest, abs(negated[number, f]))
+                step = np.float32(max(greatest / np.float32(CODES), np.float32(LEAST_STEP)))
+                inverse = np.float32(1) / step
+                total, rest = 0, 0.0
+                for quad in range(n_quads):
+                    word = np.uint32(0)
+                    for f in range(4 * quad, min(4 * quad + 4, n_features)):
+                        code = np.int32(np.rint(negated[number, f] * inverse))
+                        left = np.float64(negated[number, f]) - code * np.float64(step)
+                        rest += left * left
+                        total -= code
+                        word |= np.uint32(code & 255) << np.uint32(8 * (f - 4 * quad))
+                    codes[block, quad, i] = np.int32(word)
+                starts[at] = 128 * total
+                steps[at] = step
+                halves[at], length = NEVER, 0.0
+                if number < n_clusters:
+                    halves[at] = half_norms[number]
+                    length = max(np.sqrt(2.0 * half_norms[number]), least_length)
+                terms[at, 0] = (np.sqrt(rest) + length * _RELATIVE) * (1 + _RELATIVE) + _TINY
+                terms[at, 1] = length * (1 + _RELATIVE) + _SUBNORMAL
+                terms[at, 2] = length * length * _RELATIVE + _TINY
+                for t in range(3):
+                    limits[block, t] = max(limits[block, t], terms[at, t])
+
+
+def empty_codes(n_clusters, n_features):
+    """What :func:`code_centers` writes to."""
+    n = round_up(n_clusters, BLOCK)
+    return CodedCenters(
+        np.empty(n, np.int32),
+        np.empty((n // BLOCK, ceil_div(n_features, 4), BLOCK), np.int32),
+        np.empty(n, np.int32),
+        np.empty(n, np.float32),
+        np.empty(n, np.float32),
+        np.empty((n, 3), np.float32),
+        np.empty((n // BLOCK, 3), np.float32),
+    )
+
+
+def farthest(n_features, radius):
+    """The greatest norm of rows that may be compared in bytes with centres of up to this norm."""
+    return min(LARGE, _FARTHEST / (n_features + 8) * radius)
+
+
+def code_centers(negated, half_norms, radius, coded):
+    """Code centres, by norm so that the greatest errors of a block are like those of its centres.
+
+    Parameters
+    ----------
+    negated, half_norms
+        As ``tile_nearest.pack_centers`` writes them, finite but for the padding.
+    radius : float
+        The greatest norm of a centre, below ``LARGE``.
+    coded : CodedCenters
+        Gets the codes.
+    """
+    n_clusters = len(half_norms) - 1
+    coded.numbers[:n_clusters] = np.argsort(half_norms[:-1], kind="stable")
+    coded.numbers[n_clusters:] = n_clusters
+    n_chunks = ceil_div(len(coded.limits), _CHUNK_BLOCKS)
+    run(_code_blocks, n_chunks, negated, half_norms, radius * _LEAST_LENGTH, coded)

@@ -1,0 +1,216 @@
+"""Rows and centres in bytes: what the codes stand for, and the bounds on what they leave out."""
+
+import numpy as np
+import pytest
+
+from fastem.kernels.kmeans.bytewise.centers import NEVER, code_centers, empty_codes
+from fastem.kernels.kmeans.bytewise.tiles import BLOCK, GROUP, code_tile, next_promising
+from fastem.kernels.runtime.compiling import kernel
+from fastem.kernels.vectors.machine import TILE
+from fastem.kernels.vectors.tiles import aligned_empty
+
+SHAPES = [(1, 1), (2, 3), (3, 4), (7, 33), (64, 130), (129, 66)]
+
+
+def normal(rng, shape):
+    return rng.normal(size=shape)
+
+
+def log_normal_norms(rng, shape):
+    return rng.normal(size=shape) * np.exp(2 * rng.normal(size=(shape[0], 1)))
+
+
+def one_wide_feature(rng, shape):
+    values = rng.normal(size=shape)
+    values[:, -1] *= 1e5
+    return values
+
+
+def unlike_scales(rng, shape):
+    return rng.normal(size=shape) * np.exp(3 * rng.normal(size=(1, shape[1])))
+
+
+def tiny_beside_zeros(rng, shape):
+    values = 1e-22 * rng.normal(size=shape)
+    values[::3] = 0
+    return values
+
+
+def huge(rng, shape):
+    return 1e12 * rng.normal(size=shape)
+
+
+def duplicates(rng, shape):
+    return rng.integers(-1, 2, shape) * rng.normal()
+
+
+KINDS = [
+    normal, log_normal_norms, one_wide_feature, unlike_scales, tiny_beside_zeros, huge, duplicates,
+]  # fmt: skip
+
+
+def bytes_of(words):
+    """The four bytes of each int32, signed, as a last axis."""
+    return np.ascontiguousarray(words).view(np.int8).reshape(*words.shape, 4)
+
+
+@kernel
+def _code_tile(tile, n_features, steps, rests, codes):
+    code_tile(tile, n_features, steps, rests, codes)
+
+
+def coded_rows(rows):
+    """The codes (TILE, n_features), steps and rests of TILE rows, and what the kernels take."""
+    n_features = rows.shape[1]
+    tile = aligned_empty(rows.size)
+    tile[:] = rows.T.ravel()
+    n_quads = -(-n_features // 4)
+    words = aligned_empty(n_quads * TILE).view(np.int32)
+    steps, rests = aligned_empty(TILE), aligned_empty(TILE)
+    _code_tile(tile, n_features, steps, rests, words)
+    unsigned = bytes_of(words.reshape(n_quads, TILE)).view(np.uint8)
+    codes = unsigned.transpose(1, 0, 2).reshape(TILE, -1).astype(int) - 128
+    assert (codes[:, n_features:] == 0).all()
+    return codes[:, :n_features], steps, rests, words
+
+
+def coded_centers(centers):
+    n_clusters, n_features = centers.shape
+    negated = np.zeros((n_clusters + 1, n_features), np.float32)
+    negated[:-1] = -centers
+    half_norms = np.full(n_clusters + 1, np.inf, np.float32)
+    half_norms[:-1] = 0.5 * (negated[:-1].astype(float) ** 2).sum(axis=1)
+    coded = empty_codes(n_clusters, n_features)
+    radius = np.sqrt(2.0 * half_norms[:-1].max())
+    code_centers(negated, half_norms, radius, coded)
+    return coded
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("n_features", [1, 3, 4, 65])
+def test_codes_of_rows(kind, n_features):
+    rows = kind(np.random.default_rng(0), (TILE, n_features)).astype(np.float32)
+    codes, steps, rests, _ = coded_rows(rows)
+    greatest = np.abs(rows).max(axis=1)
+    np.testing.assert_allclose(steps, np.maximum(greatest / 127, 2.0**-60), rtol=1e-6)
+    assert np.abs(codes).max() <= 127
+    left = rows - codes * steps[:, np.newaxis].astype(float)
+    assert (np.abs(left) <= 0.5001 * steps[:, np.newaxis]).all()
+    np.testing.assert_allclose(rests, (left**2).sum(axis=1), rtol=1e-5, atol=1e-40)
+
+
+@pytest.mark.parametrize("value", [np.inf, -np.inf, np.nan])
+def test_rows_that_are_not_finite_leave_no_finite_rest(value):
+    rows = np.ones((TILE, 5), np.float32)
+    rows[3, 2] = value
+    _, _, rests, _ = coded_rows(rows)
+    assert not np.isfinite(rests[3])
+    assert np.isfinite(np.delete(rests, 3)).all()
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize(("n_features", "n_clusters"), SHAPES)
+def test_codes_of_centers(kind, n_features, n_clusters):
+    centers = kind(np.random.default_rng(1), (n_clusters, n_features)).astype(np.float32)
+    coded = coded_centers(centers)
+    numbers = coded.numbers[:n_clusters]
+    np.testing.assert_array_equal(np.sort(numbers), np.arange(n_clusters))
+    assert (np.diff(coded.halves[:n_clusters]) >= 0).all()
+    assert (coded.halves[n_clusters:] == NEVER).all()
+    codes = -bytes_of(coded.codes).astype(int).transpose(0, 2, 1, 3)
+    codes = codes.reshape(len(coded.numbers), -1)
+    np.testing.assert_array_equal(coded.starts, 128 * codes.sum(axis=1))
+    decoded = codes[:n_clusters, :n_features] * coded.steps[:n_clusters, np.newaxis].astype(float)
+    left = centers[numbers] - decoded
+    assert (np.abs(left) <= 0.5001 * coded.steps[:n_clusters, np.newaxis]).all()
+    rest, length, _ = coded.terms[:n_clusters].T
+    assert (rest >= np.sqrt((left**2).sum(axis=1))).all()
+    assert (length >= np.linalg.norm(centers[numbers].astype(float), axis=1)).all()
+    np.testing.assert_array_equal(coded.limits, coded.terms.reshape(-1, BLOCK, 3).max(axis=1))
+
+
+@kernel
+def _compare(codes, n_quads, coded, rows, least, beyond, units, lanes, found):
+    """All units that are promising, with their scores; how many."""
+    n_units = len(coded.limits) * (TILE // GROUP)
+    hit = np.empty(1, np.uint64)
+    scores = aligned_empty((BLOCK + 1) * GROUP)
+    unit, n = 0, 0
+    while True:
+        unit = next_promising(
+            codes, n_quads, coded, coded.limits, rows, unit, n_units, least, beyond, scores, hit
+        )
+        if unit == n_units:
+            return n
+        units[n], lanes[n] = unit, hit[0]
+        for i in range(len(scores)):
+            found[n, i] = scores[i]
+        n += 1
+        unit += 1
+
+
+def compare(rows, coded, n_lanes=TILE):
+    _, steps, rests, words = coded_rows(rows)
+    described = aligned_empty(3 * TILE).reshape(3, TILE)
+    norms = np.linalg.norm(rows.astype(float), axis=1)
+    described[0] = steps
+    described[2] = np.sqrt(rests.astype(float)) * (1 + 1e-5) + norms * 2.0**-20 + 2.0**-60
+    described[1] = norms * (1 + 1e-6) + described[2]
+    least, beyond = aligned_empty(TILE), aligned_empty(TILE)
+    least[:] = np.where(np.arange(TILE) < n_lanes, np.inf, -np.inf)
+    beyond[:] = np.inf
+    n_units = len(coded.limits) * (TILE // GROUP)
+    units, lanes = np.empty(n_units, np.int64), np.empty(n_units, np.uint64)
+    found = np.empty((n_units, (BLOCK + 1) * GROUP), np.float32)
+    n = _compare(words, len(words) // TILE, coded, described, least, beyond, units, lanes, found)
+    # (row, place of a centre): the score where the unit was promising to the row, else NaN.
+    scores = np.full((TILE, len(coded.numbers)), np.nan)
+    lows = np.full((TILE, len(coded.limits)), np.nan)
+    for unit, mask, values in zip(units[:n], lanes[:n], found[:n], strict=True):
+        block, group = divmod(unit, TILE // GROUP)
+        for i in range(GROUP):
+            if int(mask) >> i & 1:
+                row = group * GROUP + i
+                scores[row, block * BLOCK : (block + 1) * BLOCK] = values[i::GROUP][:BLOCK]
+                lows[row, block] = values[BLOCK * GROUP + i]
+    return scores, lows, least.astype(float), beyond.astype(float), described.astype(float)
+
+
+@pytest.mark.parametrize("center_kind", KINDS)
+@pytest.mark.parametrize("row_kind", KINDS)
+@pytest.mark.parametrize(("n_features", "n_clusters"), SHAPES)
+def test_no_nearest_center_is_ruled_out(n_features, n_clusters, row_kind, center_kind):
+    rng = np.random.default_rng(2)
+    rows = row_kind(rng, (TILE, n_features)).astype(np.float32)
+    centers = center_kind(rng, (n_clusters, n_features)).astype(np.float32)
+    near = min(n_clusters, 8)
+    centers[:near] = rows[:near]
+    coded = coded_centers(centers)
+    scores, lows, least, beyond, described = compare(rows, coded)
+    scores, padding = scores[:, :n_clusters], scores[:, n_clusters:]
+    numbers = coded.numbers[:n_clusters]
+    ordered = centers[numbers].astype(float)
+    products = rows.astype(float) @ ordered.T
+    true = 0.5 * (ordered**2).sum(axis=1) - products
+    assert (least >= true.min(axis=1)).all()
+    noted = ~np.isnan(scores)
+    assert noted[np.arange(TILE), true.argmin(axis=1)].all()
+    # What was passed over is no less than what is said of it.
+    assert (np.where(noted, np.inf, true).min(axis=1) >= beyond).all()
+    # Each score noted holds within its bounds, its block's least too, and padding never counts.
+    rest, length, slack = coded.terms[:n_clusters].T.astype(float)
+    error = np.outer(described[1], rest) + np.outer(described[2], length) + slack
+    assert (np.abs(scores - true)[noted] <= error[noted] * (1 + 1e-6)).all()
+    for block in range(lows.shape[1]):
+        low, of_block = lows[:, block], true[:, block * BLOCK : (block + 1) * BLOCK]
+        assert (np.isnan(low) | (low <= of_block.min(axis=1))).all()
+    assert (np.isnan(padding) | (padding > 1e35)).all()
+
+
+def test_nothing_is_promising_to_lanes_without_rows():
+    rng = np.random.default_rng(3)
+    rows = rng.normal(size=(TILE, 12)).astype(np.float32)
+    scores, _, _, _, _ = compare(rows, coded_centers(rng.normal(size=(30, 12))), n_lanes=5)
+    noted = ~np.isnan(scores)
+    assert noted[:5].any(axis=1).all()
+    assert not noted[5:].any()
