@@ -65,19 +65,26 @@ def threads(count: int = N_THREADS) -> Iterator[None]:
         yield
 
 
-def wanted_repeats(first_time: float) -> int:
-    """Return how often to time something that took `first_time` seconds at first."""
-    if first_time > 20:
+def wanted_repeats(first_time: float, longest: float = 20.0) -> int:
+    """Return how often to time something that took `first_time` seconds at first.
+
+    Once, if that is more than ``longest`` seconds.
+    """
+    if first_time > longest:
         return 1
     return int(np.clip(2 / first_time, 3, 50))
 
 
 def in_turns(
-    runs: dict[str, Callable[[], object]], repeats: int | None = None, pause: float = 0.0
+    runs: dict[str, Callable[[], object]],
+    repeats: int | None = None,
+    pause: float = 0.0,
+    longest: float = 20.0,
 ) -> dict[str, tuple[list[float], object]]:
     """Time functions in turns, so that a slow minute of the machine hits all of them.
 
     Returns for each its times and what it last returned. Before each, wait for ``pause`` seconds.
+    ``repeats`` and ``longest`` are as for the report's ``--repeats`` and :func:`wanted_repeats`.
     """
     wanted = dict.fromkeys(runs, 1)
     times: dict[str, list[float]] = {name: [] for name in runs}
@@ -89,7 +96,7 @@ def in_turns(
             results[name] = runs[name]()
             times[name].append(time.perf_counter() - begin)
             if len(times[name]) == 1:
-                wanted[name] = repeats or wanted_repeats(times[name][0])
+                wanted[name] = repeats or wanted_repeats(times[name][0], longest)
     return {name: (times[name], results[name]) for name in runs}
 
 

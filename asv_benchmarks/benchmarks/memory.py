@@ -5,11 +5,12 @@ import subprocess
 import sys
 import tempfile
 
-from . import measure
+import scipy.sparse as sp
 
-# Rows are made in place and the library is warmed up on a few of them, so that before the fit the
-# process has never held more than it holds then.
-FIT = """
+from . import data, measure
+from .texts import MODEL, SHAPES, Texts, fits, make_texts
+
+PEAK = """
 import importlib
 import json
 import sys
@@ -18,8 +19,6 @@ import warnings
 import numpy as np
 import psutil
 
-module, name, rows, options = sys.argv[1:]
-estimator = getattr(importlib.import_module(module), name)
 warnings.simplefilter("ignore")  # the iterations end early
 
 
@@ -32,8 +31,13 @@ def peak():
     import resource
 
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+"""
 
-
+# Rows are made in place and the library is warmed up on a few of them, so that before the fit the
+# process has never held more than it holds then.
+FIT = f"""{PEAK}
+module, name, rows, options = sys.argv[1:]
+estimator = getattr(importlib.import_module(module), name)
 X = np.empty((int(rows), 16))
 rng = np.random.default_rng(0)
 rng.standard_normal(out=X)
@@ -45,6 +49,19 @@ model.fit(X)
 print(max(0, peak() - before) / X.nbytes)
 """
 
+# Of a few columns, too: with all of them and many clusters the centres take more than the rows.
+FIT_TEXTS = f"""{PEAK}
+import scipy.sparse as sp
+from fastem import KMeans
+
+path, n_clusters, options = sys.argv[1:]
+X = sp.load_npz(path)
+model = KMeans(int(n_clusters), **json.loads(options))
+model.fit(X[: 2 * model.n_clusters, :500])
+before = psutil.Process().memory_info().rss
+model.fit(X)
+print(max(0, peak() - before))
+"""
 
 FITS = {
     "KMeans": {"n_clusters": 8, "max_iter": 20},
@@ -69,6 +86,24 @@ def added(library: str, model: str, rows: int) -> float:
     return float(done.stdout)
 
 
+def added_to_texts(X: sp.csr_matrix, n_clusters: int) -> int:
+    """Return the bytes that a K-means fit of CSR rows adds at its peak.
+
+    Such a fit must have been done before, which compiles and caches what it needs.
+    """
+    with tempfile.TemporaryDirectory() as folder:
+        path = f"{folder}/rows.npz"
+        sp.save_npz(path, X, compressed=False)
+        command = [sys.executable, "-c", FIT_TEXTS, path, str(n_clusters), json.dumps(MODEL)]
+        done = subprocess.run(command, capture_output=True, text=True, check=True)
+    return int(done.stdout)
+
+
+def texts_bytes(X: sp.csr_matrix) -> int:
+    """Return what the arrays of CSR rows take."""
+    return X.data.nbytes + X.indices.nbytes + X.indptr.nbytes
+
+
 def needs_sklearn(model):
     """Have airspeed velocity skip what scikit-learn doesn't have."""
     if model not in SKLEARN:
@@ -90,3 +125,20 @@ class Memory:
 
     track_added_share.unit = track_added_share_by_sklearn.unit = "of the data's size"
     track_added_share_by_sklearn.setup = needs_sklearn
+
+
+class MemoryOfTexts:
+    """CSR rows, beside which their centres take little where there are many rows."""
+
+    params = (measure.some(SHAPES), measure.some(data.DTYPES))
+    param_names = ("shape", "dtype")
+    timeout = 1800
+
+    def setup(self, shape, dtype):
+        self.X = make_texts(Texts(*shape), dtype)
+        fits(self.X, shape[3])["fastem"]()
+
+    def track_added_share(self, shape, dtype):
+        return added_to_texts(self.X, shape[3]) / texts_bytes(self.X)
+
+    track_added_share.unit = "of the CSR arrays' size"

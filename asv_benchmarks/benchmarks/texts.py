@@ -1,5 +1,7 @@
 """CSR rows like texts': K-means, its seeding and Bernoulli mixtures beside what others do."""
 
+from collections.abc import Callable
+from functools import partial
 from typing import NamedTuple
 
 import numpy as np
@@ -8,6 +10,7 @@ import scipy.sparse as sp
 from . import data, measure
 
 ITERATIONS = 10
+MODEL = {"n_init": 1, "max_iter": ITERATIONS, "tol": 0, "random_state": 0}
 
 
 class Texts(NamedTuple):
@@ -17,6 +20,12 @@ class Texts(NamedTuple):
     columns: int
     stored: int
     clusters: int
+
+    @property
+    def name(self) -> str:
+        """Short name of rows, columns, non-zeros a row and clusters, such as ``20k,8k,46,10``."""
+        rows, columns = data.short(self.rows), data.short(self.columns)
+        return f"{rows},{columns},{self.stored},{self.clusters}"
 
 
 SHAPES = (
@@ -52,14 +61,84 @@ def make_texts(shape: Texts, dtype: str, topics: int = 60) -> sp.csr_matrix:
     return X.astype(dtype)
 
 
-def ratio(runs):
-    """Return how many times as long as the last the fastest of the others takes."""
+def fits(X: sp.csr_matrix, n_clusters: int) -> dict[str, Callable]:
+    """Return functions that fit each library's K-means, seeding included, to the rows."""
+    import sklearn.cluster
+
+    from fastem import KMeans
+
+    makers = {
+        "fastem": KMeans,
+        "lloyd": partial(sklearn.cluster.KMeans, algorithm="lloyd"),
+        "elkan": partial(sklearn.cluster.KMeans, algorithm="elkan"),
+    }
+    if measure.installed("sklearnex"):
+        import sklearnex.cluster
+
+        makers["sklearnex"] = sklearnex.cluster.KMeans
+    return {
+        name: lambda make=make: make(n_clusters, **MODEL).fit(X) for name, make in makers.items()
+    }
+
+
+def seedings(X: sp.csr_matrix, n_clusters: int) -> dict[str, Callable]:
+    """Return functions that seed with the same random numbers."""
+    import sklearn.cluster
+
+    import fastem
+
+    picks = {"fastem": fastem.kmeans_plusplus, "sklearn": sklearn.cluster.kmeans_plusplus}
+    return {
+        name: lambda pick=pick: pick(X, n_clusters, random_state=0) for name, pick in picks.items()
+    }
+
+
+def mixtures(X: sp.csr_matrix, n_components: int) -> dict[str, Callable]:
+    """Return functions that fit Bernoulli mixtures of which words there are, from one start."""
+    from fastem import BernoulliMixture
+
+    X = X.astype(np.float64)
+    X.data[:] = 1.0
+    rng = np.random.default_rng(0)
+    start = 0.05 + 0.9 * rng.random((n_components, X.shape[1]))
+    weights = np.full(n_components, 1 / n_components)
+    model = BernoulliMixture(
+        n_components,
+        weights_init=weights,
+        probabilities_init=start,
+        max_iter=ITERATIONS,
+        tol=0,
+        alpha=1.0,
+    )
+    return {
+        "fastem": lambda: model.fit(X).probabilities_,
+        "products": lambda: _fit_by_products(X, weights, start),
+    }
+
+
+def _fit_by_products(X, weights, probabilities):
+    """The same by products of SciPy's sparse matrices with NumPy's arrays."""
+    for _ in range(ITERATIONS):
+        absent = np.log1p(-probabilities)
+        odds = np.log(probabilities) - absent
+        joint = X @ odds.T + (np.log(weights) + absent.sum(axis=1))
+        joint -= joint.max(axis=1, keepdims=True)
+        np.exp(joint, out=joint)
+        joint /= joint.sum(axis=1, keepdims=True)
+        totals = joint.sum(axis=0)
+        weights = totals / len(joint)
+        probabilities = ((X.T @ joint).T + 1.0) / (totals[:, np.newaxis] + 2.0)
+    return probabilities
+
+
+def ratio(runs: dict[str, Callable]) -> float:
+    """Return how many times as long as fastem the fastest of the others takes."""
     with measure.threads():
         for run in runs.values():
             run()
         timed = measure.in_turns(runs, 3, measure.PAUSE)
-    *others, ours = (measure.median(times) for times, _ in timed.values())
-    return min(others) / ours
+    seconds = {name: measure.median(times) for name, (times, _) in timed.items()}
+    return min(seconds[name] for name in seconds if name != "fastem") / seconds["fastem"]
 
 
 class KMeansOfTexts:
@@ -71,45 +150,21 @@ class KMeansOfTexts:
 
     def setup(self, shape, dtype):
         measure.pin_threads()
-        self.X = make_texts(Texts(*shape), dtype)
-        self.options = {"n_init": 1, "max_iter": ITERATIONS, "tol": 0, "random_state": 0}
+        X = make_texts(Texts(*shape), dtype)
+        self.fits, self.seedings = fits(X, shape[3]), seedings(X, shape[3])
         self.time_fit(shape, dtype)
 
     def time_fit(self, shape, dtype):
-        from fastem import KMeans
-
-        return KMeans(shape[3], **self.options).fit(self.X)
+        return self.fits["fastem"]()
 
     def time_seeding(self, shape, dtype):
-        from fastem import kmeans_plusplus
-
-        return kmeans_plusplus(self.X, shape[3], random_state=0)
+        return self.seedings["fastem"]()
 
     def track_ratio_to_fastest_peer(self, shape, dtype):
-        import sklearn.cluster
-
-        makers = {
-            name: lambda name=name: sklearn.cluster.KMeans(shape[3], algorithm=name, **self.options)
-            for name in ("lloyd", "elkan")
-        }
-        try:
-            import sklearnex.cluster
-        except ImportError:
-            pass
-        else:
-            makers["sklearnex"] = lambda: sklearnex.cluster.KMeans(shape[3], **self.options)
-        runs = {name: lambda make=make: make().fit(self.X) for name, make in makers.items()}
-        return ratio({**runs, "fastem": lambda: self.time_fit(shape, dtype)})
+        return ratio(self.fits)
 
     def track_seeding_ratio_to_sklearn(self, shape, dtype):
-        from sklearn.cluster import kmeans_plusplus
-
-        return ratio(
-            {
-                "sklearn": lambda: kmeans_plusplus(self.X, shape[3], random_state=0),
-                "fastem": lambda: self.time_seeding(shape, dtype),
-            }
-        )
+        return ratio(self.seedings)
 
     track_ratio_to_fastest_peer.unit = track_seeding_ratio_to_sklearn.unit = "x"
 
@@ -122,44 +177,15 @@ class BernoulliOfTexts:
     timeout = 1800
 
     def setup(self, shape):
-        from fastem import BernoulliMixture
-
         measure.pin_threads()
-        self.X = make_texts(Texts(*shape), "float64")
-        self.X.data[:] = 1.0
-        rng = np.random.default_rng(0)
-        start = 0.05 + 0.9 * rng.random((shape[3], shape[1]))
-        self.weights = np.full(shape[3], 1 / shape[3])
-        self.model = BernoulliMixture(
-            shape[3],
-            weights_init=self.weights,
-            probabilities_init=start,
-            max_iter=ITERATIONS,
-            tol=0,
-            alpha=1.0,
-        )
-        self.start = start
+        self.fits = mixtures(make_texts(Texts(*shape), "float64"), shape[3])
         self.time_fit(shape)
 
     def time_fit(self, shape):
-        return self.model.fit(self.X)
+        return self.fits["fastem"]()
 
     def track_ratio_to_products(self, shape):
         """Beside products of SciPy's sparse matrices with NumPy's arrays."""
-        return ratio({"products": self._fit_by_products, "fastem": lambda: self.time_fit(shape)})
-
-    def _fit_by_products(self):
-        weights, probabilities, X = self.weights, self.start, self.X
-        for _ in range(ITERATIONS):
-            absent = np.log1p(-probabilities)
-            odds = np.log(probabilities) - absent
-            joint = X @ odds.T + (np.log(weights) + absent.sum(axis=1))
-            joint -= joint.max(axis=1, keepdims=True)
-            np.exp(joint, out=joint)
-            joint /= joint.sum(axis=1, keepdims=True)
-            totals = joint.sum(axis=0)
-            weights = totals / len(joint)
-            probabilities = ((X.T @ joint).T + 1.0) / (totals[:, np.newaxis] + 2.0)
-        return probabilities
+        return ratio(self.fits)
 
     track_ratio_to_products.unit = "x"

@@ -27,6 +27,7 @@ from .seeding import Seeding
 from .silhouette import Silhouette
 from .starts import Starts
 from .table import Table
+from .texts import TextRows
 
 TABLES: dict[str, Table] = {
     table.name: table
@@ -39,6 +40,7 @@ TABLES: dict[str, Table] = {
             short=("50k,768,500",),
             quick=("50k,768,500",),
         ),
+        TextRows(),
         Gaussian(),
         KMedians(),
         Bernoulli(),

@@ -42,6 +42,13 @@ def figures(table, cell, factor):
             "lloyd": {**fit, "seconds": theirs},
             "elkan": {**fit, "seconds": 2 * theirs},
         }
+    elif table == "texts":
+        peers = {"K-means": ("lloyd", "elkan"), "k-means++": ("sklearn",)}
+        names = peers.get(cell.kind, ("products",))
+        row["seconds"] = {"fastem": own} | {name: (i + 1) * theirs for i, name in enumerate(names)}
+        row |= {"repeats": 3, "check": "as it should be"}
+        if cell.kind == "K-means":
+            row["memory"] = {"added": 2e6, "rows": 1e7, "centers": 5e5}
     elif table == "gaussian":
         row["iterations"] = {"fastem": own, "sklearn": theirs, "mlpack": 3 * theirs}
         row["fits"] = {"fastem": own, "sklearn": 2 * theirs}
@@ -166,6 +173,45 @@ def test_silhouettes_tell_what_the_machine_would_allow():
     shown = full_table(TABLES["silhouette"], made_up("silhouette", factors=(4.0,)))
     assert "| **4.0** | 8.0 | 1e-15 |" in shown and MEASURED in shown
     assert "<!-- table:silhouette -->" in (files.DOCS / "performance.md").read_text()
+
+
+def test_texts_tell_the_fastest_of_the_others_and_memory():
+    table, made = TABLES["texts"], made_up("texts", factors=(4.0, 9.0))
+    shown = full_table(table, made)
+    assert (
+        "| K-means | 20,000 | 8,000 | 46 | 10 | 10.0 ms | 40.0 ms lloyd | **4.0** "
+        "| 2.0 beside 10 + 0.50 MB | 10.0 ms | 90.0 ms lloyd | **9.0** | 2.0 beside 10 + 0.50 MB |"
+    ) in shown
+    assert "| 10.0 ms | 40.0 ms sklearn | **4.0** |  | 10.0 ms | 90.0 ms sklearn |" in shown
+    assert "|  |  |  |  | 10.0 ms | 40.0 ms products | **4.0** |  |" in shown
+    assert "K-means, float64: geometric mean 9.00× over 8 cells" in shown
+    assert "Bernoulli mixture, float64: geometric mean 5.24× over 3 cells" in shown
+    assert MEASURED in shown
+    assert "<!-- table:texts -->" in (files.DOCS / table.page).read_text()
+    points = table.speed_ups(made["cells"])
+    assert len(points) == len(made["cells"])
+    assert {table.library(point.peer) for point in points} == {"scikit-learn", "SciPy"}
+
+
+@pytest.mark.parametrize("kind", ["K-means", "k-means++", "Bernoulli mixture"])
+def test_texts_are_measured(kind, monkeypatch):
+    """With the same result as the others have, and what it adds to the memory."""
+    table = TABLES["texts"]
+    cell = next(c for c in table.all_cells() if (c.kind, c.dtype) == (kind, "float64"))
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
+    row = table.measure(cell._replace(rows=600, clusters=4), parse(["--repeats", "1"]))
+    peers = {"K-means": {"lloyd", "elkan"}, "k-means++": {"sklearn"}}
+    assert set(row["seconds"]) == {"fastem", *peers.get(kind, {"products"})}
+    assert min(row["seconds"].values()) > 0
+    if kind == "K-means":
+        assert abs(float(row["check"].removeprefix("inertia "))) < 1e-9
+        assert row["memory"]["centers"] == 8 * 4 * 8000
+        assert 600 * 8 * 12 < row["memory"]["rows"] < 600 * 80 * 12
+        assert 0 <= row["memory"]["added"] < 1e8
+    elif kind == "k-means++":
+        assert row["check"] == "4 of 4 picks are the same"
+    else:
+        assert float(row["check"].split()[2]) < 1e-9
 
 
 def test_the_fastest_of_the_others_counts():
