@@ -4,7 +4,8 @@ There the work is a matrix product's. The CPU's dot products of bytes do it four
 float32 would, and leave one centre or a few that may be a row's nearest: by intervals that hold
 each score for certain. One is the nearest, unseen; a few are compared in float64. Rows that bytes
 leave more centres are compared in float32, as ``hamerly.py`` does, and where many are, all of a
-chunk's. The bounds are those of ``hamerly.py``. Codes are made tile by tile and not kept.
+chunk's. So few rows that a tile wouldn't pay go to float64 at once. The bounds are those of
+``hamerly.py``. Codes are made tile by tile and not kept.
 """
 
 import numpy as np
@@ -33,11 +34,11 @@ from fastem.kernels.kmeans.bytewise.tiles import (
     code_tile,
     next_promising,
 )
-from fastem.kernels.kmeans.hamerly import list_failing, renew_row, settle
+from fastem.kernels.kmeans.hamerly import FEW_ROWS, list_failing, renew_row, settle
 from fastem.kernels.runtime.compiling import inline, kernel
 from fastem.kernels.runtime.parallel import next_chunk, run
 from fastem.kernels.vectors.machine import BYTE_DOTS, TILE
-from fastem.kernels.vectors.tiles import aligned_empty, gather_tile, tiles_fit
+from fastem.kernels.vectors.tiles import aligned_empty, first_lanes, gather_tile, tiles_fit
 
 # A chunk's rows are compared in float32 once it has this share of rows with more candidates, and
 # so are all, from the next pass on, where a pass has.
@@ -137,10 +138,12 @@ def bytes_pass(
                 failed[i] = start + i
         else:
             n_failed = list_failing(start, stop, bounds, drift, greatest, labels, failed)
-        n_left = 0
+        n_left = n_few = 0
         for t in range(0, n_failed, TILE):
             n_lanes = min(TILE, n_failed - t)
-            if n_left > _GIVE_UP_SHARE * (t + TILE):
+            if n_lanes <= FEW_ROWS:
+                n_few = n_lanes
+            if n_few > 0 or n_left > _GIVE_UP_SHARE * (t + TILE):
                 for i in range(t, n_failed):
                     undecided[n_left] = i
                     n_left += 1
@@ -177,14 +180,16 @@ def bytes_pass(
                 if label < 0:
                     undecided[n_left] = t + lane
                     n_left += 1
-        left[chunk, 0], left[chunk, 1] = n_failed, n_left
+        left[chunk, 0], left[chunk, 1] = n_failed, n_left - n_few
         for t in range(0, n_left, TILE):
             n_lanes = min(TILE, n_left - t)
             for lane in range(TILE):
                 rows[lane] = failed[undecided[t + min(lane, n_lanes - 1)]]
-            gather_tile(X, rows, scale, shift, tile)
-            compare_tile(packed, tile, n_features, order, norms, best, second, nearest)
-            open_lanes = distance_gaps(packed, norms, best, second, gaps)
+            open_lanes = first_lanes(n_lanes)
+            if n_lanes > FEW_ROWS:
+                gather_tile(X, rows, scale, shift, tile)
+                compare_tile(packed, tile, n_features, order, norms, best, second, nearest)
+                open_lanes = distance_gaps(packed, norms, best, second, gaps)
             for lane in range(n_lanes):
                 if (open_lanes >> np.uint64(lane)) & np.uint64(1):
                     row = np.intp(rows[lane])

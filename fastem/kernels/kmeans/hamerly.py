@@ -28,7 +28,7 @@ from fastem.kernels.vectors.vector import bits, broadcast, first_bit, load
 _FULL_SHARE = 0.55
 
 # So few rows are compared in float64 at once: a tile takes as long for one row as for all.
-_FEW_ROWS = 4
+FEW_ROWS = 4
 
 
 @inline
@@ -127,7 +127,7 @@ def hamerly_pass(
                 for lane in range(TILE):
                     i = t + min(lane, n_lanes - 1)
                     rows[lane] = start + i if full else failed[i]
-            if n_lanes <= _FEW_ROWS or not tiled:
+            if n_lanes <= FEW_ROWS or not tiled:
                 undecided = first_lanes(n_lanes)
             else:
                 if not loaded:
