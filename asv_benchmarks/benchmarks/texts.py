@@ -1,5 +1,6 @@
 """CSR rows like texts': K-means, its seeding and Bernoulli mixtures beside what others do."""
 
+import warnings
 from collections.abc import Callable
 from functools import partial
 from typing import NamedTuple
@@ -76,9 +77,7 @@ def fits(X: sp.csr_matrix, n_clusters: int) -> dict[str, Callable]:
         import sklearnex.cluster
 
         makers["sklearnex"] = sklearnex.cluster.KMeans
-    return {
-        name: lambda make=make: make(n_clusters, **MODEL).fit(X) for name, make in makers.items()
-    }
+    return {name: partial(_fit, make(n_clusters, **MODEL), X) for name, make in makers.items()}
 
 
 def seedings(X: sp.csr_matrix, n_clusters: int) -> dict[str, Callable]:
@@ -111,11 +110,18 @@ def mixtures(X: sp.csr_matrix, n_components: int) -> dict[str, Callable]:
         alpha=1.0,
     )
     return {
-        "fastem": lambda: model.fit(X).probabilities_,
+        "fastem": lambda: _fit(model, X).probabilities_,
         "products": lambda: _fit_by_products(X, weights, start),
     }
 
 
+def _fit(model, X):
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # the iterations end early
+        return model.fit(X)
+
+
+@np.errstate(divide="ignore")  # components that no row is near have a weight of 0
 def _fit_by_products(X, weights, probabilities):
     """The same by products of SciPy's sparse matrices with NumPy's arrays."""
     for _ in range(ITERATIONS):

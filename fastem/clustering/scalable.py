@@ -12,7 +12,7 @@ import numpy as np
 from fastem.clustering.seeding import forget
 from fastem.kernels.clusters import Frame
 from fastem.rows import Slot
-from fastem.rows.blocks import BLOCK_ROWS, block_seeds, dense, generators, weights_of
+from fastem.rows.blocks import BLOCK_ROWS, block_seeds, dense_pieces, generators, weights_of
 from fastem.rows.choice import choose_rows
 
 # Candidates of a round as a multiple of the clusters; rounds, and those of rows that are slow to
@@ -114,14 +114,15 @@ def _approach(part, new, n_before, frame, choose, measure):
     potential = 0.0
     for start in range(0, part.n_rows, BLOCK_ROWS):
         block = slice(start, start + BLOCK_ROWS)
-        nearest = algorithm.labels[block]
-        closest, candidates = kept.distances[block], kept.candidates[block]
-        distances = measure(dense(part, block) - new[nearest])
-        nearer = distances < closest
-        closest[nearer] = distances[nearer]
-        candidates[nearer] = n_before + nearest[nearer]
+        for piece, values in dense_pieces(part, block):
+            nearest = algorithm.labels[piece]
+            closest, candidates = kept.distances[piece], kept.candidates[piece]
+            distances = measure(values - new[nearest])
+            nearer = distances < closest
+            closest[nearer] = distances[nearer]
+            candidates[nearer] = n_before + nearest[nearer]
         # Not a dot product: OpenBLAS' threads would start and stop for each block.
-        potential += float((closest * weights_of(part, block)).sum())
+        potential += float((kept.distances[block] * weights_of(part, block)).sum())
     return potential
 
 

@@ -11,6 +11,8 @@ from fastem.rows.part import Part
 # Rows that share one seed of their random numbers, wherever the rows live.
 BLOCK_ROWS = 1 << 14
 
+_PIECE_VALUES = 1 << 16
+
 
 def block_seeds(n_rows, random_state):
     return random_state.randint(2**31, size=ceil_div(n_rows, BLOCK_ROWS))
@@ -42,6 +44,18 @@ def generators(part: Part, seeds) -> Iterator[tuple[slice, np.random.RandomState
 def dense(part, block):
     x = part.X[block]
     return x if isinstance(x, np.ndarray) else x.toarray()
+
+
+def dense_pieces(part: Part, block: slice) -> Iterator[tuple[slice, np.ndarray]]:
+    """The rows of a block of a part, dense, few at a time: CSR rows may have many columns.
+
+    Yields which of the part's rows they are, too.
+    """
+    step = max(1, _PIECE_VALUES // part.X.shape[1])
+    stop = min(block.stop, part.n_rows)
+    for start in range(block.start, stop, step):
+        piece = slice(start, min(start + step, stop))
+        yield piece, dense(part, piece)
 
 
 def weights_of(part, block):

@@ -340,6 +340,22 @@ def test_a_fit_of_few_long_rows_adds_less_than_the_rows(estimator, dtype):
     assert most < X.nbytes
 
 
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("init", [*INITS, "k-means||"])
+def test_a_fit_of_csr_rows_adds_less_than_a_quarter_of_them(init, dtype):
+    """Beside what a few arrays of centres take, which are large where columns are many."""
+    rng = np.random.default_rng(0)
+    X = sp.random_array((30_000, 600), density=0.1, format="csr", dtype=dtype, rng=rng)
+    model = KMeans(4, init=init, n_init=1, random_state=0, max_iter=5)
+    model.fit(X[:1000])  # compiles
+    size = X.data.nbytes + X.indices.nbytes + X.indptr.nbytes
+    tracemalloc.start()
+    model.fit(X)
+    _, most = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert most < size / 4 + 10 * model.cluster_centers_.astype(np.float64).nbytes
+
+
 def test_random_numbers_follow_from_the_seed():
     """Whoever has drawn from them before, or has kept them."""
     X = np.random.default_rng(0).normal(size=(200, 2))

@@ -32,7 +32,7 @@ from fastem.kernels.seeding.euclidean import GreedySeeder
 from fastem.kernels.seeding.sparse import SparseGreedySeeder
 from fastem.kernels.vectors.tiles import tiles_fit
 from fastem.rows import array_rows
-from fastem.rows.blocks import block_seeds, dense, random_labels, weights_of
+from fastem.rows.blocks import block_seeds, dense_pieces, random_labels, weights_of
 
 # Where rows differ from the origin by so small a part of their spread, the squares of differences
 # between near rows are below the dtype's range.
@@ -120,7 +120,9 @@ def _partition(part, n_clusters, origin, seeds):
     sums, weights = np.zeros((n_clusters, part.X.shape[1])), np.zeros(n_clusters)
     for block, labels in random_labels(part, n_clusters, seeds):
         weight = weights_of(part, block)
-        np.add.at(sums, labels, (dense(part, block) - origin) * weight[:, np.newaxis])
+        for piece, values in dense_pieces(part, block):
+            own = slice(piece.start - block.start, piece.stop - block.start)
+            np.add.at(sums, labels[own], (values - origin) * weight[own, np.newaxis])
         np.add.at(weights, labels, weight)
     return sums, weights
 
