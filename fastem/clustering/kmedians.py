@@ -20,10 +20,10 @@ from fastem.validation import Words, check_rows
 # The steps that run where the rows are.
 
 
-def assign_apart(part, algorithm, n_clusters, frame, centers):
+def assign_apart(part, algorithm, n_clusters, frame, centers, capacity):
     """The statistics of a part's rows after they are assigned, less the medians."""
     made = part.kept(ALGORITHM, algorithm, part.X, part.sample_weight, n_clusters, frame)
-    return made.assign_apart(centers)
+    return made.assign_apart(centers, capacity)
 
 
 def list_members(part, n_clusters, width):
@@ -42,10 +42,14 @@ class KMediansModel(Clustering):
         if rows.n_parts == 1:
             return super().e_step(rows, parameters)
         self._assigned = parameters
+        capacity = self._joint.capacity(rows)
         statistics = rows.reduce(
-            assign_apart, self.algorithm, self.n_clusters, self.frame, parameters
+            assign_apart, self.algorithm, self.n_clusters, self.frame, parameters, capacity
         )
-        return KMediansStatistics(*statistics, self._joint.find(rows, list_members))
+        medians = self._joint.find(rows, list_members, known=statistics)
+        return KMediansStatistics(
+            statistics.inertia, statistics.weights, statistics.n_changed, medians
+        )
 
     def m_step(self, rows, statistics, parameters):
         updated = statistics.medians.astype(np.float64)

@@ -3,27 +3,35 @@
 Every round holds each cluster's values against an interval for each feature. The weights below and
 inside add up over the parts, and tell whether the median lies inside, below or above; a few values
 from inside, evenly spaced, tell where to put the next interval. Once few values are inside, these
-are gathered, the median among them. The intervals of the next iteration lie around the medians of
-this one, so that one round and the few values mostly do.
+are gathered, the median among them.
+
+Such last intervals follow the rows that move, as far as there are no weights: so in the next
+iteration all is known of them but the few values. Where the median has left its interval, or more
+rows have moved than were listed, one round with an interval around where it should be mostly does.
 """
 
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
+from fastem.clustering.model import ALGORITHM
+from fastem.kernels.kmedians.base import PartStatistics
 from fastem.kernels.medians.shares import ClusterShares
 from fastem.rows import Rows, Slot
 
 # What a part keeps of each interval: so many values, fewer where that would be much memory.
 _MOST_KEPT, _LEAST_KEPT, _KEPT_SHARE = 512, 32, 1 / 16
 # So many values are gathered at most.
-_FEW = 128
+_FEW = 256
 # Half an interval's width: in standard deviations of a sample's median; in values that should lie
 # there, as a share of those that may be gathered; in shifts of the median since the last iteration.
 _DEVIATIONS, _REACH, _SHIFTS = 2.5, 0.2, 1.5
-# An interval that the median has left grows by this at the end where it did; after so many such
-# rounds there is no end.
-_GROWTH, _MOST_MISSES = 8.0, 3
+# A median that has left its interval is looked for by the density of the values inside, unless it
+# is farther away than so many times their number: so many roots of its distance wider than usual.
+_FARTHEST, _ROOTS, _MOST_GUESSES = 2, 1.5, 2
+# Otherwise the interval grows by this at the end where the median has left it; after so many rounds
+# there is no end.
+_GROWTH, _MOST_MISSES = 8.0, 5
 
 SHARES: Slot[ClusterShares] = Slot("shares of clusters")
 
@@ -41,8 +49,20 @@ class JointMedians:
         # Of the last call; how far apart the values around these are; how far from these to look.
         self._medians: np.ndarray | None = None
         self._spacing = self._reach = np.empty((0, 0))
+        # The intervals that parts follow, (2, n_clusters, n_features).
+        self._followed: np.ndarray | None = None
 
-    def find(self, rows: Rows, list_members: Any, *args: Any) -> np.ndarray:
+    def capacity(self, rows: Rows) -> int:
+        """How many values of an interval that is followed a part keeps; 0 if none is."""
+        share = self._share(rows)
+        return min(share, _FEW) if share >= _LEAST_KEPT and not rows.weighted else 0
+
+    def _share(self, rows):
+        return int(_KEPT_SHARE * rows.n_rows / (rows.n_parts * self._n_clusters))
+
+    def find(
+        self, rows: Rows, list_members: Any, *args: Any, known: PartStatistics | None = None
+    ) -> np.ndarray:
         """The medians of all clusters.
 
         Parameters
@@ -51,23 +71,28 @@ class JointMedians:
         list_members : callable
             A step ``(part, n_clusters, width, *args)`` that keeps a ``ClusterShares`` as
             ``SHARES``, and returns the weights and numbers of the clusters' rows.
+        known : PartStatistics, default=None
+            The parts' sum, if these have algorithms that follow the intervals of the last call.
 
         Returns
         -------
         ndarray of shape (n_clusters, n_features)
             In the rows' dtype; NaN for clusters without rows.
         """
-        n_clusters = self._n_clusters
-        width = int(_KEPT_SHARE * rows.n_rows / (rows.n_parts * n_clusters))
-        width = min(max(width, _LEAST_KEPT), _MOST_KEPT)
-        weights, n_members = rows.reduce(list_members, n_clusters, width, *args)
-        search = _Search(rows, weights, n_members, width)
+        width = min(max(self._share(rows), _LEAST_KEPT), _MOST_KEPT)
+        members = _Members(rows, list_members, self._n_clusters, width, args)
+        weights, n_members = (known.weights, known.n_members) if known else members.list()
+        shares = known.shares if known is not None and known.shares.size > 0 else None
+        search = _Search(members, weights, n_members, hold if shares is None else hold_to_follow)
         if self._medians is not None:
             search.look_around(self._medians, self._reach)
+        if shares is not None and self._followed is not None:
+            search.follow(shares, self._followed)
         while search.open.any():
             search.round()
-        rows.map(forget_members)
+        members.forget()
         medians = search.medians()
+        self._followed = search.held
         self._remember(medians, search.spacing, _REACH * search.few)
         return medians
 
@@ -81,12 +106,66 @@ class JointMedians:
         self._medians = medians.astype(np.float64)
 
 
+class _Members:
+    """The rows where they are, by clusters once somebody asks for it."""
+
+    def __init__(self, rows, list_members, n_clusters, width, args):
+        self.rows = rows
+        self._step = list_members
+        self._arguments = n_clusters, width, *args
+        self._listed = False
+        self.few = min(_FEW, width)
+
+    def list(self):
+        """List them; the weights and numbers of the clusters' rows."""
+        self._listed = True
+        return self.rows.reduce(self._step, *self._arguments)
+
+    def listed(self):
+        """The rows, after they have been listed."""
+        if not self._listed:
+            self.list()
+        return self.rows
+
+    def forget(self):
+        """Keep no lists."""
+        if self._listed:
+            self.rows.map(forget_members)
+
+
+class _Found(NamedTuple):
+    """What rows that were held against intervals tell, a value for each interval.
+
+    ``sums`` are the weights below the interval, with its lower end, with what is inside, and with
+    its upper end; ``where`` the median is: 0 below, 1 at the lower end, 2 inside, 3 at the upper
+    end, 4 above.
+    """
+
+    places: np.ndarray
+    low: np.ndarray
+    high: np.ndarray
+    sums: np.ndarray
+    n_inside: np.ndarray
+    least: np.ndarray
+    most: np.ndarray
+    where: np.ndarray
+
+    def only(self, chosen):
+        """The same of some of the intervals."""
+        return _Found(
+            *(value[:, chosen] if value is self.sums else value[chosen] for value in self)
+        )
+
+
 class _Search:
     """The search for the medians of one iteration."""
 
-    def __init__(self, rows, weights, n_members, width):
-        self._rows = rows
-        self.few = min(_FEW, width)
+    def __init__(self, members, weights, n_members, hold):
+        rows = members.rows
+        self._members = members
+        self._hold = hold
+        self._dtype = rows.dtype
+        self.few = members.few
         shape = len(weights), rows.n_features
         half = 0.5 * weights
         # Sums of weights that should be equal differ by rounding, as in `weighted_median`.
@@ -98,6 +177,8 @@ class _Search:
         #: The values' distance from one another around the median, as far as it is known.
         self.spacing = np.zeros(shape)
         self._lower, self._upper = np.full(shape, -np.inf), np.full(shape, np.inf)
+        #: The intervals that the rows were held against last; NaN where there is none.
+        self.held = np.full((2, *shape), np.nan, rows.dtype)
         self._misses = np.zeros(shape, int)
         # The least value up to which half of the weight lies, and the next one if exactly half.
         self._value, self._next = np.full(shape, np.nan), np.full(shape, np.nan)
@@ -108,99 +189,137 @@ class _Search:
         known = np.isfinite(lower) & np.isfinite(upper)
         self._lower[known], self._upper[known] = lower[known], upper[known]
 
+    def follow(self, shares, held):
+        """Learn from the intervals that parts follow."""
+        known = self.open & ~np.isnan(shares[..., 0]) & ~np.isnan(held[0])
+        self.held[:, known] = held[:, known]
+        found = self._found(known, *held, shares[known], shares[known][:, 2])
+        # At an end with half of the weight there, the value that follows is not known.
+        for case, ends in {1: found.low, 3: found.high}.items():
+            hit = (found.where == case) & (found.sums[case] > found.most)
+            self._settle(found.places[hit], ends[hit])
+        inside = found.only((found.where == 2) & (found.n_inside <= self.few))
+        if len(inside.places):
+            parts = self._members.rows.map(followed_values, inside.places)
+            values = np.sort(np.concatenate(parts, axis=1).astype(np.float64), axis=1)
+            self._select(inside, values, np.isfinite(values).astype(np.float64))
+        self._guess(found.only((found.where == 0) | (found.where == 4)))
+
     def round(self):
         """Hold all that is open against its intervals, and learn from that."""
-        rows, dtype = self._rows, self._rows.dtype
         with np.errstate(over="ignore"):
-            lower, upper = self._lower.astype(dtype), self._upper.astype(dtype)
-        places = np.argwhere(self.open)
-        found = rows.reduce(hold, self.open, lower, upper)
-        below, at_lower, inside, at_upper, n_inside = found.T
-        low, high = lower[self.open].astype(float), upper[self.open].astype(float)
-        least, most = self._least[self.open], self._most[self.open]
-        sums = np.cumsum([below, at_lower, inside, at_upper], axis=0)
-        # 0: below the interval, 1: its lower end, 2: inside, 3: its upper end, 4: above.
-        where = (sums < least).sum(axis=0)
-        ends = {1: low, 3: high}
-        for case, end in ends.items():
-            hit = np.flatnonzero(where == case)
-            exact = sums[case][hit] <= most[hit]
-            self._settle(places[hit], end[hit], exact)
-        for case in (0, 4):
-            missed = np.flatnonzero(where == case)
-            self._widen(places[missed], low[missed], high[missed], case == 0)
-        within = np.flatnonzero(where == 2)
-        few = n_inside[within] <= self.few
-        some, many = within[few], within[~few]
-        self._gather(places[some], sums[:, some], least[some], most[some])
-        self._narrow(places[many], sums[:, many], least[many], low[many], high[many])
+            lower, upper = self._lower.astype(self._dtype), self._upper.astype(self._dtype)
+        self.held[:, self.open] = lower[self.open], upper[self.open]
+        shares = self._members.listed().reduce(self._hold, self.open, lower, upper)
+        found = self._found(self.open, lower, upper, shares[:, :4], shares[:, 4])
+        for case, ends in {1: found.low, 3: found.high}.items():
+            hit = found.where == case
+            self._settle(found.places[hit], ends[hit])
+            hit &= found.sums[case] <= found.most
+            self._follow_up(found.places[hit], ends[hit])
+        missed = found.only((found.where == 0) | (found.where == 4))
+        self._widen(missed.only(~self._guess(missed)))
+        within, few = found.where == 2, found.n_inside <= self.few
+        some, many = found.only(within & few), found.only(within & ~few)
+        if len(some.places):
+            self._select(some, *self._inside(some.places))
+        if len(many.places):
+            self._narrow(many, *self._inside(many.places))
 
-    def _settle(self, places, values, exact):
+    def _found(self, known, lower, upper, shares, n_inside):
+        sums = np.cumsum(shares.T, axis=0)
+        least, most = self._least[known], self._most[known]
+        low, high = lower[known].astype(float), upper[known].astype(float)
+        where = (sums < least).sum(axis=0)
+        return _Found(np.argwhere(known), low, high, sums, n_inside, least, most, where)
+
+    def _settle(self, places, values):
         """These are the medians, or the lower of two where exactly half of the weight lies."""
         at = tuple(places.T)
         self._value[at] = values
         self.open[at] = False
-        after = places[exact]
-        if len(after):
-            following = self._rows.map(next_above, after, values[exact])
-            self._next[tuple(after.T)] = np.min(following, axis=0)
 
-    def _widen(self, places, low, high, downwards):
-        """The median has left the interval: look beyond."""
-        at = tuple(places.T)
+    def _follow_up(self, places, values):
+        """Ask for the next greater values, where exactly half of the weight lies at these."""
+        if len(places):
+            following = self._members.listed().map(next_above, places, values)
+            self._next[tuple(places.T)] = np.min(following, axis=0)
+
+    def _guess(self, missed):
+        """Look for medians that have left their intervals, by the density of the values inside.
+
+        Returns for which of them that is known well enough.
+        """
+        sums, n_inside = missed.sums, missed.n_inside
+        upwards = missed.where == 4
+        beyond = np.where(upwards, missed.least - sums[3], sums[0] - missed.least)
+        with np.errstate(over="ignore", divide="ignore", invalid="ignore"):
+            beyond *= n_inside / (sums[2] - sums[1])  # weights, as numbers of values
+            step = (missed.high - missed.low) / (n_inside + 1)
+            middle = np.where(upwards, missed.high + beyond * step, missed.low - beyond * step)
+            # Numbers of values that far away vary by about their roots.
+            reach = (_REACH * self.few + _ROOTS * np.sqrt(beyond)) * step
+            lower, upper = middle - reach, middle + reach
+        at = tuple(missed.places.T)
+        known = (beyond <= _FARTHEST * n_inside) & (self._misses[at] < _MOST_GUESSES)
+        known &= np.isfinite(lower) & np.isfinite(upper) & (lower < upper)
+        at = tuple(missed.places[known].T)
         self._misses[at] += 1
+        self._lower[at], self._upper[at] = lower[known], upper[known]
+        return known
+
+    def _widen(self, missed):
+        """The medians have left their intervals: look beyond."""
+        at = tuple(missed.places.T)
+        self._misses[at] += 1
+        low, high = missed.low, missed.high
         with np.errstate(over="ignore", invalid="ignore"):
             step = _GROWTH * (high - low)
-        step[~(step > 0) | (self._misses[at] > _MOST_MISSES)] = np.inf
-        if downwards:
-            self._lower[at], self._upper[at] = low - step, low
-        else:
-            self._lower[at], self._upper[at] = high, high + step
+            step[~(step > 0) | (self._misses[at] > _MOST_MISSES)] = np.inf
+            upwards = missed.where == 4
+            self._lower[at] = np.where(upwards, high, low - step)
+            self._upper[at] = np.where(upwards, high + step, low)
 
-    def _gather(self, places, sums, least, most):
-        """Few values are inside: take all, and the median among them."""
-        if len(places) == 0:
-            return
-        values, weights = self._inside(places)
-        up_to = sums[1][:, np.newaxis] + np.cumsum(weights, axis=1)
+    def _select(self, inside, values, weights):
+        """All values inside are here, in order: take the medians among them."""
+        up_to = inside.sums[1][:, np.newaxis] + np.cumsum(weights, axis=1)
         n_values = np.isfinite(values).sum(axis=1)
-        found = np.minimum((up_to < least[:, np.newaxis]).sum(axis=1), n_values - 1)
-        every = np.arange(len(places))
+        found = np.minimum((up_to < inside.least[:, np.newaxis]).sum(axis=1), n_values - 1)
+        every = np.arange(len(values))
         medians = values[every, found]
         # Of equal values the last one's sum counts.
         last = (values <= medians[:, np.newaxis]).sum(axis=1) - 1
-        exact = up_to[every, last] <= most
+        exact = up_to[every, last] <= inside.most
         following = values[every, np.minimum(last + 1, values.shape[1] - 1)]
         known = exact & (last + 1 < n_values)
-        at = tuple(places.T)
+        at = tuple(inside.places.T)
         self.spacing[at] = (values[every, n_values - 1] - values[:, 0]) / np.maximum(
             n_values - 1, 1
         )
         self._next[at] = np.where(known, following, np.nan)
-        self._settle(places, medians, exact & ~known)
+        self._settle(inside.places, medians)
+        self._follow_up(inside.places[exact & ~known], medians[exact & ~known])
 
-    def _narrow(self, places, sums, least, low, high):
-        """Many values are inside: those that are kept tell about where the median is."""
-        if len(places) == 0:
-            return
-        values, weights = self._inside(places)
+    def _narrow(self, inside, values, weights):
+        """Some of many values inside are here: they tell about where the medians are."""
         n_values = np.isfinite(values).sum(axis=1)
-        share = (least - sums[1]) / (sums[2] - sums[1])
+        share = (inside.least - inside.sums[1]) / (inside.sums[2] - inside.sums[1])
         up_to = np.cumsum(weights, axis=1)
         place = (up_to < (share * up_to[:, -1])[:, np.newaxis]).sum(axis=1)
         reach = (_DEVIATIONS * 0.5 * np.sqrt(n_values)).astype(int) + 1
-        every, before, after = np.arange(len(places)), place - reach, place + reach
-        at = tuple(places.T)
-        self._lower[at] = np.where(before >= 0, values[every, np.maximum(before, 0)], low)
-        inside = after < n_values
-        self._upper[at] = np.where(inside, values[every, np.minimum(after, n_values - 1)], high)
+        every, before, after = np.arange(len(values)), place - reach, place + reach
+        at = tuple(inside.places.T)
+        low = values[every, np.maximum(before, 0)]
+        high = values[every, np.minimum(after, n_values - 1)]
+        self._lower[at] = np.where(before >= 0, low, inside.low)
+        self._upper[at] = np.where(after < n_values, high, inside.high)
 
     def _inside(self, places):
         """Values from inside these intervals in order, then infinities; and their weights."""
-        parts = self._rows.map(values_inside, places, self.few)
+        parts = self._members.listed().map(values_inside, places, self.few)
+        weights = [np.broadcast_to(weights, values.shape) for values, weights in parts]
         values = np.concatenate([values for values, _ in parts], axis=1).astype(np.float64)
-        weights = np.concatenate([np.broadcast_to(w, x.shape) for x, w in parts], axis=1)
-        weights = np.where(np.isfinite(values), weights, 0.0)
+        weights = np.where(np.isfinite(values), np.concatenate(weights, axis=1), 0.0)
         order = np.argsort(values, axis=1, kind="stable")
         return np.take_along_axis(values, order, 1), np.take_along_axis(weights, order, 1)
 
@@ -209,7 +328,7 @@ class _Search:
         two = np.isfinite(self._next)
         medians = self._value.copy()
         medians[two] = medians[two] * 0.5 + self._next[two] * 0.5
-        return medians.astype(self._rows.dtype)
+        return medians.astype(self._dtype)
 
 
 # The steps that run where the rows are.
@@ -232,6 +351,19 @@ def forget_members(part):
 def hold(part, wanted, lower, upper):
     """The weights below, at and inside intervals; see ``ClusterShares.sum_up``."""
     return part.kept(SHARES).sum_up(wanted, lower, upper)
+
+
+def hold_to_follow(part, wanted, lower, upper):
+    """As :func:`hold`; from now on the part's algorithm follows these intervals."""
+    shares = part.kept(SHARES)
+    found = shares.sum_up(wanted, lower, upper)
+    part.kept(ALGORITHM).followed.take(wanted, lower, upper, found, shares.inside)
+    return found
+
+
+def followed_values(part, places):
+    """All values inside intervals that the part's algorithm follows, as ``values_inside``."""
+    return part.kept(ALGORITHM, reads=False).followed.values_inside(places)
 
 
 def next_above(part, places, values):

@@ -8,6 +8,7 @@ from fastem.kernels.distances.manhattan import pack_centers
 from fastem.kernels.distances.one_row import FEW_FEATURES, direct_manhattan
 from fastem.kernels.kmeans.base import DenseAlgorithm
 from fastem.kernels.kmeans.halves import sum_gains
+from fastem.kernels.medians.following import FollowedShares
 from fastem.kernels.medians.moving import MovingMedians
 from fastem.kernels.runtime.arrays import write_row
 from fastem.kernels.runtime.compiling import kernel
@@ -25,11 +26,17 @@ class PartStatistics(NamedTuple):
         Sum of the weights of each cluster's rows.
     n_changed : int
         Rows whose cluster differs from that of the previous pass.
+    n_members : ndarray of shape (n_clusters,), int64
+        Rows of positive weight.
+    shares : ndarray of shape (n_clusters, n_features, 4), float64
+        Of intervals that are followed, (n_clusters, n_features, 0) if none are.
     """
 
     inertia: float
     weights: np.ndarray
     n_changed: int
+    n_members: np.ndarray
+    shares: np.ndarray
 
 
 class KMediansStatistics(NamedTuple):
@@ -103,7 +110,9 @@ class MedianAlgorithm(DenseAlgorithm):
 
     def _set_up_statistics(self, X, n_clusters):
         self._n_clusters = n_clusters
-        self._medians = None  # made once they are asked for
+        # Made once they are asked for: of all rows, or of one of several parts.
+        self._medians = None
+        self.followed = None
 
     def assign(self, centers):
         """Assign every row to its nearest centre, and follow the rows that move by the medians."""
@@ -115,15 +124,29 @@ class MedianAlgorithm(DenseAlgorithm):
         n_changed = int(self._moves.counts.sum())
         return KMediansStatistics(inertia, weights, n_changed, self._medians.medians.copy())
 
-    def assign_apart(self, centers):
-        """As :meth:`assign`, for one of several parts: the medians are found by other means."""
+    def assign_apart(self, centers, capacity):
+        """As :meth:`assign`, for one of several parts: the medians are found by other means.
+
+        Intervals around these are ``followed``, each with up to ``capacity`` values, unless that
+        is 0.
+        """
         self._pass(np.ascontiguousarray(centers, np.float64))
-        inertia, weights, _ = self._sum_up(centers)
-        return PartStatistics(inertia, weights, int(self._moves.counts.sum()))
+        inertia, weights, counts = self._sum_up(centers)
+        n_features = self._rows.shape[1]
+        shares = np.empty((self._n_clusters, n_features, 0))
+        if capacity > 0:
+            if self.followed is None:
+                shape = self._n_clusters, n_features
+                self.followed = FollowedShares(*shape, capacity, self._rows.dtype)
+            self.followed.follow(self._rows, self.labels, self._moves)
+            shares = self.followed.shares()
+        n_changed = int(self._moves.counts.sum())
+        return PartStatistics(inertia, weights, n_changed, counts.sum(axis=0), shares)
 
     def label_rows(self, centers):
-        if self._medians is not None:
-            self._medians.forget()  # the moves of this pass
+        for moving in (self._medians, self.followed):
+            if moving is not None:
+                moving.forget()  # the moves of this pass
         super().label_rows(centers)
 
     def _sum_up(self, centers):

@@ -64,6 +64,23 @@ def _leave(brackets, cluster, feature, value):
         brackets.at_upper[cluster, feature] -= 1
 
 
+@inline
+def _follow(first, stop, X, labels, moves, brackets, changed):
+    """Bring brackets of some features up to date, and note which clusters have changed."""
+    for chunk in range(len(moves.counts)):
+        start = chunk * moves.capacity
+        for i in range(start, start + moves.counts[chunk]):
+            row, old = moves.rows[i], moves.origins[i]
+            new = labels[row]
+            changed[new] = True
+            if old >= 0:
+                changed[old] = True
+            for f in range(first, stop):
+                if old >= 0:
+                    _leave(brackets, old, f, X[row, f])
+                _join(brackets, new, f, X[row, f])
+
+
 @kernel
 def follow_moves(
     tickets,
@@ -101,23 +118,12 @@ def follow_moves(
         task = next_chunk(tickets)
         if task >= n_tasks:
             return
-        features = range(task * block, min((task + 1) * block, n_features))
-        for chunk in range(len(moves.counts)):
-            first = chunk * moves.capacity
-            for i in range(first, first + moves.counts[chunk]):
-                row, old = moves.rows[i], moves.origins[i]
-                new = labels[row]
-                changed[new] = True
-                if old >= 0:
-                    changed[old] = True
-                for f in features:
-                    if old >= 0:
-                        _leave(brackets, old, f, X[row, f])
-                    _join(brackets, new, f, X[row, f])
+        first, stop = task * block, min((task + 1) * block, n_features)
+        _follow(first, stop, X, labels, moves, brackets, changed)
         for j in range(n_clusters):
             if not changed[j]:
                 continue
-            for f in features:
+            for f in range(first, stop):
                 found = False
                 if brackets.below[j, f] >= 0 and counts[j] > 0:
                     values = brackets.values[j, f]
@@ -125,6 +131,31 @@ def follow_moves(
                     if found:
                         medians[j, f] = median
                 lost[j, f] = not found
+
+
+@kernel
+def follow_brackets(tickets, n_tasks, block, X, labels, moves, brackets):
+    """As :func:`follow_moves`, for the brackets only."""
+    n_clusters, n_features = brackets.below.shape
+    changed = np.zeros(n_clusters, np.bool_)
+    while True:
+        task = next_chunk(tickets)
+        if task >= n_tasks:
+            return
+        first, stop = task * block, min((task + 1) * block, n_features)
+        _follow(first, stop, X, labels, moves, brackets, changed)
+
+
+def follow_parameters(n_features, moves, brackets):
+    """How many tasks follow the moves, features of a task, and threads that this is worth."""
+    block = max(1, min(_BLOCK, n_features // 4))
+    n_values = brackets.values.size + int(moves.counts.sum()) * n_features
+    return ceil_div(n_features, block), block, worthwhile_threads(n_values)
+
+
+def too_many(moves):
+    """Whether some rows that have moved are not listed."""
+    return bool((moves.counts > moves.capacity).any())
 
 
 class MovingMedians:
@@ -168,17 +199,14 @@ class MovingMedians:
             Each chunk's number of rows of positive weight in each cluster.
         """
         wanted = np.zeros(self.medians.shape, bool)
-        if not self._known or (moves.counts > moves.capacity).any():
+        if not self._known or too_many(moves):
             wanted[:] = True
         elif self._brackets is None:
             listed = np.arange(moves.capacity) < moves.counts[:, np.newaxis]
             wanted[self._labels[moves.rows.reshape(listed.shape)[listed]]] = True
             wanted[moves.origins.reshape(listed.shape)[listed]] = True
         elif moves.counts.any():
-            n_features = wanted.shape[1]
-            block = max(1, min(_BLOCK, n_features // 4))
-            n_tasks = ceil_div(n_features, block)
-            n_values = self._brackets.values.size + int(moves.counts.sum()) * n_features
+            n_tasks, block, n_threads = follow_parameters(wanted.shape[1], moves, self._brackets)
             run(
                 follow_moves,
                 n_tasks,
@@ -190,7 +218,7 @@ class MovingMedians:
                 self._brackets,
                 self.medians,
                 wanted,
-                most_threads=worthwhile_threads(n_values),
+                most_threads=n_threads,
             )
         self._known = True
         if wanted.any():

@@ -161,6 +161,8 @@ class ClusterShares:
     ----------
     n_members : ndarray of shape (n_clusters,), int64
         Rows of positive weight.
+    inside : Inside
+        Of the last intervals.
     """
 
     def __init__(self, X, sample_weight, labels, n_clusters, width):
@@ -177,7 +179,7 @@ class ClusterShares:
         shape = n_clusters, n_features
         kept_weights = width if len(self._weight) else 0
         self._shares = np.zeros((*shape, 5))
-        self._inside = Inside(
+        self.inside = Inside(
             np.empty((*shape, width), X.dtype),
             np.empty((*shape, kept_weights)),
             np.zeros(shape, np.int64),
@@ -197,7 +199,7 @@ class ClusterShares:
             lower,
             upper,
             self._shares,
-            self._inside,
+            self.inside,
             most_threads=worthwhile_threads(int(self._starts[-1]) * n_features),
         )
         return self._shares[wanted]
@@ -217,15 +219,15 @@ class ClusterShares:
             the weight of all inside; to just that if all are kept.
         """
         clusters, features = places.T
-        n_kept = self._inside.n_kept[clusters, features]
+        n_kept = self.inside.n_kept[clusters, features]
         width = int(n_kept.max(initial=0))
-        values = self._inside.values[clusters, features, :width]
+        values = self.inside.values[clusters, features, :width]
         beyond = np.arange(width) >= n_kept[:, np.newaxis]
         values[beyond] = np.inf
         scale = self._shares[clusters, features, 4] / np.maximum(n_kept, 1)
         weights = np.repeat(scale[:, np.newaxis], width, axis=1)
         if len(self._weight):
-            weights *= self._inside.weights[clusters, features, :width]
+            weights *= self.inside.weights[clusters, features, :width]
         weights[beyond] = 0.0
         return values, weights
 

@@ -6,7 +6,14 @@ import numpy as np
 import pytest
 from homes import SPLITS, split_rows
 
-from fastem.clustering.manhattan.medians import JointMedians, hold, keep_members
+from fastem import KMedians
+from fastem.clustering.kmedians import assign_apart
+from fastem.clustering.manhattan.medians import (
+    JointMedians,
+    hold,
+    hold_to_follow,
+    keep_members,
+)
 from fastem.kernels.medians.cluster import cluster_medians
 from fastem.kernels.runtime import parallel
 from fastem.rows import LocalRows
@@ -93,6 +100,46 @@ def test_one_round_and_few_values_once_medians_hardly_move(kind):
     assert rounds[0] <= 8
     assert rounds[2:] == [1] * 4
     assert rows.n_values <= 3 * 128 * N_CLUSTERS * X.shape[1]
+
+
+class _Watched(LocalRows):
+    """Counts the rounds and iterations of a fit."""
+
+    def __init__(self, parts):
+        super().__init__(parts)
+        self.rounds = []
+
+    def fresh(self, exponent=0):
+        return self  # fitted once only
+
+    def each(self, step, *args):
+        if step is assign_apart:
+            self.rounds.append(0)
+        elif self.rounds:
+            self.rounds[-1] += step in (hold, hold_to_follow)
+        return super().each(step, *args)
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_rows_are_not_looked_at_again_while_medians_stay_in_their_intervals(dtype):
+    rng = np.random.default_rng(3)
+    X = (rng.integers(6, size=(30_000, 1)) * 2.0 + rng.normal(size=(30_000, 5))).astype(dtype)
+    expected = KMedians(4, init=X[:4], tol=0).fit(X)
+    assert expected.n_iter_ > 12
+    rows = _Watched(split_rows(X, None, "five parts").parts)
+    found = KMedians(4, init=X[:4], tol=0).fit(rows)
+    np.testing.assert_array_equal(found.cluster_centers_, expected.cluster_centers_)
+    np.testing.assert_array_equal(found.labels_, expected.labels_)
+    assert found.n_iter_ == expected.n_iter_ <= len(rows.rounds)
+    assert rows.rounds[0] > 1
+    assert sum(rows.rounds[-6:]) <= 2
+    # Weights of one are none; others are not followed.
+    weights = rng.integers(1, 3, size=len(X)) * 1.0
+    rows = _Watched(split_rows(X, weights, "five parts").parts)
+    found = KMedians(4, init=X[:4], tol=0).fit(rows)
+    assert min(rows.rounds) >= 1
+    expected = KMedians(4, init=X[:4], tol=0).fit(X, sample_weight=weights)
+    np.testing.assert_array_equal(found.cluster_centers_, expected.cluster_centers_)
 
 
 def test_any_number_of_threads_gives_the_same(monkeypatch):
