@@ -6,6 +6,8 @@ See where K-means ends from a bad start, and where a search goes on from there.
 Four points of a rectangle, which one run divides the wrong way, and blobs on a grid, of which one
 run gives some a centre too many and others have to share one.
 
+To run it::
+
     python examples/local_optimum.py
     python examples/local_optimum.py --side 9 --output grid.png
 """
