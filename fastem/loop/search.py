@@ -88,10 +88,12 @@ class Pace(NamedTuple):
     Parameters
     ----------
     patience : int
-        Vain breaths in a row at each depth, before the next ones are half as deep. The second and
+        Vain breaths in a row at each depth, before the next ones are less deep. The second and
         further ones try their luck.
     depth : float
         Components that are added at first, as a share of those there are.
+    shallower : int
+        How many times as few are after that.
     least_gain : float
         An improvement by less is not kept.
     settled : float
@@ -107,6 +109,7 @@ class Pace(NamedTuple):
 
     patience: int
     depth: float = 0.5
+    shallower: int = 2
     least_gain: float = 1e-4
     settled: float = 3e-4
     settled_wide: float = 1e-2
@@ -174,7 +177,7 @@ class Breathing:
                 continue
             vain += 1
             if chosen is None or vain == self.pace.patience:
-                size, vain = size // 2, 0
+                size, vain = size // self.pace.shallower, 0
         n_before, found = run.n_iter, None
         if best is not first:
             model.begin(rows)
