@@ -125,3 +125,19 @@ def test_another_process_compiles_nothing(layer, tmp_path):
     for turn in ("first", "second"):
         said = run_script(SCRIPT, turn, NUMBA_CACHE_DIR=tmp_path, NUMBA_THREADING_LAYER=layer)
         assert said.strip() == "True True"
+
+
+ALONE = """
+import sys
+import numpy as np
+from fastem.kernels import parallel
+
+X = np.ones((50, 2))
+print(getattr(parallel, sys.argv[1])(X, X).sum())
+"""
+
+
+def test_a_kernel_compiled_where_the_threads_loop_was_loaded(tmp_path):
+    """What Numba's threads need is there when another process loads such a kernel."""
+    for name in ("manhattan", "squared_euclidean", "squared_euclidean"):
+        assert run_script(ALONE, name, NUMBA_CACHE_DIR=tmp_path).strip() == "0.0"

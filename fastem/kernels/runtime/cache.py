@@ -26,11 +26,13 @@ from numba.core import config
 from numba.core.compiler import CompileResult
 from numba.core.runtime import rtsys
 from numba.core.serialize import dumps
+from numba.np.ufunc.parallel import _launch_threads
 
 _SOURCES = Path(__file__).resolve().parents[1]  # all kernels
 _DIGEST_SIZE = hashlib.sha256().digest_size
 _GENERATIONS = 4  # kept side by side: several Pythons or branches may share one folder
 _MOST_BYTES = 1 << 26  # of an entry: a hundred times the largest
+_PARALLEL = "numba_parallel_for"  # what code on Numba's threads needs of these
 
 # What Numba's environment variables change in the generated code, beside the CPU.
 _CODE_OPTIONS = (
@@ -204,6 +206,8 @@ def _prepare(target_context, symbols):
     aborts the process if a symbol is missing, so whatever is not there yet makes us refresh.
     """
     if symbols is not None:
+        if _PARALLEL in symbols:
+            _launch_threads()  # Numba does so for a parallel function, not for one that calls it
         rtsys.initialize(target_context)
         if all(llvm.address_of_symbol(name) is not None for name in symbols):
             return
