@@ -83,9 +83,9 @@ class GaussianMixture(IncompleteMixin, DistributionMixin, BaseMixture):
           the covariance of all rows, for one has none.
         - ``'random'``: each row's responsibilities are random.
         - ``'random_from_data'``: the same, but drawn at random.
-        - ``'auto'``: five iterations each from clusters of K-means, of K-means in the metric of
-          their own covariance, and of Ward's hierarchy of sphered rows; the best goes on. K-means
-          cuts long, parallel clusters across, and EM hardly mends that.
+        - ``'auto'``: up to twenty iterations each from clusters of K-means, of K-means in the
+          metric of their own covariance, and of Ward's hierarchy of sphered rows; the best goes on.
+          K-means cuts long, parallel clusters across, and EM hardly mends that.
 
     weights_init : array-like of shape (n_components,), default=None
         Weights to start from; None for those of ``init_params``.

@@ -20,7 +20,8 @@ _MOST_CANCELLATION = {np.dtype(np.float64): 1e3, np.dtype(np.float32): 10.0}
 # What ``init_params="auto"`` chooses from after a few iterations. The report's table of starts
 # shows what each of them comes to.
 _CANDIDATES = ("kmeans", "ward", "pooled")
-_SHORT_RUN = 5
+# After five, what is ahead may still end behind.
+_SHORT_RUN = 20
 # A short run ends that is farther behind than so many times what its last iteration gained.
 _HOPELESS = 6.0
 
@@ -140,7 +141,7 @@ class GaussianModel(MixtureModel):
         return self._first(self.init_params, rows, random_state)
 
     def _best_of_short_runs(self, rows, random_state):
-        """Where a few iterations from each candidate lead, for the one that gets the farthest."""
+        """Where some iterations from each candidate lead, for the one that gets the farthest."""
         if self.n_components == 1:
             return self._first("kmeans", rows, random_state)  # all start the same
         # K-means as by default; samples that are the same for any number of components, so that a
