@@ -13,16 +13,19 @@ import fastem
 
 PACKAGE = Path(fastem.__file__).resolve().parent
 
-# The beginning of a script: the names of what Numba compiles from there on are in ``compiled``.
+# The beginning of a script: the names of what Numba compiles from there on are in ``compiled``,
+# and those of their modules in ``modules``.
 LISTEN = """
 from numba.core import event
 
-compiled = []
+compiled, modules = [], []
 
 
 class Listener(event.Listener):
     def on_start(self, found):
-        compiled.append(found.data["dispatcher"].py_func.__qualname__)
+        function = found.data["dispatcher"].py_func
+        compiled.append(function.__qualname__)
+        modules.append(function.__module__)
 
     def on_end(self, found):
         pass

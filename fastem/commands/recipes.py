@@ -104,6 +104,7 @@ def _kmedians(dtype: Any, option: str) -> None:
 
 
 def _gaussian(dtype: Any, covariance_type: str) -> None:
+    from fastem.clustering.kmeans import kmeans_plusplus
     from fastem.mixtures.gaussian.estimator import GaussianMixture
 
     if covariance_type == "incomplete":
@@ -127,6 +128,8 @@ def _gaussian(dtype: Any, covariance_type: str) -> None:
             _ask(model.fit(X, sample_weight=sample_weight), X)
             model.icl(X)
             model.elbo(X)
+    for X, n_seeds, sample_weight in _problems(dtype, [(3000, 24, 80)]):
+        kmeans_plusplus(X, n_seeds, sample_weight=sample_weight, random_state=0)  # of many rows
 
 
 def _incomplete(dtype: Any) -> None:

@@ -69,6 +69,8 @@ FITS = {
                         )
                         model.fit(X).predict_proba(X)
                         model.bic(X), model.sample(3)
+            X = np.random.default_rng(1).normal(size=(16_000, 30)).astype(dtype)
+            GaussianMixture(9, covariance_type="diag", max_iter=2, random_state=0).fit(X)
         """,
     "BernoulliMixture": """
         from fastem import BernoulliMixture
@@ -117,6 +119,47 @@ def test_nothing_is_left_to_compile(model, compiled, python):
         script(f"import numpy as np, scipy.sparse\n{textwrap.dedent(FITS[model])}\nprint('done')"),
     )
     assert said == "done\n"
+
+
+IN_COMPILED_CODE = """
+import numpy as np
+from numba import njit, prange
+from fastem import kernels
+from fastem.kernels import parallel
+
+@njit
+def serial(X, Y, labels):
+    return kernels.nearest(X, Y), kernels.cluster_medians(X, labels, 7)
+
+@njit(parallel=True)
+def on_threads(X, Y, labels, factors):
+    found, squares = parallel.nearest(X, Y)
+    for row in prange(len(squares)):
+        squares[row] *= 2.0
+    means = parallel.cluster_medians(X, labels, 7).astype(np.float64)
+    parallel.squared_euclidean(X, Y), parallel.manhattan(X, Y)
+    log_density = parallel.gaussian_log_density(X, means, parallel.cholesky(factors))
+    return parallel.normalize_responsibilities(log_density), squares
+
+@njit(parallel=True)
+def bernoulli(X, probabilities):
+    return parallel.bernoulli_log_density(X, probabilities)
+
+for dtype in (np.float32, np.float64):
+    X = np.random.default_rng(1).normal(size=(300, 5)).astype(dtype)
+    labels = np.arange(300) % 7
+    serial(X, X[:7], labels)
+    on_threads(X, X[:7], labels, np.tile(np.eye(5), (7, 1, 1)))
+    bernoulli((X > 0).astype(dtype), np.full((7, 5), 0.3))
+"""
+
+
+def test_users_compiled_code_compiles_itself_only(compiled, python):
+    text = f"{LISTEN}{IN_COMPILED_CODE}\nfor names in zip(modules, compiled): print(*names)\n"
+    said = python("-W", "ignore", "-c", text)
+    print(said)
+    assert "fastem" not in said
+    assert "__main__ on_threads" in said
 
 
 FIT = script(

@@ -1,10 +1,12 @@
 """The public kernels on Numba's threads: the same results as on fastem's own."""
 
+import signal
+
 import numba
 import numpy as np
 import pytest
 from numba import njit, prange
-from processes import LISTEN, run_script
+from processes import LISTEN, run_script, start
 
 from fastem import kernels
 from fastem.kernels import parallel
@@ -141,3 +143,113 @@ def test_a_kernel_compiled_where_the_threads_loop_was_loaded(tmp_path):
     """What Numba's threads need is there when another process loads such a kernel."""
     for name in ("manhattan", "squared_euclidean", "squared_euclidean"):
         assert run_script(ALONE, name, NUMBA_CACHE_DIR=tmp_path).strip() == "0.0"
+
+
+USE = """
+import ctypes
+import importlib.metadata
+import os
+import sys
+import threading
+
+import numba
+import numpy as np
+from numba import njit, prange
+
+from fastem import kernels
+from fastem.kernels import parallel
+
+name, case = sys.argv[1:]
+if name == "tbb":  # the wheel's library is not where the loader looks
+    for file in importlib.metadata.files("tbb"):
+        if file.name.startswith(("libtbb.so.", "tbb12.dll", "libtbb.12")):
+            ctypes.CDLL(str(file.locate()))
+numba.config.THREADING_LAYER = name
+
+X = np.random.default_rng(0).normal(size=(4000, 3))
+Y = X[:50].copy()
+expected = kernels.squared_euclidean(X, Y)
+
+
+def right():
+    return parallel.squared_euclidean(X, Y).tobytes() == expected.tobytes()
+
+
+@njit(parallel=True)
+def nested(X, Y, found):
+    for i in prange(4):
+        rows = slice(1000 * i, 1000 * (i + 1))
+        found[rows] = parallel.squared_euclidean(X[rows], Y)
+
+
+def inside_a_loop():
+    found = np.empty_like(expected)
+    nested(X, Y, found)
+    return found.tobytes() == expected.tobytes()
+
+
+def on_python_threads():
+    results = []
+    barrier = threading.Barrier(4)
+
+    def work():
+        barrier.wait()
+        results.extend(right() for _ in range(50))
+
+    threads = [threading.Thread(target=work) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    return len(results) == 200 and all(results)
+
+
+def in_a_child():
+    pid = os.fork()
+    if pid == 0:
+        os._exit(0 if right() else 1)
+    status = os.waitpid(pid, 0)[1]
+    if os.WIFSIGNALED(status):
+        print("the child is ended")
+    return right() and (os.WIFSIGNALED(status) or status == 0)
+
+
+assert right()
+print(numba.threading_layer(), flush=True)
+assert globals()[case]()
+print("right")
+"""
+
+
+def end_of(layer, case):
+    """How a script ends that uses a layer: its exit code and lines; None if it can't be used."""
+    process = start(USE, layer, case, NUMBA_NUM_THREADS=2)
+    said, errors = process.communicate(timeout=100)
+    if layer != "workqueue" and not said:
+        assert "No threading layer could be loaded" in errors or "PackageNotFoundError" in errors
+        return None
+    assert said.splitlines()[0] == layer, errors
+    return process.returncode, said.splitlines()[1:]
+
+
+RIGHT = 0, ["right"]
+ABORTED = -signal.SIGABRT, []  # Numba's rule for workqueue
+
+
+@pytest.mark.parametrize("layer", ["omp", "tbb", "workqueue"])
+def test_inside_a_parallel_loop(layer):
+    wanted = {"workqueue": [ABORTED]}.get(layer, [RIGHT, None])
+    assert end_of(layer, "inside_a_loop") in wanted
+
+
+@pytest.mark.parametrize("layer", ["omp", "tbb", "workqueue"])
+def test_on_several_threads_at_once(layer):
+    wanted = {"workqueue": [ABORTED, RIGHT]}.get(layer, [RIGHT, None])  # unless they never meet
+    assert end_of(layer, "on_python_threads") in wanted
+
+
+def test_in_a_forked_process():
+    # GNU OpenMP's rule: the child is ended. The parent goes on, and nobody waits for ever.
+    assert end_of("omp", "in_a_child") in (RIGHT, (0, ["the child is ended", "right"]), None)
+    assert end_of("tbb", "in_a_child") in (RIGHT, None)
+    assert end_of("workqueue", "in_a_child") == RIGHT

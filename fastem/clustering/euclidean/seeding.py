@@ -37,8 +37,10 @@ from fastem.rows.blocks import block_seeds, dense_pieces, random_labels, weights
 # Where rows differ from the origin by so small a part of their spread, the squares of differences
 # between near rows are below the dtype's range.
 _LEAST_DIFFERENCE = {"float32": 2.0**-40, "float64": 2.0**-480}
-# Rows of so many float64 features get a coarse copy for k-means++.
-_COARSE_FEATURES = 16
+# Rows of so many float64 features get a coarse copy for k-means++, if rows, features and seeds
+# multiply to so much. With less it is no faster than plain comparisons, and its kernels take three
+# times as long to compile.
+_COARSE_FEATURES, _COARSE_WORK = 16, 1 << 22
 
 
 def greedy_kmeans_plusplus(
@@ -65,16 +67,16 @@ def greedy_kmeans_plusplus(
         The seeds.
     indices : ndarray of shape (n_clusters,), int
     """
-    options = frame, _is_dwarfed(rows, frame)
+    options = n_clusters, frame, _is_dwarfed(rows, frame)
     indices = draw_greedily(rows, n_clusters, random_state, n_local_trials, _start, *options)
     return rows.take(indices), indices
 
 
-def _start(part, frame, dwarfed, point):
-    return keep_seeder(part, _seeder(part, frame, dwarfed), point)
+def _start(part, n_clusters, frame, dwarfed, point):
+    return keep_seeder(part, _seeder(part, n_clusters, frame, dwarfed), point)
 
 
-def _seeder(part, frame, dwarfed):
+def _seeder(part, n_clusters, frame, dwarfed):
     X, scale = part.X, frame.scale
     if dwarfed:
         X, scale = X.astype(np.float64), 1.0  # squares of what the rows are fit into that anyway
@@ -83,7 +85,7 @@ def _seeder(part, frame, dwarfed):
     if not tiles_fit(X):
         return DirectSeeder(X, part.sample_weight, scale)
     coarse = part.X.dtype == np.float64 and X.shape[1] >= _COARSE_FEATURES
-    if coarse and part.in_memory:  # else there would be no room for a copy
+    if coarse and X.size * n_clusters >= _COARSE_WORK and part.in_memory:  # else there would be no room for a copy
         return CoarseSeeder(X, part.sample_weight, scale, frame.origin)
     return GreedySeeder(X, part.sample_weight, scale)
 

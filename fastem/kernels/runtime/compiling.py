@@ -7,6 +7,8 @@ from typing import Any
 import numba
 from numba.extending import overload, register_jitable
 
+from fastem.kernels.runtime.inlining import InlinedCompiler
+
 cache: Any
 try:
     from fastem.kernels.runtime import cache
@@ -31,6 +33,7 @@ _INLINED = {
     "_nrt": False,
     "no_cpython_wrapper": True,
     "no_cfunc_wrapper": True,
+    "pipeline_class": InlinedCompiler,
 }
 
 

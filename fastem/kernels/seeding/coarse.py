@@ -16,7 +16,7 @@ from fastem.kernels.seeding.codes import NO_ROWS, code_points, code_rows
 from fastem.kernels.seeding.gains import code_products, gain_terms, possible_gains
 from fastem.kernels.seeding.tiled import TiledSeeder
 from fastem.kernels.vectors.machine import TILE
-from fastem.kernels.vectors.tiles import aligned_empty
+from fastem.kernels.vectors.tiles import aligned_empty, aligned_empty_like
 from fastem.kernels.vectors.vector import count_bits, first_bit
 
 # Rows are fetched about so many bytes before they are compared, in whole tiles.
@@ -188,7 +188,7 @@ def compare_rows(
     n_rows = len(X)
     n_tiles = nearer.shape[1]
     n_kept = len(kept)
-    distances = aligned_empty(2 * TILE * n_kept).view(X.dtype)
+    distances = aligned_empty_like(TILE * n_kept, X)
     pairs = np.empty(TILE * n_kept + _FEW, np.int32)
     rows = np.empty(TILE + _FEW, np.int64)
     tile_weight = np.ones(TILE)

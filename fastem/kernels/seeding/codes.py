@@ -36,7 +36,7 @@ from fastem.kernels.vectors.machine import (
     VECTOR_BYTES,
     WIDE_REGISTER_FILE,
 )
-from fastem.kernels.vectors.tiles import aligned_empty
+from fastem.kernels.vectors.tiles import aligned_empty_like
 
 _DOUBLES = VECTOR_BYTES // 8
 _VECTORS = min(4 if WIDE_REGISTER_FILE else 2, TILE // LANES)  # of rows, taken together
@@ -165,7 +165,7 @@ def _code_pairs(typingctx, columns, n_features, origin, step, codes, tile, norms
 def _code_rows(tickets, n_chunks, X, scale, origin, codes, norms, steps, errors):
     """Write a coarse copy of rows: as for :func:`code_rows`, and what :class:`Coarse` has."""
     n_features = X.shape[1]
-    columns = aligned_empty(2 * TILE * n_features).view(X.dtype)
+    columns = aligned_empty_like(TILE * n_features, X)
     rests = np.empty(TILE)
     while True:
         chunk = next_chunk(tickets)

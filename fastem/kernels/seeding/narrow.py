@@ -7,7 +7,7 @@ from fastem.kernels.runtime.compiling import kernel
 from fastem.kernels.runtime.parallel import next_chunk
 from fastem.kernels.seeding.closest import judge_tile, take_lesser, weigh
 from fastem.kernels.vectors.machine import TILE, VECTOR_BYTES
-from fastem.kernels.vectors.tiles import aligned_empty
+from fastem.kernels.vectors.tiles import aligned_empty_like
 
 
 @kernel
@@ -21,8 +21,8 @@ def try_narrow(
     closest, labels, last_improved = known
     n_rows, n_features = X.shape
     lanes = VECTOR_BYTES // X.itemsize
-    transposed = aligned_empty(2 * TILE * n_features).view(X.dtype)
-    distances = aligned_empty(2 * TILE * (len(trial.points) + 2)).view(X.dtype)
+    transposed = aligned_empty_like(TILE * n_features, X)
+    distances = aligned_empty_like(TILE * (len(trial.points) + 2), X)
     tile_weight = np.empty(TILE)
     while True:
         chunk = next_chunk(tickets)

@@ -12,7 +12,7 @@ from fastem.kernels.runtime.compiling import inline, kernel
 from fastem.kernels.runtime.parallel import next_chunk
 from fastem.kernels.seeding.closest import judge_tile, sum_of_lesser, weigh
 from fastem.kernels.vectors.machine import TILE
-from fastem.kernels.vectors.tiles import aligned_empty
+from fastem.kernels.vectors.tiles import aligned_empty_like
 from fastem.kernels.vectors.vector import count_bits, first_bit
 
 # What it costs to list a row and to spread its distances, in features compared.
@@ -145,8 +145,8 @@ def try_wide(
     n_rows, n_features = X.shape
     candidates = trial.points
     # Some values more than a tile's distances: those of pairs reach beyond.
-    distances = aligned_empty(2 * TILE * (len(candidates) + 2)).view(X.dtype)
-    listed = aligned_empty(2 * TILE * (len(candidates) + 2)).view(X.dtype)
+    distances = aligned_empty_like(TILE * (len(candidates) + 2), X)
+    listed = aligned_empty_like(TILE * (len(candidates) + 2), X)
     limits = np.zeros(len(seeds) + 1, X.dtype)  # the last is that of no seed
     tile_weight = np.empty(TILE)
     rows = np.empty(chunk_tiles * TILE + LIST_SLACK, np.int32)
