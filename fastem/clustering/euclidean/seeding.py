@@ -85,7 +85,8 @@ def _seeder(part, n_clusters, frame, dwarfed):
     if not tiles_fit(X):
         return DirectSeeder(X, part.sample_weight, scale)
     coarse = part.X.dtype == np.float64 and X.shape[1] >= _COARSE_FEATURES
-    if coarse and X.size * n_clusters >= _COARSE_WORK and part.in_memory:  # else there would be no room for a copy
+    coarse = coarse and X.size * n_clusters >= _COARSE_WORK
+    if coarse and part.in_memory:  # else there would be no room for a copy
         return CoarseSeeder(X, part.sample_weight, scale, frame.origin)
     return GreedySeeder(X, part.sample_weight, scale)
 
