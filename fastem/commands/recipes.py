@@ -217,6 +217,9 @@ def _for_compiled_code(dtype: Any, public: dict[str, Callable[..., Any]]) -> Non
         ("cholesky", (matrices[0],)),
         ("normalize_responsibilities", (X,)),
         ("gaussian_log_density", (X, means, matrices.astype(np.float64))),
+        ("gaussian_log_density", (X, means, np.ones((40, 3)), "diag")),
+        ("gaussian_log_density", (X, means, np.ones(40), "spherical")),
+        ("gaussian_log_density", (X, means, 1.0, "tied_spherical")),
         ("bernoulli_log_density", (ones, np.full((40, 3), 0.3))),
     ]
     for name, arguments in calls:

@@ -7,7 +7,8 @@ use, and ``workqueue`` neither from several threads nor nested.
 """
 
 import numpy as np
-from numba import prange
+from numba import prange, types
+from numba.extending import overload
 
 from fastem.kernels.bernoulli import log_density as _bernoulli
 from fastem.kernels.distances import nearest_row as _nearest_row
@@ -19,7 +20,14 @@ from fastem.kernels.mixtures import responsibilities as _responsibilities
 from fastem.kernels.runtime.chunks import row_chunks
 from fastem.kernels.runtime.compiling import kernel, parallel_kernel
 from fastem.kernels.runtime.inputs import as_pair, convert
-from fastem.kernels.runtime.linking import failed, linked, perform, task_of, threads_for
+from fastem.kernels.runtime.linking import (
+    failed,
+    linked,
+    perform,
+    task_of,
+    threads_for,
+    without_literal,
+)
 
 __all__ = [
     "bernoulli_log_density",
@@ -96,12 +104,28 @@ def manhattan(X, Y):
     return distances
 
 
-@kernel
 def cluster_medians(X, labels, n_clusters, sample_weight=None):
     """As :func:`fastem.kernels.cluster_medians`, to the last bit, on Numba's threads.
 
     The lists of the clusters' rows are made by the calling thread.
     """
+    return _cluster_medians(X, labels, int(n_clusters), sample_weight)
+
+
+@overload(cluster_medians)
+def _of_clusters(X, labels, n_clusters, sample_weight=None):
+    # One kernel for all numbers: each literal is of a type of its own.
+    if _medians.is_none(sample_weight):
+        return lambda X, labels, n_clusters, sample_weight=None: _cluster_medians(
+            X, labels, without_literal(n_clusters), None
+        )
+    return lambda X, labels, n_clusters, sample_weight=None: _cluster_medians(
+        X, labels, without_literal(n_clusters), sample_weight
+    )
+
+
+@kernel
+def _cluster_medians(X, labels, n_clusters, sample_weight):
     X = convert(X, X)
     weights, weighted = _medians.weights_of(sample_weight)
     n, found = _prepare_medians((X, labels, np.int64(n_clusters), weights, weighted))
@@ -130,9 +154,24 @@ def cholesky(A):
     return L
 
 
-@kernel
 def gaussian_log_density(X, means, precisions_cholesky, covariance_type="full"):
     """As :func:`fastem.kernels.gaussian_log_density` from compiled code, on Numba's threads."""
+    return _gaussian_log_density(X, means, precisions_cholesky, covariance_type)
+
+
+@overload(gaussian_log_density)
+def _of_type(X, means, precisions_cholesky, covariance_type="full"):
+    if isinstance(covariance_type, str | types.Omitted):
+        return lambda X, means, precisions_cholesky, covariance_type="full": _gaussian_log_density(
+            X, means, precisions_cholesky, without_literal("full")
+        )
+    return lambda X, means, precisions_cholesky, covariance_type="full": _gaussian_log_density(
+        X, means, precisions_cholesky, without_literal(covariance_type)
+    )
+
+
+@kernel
+def _gaussian_log_density(X, means, precisions_cholesky, covariance_type):
     X = convert(X, X)
     # No rows, which says what doesn't fit.
     _gaussian.gaussian_log_density(X[:0], means, precisions_cholesky, covariance_type)

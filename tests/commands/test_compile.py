@@ -139,7 +139,8 @@ def on_threads(X, Y, labels, factors):
     means = parallel.cluster_medians(X, labels, 7).astype(np.float64)
     parallel.squared_euclidean(X, Y), parallel.manhattan(X, Y)
     log_density = parallel.gaussian_log_density(X, means, parallel.cholesky(factors))
-    return parallel.normalize_responsibilities(log_density), squares
+    diagonal = parallel.gaussian_log_density(X, means, np.ones((7, 5)), "diag")
+    return parallel.normalize_responsibilities(log_density), squares, diagonal
 
 @njit(parallel=True)
 def bernoulli(X, probabilities):
@@ -156,9 +157,10 @@ for dtype in (np.float32, np.float64):
 
 def test_users_compiled_code_compiles_itself_only(compiled, python):
     text = f"{LISTEN}{IN_COMPILED_CODE}\nfor names in zip(modules, compiled): print(*names)\n"
-    said = python("-W", "ignore", "-c", text)
-    print(said)
-    assert "fastem" not in said
+    said = python("-W", "ignore", "-c", text).splitlines()
+    # What fits arguments to the kernels' is part of the caller, and has no name of its own.
+    kernels = [name for name in said if name.startswith("fastem") and "<lambda>" not in name]
+    assert kernels == []
     assert "__main__ on_threads" in said
 
 

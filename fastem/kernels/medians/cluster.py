@@ -265,13 +265,14 @@ def weights_of(sample_weight):
     raise NotImplementedError("for kernels only")
 
 
-def _is_none(kind):
+def is_none(kind):
+    """Whether an argument of this type is None."""
     return kind is None or isinstance(kind, types.NoneType | types.Omitted)
 
 
 @overload(weights_of)
 def _weights_of(sample_weight):
-    if _is_none(sample_weight):
+    if is_none(sample_weight):
         return lambda sample_weight: (np.empty(0), False)
     return lambda sample_weight: (sample_weight.astype(np.float64), True)
 
@@ -289,7 +290,7 @@ def _cluster_medians(X, labels, n_clusters, sample_weight=None):
         raise TypingError(f"cluster_medians takes a 1-D array of labels, not {labels}")
     if not isinstance(labels.dtype, types.Integer):
         raise TypingError(f"cluster_medians takes labels that are integers, not {labels.dtype}")
-    if not _is_none(sample_weight) and (
+    if not is_none(sample_weight) and (
         not isinstance(sample_weight, types.Array) or sample_weight.ndim != 1
     ):
         raise TypingError(f"cluster_medians takes a 1-D array of weights, not {sample_weight}")
