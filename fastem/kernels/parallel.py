@@ -17,6 +17,7 @@ from fastem.kernels.gaussian import log_density as _gaussian
 from fastem.kernels.linalg import cholesky as _cholesky
 from fastem.kernels.medians import cluster as _medians
 from fastem.kernels.mixtures import responsibilities as _responsibilities
+from fastem.kernels.runtime.arrays import large_empty
 from fastem.kernels.runtime.chunks import row_chunks
 from fastem.kernels.runtime.compiling import kernel, parallel_kernel
 from fastem.kernels.runtime.inputs import as_pair, convert
@@ -75,7 +76,7 @@ def _perform(task, n_chunks, arguments):
 def nearest(X, Y):
     """As :func:`fastem.kernels.nearest`, to the last bit, on Numba's threads."""
     X, Y = as_pair(X, Y, True)
-    labels, distances = np.empty(len(X), np.int32), np.empty(len(X), X.dtype)
+    labels, distances = large_empty(len(X), np.int32), large_empty(len(X), X.dtype)
     chunk_rows, n = row_chunks(len(X), X.shape[1] * len(Y))
     arguments = (np.zeros(1, np.int64), n, chunk_rows, X, _pack((Y,)), labels, distances)
     _perform(_nearest(arguments), n, arguments)
@@ -86,7 +87,7 @@ def nearest(X, Y):
 def squared_euclidean(X, Y):
     """As :func:`fastem.kernels.squared_euclidean`, to the last bit, on Numba's threads."""
     X, Y = as_pair(X, Y)
-    distances = np.empty((len(X), len(Y)), X.dtype)
+    distances = large_empty((len(X), len(Y)), X.dtype)
     n = _pairwise.chunk_shape(len(X), len(Y), X.shape[1])[2]
     arguments = (np.zeros(1, np.int64), n, X, Y, distances)
     _perform(_squared_euclidean(arguments), n, arguments)
@@ -97,7 +98,7 @@ def squared_euclidean(X, Y):
 def manhattan(X, Y):
     """As :func:`fastem.kernels.manhattan`, to the last bit, on Numba's threads."""
     X, Y = as_pair(X, Y)
-    distances = np.empty((len(X), len(Y)), X.dtype)
+    distances = large_empty((len(X), len(Y)), X.dtype)
     n = _pairwise.chunk_shape(len(X), len(Y), X.shape[1])[2]
     arguments = (np.zeros(1, np.int64), n, X, Y, distances)
     _perform(_manhattan(arguments), n, arguments)
@@ -109,11 +110,13 @@ def cluster_medians(X, labels, n_clusters, sample_weight=None):
 
     The lists of the clusters' rows are made by the calling thread.
     """
-    return _cluster_medians(X, labels, int(n_clusters), sample_weight)
+    labels, n_clusters = _medians.as_integers(labels, n_clusters)
+    return _cluster_medians(X, labels, n_clusters, sample_weight)
 
 
 @overload(cluster_medians)
 def _of_clusters(X, labels, n_clusters, sample_weight=None):
+    _medians.check_types(X, labels, n_clusters, sample_weight)
     # One kernel for all numbers: each literal is of a type of its own.
     if _medians.is_none(sample_weight):
         return lambda X, labels, n_clusters, sample_weight=None: _cluster_medians(
@@ -142,7 +145,7 @@ def cholesky(A):
     if rows != columns:
         raise ValueError("A must be a square matrix or a stack of them")
     A = convert(A, A)
-    L = np.empty(A.shape, A.dtype)
+    L = large_empty(A.shape, A.dtype)
     n = A.size // max(rows * rows, 1)
     definite = np.empty(n, np.bool_)
     shape = (n, rows, rows)
@@ -177,7 +180,7 @@ def _gaussian_log_density(X, means, precisions_cholesky, covariance_type):
     _gaussian.gaussian_log_density(X[:0], means, precisions_cholesky, covariance_type)
     matrices, scales = _gaussian.factors_of(means, precisions_cholesky, covariance_type)
     k, d = means.shape
-    log_density = np.empty((len(X), k), X.dtype)
+    log_density = large_empty((len(X), k), X.dtype)
     chunk_rows, n = row_chunks(len(X), k * d * (d + 2 if len(matrices) else 4))
     means = _gaussian.doubles(means)
     arguments = (np.zeros(1, np.int64), n, chunk_rows, X, means, matrices, scales, log_density)
@@ -189,7 +192,7 @@ def _gaussian_log_density(X, means, precisions_cholesky, covariance_type):
 def bernoulli_log_density(X, probabilities):
     """As :func:`fastem.kernels.bernoulli_log_density` from compiled code, on Numba's threads."""
     _check_probabilities((X, probabilities))
-    log_density = np.empty((len(X), len(probabilities)))
+    log_density = large_empty((len(X), len(probabilities)), np.float64)
     chunk_rows, n = row_chunks(len(X), probabilities.size)
     arguments = (np.zeros(1, np.int64), n, chunk_rows, X, probabilities, log_density)
     task = _bernoulli_rows(arguments)
@@ -204,8 +207,8 @@ def normalize_responsibilities(log_joint):
     """As :func:`fastem.kernels.normalize_responsibilities`, to the last bit, on Numba's threads."""
     log_joint = convert(log_joint, log_joint)
     _check_components((log_joint,))
-    log_density = np.empty(len(log_joint), log_joint.dtype)
-    responsibilities = np.empty(log_joint.shape, log_joint.dtype)
+    log_density = large_empty(len(log_joint), log_joint.dtype)
+    responsibilities = large_empty(log_joint.shape, log_joint.dtype)
     chunk_rows, n = row_chunks(len(log_joint), _EXPONENTIAL * log_joint.shape[1])
     arguments = (
         np.zeros(1, np.int64), n, chunk_rows, log_joint, log_density, responsibilities

@@ -7,6 +7,7 @@ import numpy as np
 from fastem.kernels.bernoulli.base import BernoulliComponents
 from fastem.kernels.bernoulli.bits import first_other, packed_bits
 from fastem.kernels.bernoulli.dense import DensePass
+from fastem.kernels.runtime.arrays import large_empty
 from fastem.kernels.runtime.compiling import kernel
 from fastem.kernels.runtime.inputs import compiled_as
 from fastem.kernels.runtime.parallel import next_chunk
@@ -100,7 +101,7 @@ def bernoulli_rows(tickets, n_chunks, chunk_rows, X, probabilities, log_density)
 def _serial(X, probabilities):
     """:func:`bernoulli_log_density` on the calling thread."""
     check_probabilities(X, probabilities)
-    log_density = np.empty((len(X), len(probabilities)))
+    log_density = large_empty((len(X), len(probabilities)), np.float64)
     _write(X, probabilities, log_density)
     return log_density
 

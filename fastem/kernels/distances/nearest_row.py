@@ -17,6 +17,7 @@ from fastem.kernels.distances.rounding import (
     undecided_lanes,
 )
 from fastem.kernels.distances.tile_nearest import BLOCK, nearest_two, squared_norms
+from fastem.kernels.runtime.arrays import large_empty
 from fastem.kernels.runtime.chunks import row_chunks
 from fastem.kernels.runtime.compiling import inline, kernel
 from fastem.kernels.runtime.inputs import as_pair, compiled_as
@@ -176,7 +177,7 @@ def nearest(X: np.ndarray, Y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 @kernel
 def _nearest_serial(X, Y):
     X, Y = as_pair(X, Y, True)
-    labels, distances = np.empty(len(X), np.int32), np.empty(len(X), X.dtype)
+    labels, distances = large_empty(len(X), np.int32), large_empty(len(X), X.dtype)
     nearest_pass(np.zeros(1, np.int64), 1, max(len(X), 1), X, pack(Y), labels, distances)
     return labels, distances
 

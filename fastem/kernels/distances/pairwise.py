@@ -11,6 +11,7 @@ from numba import types
 from numba.extending import intrinsic
 
 from fastem.kernels.distances.tile_nearest import BLOCK, VECTORS
+from fastem.kernels.runtime.arrays import large_empty
 from fastem.kernels.runtime.compiling import kernel
 from fastem.kernels.runtime.inputs import as_pair, compiled_as
 from fastem.kernels.runtime.parallel import next_chunk, run
@@ -204,7 +205,7 @@ def manhattan(X: np.ndarray, Y: np.ndarray) -> np.ndarray:
 @kernel
 def _squared_euclidean_serial(X, Y):
     X, Y = as_pair(X, Y)
-    output = np.empty((len(X), len(Y)), X.dtype)
+    output = large_empty((len(X), len(Y)), X.dtype)
     n_chunks = chunk_shape(len(X), len(Y), X.shape[1])[2]
     squared_euclidean_pass(np.zeros(1, np.int64), n_chunks, X, Y, output)
     return output
@@ -213,7 +214,7 @@ def _squared_euclidean_serial(X, Y):
 @kernel
 def _manhattan_serial(X, Y):
     X, Y = as_pair(X, Y)
-    output = np.empty((len(X), len(Y)), X.dtype)
+    output = large_empty((len(X), len(Y)), X.dtype)
     n_chunks = chunk_shape(len(X), len(Y), X.shape[1])[2]
     manhattan_pass(np.zeros(1, np.int64), n_chunks, X, Y, output)
     return output

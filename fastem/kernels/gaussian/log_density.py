@@ -9,7 +9,7 @@ from numba.extending import overload, register_jitable
 
 from fastem.kernels.gaussian import PASSES, GaussianComponents
 from fastem.kernels.gaussian.whitening import BLOCK, packed_size, whitened_norms
-from fastem.kernels.runtime.arrays import read_only
+from fastem.kernels.runtime.arrays import large_empty, read_only
 from fastem.kernels.runtime.compiling import kernel
 from fastem.kernels.runtime.inputs import convert, real_rows
 from fastem.kernels.runtime.linking import linked
@@ -211,7 +211,7 @@ def gaussian_rows(tickets, n_chunks, chunk_rows, X, means, matrices, scales, log
 @kernel
 def _serial(X, means, matrices, scales):
     _check(X, means, matrices, scales)
-    log_density = np.empty((len(X), len(means)), X.dtype)
+    log_density = large_empty((len(X), len(means)), X.dtype)
     _write(X, means, matrices, scales, log_density)
     return log_density
 

@@ -7,6 +7,7 @@ from numba import types
 from numba.core.errors import TypingError
 from numba.extending import overload
 
+from fastem.kernels.runtime.arrays import large_empty
 from fastem.kernels.runtime.compiling import kernel
 from fastem.kernels.runtime.inputs import convert
 from fastem.kernels.runtime.linking import linked
@@ -112,7 +113,7 @@ def _cholesky_of_one(A):
 def _cholesky_of_all(A):
     if A.shape[1] != A.shape[2]:
         raise ValueError("A must be a square matrix or a stack of them")
-    L = np.empty(A.shape, A.dtype)
+    L = large_empty(A.shape, A.dtype)
     _factor_all(A, L)
     return L
 

@@ -1,5 +1,7 @@
 """The coordinate-wise medians of clusters, whose rows are visited through lists of members."""
 
+import operator
+
 import numpy as np
 from numba import types
 from numba.core.errors import TypingError
@@ -138,6 +140,18 @@ def spread_nan(X, labels, medians):
                 medians[labels[row], f] = np.nan
 
 
+def as_integers(labels, n_clusters):
+    """The clusters' numbers as Python passes them; an error if they are no integers."""
+    labels = np.asarray(labels)
+    if labels.dtype.kind not in "iu" or labels.ndim != 1:
+        raise ValueError("labels must be a 1-D array of integers")
+    try:
+        return labels, operator.index(n_clusters)
+    except TypeError:
+        kind = type(n_clusters).__name__
+        raise TypeError(f"n_clusters must be an instance of int, not {kind}") from None
+
+
 def cluster_medians(
     X: np.ndarray,
     labels: np.ndarray,
@@ -168,15 +182,15 @@ def cluster_medians(
 
     Raises
     ------
+    TypeError
+        If ``n_clusters`` is no integer.
     ValueError
         If X is not a 2-D array of real numbers, labels are not integers in range, a weight is
         negative or not finite, or the lengths differ.
     """
     X = real_rows(X, "X")
     X = read_only(np.require(X, np.float32 if X.dtype == np.float32 else np.float64, ["C", "A"]))
-    labels = np.asarray(labels)
-    if labels.dtype.kind not in "iu" or labels.ndim != 1:
-        raise ValueError("labels must be a 1-D array of integers")
+    labels, n_clusters = as_integers(labels, n_clusters)
     weights = np.empty(0) if sample_weight is None else np.asarray(sample_weight)
     if weights.dtype.kind not in "biuf" or weights.ndim != 1:
         raise ValueError("sample_weight must be a 1-D array of real numbers")
@@ -280,8 +294,8 @@ def _weights_of(sample_weight):
 _call_serial = linked(_cluster_medians_serial)
 
 
-@overload(cluster_medians)
-def _cluster_medians(X, labels, n_clusters, sample_weight=None):
+def check_types(X, labels, n_clusters, sample_weight):
+    """Refuse Numba's types of other arguments than compiled code may pass."""
     if not isinstance(X, types.Array) or X.ndim != 2:
         raise TypingError(f"cluster_medians takes a 2-D array, not {X}")
     if not isinstance(X.dtype, types.Float | types.Integer | types.Boolean):
@@ -290,10 +304,17 @@ def _cluster_medians(X, labels, n_clusters, sample_weight=None):
         raise TypingError(f"cluster_medians takes a 1-D array of labels, not {labels}")
     if not isinstance(labels.dtype, types.Integer):
         raise TypingError(f"cluster_medians takes labels that are integers, not {labels.dtype}")
+    if not isinstance(n_clusters, types.Integer):
+        raise TypingError(f"cluster_medians takes an integer for n_clusters, not {n_clusters}")
     if not is_none(sample_weight) and (
         not isinstance(sample_weight, types.Array) or sample_weight.ndim != 1
     ):
         raise TypingError(f"cluster_medians takes a 1-D array of weights, not {sample_weight}")
+
+
+@overload(cluster_medians)
+def _cluster_medians(X, labels, n_clusters, sample_weight=None):
+    check_types(X, labels, n_clusters, sample_weight)
     return lambda X, labels, n_clusters, sample_weight=None: _call_serial(
         (convert(X, X), labels, np.int64(n_clusters), *weights_of(sample_weight))
     )

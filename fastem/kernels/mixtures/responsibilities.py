@@ -10,7 +10,7 @@ from numba import types
 from numba.core.errors import TypingError
 from numba.extending import overload
 
-from fastem.kernels.runtime.arrays import read_only
+from fastem.kernels.runtime.arrays import large_empty, read_only
 from fastem.kernels.runtime.chunks import row_chunks
 from fastem.kernels.runtime.compiling import inline, kernel, variant
 from fastem.kernels.runtime.inputs import convert, real_rows
@@ -211,8 +211,8 @@ def _serial(log_joint):
     """:func:`normalize_responsibilities` on the calling thread."""
     check_components(log_joint)
     n_rows = len(log_joint)
-    log_density = np.empty(n_rows, log_joint.dtype)
-    responsibilities = np.empty(log_joint.shape, log_joint.dtype)
+    log_density = large_empty(n_rows, log_joint.dtype)
+    responsibilities = large_empty(log_joint.shape, log_joint.dtype)
     normalize_pass(
         np.zeros(1, np.int64), 1, max(n_rows, 1), log_joint, log_density, responsibilities
     )

@@ -1,10 +1,21 @@
 """Arrays as the kernels take them."""
 
+import mmap
 from typing import NamedTuple
 
 import numpy as np
+from llvmlite import ir
+from numba import types
+from numba.core import cgutils
+from numba.extending import intrinsic, register_jitable
 
+from fastem.kernels.runtime.chunks import round_up
 from fastem.kernels.runtime.compiling import inline
+
+# Arrays of so many bytes get huge pages, as NumPy's do.
+_LARGE = 1 << 22
+_PAGES = 1 << 16  # bytes of one or several pages, on any machine
+_HUGE = getattr(mmap, "MADV_HUGEPAGE", None)  # Linux has it
 
 
 def read_only(array):
@@ -46,6 +57,36 @@ def wanted(log_density=None, labels=None, responsibilities=None, log_joint=None,
         none if responsibilities is None else responsibilities,
         none if log_joint is None else log_joint,
     )
+
+
+@intrinsic
+def _ask_for_huge_pages(typingctx, address, size):
+    """Tell Linux that memory is better given in pages of megabytes; elsewhere nothing."""
+
+    def codegen(context, builder, signature, args):
+        if _HUGE is not None:
+            place, number = ir.IntType(8).as_pointer(), ir.IntType(32)
+            kind = ir.FunctionType(number, [place, args[1].type, number])
+            function = cgutils.get_or_insert_function(builder.module, kind, "madvise")
+            address = builder.inttoptr(args[0], place)
+            builder.call(function, [address, args[1], ir.Constant(number, _HUGE)])
+        return context.get_dummy_value()
+
+    return types.void(types.intp, types.intp), codegen
+
+
+@register_jitable
+def large_empty(shape, dtype):
+    """In compiled code: ``np.empty`` for what may be large.
+
+    In pages of 4 KiB it took as long to get memory for the distances of ``squared_euclidean`` as
+    to compute them.
+    """
+    array = np.empty(shape, dtype)
+    if array.nbytes >= _LARGE:
+        start = round_up(array.ctypes.data, _PAGES)
+        _ask_for_huge_pages(start, array.ctypes.data + array.nbytes - start)
+    return array
 
 
 @inline

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from numba.core.errors import TypingError
 
-from fastem.kernels import cluster_medians
+from fastem.kernels import cluster_medians, parallel
 from fastem.kernels.columns.magnitude import largest_magnitude
 from fastem.kernels.medians.selection import select, weighted_median
 
@@ -222,6 +222,29 @@ def test_refusals(position, value, message):
     arguments[position] = value
     with pytest.raises(ValueError, match=message):
         cluster_medians(*arguments)
+
+
+@pytest.mark.parametrize("function", [cluster_medians, parallel.cluster_medians])
+def test_numbers_that_are_no_integers(function):
+    X, labels, _ = GOOD
+    for wrong, kind in ((2.5, "float"), (2.0, "float"), (None, "NoneType"), ("2", "str")):
+        with pytest.raises(TypeError, match=f"n_clusters must be an instance of int, not {kind}"):
+            function(X, labels, wrong)
+    with pytest.raises(ValueError, match="labels must be a 1-D array of integers"):
+        function(X, labels + 0.5, 2)
+    right = np.array([[1.0, 1.0], [np.nan, np.nan]])
+    for n_clusters in (2, np.int32(2), np.uint8(2)):
+        np.testing.assert_array_equal(function(X, labels, n_clusters), right)
+
+    @numba.njit
+    def compiled(X, labels, n_clusters):
+        return function(X, labels, n_clusters)
+
+    np.testing.assert_array_equal(compiled(X, labels, 2), right)
+    with pytest.raises(TypingError, match="takes an integer for n_clusters, not float64"):
+        compiled(X, labels, 2.5)
+    with pytest.raises(TypingError, match=r"labels that are integers, not .*float64"):
+        compiled(X, labels + 0.5, 2)
 
 
 def test_compiled_refusals():
