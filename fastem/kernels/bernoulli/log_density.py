@@ -7,10 +7,13 @@ import numpy as np
 from fastem.kernels.bernoulli.base import BernoulliComponents
 from fastem.kernels.bernoulli.bits import first_other, packed_bits
 from fastem.kernels.bernoulli.dense import DensePass
+from fastem.kernels.bernoulli.tables import GROUP
 from fastem.kernels.runtime.arrays import large_empty
+from fastem.kernels.runtime.chunks import round_up
 from fastem.kernels.runtime.compiling import kernel
 from fastem.kernels.runtime.inputs import compiled_as
 from fastem.kernels.runtime.parallel import next_chunk
+from fastem.kernels.vectors.vector import broadcast, load, store
 
 
 @kernel
@@ -71,19 +74,31 @@ def _write(X, probabilities, log_density):
     # Without tables: those would take longer than a few rows, and to compile, too.
     n_rows, n_features = X.shape
     n_components = len(probabilities)
-    logs = np.empty((n_features, 2, n_components))
+    whole = n_components // GROUP * GROUP
+    width = round_up(n_components, GROUP)
+    logs = np.zeros((n_features, 2, width))
     for j in range(n_components):
         for f in range(n_features):
             logs[f, 0, j] = math.log1p(-probabilities[j, f])
             logs[f, 1, j] = math.log(probabilities[j, f])
-    log_density[:] = 0.0
+    places = np.empty(n_features, np.int64)
+    edge = np.empty(GROUP)
     for row in range(n_rows):
         for f in range(n_features):
-            if X[row, f] != 0 and X[row, f] != 1:
+            value = X[row, f]
+            if value != 0 and value != 1:
                 raise ValueError("X must hold zeros and ones only")
-            value = np.intp(X[row, f])
-            for j in range(n_components):
-                log_density[row, j] += logs[f, value, j]
+            places[f] = (2 * f + (value != 0)) * width
+        for group in range(0, width, GROUP):
+            total = broadcast(0.0, GROUP)
+            for place in places:
+                total = total + load(logs, place + group, GROUP)
+            if group < whole:
+                store(total, log_density, row * n_components + group)
+            else:
+                store(total, edge, 0)
+                for j in range(whole, n_components):
+                    log_density[row, j] = edge[j - whole]
 
 
 @kernel

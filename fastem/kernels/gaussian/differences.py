@@ -18,7 +18,7 @@ from fastem.kernels.gaussian.batch import ChosenTiles, centered
 from fastem.kernels.gaussian.driver import accumulate_tiles, log_joint_tile, prepare_tile
 from fastem.kernels.gaussian.exact import ExactKernel
 from fastem.kernels.gaussian.sweep import split
-from fastem.kernels.runtime.compiling import variant
+from fastem.kernels.runtime.compiling import inline, variant
 from fastem.kernels.vectors.emit import Emitter, sum_lanes
 from fastem.kernels.vectors.machine import TILE
 from fastem.kernels.vectors.vector import broadcast, lanes_of, load, store
@@ -42,25 +42,39 @@ def _prepare(packed, tile, n_features, scratch):
     pass
 
 
+@inline
+def scaled_norms(tile, n_features, means, component, scales, peak, log_joint):
+    """``log_joint[component * TILE + lane] = peak - |(x - mean) * scale|^2``.
+
+    Parameters
+    ----------
+    tile, n_features, means, component, peak, log_joint
+        As for :func:`fastem.kernels.gaussian.whitening.whitened_norms`.
+    scales : array of shape (n_components, n_features)
+        1 / (sqrt(2) sigma).
+    """
+    lanes = lanes_of(tile)
+    for lane in range(0, TILE, 2 * lanes):
+        left = broadcast(peak, lanes)
+        right = left
+        for f in range(n_features):
+            high = broadcast(means[0, component, f], lanes)
+            low = broadcast(means[1, component, f], lanes)
+            scale = broadcast(scales[component, f], lanes)
+            z = ((load(tile, f * TILE + lane, lanes) - high) - low) * scale
+            left = left - z * z
+            z = ((load(tile, f * TILE + lane + lanes, lanes) - high) - low) * scale
+            right = right - z * z
+        store(left, log_joint, component * TILE + lane)
+        store(right, log_joint, component * TILE + lane + lanes)
+
+
 @variant(log_joint_tile, of=DifferencesPacked)
 def _log_joint(packed, tile, n_features, scratch, components, n_listed, log_joint):
-    lanes = lanes_of(tile)
-    means, scales = packed.means, packed.scales
     for i in range(n_listed):
         j = components[i]
-        for lane in range(0, TILE, 2 * lanes):
-            left = broadcast(packed.constants[j], lanes)
-            right = left
-            for f in range(n_features):
-                high = broadcast(means[0, j, f], lanes)
-                low = broadcast(means[1, j, f], lanes)
-                scale = broadcast(scales[j, f], lanes)
-                z = ((load(tile, f * TILE + lane, lanes) - high) - low) * scale
-                left = left - z * z
-                z = ((load(tile, f * TILE + lane + lanes, lanes) - high) - low) * scale
-                right = right - z * z
-            store(left, log_joint, j * TILE + lane)
-            store(right, log_joint, j * TILE + lane + lanes)
+        peak = packed.constants[j]
+        scaled_norms(tile, n_features, packed.means, j, packed.scales, peak, log_joint)
 
 
 @intrinsic

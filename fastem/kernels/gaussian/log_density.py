@@ -8,7 +8,9 @@ from numba.core.errors import TypingError
 from numba.extending import overload, register_jitable
 
 from fastem.kernels.gaussian import PASSES, GaussianComponents
+from fastem.kernels.gaussian.differences import scaled_norms
 from fastem.kernels.gaussian.whitening import BLOCK, packed_size, whitened_norms
+from fastem.kernels.mixtures.lanes import write_rows
 from fastem.kernels.runtime.arrays import large_empty, read_only
 from fastem.kernels.runtime.compiling import kernel
 from fastem.kernels.runtime.inputs import convert, real_rows
@@ -157,36 +159,30 @@ def _write_with_matrices(X, means, factors, log_density):
         load_tile(X, start, one, shift, numbers, tile)
         for j in range(n_components):
             whitened_norms(tile, n_features, centers, j, triangles, constants[j], values)
-        for lane in range(min(TILE, n_rows - start)):
-            for j in range(n_components):
-                log_density[start + lane, j] = values[j * TILE + lane]
+        write_rows(values, n_components, start, min(TILE, n_rows - start), log_density)
 
 
 @kernel
 def _write_with_scales(X, means, scales, log_density):
     n_components, n_features = means.shape
     n_rows = len(X)
-    one, half = X.dtype.type(1), X.dtype.type(0.5)
+    one = X.dtype.type(1)
     centers = _split(X, means)
     constants = np.empty(n_components, X.dtype)
+    factors = np.empty(scales.shape, X.dtype)
     for j in range(n_components):
         constants[j] = _constant(scales[j])
-    scales = scales.astype(X.dtype)
+        for f in range(n_features):
+            factors[j, f] = scales[j, f] * math.sqrt(0.5)
     shift = np.zeros(n_features + LANES, X.dtype)
     tile = aligned_empty_like(n_features * TILE, X)
-    squares = aligned_empty_like(TILE, X)
+    values = aligned_empty_like(n_components * TILE, X)
     numbers = np.empty(TILE, np.int64)
     for start in range(0, n_rows, TILE):
         load_tile(X, start, one, shift, numbers, tile)
         for j in range(n_components):
-            squares[:] = 0
-            for f in range(n_features):
-                high, low, scale = centers[0, j, f], centers[1, j, f], scales[j, f]
-                for lane in range(TILE):
-                    z = ((tile[f * TILE + lane] - high) - low) * scale
-                    squares[lane] += z * z
-            for lane in range(min(TILE, n_rows - start)):
-                log_density[start + lane, j] = constants[j] - half * squares[lane]
+            scaled_norms(tile, n_features, centers, j, factors, constants[j], values)
+        write_rows(values, n_components, start, min(TILE, n_rows - start), log_density)
 
 
 @kernel

@@ -10,6 +10,7 @@ from numba import types
 from numba.core.errors import TypingError
 from numba.extending import overload
 
+from fastem.kernels.mixtures.lanes import write_rows
 from fastem.kernels.runtime.arrays import large_empty, read_only
 from fastem.kernels.runtime.chunks import row_chunks
 from fastem.kernels.runtime.compiling import inline, kernel, variant
@@ -157,10 +158,10 @@ def normalize_pass(tickets, n_chunks, chunk_rows, log_joint, log_density, respon
         for first in range(chunk * chunk_rows, min((chunk + 1) * chunk_rows, n_rows), TILE):
             load_tile(log_joint, first, one, shift, numbers, tile)
             normalize_tile(tile, n_components, weights, False, density)
-            for lane in range(min(TILE, n_rows - first)):
+            n_lanes = min(TILE, n_rows - first)
+            for lane in range(n_lanes):
                 log_density[first + lane] = density[lane]
-                for j in range(n_components):
-                    responsibilities[first + lane, j] = tile[j * TILE + lane]
+            write_rows(tile, n_components, first, n_lanes, responsibilities)
 
 
 def normalize_responsibilities(log_joint: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
