@@ -1,5 +1,6 @@
 """The public kernels on Numba's threads, and called by a user's compiled code, beside Python's."""
 
+import time
 from collections.abc import Callable
 
 import numpy as np
@@ -43,7 +44,7 @@ def _bernoulli(random, dtype):
 # What is measured: a kernel's name, and its arguments.
 PROBLEMS: dict[str, tuple[str, Callable]] = {
     "nearest": ("nearest", _distances(200_000)),
-    "squared_euclidean": ("squared_euclidean", _distances(20_000)),
+    "squared_euclidean": ("squared_euclidean", _distances(200_000)),
     "cluster_medians": ("cluster_medians", _medians),
     "gaussian_log_density, full": ("gaussian_log_density", _full),
     "gaussian_log_density, diag": ("gaussian_log_density", _diag),
@@ -63,11 +64,10 @@ def _parallel(name):
     return getattr(parallel, name)
 
 
-def _wrapped(name):
-    """A user's line of compiled code around the parallel kernel."""
+def _wrapped(function):
+    """A user's line of compiled code around a kernel."""
     from numba import njit
 
-    function = _parallel(name)
     return njit(lambda arguments: function(*arguments))
 
 
@@ -97,7 +97,24 @@ class ParallelKernels:
         return self._over_python(lambda: function(*self.arguments))
 
     def track_wrapped(self, problem, dtype):
-        function = _wrapped(self.name)
+        function = _wrapped(_parallel(self.name))
         return self._over_python(lambda: function(self.arguments))
 
     track_parallel.unit = track_wrapped.unit = "of Python's time"
+
+    def track_compile_time(self, problem, dtype):
+        """What a user's line takes to compile, of one that runs serially and one that doesn't.
+
+        The kernels are compiled by then.
+        """
+        from numba import typeof
+
+        times = []
+        for function in (_from_python(self.name), _parallel(self.name)):
+            _wrapped(function)(self.arguments)
+            begin = time.perf_counter()
+            _wrapped(function).compile((typeof(self.arguments),))
+            times.append(time.perf_counter() - begin)
+        return max(times)
+
+    track_compile_time.unit = "s"
