@@ -46,7 +46,8 @@ def draw_greedily(
     n_local_trials : int or None
         Candidates for each seed but the first; None for 2 + log(n_clusters).
     start : callable
-        A step ``(part, *args, point)`` that ends with :func:`keep_seeder`.
+        A step ``(part, *args, point)`` that ends with :func:`keep_seeder`. The point is a row,
+        or a CSR matrix of one.
     *args
         Passed to ``start``.
 
@@ -58,13 +59,14 @@ def draw_greedily(
         n_local_trials = 2 + int(math.log(n_clusters))
     indices = np.empty(n_clusters, int)
     indices[:1] = choose_rows(rows, random_state, 1)
-    potentials = rows.map(start, *args, rows.take(indices[:1])[0])
+    first = rows.pick(indices[:1])
+    potentials = rows.map(start, *args, first if rows.sparse else first[0])
     for seed in range(1, n_clusters):
         current = sum(potential for _, potential in potentials)
         values = random_state.uniform(size=n_local_trials) * current
         candidates = _locate(rows, potentials, values)
         # The best one is among those that may gain more than another gains for certain.
-        least, most = rows.reduce(_screen, rows.take(candidates))
+        least, most = rows.reduce(_screen, rows.pick(candidates))
         kept = (~(most < least.max())).nonzero()[0]
         best = int(rows.reduce(_try, kept).argmin())
         potentials = rows.map(_accept, best)

@@ -7,6 +7,7 @@ from functools import reduce
 from typing import Any
 
 import numpy as np
+import scipy.sparse
 
 from fastem.rows.blocks import dense
 from fastem.rows.part import Part, add
@@ -104,6 +105,14 @@ class Rows(ABC):
             taken[places] = rows
         return taken
 
+    def pick(self, indices: np.ndarray) -> Any:
+        """As :meth:`take`, but CSR rows as a CSR matrix, which is small where columns are many."""
+        if not self.sparse:
+            return self.take(indices)
+        found = [each for each in self.each(pick_from, indices) if len(each[0])]
+        order = np.argsort(np.concatenate([places for places, _ in found]))
+        return scipy.sparse.vstack([rows for _, rows in found], "csr")[order]
+
     def outgrow_memory(self) -> bool:
         """Whether a pass reads the rows from where they are stored, since memory doesn't hold them.
 
@@ -124,8 +133,19 @@ class Rows(ABC):
 
 def take_from(part: Part, indices: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Which of the indices are this part's, and these rows."""
-    local = indices - part.offset
-    places = np.flatnonzero((local >= 0) & (local < part.n_rows))
+    places, local = _places(part, indices)
     if len(places) == 0:  # these rows needn't be read
         return places, np.empty((0, 1))
-    return places, dense(part, local[places])
+    return places, dense(part, local)
+
+
+def pick_from(part: Part, indices: np.ndarray) -> tuple[np.ndarray, Any]:
+    """As :func:`take_from`, but rows as the part has them, None for none."""
+    places, local = _places(part, indices)
+    return places, part.X[local] if len(places) else None
+
+
+def _places(part, indices):
+    local = indices - part.offset
+    places = np.flatnonzero((local >= 0) & (local < part.n_rows))
+    return places, local[places]

@@ -48,6 +48,12 @@ class LocalRows(Rows):
             return super().take(indices)
         return dense(self.parts[0], np.asarray(indices, np.intp))
 
+    def pick(self, indices: np.ndarray) -> Any:
+        """As :meth:`take`, but CSR rows as a CSR matrix."""
+        if self.n_parts > 1:
+            return super().pick(indices)
+        return self.parts[0].X[np.asarray(indices, np.intp)]
+
     def fresh(self, exponent: int = 0) -> "LocalRows":
         return LocalRows([part.fresh(exponent) for part in self.parts])
 

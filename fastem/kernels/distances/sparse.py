@@ -11,10 +11,11 @@ section 3.1), at most ``2 |x|^2 + 2 |c|^2``; it is taken as ``(n + 4) 2 u (|x|^2
 from typing import Any, NamedTuple
 
 import numpy as np
+from numba import types
 
 from fastem.kernels.runtime.arrays import read_only
 from fastem.kernels.runtime.chunks import row_chunks
-from fastem.kernels.runtime.compiling import inline, kernel
+from fastem.kernels.runtime.compiling import inline, kernel, variant
 from fastem.kernels.runtime.parallel import next_chunk, run
 from fastem.kernels.vectors.twofold import add_product, add_value
 
@@ -253,6 +254,16 @@ def _nearest_to_far(rows, row, packed, scores):
     return _first_least(scores, len(packed.high))
 
 
+def coordinate(points, j, f):
+    """The value of a point's feature."""
+    raise NotImplementedError("for kernels only")
+
+
+@variant(coordinate, of=types.Array)
+def _dense_coordinate(points, j, f):
+    return points[j, f]
+
+
 @inline
 def precise_distance_to_one(rows, row, points, norms, j):
     """As :func:`distance_to_one`, in twofold precision as :func:`_precise_distances`."""
@@ -262,7 +273,7 @@ def precise_distance_to_one(rows, row, points, norms, j):
     for i in range(start, stop):
         value = np.float64(rows.data[i])
         square, rest = add_product(square, rest, value, value)
-        high, low = add_product(high, low, -2.0 * value, points[j, rows.indices[i]])
+        high, low = add_product(high, low, -2.0 * value, coordinate(points, j, rows.indices[i]))
     high, low = add_value(high, low, square)
     return _above_noise(high + (low + rest), square + 2.0 * norms[0, j], stop - start)
 
@@ -276,13 +287,14 @@ def distance_to_one(rows, row, points, norms, j):
     rows : SparseRows
     row, j : int
     points : float64 array of shape (n_points, n_features)
+        Or of a class that has a variant of :func:`coordinate`.
     norms : float64 array of shape (2, n_points)
         The points' squared norms in twofold precision, as a ``SparsePacked`` has them.
     """
     start, stop = rows.indptr[row], rows.indptr[row + 1]
     square, distance = 0.0, norms[0, j]
     for i in range(start, stop):
-        value, center = np.float64(rows.data[i]), points[j, rows.indices[i]]
+        value, center = np.float64(rows.data[i]), coordinate(points, j, rows.indices[i])
         square += value * value
         difference = value - center
         distance += difference * difference - center * center

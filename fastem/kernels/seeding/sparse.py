@@ -10,24 +10,28 @@ Where the rows are float32, so are the distances and their running sums, as in s
 more digits would end at other rows.
 """
 
+from typing import NamedTuple
+
 import numpy as np
 
 from fastem.kernels.distances.sparse import (
     TOLERANCE,
+    SparseRows,
+    coordinate,
     distance_to_one,
     row_work,
     sparse_rows,
     squared_norms,
-    twofold_norms,
 )
 from fastem.kernels.runtime.arrays import as_weights, read_only
 from fastem.kernels.runtime.chunks import row_chunks
-from fastem.kernels.runtime.compiling import inline, kernel
+from fastem.kernels.runtime.compiling import inline, kernel, variant
 from fastem.kernels.runtime.parallel import next_chunk, run
 from fastem.kernels.seeding.base import Seeder, no_bounds
 from fastem.kernels.vectors.machine import VECTOR_BYTES
 from fastem.kernels.vectors.stored import row_products
 from fastem.kernels.vectors.tiles import aligned_empty_like
+from fastem.kernels.vectors.twofold import add_product
 from fastem.kernels.vectors.vector import (
     bits,
     broadcast,
@@ -47,47 +51,78 @@ _WIDTH = _BATCH // _LANES
 _MOST_SINGLE = 1 << 20
 
 
+class Placed(NamedTuple):
+    """Up to eight points as rows are compared with them.
+
+    Parameters
+    ----------
+    places : int32 array of shape (n_features,)
+        The features' lines in the table: that of zeros, 0, for those that no point has.
+    table : float64 array
+        Lines of eight, the points' values of a feature side by side.
+    norms : float64 array of shape (2, 8)
+        Their squared norms in twofold precision, infinite behind the last.
+    """
+
+    places: np.ndarray
+    table: np.ndarray
+    norms: np.ndarray
+
+
+@variant(coordinate, of=Placed)
+def _coordinate(points, j, f):
+    return points.table[points.places[f] * _BATCH + j]
+
+
 @kernel
-def _place(points, places):
-    """Number the features of which any point has a value, from 1 on; return how many there are."""
-    n_points, n_features = points.shape
-    for f in range(n_features):
+def _place(points, chosen, placed):
+    """Lay out some of the points, SparseRows."""
+    places, table, norms = placed
+    for f in range(len(places)):
         places[f] = 0
-    n_placed = 0
-    for j in range(n_points):
-        for f in range(n_features):
-            if points[j, f] != 0.0 and places[f] == 0:
-                n_placed += 1
-                places[f] = n_placed
-    return n_placed
-
-
-@kernel
-def _fill(points, places, table):
-    """Put points into a table of zeros: their values of each placed feature side by side."""
-    for j in range(points.shape[0]):
-        for f in range(points.shape[1]):
-            if points[j, f] != 0.0:
-                table[places[f] * _BATCH + j] = points[j, f]
+    for j in range(_BATCH):
+        table[j], norms[0, j], norms[1, j] = 0.0, np.inf, np.inf
+    n_lines = 1
+    for j in range(len(chosen)):
+        high = low = 0.0
+        for i in range(points.indptr[chosen[j]], points.indptr[chosen[j] + 1]):
+            value, f = points.data[i], points.indices[i]
+            if places[f] == 0:
+                places[f] = n_lines
+                for other in range(_BATCH):
+                    table[n_lines * _BATCH + other] = 0.0
+                n_lines += 1
+            table[places[f] * _BATCH + j] = value
+            high, low = add_product(high, low, value, value)
+        norms[0, j], norms[1, j] = high, low
 
 
 @inline
-def _compare(
-    rows, row, square, unit, near, points, norms, places, table, zeros, rounded, distances
-):
-    """Write a row's distances to the table's points; return which of them are less than ``near``.
+def _compare(rows, row, square, unit, near, points, zeros, rounded, distances):
+    """Write a row's distances to placed points; return which of them are less than ``near``.
 
     The others need not be precise.
     """
     start, stop = rows.indptr[row], rows.indptr[row + 1]
     row_products(
-        rows.data, rows.indices, places, start, stop, -2.0, table, 0, _WIDTH, zeros, distances, 0
+        rows.data,
+        rows.indices,
+        points.places,
+        start,
+        stop,
+        -2.0,
+        points.table,
+        0,
+        _WIDTH,
+        zeros,
+        distances,
+        0,
     )
     share = broadcast((stop - start + 4) * 2.0**-52, _LANES)
     most, units = broadcast(near, _LANES), broadcast(unit, _LANES)
     nearer = np.uint64(0)
     for j in range(0, _BATCH, _LANES):
-        norm = load(norms, j, _LANES)
+        norm = load(points.norms, j, _LANES)
         squares = norm + broadcast(square, _LANES)
         distance = load(distances, j, _LANES) + squares
         error = share * (squares + norm)
@@ -98,7 +133,7 @@ def _compare(
             while unsure != np.uint64(0):
                 lane = j + np.intp(first_bit(unsure))
                 unsure &= unsure - np.uint64(1)
-                distances[lane] = distance_to_one(rows, row, points, norms, lane)
+                distances[lane] = distance_to_one(rows, row, points, points.norms, lane)
             distance = load(distances, j, _LANES)
         distance = distance * units
         if rounded:
@@ -110,8 +145,8 @@ def _compare(
 
 @kernel
 def _try(
-    tickets, n_chunks, chunk_rows, rows, squares, unit, sample_weight, closest, n_points, points,
-    norms, places, table, nearer, potentials,
+    tickets, n_chunks, chunk_rows, rows, squares, unit, sample_weight, closest, points, nearer,
+    potentials,
 ):  # fmt: skip
     """Compare all rows with up to eight points.
 
@@ -125,12 +160,7 @@ def _try(
     sample_weight : float64 array of n_rows values, or of none
     closest : float array of shape (n_rows,)
         Squared distances to the nearest seed.
-    points : float64 array of shape (n_points, n_features)
-    norms : float64 array of shape (2, 8)
-        Their squared norms in twofold precision, infinite behind the last.
-    places : int32 array of shape (n_features,)
-    table : float64 array
-        The same points as ``_place`` and ``_fill`` lay them out.
+    points : Placed
     nearer : uint8 array of shape (n_rows,)
         Gets a bit for each point that is nearer than the nearest seed.
     potentials : float64 array of shape (n_points, n_chunks)
@@ -147,36 +177,27 @@ def _try(
         for row in range(chunk * chunk_rows, min((chunk + 1) * chunk_rows, len(closest))):
             near = np.float64(closest[row])
             nearer[row] = _compare(
-                rows,
-                row,
-                squares[row],
-                unit,
-                near,
-                points,
-                norms,
-                places,
-                table,
-                zeros,
-                rounded,
-                distances,
+                rows, row, squares[row], unit, near, points, zeros, rounded, distances
             )
             weight = broadcast(sample_weight[row] if len(sample_weight) else 1.0, _LANES)
             for j in range(0, _BATCH, _LANES):
                 distance = lesser(load(distances, j, _LANES), broadcast(near, _LANES))
                 store(load(totals, j, _LANES) + weight * distance, totals, j)
-        for j in range(n_points):
+        for j in range(len(potentials)):
             potentials[j, chunk] = totals[j]
 
 
 @kernel
 def _accept(
-    tickets, n_chunks, chunk_rows, rows, unit, sample_weight, point, norms, nearer, bit,
-    closest, potentials,
+    tickets, n_chunks, chunk_rows, rows, squares, unit, sample_weight, closest, points, nearer,
+    bit, potentials,
 ):  # fmt: skip
-    """Make a point, (1, n_features), a seed for the rows whose ``bit`` in ``nearer`` is set.
+    """Make the first placed point a seed for the rows whose ``bit`` in ``nearer`` is set.
 
     ``potentials``, of shape (n_chunks,), gets each chunk's weighted sum of the distances.
     """
+    zeros, distances = np.zeros(_BATCH), np.empty(_BATCH)
+    rounded = closest.itemsize == 4
     while True:
         chunk = next_chunk(tickets)
         if chunk >= n_chunks:
@@ -184,8 +205,9 @@ def _accept(
         total = 0.0
         for row in range(chunk * chunk_rows, min((chunk + 1) * chunk_rows, len(closest))):
             if nearer[row] & bit:
-                distance = distance_to_one(rows, row, point, norms, 0) * unit
-                closest[row] = min(closest[row], distance)
+                near = np.float64(closest[row])
+                _compare(rows, row, squares[row], unit, near, points, zeros, rounded, distances)
+                closest[row] = min(near, distances[0])
             total += closest[row] * (sample_weight[row] if len(sample_weight) else 1.0)
         potentials[chunk] = total
 
@@ -209,31 +231,33 @@ class SparseGreedySeeder(Seeder):
         self._closest = np.full(n_rows, np.inf, X.dtype)
         self._squares = squared_norms(self._rows, *self._split)
         self._places = np.empty(n_features, np.int32)
+        self._table = np.empty(0)
         self._nearer = np.empty((0, n_rows), np.uint8)
 
     def add(self, point):
-        self._points = np.ascontiguousarray(point[np.newaxis], np.float64)
+        """As for dense rows; ``point`` is a CSR matrix of one row."""
+        self.screen(point)
         return self._accept(0, np.full(len(self._closest), 1, np.uint8), 1)
 
     def screen(self, candidates):
-        self._points = np.ascontiguousarray(candidates, np.float64)
-        return no_bounds(len(candidates))
+        """As for dense rows; ``candidates`` are a CSR matrix."""
+        data, indices, indptr = sparse_rows(candidates)
+        self._points = SparseRows(read_only(data.astype(np.float64)), indices, indptr)
+        return no_bounds(candidates.shape[0])
 
     def try_candidates(self, kept):
-        if len(kept) < len(self._points):
-            self._points = self._points[kept]
         starts = range(0, len(kept), _BATCH)
         if len(self._nearer) < len(starts):
             self._nearer = np.empty((len(starts), len(self._closest)), np.uint8)
         found = [
-            self._try(self._points[start : start + _BATCH], self._nearer[number])
+            self._try(kept[start : start + _BATCH], self._nearer[number])
             for number, start in enumerate(starts)
         ]
-        self._tried = self._rounded(np.concatenate(found))
+        self._kept, self._tried = kept, self._rounded(np.concatenate(found))
         return self._tried
 
     def accept(self, index):
-        self._accept(index, self._nearer[index // _BATCH], 1 << index % _BATCH)
+        self._accept(self._kept[index], self._nearer[index // _BATCH], 1 << index % _BATCH)
         return float(self._tried[index])
 
     def locate(self, values):
@@ -246,52 +270,39 @@ class SparseGreedySeeder(Seeder):
         # What rounding has lost is looked for at the end.
         return np.searchsorted(ends, np.minimum(values, ends[-1]))
 
-    def _run(self, body, *args):
+    def _run(self, body, points, *args):
         chunk_rows, n_chunks = self._split
-        run(body, n_chunks, chunk_rows, *args)
-
-    def _rounded(self, potentials):
-        return potentials.astype(self._closest.dtype).astype(np.float64)
-
-    def _try(self, points, nearer):
-        points = read_only(points)
-        norms = np.full((2, _BATCH), np.inf)
-        norms[:, : len(points)] = twofold_norms(points)
-        n_lines = 1 + _place(points, self._places)
-        table = aligned_empty_like(n_lines * _BATCH, self._squares)
-        table[:] = 0.0
-        _fill(points, self._places, table)
-        potentials = np.empty((len(points), self._split[1]))
-        self._run(
-            _try,
+        run(
+            body,
+            n_chunks,
+            chunk_rows,
             self._rows,
             self._squares,
             self._unit,
             self._weight,
             self._closest,
-            len(points),
             points,
-            norms,
-            self._places,
-            table,
-            nearer,
-            potentials,
+            *args,
         )
+
+    def _rounded(self, potentials):
+        return potentials.astype(self._closest.dtype).astype(np.float64)
+
+    def _placed(self, chosen):
+        """Up to eight of the points."""
+        n_values = _BATCH * (1 + min(len(self._points.data), len(self._places)))
+        if len(self._table) < n_values:
+            self._table = aligned_empty_like(n_values, self._squares)
+        placed = Placed(self._places, self._table, np.empty((2, _BATCH)))
+        _place(self._points, read_only(chosen), placed)
+        return placed
+
+    def _try(self, chosen, nearer):
+        potentials = np.empty((len(chosen), self._split[1]))
+        self._run(_try, self._placed(chosen), nearer, potentials)
         return np.cumsum(potentials, axis=1)[:, -1]
 
-    def _accept(self, index, nearer, bit):
-        point = self._points[index : index + 1]
+    def _accept(self, number, nearer, bit):
         potentials = np.empty(self._split[1])
-        self._run(
-            _accept,
-            self._rows,
-            self._unit,
-            self._weight,
-            read_only(point),
-            twofold_norms(point),
-            nearer,
-            bit,
-            self._closest,
-            potentials,
-        )
+        self._run(_accept, self._placed(np.array([number])), nearer, bit, potentials)
         return float(self._rounded(np.cumsum(potentials)[-1:])[0])

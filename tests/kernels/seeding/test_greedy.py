@@ -40,8 +40,17 @@ def coarse_seeder(X, sample_weight, scale):
     return CoarseSeeder(X, sample_weight, scale, X.mean(axis=0))
 
 
-def sparse_seeder(X, sample_weight, scale):
-    return SparseGreedySeeder(sp.csr_array(X), sample_weight, scale)
+class sparse_seeder(SparseGreedySeeder):
+    """Takes dense rows, as the others do."""
+
+    def __init__(self, X, sample_weight, scale):
+        super().__init__(sp.csr_array(X), sample_weight, scale)
+
+    def add(self, point):
+        return super().add(sp.csr_array(point[np.newaxis]))
+
+    def screen(self, candidates):
+        return super().screen(sp.csr_array(candidates))
 
 
 # What seeds rows, of which dtype.
