@@ -17,6 +17,7 @@ from fastem.clustering.model import Clustering, inertia_of, same
 from fastem.clustering.search import PACES
 from fastem.kernels.kmeans import ALGORITHMS, Lloyd, Sparse, choose
 from fastem.kernels.kmeans import centers as kernels
+from fastem.loop.reused import Reused
 from fastem.rows import array_rows
 from fastem.rows.checks import check_finite_rows, check_home
 from fastem.rows.weights import RowWeights
@@ -31,36 +32,6 @@ _MOST_CANCELLED = 100
 _MOST_CANCELLED_IN_HISTORY = 1e5
 # Relative differences of inertias that rounding may make.
 _ROUNDING = 1e-9
-
-
-def average(
-    sums: np.ndarray, weights: np.ndarray, origin: np.ndarray, dtype: np.dtype, factor: float = 1.0
-) -> np.ndarray:
-    """The clusters' means, as the user gets them; an empty cluster gets that of the heaviest.
-
-    Parameters
-    ----------
-    sums : ndarray of shape (n_clusters, n_features), float64
-        Of differences from the origin.
-    weights : ndarray of shape (n_clusters,), float64
-    origin : ndarray of shape (n_features,), float64
-    dtype : dtype
-        Of the user's centres.
-    factor : float
-        What these are multiplied by.
-
-    Returns
-    -------
-    ndarray of shape (n_clusters, n_features), float64
-    """
-    centers = np.empty(sums.shape)
-    kernels.average(sums, weights, origin, dtype, factor, centers)
-    filled = weights > 0
-    if not filled.all():
-        # As in scikit-learn, except that there those before the heaviest get its sum, which may lie
-        # far from all rows.
-        centers[~filled] = centers[np.argmax(weights)]
-    return centers
 
 
 class Clusters(NamedTuple):
@@ -106,6 +77,7 @@ class KMeansModel(Clustering):
 
     def begin(self, rows):
         self._least = math.inf, None  # the least inertia so far, and its centres
+        self._arrays = Reused()
         super().begin(rows)
 
     def e_step(self, rows, parameters):
@@ -123,13 +95,19 @@ class KMeansModel(Clustering):
         sums, weights = statistics.sums, statistics.weights
         if np.count_nonzero(weights) < len(weights):
             sums, weights = relocate(rows, sums, weights, parameters, self.frame.origin, self.dtype)
-        return average(sums, weights, self.frame.origin, self.dtype, self.factor)
+        means = self._arrays.empty(sums.shape)
+        # As in scikit-learn a cluster that is still empty gets the heaviest one's mean, except that
+        # there those before the heaviest get its sum, which may lie far from all rows.
+        self._moved = kernels.average(
+            sums, weights, self.frame.origin, self.dtype, self.factor, parameters, means
+        )
+        return means
 
     def objective(self, statistics, parameters):
         return statistics.inertia
 
     def _shift(self, before, after):
-        return kernels.squared_shift(before, after)
+        return self._moved
 
     def finish(self, rows, run):
         if not same(run.parameters, self._assigned):

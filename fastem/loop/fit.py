@@ -105,6 +105,7 @@ def iterate(
             model.report(step)
         parameters, previous = updated, objective
         converged = model.converged(step)
+        del step  # a model may write parameters anew that nobody holds
         if iteration_task.end(parameters) or converged:
             break
     run = Run(parameters, history, converged, objective, statistics)

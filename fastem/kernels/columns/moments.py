@@ -19,7 +19,9 @@ _WIDTH = 64
 _BLOCK_VALUES = 8192
 _CSR_BLOCK = 1 << 18
 # Chunks' sums over CSR rows take up to this share of the data, and there are at most so many.
-_STORED_SHARE, _MOST_STORED_CHUNKS = 1 / 16, 16
+_STORED_SHARE, _MOST_STORED_CHUNKS = 1 / 8, 16
+# A column's squares about its mean are computed from those about zero if they are this share of it.
+_LEAST_LEFT = 2.0**-8
 
 
 class Moments(NamedTuple):
@@ -187,10 +189,10 @@ def weighted_squares(X: np.ndarray, sample_weight: np.ndarray, origin: np.ndarra
 
 
 @kernel
-def _stored_sums(tickets, n_chunks, data, indices, mean, sums, counts):
-    """Each chunk's sums of the values of each column, and how many there are.
+def _stored_sums(tickets, n_chunks, data, indices, mean, sums):
+    """Each chunk's sums of the values of each column, and of their squares.
 
-    With ``mean`` given, the sums are those of the squared deviations from it.
+    With ``mean`` given, of the squared deviations from it, and how many there are.
     """
     n_stored, n_columns = len(data), sums.shape[1]
     while True:
@@ -198,28 +200,33 @@ def _stored_sums(tickets, n_chunks, data, indices, mean, sums, counts):
         if chunk >= n_chunks:
             return
         for f in range(n_columns):
-            sums[chunk, f], counts[chunk, f] = 0.0, 0
+            sums[chunk, f, 0] = sums[chunk, f, 1] = 0.0
         for i in range(chunk * n_stored // n_chunks, (chunk + 1) * n_stored // n_chunks):
             value, f = np.float64(data[i]), indices[i]
             if len(mean):
-                value = (value - mean[f]) * (value - mean[f])
-            sums[chunk, f] += value
-            counts[chunk, f] += 1
+                sums[chunk, f, 0] += (value - mean[f]) * (value - mean[f])
+                sums[chunk, f, 1] += 1.0
+            else:
+                sums[chunk, f, 0] += value
+                sums[chunk, f, 1] += value * value
 
 
 def sparse_moments(X: Any) -> Moments:
     """Column moments of a CSR matrix; values that are not stored count as zeros."""
     n_rows, n_features = X.shape
-    most = int(_STORED_SHARE * X.data.nbytes / (16 * n_features))
-    n_chunks = max(1, min(_MOST_STORED_CHUNKS, most))
     data, indices = read_only(X.data), read_only(X.indices.astype(np.int32, copy=False))
-    partial = np.empty((n_chunks, n_features))
-    counts = np.empty((n_chunks, n_features), np.int64)
-    run(_stored_sums, n_chunks, data, indices, read_only(np.empty(0)), partial, counts)
-    mean = partial.sum(axis=0) / n_rows
-    run(_stored_sums, n_chunks, data, indices, read_only(mean), partial, counts)
-    absent = n_rows - counts.sum(axis=0)
-    return Moments(float(n_rows), mean, partial.sum(axis=0) + absent * mean**2)
+    most = int(_STORED_SHARE * (data.nbytes + indices.nbytes) / (16 * n_features))
+    partial = np.empty((max(1, min(_MOST_STORED_CHUNKS, most)), n_features, 2))
+    run(_stored_sums, len(partial), data, indices, read_only(np.empty(0)), partial)
+    mean, squares = partial.sum(axis=0).T
+    mean = mean / n_rows
+    deviations = squares - n_rows * mean**2
+    # Seldom, as most values of most columns are zeros, that cancels most digits.
+    if not (deviations >= _LEAST_LEFT * squares).all():
+        run(_stored_sums, len(partial), data, indices, read_only(mean), partial)
+        deviations, counts = partial.sum(axis=0).T
+        deviations = deviations + (n_rows - counts) * mean**2
+    return Moments(float(n_rows), mean, deviations)
 
 
 def sparse_squares(X: Any, sample_weight: np.ndarray) -> float:

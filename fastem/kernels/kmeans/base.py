@@ -26,7 +26,7 @@ class KMeansStatistics(NamedTuple):
     Parameters
     ----------
     sums : ndarray of shape (n_clusters, n_features), float64
-        Sum of ``w * (x - origin)`` over each cluster's rows.
+        Sum of ``w * (x - origin)`` over each cluster's rows. Valid until the next assignment.
     weights : ndarray of shape (n_clusters,), float64
         Sum of the weights of each cluster's rows.
     n_changed : int

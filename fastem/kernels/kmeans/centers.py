@@ -6,11 +6,15 @@ many features, as texts have, longer than a pass over all rows.
 
 import numpy as np
 
+from fastem.kernels.runtime.arrays import read_only
 from fastem.kernels.runtime.compiling import kernel
 from fastem.kernels.runtime.parallel import next_chunk, run
 
 # A chunk of clusters has about so many values, and few ones are not worth a thread.
 _CHUNK_VALUES, _FEW_VALUES = 1 << 16, 1 << 18
+# Of so many features, sums are taken in parts: one after the other they would wait for each sum.
+_MANY, _LANES = 1024, 16
+_BLOCK = 512
 
 
 def _n_chunks(centers):
@@ -21,23 +25,44 @@ def _n_chunks(centers):
 
 
 @kernel
-def _average(tickets, n_chunks, sums, weights, origin, single, factor, means):
+def _average(
+    tickets, n_chunks, sums, weights, heaviest, origin, single, factor, before, means, partial
+):
     n_clusters, n_features = sums.shape
+    lanes = np.empty(_LANES)
     while True:
         chunk = next_chunk(tickets)
         if chunk >= n_chunks:
             return
+        shift = 0.0
+        for lane in range(_LANES):
+            lanes[lane] = 0.0
         for j in range(chunk * n_clusters // n_chunks, (chunk + 1) * n_clusters // n_chunks):
-            if not weights[j] > 0:
-                continue
-            inverse = 1.0 / weights[j]
-            for f in range(n_features):
-                means[j, f] = sums[j, f] * inverse
-            for f in range(n_features):  # in a loop of its own: not to be fused to one rounding
-                mean = (means[j, f] + origin[f]) / factor
-                if single:
-                    mean = np.float64(np.float32(mean))
-                means[j, f] = mean * factor
+            own = j if weights[j] > 0 else heaviest
+            inverse = 1.0 / weights[own]
+            for first in range(0, n_features, _BLOCK):  # which stays in the cache
+                last = min(first + _BLOCK, n_features)
+                for f in range(first, last):
+                    means[j, f] = sums[own, f] * inverse
+                for f in range(
+                    first, last
+                ):  # in a loop of its own: not to be fused to one rounding
+                    mean = (means[j, f] + origin[f]) / factor
+                    if single:
+                        mean = np.float64(np.float32(mean))
+                    means[j, f] = mean * factor
+                for start in range(first, last, _LANES):
+                    if n_features < _MANY or last - start < _LANES:
+                        for f in range(start, min(start + _LANES, last)):
+                            moved = means[j, f] - before[j, f]
+                            shift += moved * moved
+                    else:
+                        for lane in range(_LANES):
+                            moved = means[j, start + lane] - before[j, start + lane]
+                            lanes[lane] += moved * moved
+        for lane in range(_LANES):
+            shift += lanes[lane]
+        partial[chunk] = shift
 
 
 def average(
@@ -46,9 +71,12 @@ def average(
     origin: np.ndarray,
     dtype: np.dtype,
     factor: float,
+    before: np.ndarray,
     means: np.ndarray,
-) -> None:
-    """Write the means of the clusters of positive weight, rounded to what the user gets.
+) -> float:
+    """Write the means of the clusters, rounded to what the user gets.
+
+    A cluster of no weight gets that of the heaviest.
 
     Parameters
     ----------
@@ -60,23 +88,54 @@ def average(
         Of the user's centres.
     factor : float
         What these are multiplied by, a power of two.
+    before : float64 array of shape (n_clusters, n_features)
+        The centres before.
+
+    Returns
+    -------
+    float
+        Sum of the squared distances that the centres moved.
     """
-    single = np.dtype(dtype) == np.float32
-    run(_average, _n_chunks(sums), sums, weights, origin, single, float(factor), means)
+    single, partial = np.dtype(dtype) == np.float32, np.empty(_n_chunks(sums))
+    run(
+        _average,
+        len(partial),
+        sums,
+        weights,
+        int(np.argmax(weights)),
+        origin,
+        single,
+        float(factor),
+        read_only(before),
+        means,
+        partial,
+    )
+    return sum(partial.tolist())
 
 
 @kernel
 def _inertia_change(tickets, n_chunks, sums, weights, centers, origin, partial):
     n_clusters, n_features = centers.shape
+    lanes = np.empty(_LANES)
     while True:
         chunk = next_chunk(tickets)
         if chunk >= n_chunks:
             return
         total = 0.0
+        for lane in range(_LANES):
+            lanes[lane] = 0.0
         for j in range(chunk * n_clusters // n_chunks, (chunk + 1) * n_clusters // n_chunks):
-            for f in range(n_features):
-                c = centers[j, f] - origin[f]
-                total += c * (weights[j] * c - 2.0 * sums[j, f])
+            for start in range(0, n_features, _LANES):
+                if n_features < _MANY or n_features - start < _LANES:
+                    for f in range(start, min(start + _LANES, n_features)):
+                        c = centers[j, f] - origin[f]
+                        total += c * (weights[j] * c - 2.0 * sums[j, f])
+                else:
+                    for lane in range(_LANES):
+                        c = centers[j, start + lane] - origin[start + lane]
+                        lanes[lane] += c * (weights[j] * c - 2.0 * sums[j, start + lane])
+        for lane in range(_LANES):
+            total += lanes[lane]
         partial[chunk] = total
 
 
@@ -95,31 +154,4 @@ def inertia_change(
     """
     partial = np.empty(_n_chunks(centers))
     run(_inertia_change, len(partial), sums, weights, centers, origin, partial)
-    return sum(partial.tolist())
-
-
-@kernel
-def _squared_shift(tickets, n_chunks, before, after, partial):
-    n_clusters, n_features = before.shape
-    while True:
-        chunk = next_chunk(tickets)
-        if chunk >= n_chunks:
-            return
-        total = 0.0
-        for j in range(chunk * n_clusters // n_chunks, (chunk + 1) * n_clusters // n_chunks):
-            for f in range(n_features):
-                shift = after[j, f] - before[j, f]
-                total += shift * shift
-        partial[chunk] = total
-
-
-def squared_shift(before: np.ndarray, after: np.ndarray) -> float:
-    """Sum of the squared distances that the centres moved.
-
-    Parameters
-    ----------
-    before, after : float64 arrays of shape (n_clusters, n_features)
-    """
-    partial = np.empty(_n_chunks(before))
-    run(_squared_shift, len(partial), before, after, partial)
     return sum(partial.tolist())

@@ -77,8 +77,9 @@ class Sparse(Algorithm):
         )
 
     def _statistics(self, centers):
+        # The sums stay ours, until the next assignment: they may be larger than all rows.
         n_changed = self._totals.follow(self.labels)
-        return KMeansStatistics(self._totals.sums.copy(), self._totals.weights.copy(), n_changed)
+        return KMeansStatistics(self._totals.sums, self._totals.weights.copy(), n_changed)
 
     def losses(self, centers, chosen):
         return sparse_losses(

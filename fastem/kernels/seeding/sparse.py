@@ -3,8 +3,8 @@
 The candidates of a step are a table of eight columns, a cache line for each feature that any of
 them has, so that a row is compared with all at once for each value that it stores. The other
 features share a line of zeros: lines of their own would not fit into the second-level cache. Which
-candidates are nearer than the seeds is kept, a bit for each row, so that only these rows are
-compared anew with the one that becomes a seed.
+candidates are nearer than the seeds is kept, a bit for each row, and how near these are, so that
+the rows aren't read again for the one that becomes a seed.
 
 Where the rows are float32, so are the distances and their running sums, as in scikit-learn: sums of
 more digits would end at other rows.
@@ -24,7 +24,7 @@ from fastem.kernels.distances.sparse import (
     squared_norms,
 )
 from fastem.kernels.runtime.arrays import as_weights, read_only
-from fastem.kernels.runtime.chunks import row_chunks
+from fastem.kernels.runtime.chunks import row_chunks, worthwhile_threads
 from fastem.kernels.runtime.compiling import inline, kernel, variant
 from fastem.kernels.runtime.parallel import next_chunk, run
 from fastem.kernels.seeding.base import Seeder, no_bounds
@@ -35,6 +35,7 @@ from fastem.kernels.vectors.twofold import add_product
 from fastem.kernels.vectors.vector import (
     bits,
     broadcast,
+    count_bits,
     double,
     first_bit,
     lesser,
@@ -49,6 +50,8 @@ _LANES = VECTOR_BYTES // 8
 _WIDTH = _BATCH // _LANES
 # Running sums of more float32 distances would stand still: float64 ones are better seeds then.
 _MOST_SINGLE = 1 << 20
+# Distances kept for each row on average: beside the first seeds, there may be more to keep.
+_ROOM = 2
 
 
 class Placed(NamedTuple):
@@ -146,7 +149,7 @@ def _compare(rows, row, square, unit, near, points, zeros, rounded, distances):
 @kernel
 def _try(
     tickets, n_chunks, chunk_rows, rows, squares, unit, sample_weight, closest, points, nearer,
-    potentials,
+    found, lost, potentials,
 ):  # fmt: skip
     """Compare all rows with up to eight points.
 
@@ -163,6 +166,10 @@ def _try(
     points : Placed
     nearer : uint8 array of shape (n_rows,)
         Gets a bit for each point that is nearer than the nearest seed.
+    found : float array of shape (_ROOM * n_rows,)
+        From ``_ROOM`` times each chunk's first row on, gets the distances that bits are set for.
+    lost : int64 array of shape (n_chunks,)
+        For how many of these there was no room.
     potentials : float64 array of shape (n_points, n_chunks)
         Gets each chunk's weighted sum of the distances if the point were a seed.
     """
@@ -174,42 +181,65 @@ def _try(
             return
         for j in range(_BATCH):
             totals[j] = 0.0
-        for row in range(chunk * chunk_rows, min((chunk + 1) * chunk_rows, len(closest))):
+        start, stop = chunk * chunk_rows, min((chunk + 1) * chunk_rows, len(closest))
+        at = _ROOM * start
+        for row in range(start, stop):
             near = np.float64(closest[row])
-            nearer[row] = _compare(
-                rows, row, squares[row], unit, near, points, zeros, rounded, distances
-            )
+            left = _compare(rows, row, squares[row], unit, near, points, zeros, rounded, distances)
+            nearer[row] = left
             weight = broadcast(sample_weight[row] if len(sample_weight) else 1.0, _LANES)
             for j in range(0, _BATCH, _LANES):
                 distance = lesser(load(distances, j, _LANES), broadcast(near, _LANES))
                 store(load(totals, j, _LANES) + weight * distance, totals, j)
+            while left != np.uint64(0):
+                if at < _ROOM * stop:
+                    found[at] = distances[np.intp(first_bit(left))]
+                left &= left - np.uint64(1)
+                at += 1
+        lost[chunk] = max(at - _ROOM * stop, 0)
         for j in range(len(potentials)):
             potentials[j, chunk] = totals[j]
 
 
 @kernel
-def _accept(
-    tickets, n_chunks, chunk_rows, rows, squares, unit, sample_weight, closest, points, nearer,
-    bit, potentials,
-):  # fmt: skip
-    """Make the first placed point a seed for the rows whose ``bit`` in ``nearer`` is set.
-
-    ``potentials``, of shape (n_chunks,), gets each chunk's weighted sum of the distances.
-    """
-    zeros, distances = np.zeros(_BATCH), np.empty(_BATCH)
-    rounded = closest.itemsize == 4
+def _accept(tickets, n_chunks, chunk_rows, nearer, found, bit, closest):
+    """Make a point a seed: that of the ``bit`` in what ``_try`` has left."""
+    bit = np.uint64(bit)
     while True:
         chunk = next_chunk(tickets)
         if chunk >= n_chunks:
             return
-        total = 0.0
-        for row in range(chunk * chunk_rows, min((chunk + 1) * chunk_rows, len(closest))):
-            if nearer[row] & bit:
-                near = np.float64(closest[row])
-                _compare(rows, row, squares[row], unit, near, points, zeros, rounded, distances)
-                closest[row] = min(near, distances[0])
-            total += closest[row] * (sample_weight[row] if len(sample_weight) else 1.0)
-        potentials[chunk] = total
+        start = chunk * chunk_rows
+        at = _ROOM * start
+        for row in range(start, min(start + chunk_rows, len(closest))):
+            which = np.uint64(nearer[row])
+            if which != np.uint64(0):
+                if which & bit:
+                    before = count_bits(which & (bit - np.uint64(1)))
+                    closest[row] = found[at + np.intp(before)]
+                at += np.intp(count_bits(which))
+
+
+@kernel
+def _first_rows(distances, values, found):
+    """The first rows up to which the distances sum to at least the values, which are sorted.
+
+    What rounding has lost is looked for at the end. The sums are rounded one after the other, as
+    NumPy's cumulated ones.
+    """
+    total, last, at = np.zeros(1, distances.dtype)[0], 0, 0
+    for row in range(len(distances)):
+        if at == len(values):
+            return
+        before = total
+        total = total + distances[row]
+        if total > before:
+            last = row
+        while at < len(values) and np.float64(total) >= values[at]:
+            found[at] = row
+            at += 1
+    for i in range(at, len(values)):
+        found[i] = last
 
 
 class SparseGreedySeeder(Seeder):
@@ -232,12 +262,13 @@ class SparseGreedySeeder(Seeder):
         self._squares = squared_norms(self._rows, *self._split)
         self._places = np.empty(n_features, np.int32)
         self._table = np.empty(0)
-        self._nearer = np.empty((0, n_rows), np.uint8)
+        self._nearer = self._found = self._lost = np.empty((0, 0))
 
     def add(self, point):
         """As for dense rows; ``point`` is a CSR matrix of one row."""
         self.screen(point)
-        return self._accept(0, np.full(len(self._closest), 1, np.uint8), 1)
+        self.try_candidates(np.zeros(1, int))
+        return self.accept(0)
 
     def screen(self, candidates):
         """As for dense rows; ``candidates`` are a CSR matrix."""
@@ -247,17 +278,29 @@ class SparseGreedySeeder(Seeder):
 
     def try_candidates(self, kept):
         starts = range(0, len(kept), _BATCH)
-        if len(self._nearer) < len(starts):
-            self._nearer = np.empty((len(starts), len(self._closest)), np.uint8)
+        self._room(len(starts))
         found = [
-            self._try(kept[start : start + _BATCH], self._nearer[number])
-            for number, start in enumerate(starts)
+            self._try(batch, kept[start : start + _BATCH]) for batch, start in enumerate(starts)
         ]
         self._kept, self._tried = kept, self._rounded(np.concatenate(found))
         return self._tried
 
     def accept(self, index):
-        self._accept(self._kept[index], self._nearer[index // _BATCH], 1 << index % _BATCH)
+        batch, number = divmod(index, _BATCH)
+        chunk_rows, n_chunks = self._split
+        if self._lost[batch].any():
+            self._try(batch, self._kept[index : index + 1])
+            number = 0
+        run(
+            _accept,
+            n_chunks,
+            chunk_rows,
+            self._nearer[batch],
+            self._found[batch],
+            1 << number,
+            self._closest,
+            most_threads=worthwhile_threads(len(self._closest) // 4),
+        )
         return float(self._tried[index])
 
     def locate(self, values):
@@ -266,24 +309,20 @@ class SparseGreedySeeder(Seeder):
             distances = distances.astype(np.float64)
         if len(weight):
             distances = distances * weight.astype(distances.dtype)
-        ends = np.cumsum(distances)
-        # What rounding has lost is looked for at the end.
-        return np.searchsorted(ends, np.minimum(values, ends[-1]))
+        order = np.argsort(values)
+        found = np.empty(len(values), np.intp)
+        _first_rows(read_only(distances), values[order], found)
+        found[order] = found.copy()
+        return found
 
-    def _run(self, body, points, *args):
-        chunk_rows, n_chunks = self._split
-        run(
-            body,
-            n_chunks,
-            chunk_rows,
-            self._rows,
-            self._squares,
-            self._unit,
-            self._weight,
-            self._closest,
-            points,
-            *args,
-        )
+    def _room(self, n_batches):
+        """Have room for what is found of so many batches of points."""
+        n_rows = len(self._closest)
+        if n_batches <= len(self._nearer):
+            return
+        self._nearer = np.empty((n_batches, n_rows), np.uint8)
+        self._found = np.empty((n_batches, _ROOM * n_rows), self._closest.dtype)
+        self._lost = np.empty((n_batches, self._split[1]), np.int64)
 
     def _rounded(self, potentials):
         return potentials.astype(self._closest.dtype).astype(np.float64)
@@ -297,12 +336,22 @@ class SparseGreedySeeder(Seeder):
         _place(self._points, read_only(chosen), placed)
         return placed
 
-    def _try(self, chosen, nearer):
-        potentials = np.empty((len(chosen), self._split[1]))
-        self._run(_try, self._placed(chosen), nearer, potentials)
+    def _try(self, batch, chosen):
+        chunk_rows, n_chunks = self._split
+        potentials = np.empty((len(chosen), n_chunks))
+        run(
+            _try,
+            n_chunks,
+            chunk_rows,
+            self._rows,
+            self._squares,
+            self._unit,
+            self._weight,
+            self._closest,
+            self._placed(chosen),
+            self._nearer[batch],
+            self._found[batch],
+            self._lost[batch],
+            potentials,
+        )
         return np.cumsum(potentials, axis=1)[:, -1]
-
-    def _accept(self, number, nearer, bit):
-        potentials = np.empty(self._split[1])
-        self._run(_accept, self._placed(np.array([number])), nearer, bit, potentials)
-        return float(self._rounded(np.cumsum(potentials)[-1:])[0])

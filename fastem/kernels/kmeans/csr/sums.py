@@ -82,8 +82,9 @@ class SparseSums:
 
     def __init__(self, rows, sample_weight, n_clusters, n_features):
         self._rows, self._weight = rows, sample_weight
-        self.sums, self.weights = np.zeros((n_clusters, n_features)), np.zeros(n_clusters)
-        self._counts = np.zeros(n_clusters, np.int64)
+        # At first all rows have moved, and are summed anew.
+        self.sums, self.weights = np.empty((n_clusters, n_features)), np.empty(n_clusters)
+        self._counts = np.empty(n_clusters, np.int64)
         self._before = np.full(len(rows.indptr) - 1, -1, np.int32)
 
     def follow(self, labels):

@@ -18,9 +18,8 @@ from fastem.kernels.runtime.arrays import read_only
 from fastem.kernels.runtime.chunks import ceil_div
 from fastem.kernels.runtime.compiling import kernel
 from fastem.kernels.runtime.parallel import next_chunk, run
-from fastem.kernels.vectors.machine import LANES
+from fastem.kernels.vectors.machine import LANES, VECTOR_BYTES
 from fastem.kernels.vectors.stored import piece_widths
-from fastem.kernels.vectors.tiles import aligned_empty
 
 # The bound is the row's share of ``halves + |x| lengths``.
 SHARE, MORE_TERMS, MOST_STORED = 1.02 * 2.0**-24, 16, 1 << 18
@@ -56,8 +55,11 @@ def empty_table(n_clusters: int, n_features: int) -> CenterTable:
     """Room for centres."""
     widths = piece_widths(n_clusters, 4)
     n_columns = LANES * int(widths.sum())
+    # By NumPy, which asks for huge pages: rows fetch lines from all over the table.
+    values = np.empty(n_features * n_columns + LANES, np.float32)
+    first = -values.ctypes.data % VECTOR_BYTES // 4
     return CenterTable(
-        aligned_empty(n_features * n_columns),
+        values[first : first + n_features * n_columns],
         widths,
         np.full(n_columns, np.inf, np.float32),
         *np.zeros((2, n_columns), np.float32),
