@@ -9,12 +9,16 @@ import numpy as np
 from fastem.kernels.runtime.arrays import read_only
 from fastem.kernels.runtime.compiling import kernel
 from fastem.kernels.runtime.parallel import next_chunk, run
+from fastem.kernels.vectors.machine import VECTOR_BYTES
+from fastem.kernels.vectors.vector import broadcast, load, multiply_add, sum_of_lanes
 
 # A chunk of clusters has about so many values, and few ones are not worth a thread.
 _CHUNK_VALUES, _FEW_VALUES = 1 << 16, 1 << 18
 # Of so many features, sums are taken in parts: one after the other they would wait for each sum.
-_MANY, _LANES = 1024, 16
+_MANY = 1024
 _BLOCK = 512
+# Values of a vector.
+_LANES = VECTOR_BYTES // 8
 
 
 def _n_chunks(centers):
@@ -28,41 +32,32 @@ def _n_chunks(centers):
 def _average(
     tickets, n_chunks, sums, weights, heaviest, origin, single, factor, before, means, partial
 ):
-    n_clusters, n_features = sums.shape
-    lanes = np.empty(_LANES)
+    n_clusters, n_features = len(weights), len(origin)
+    whole = n_features // _LANES * _LANES if n_features >= _MANY else 0
     while True:
         chunk = next_chunk(tickets)
         if chunk >= n_chunks:
             return
-        shift = 0.0
-        for lane in range(_LANES):
-            lanes[lane] = 0.0
+        shift, shifts = 0.0, broadcast(0.0, _LANES)
         for j in range(chunk * n_clusters // n_chunks, (chunk + 1) * n_clusters // n_chunks):
-            own = j if weights[j] > 0 else heaviest
-            inverse = 1.0 / weights[own]
+            to, own = j * n_features, (j if weights[j] > 0 else heaviest) * n_features
+            inverse = 1.0 / weights[own // n_features]
             for first in range(0, n_features, _BLOCK):  # which stays in the cache
                 last = min(first + _BLOCK, n_features)
                 for f in range(first, last):
-                    means[j, f] = sums[own, f] * inverse
-                for f in range(
-                    first, last
-                ):  # in a loop of its own: not to be fused to one rounding
-                    mean = (means[j, f] + origin[f]) / factor
+                    means[to + f] = sums[own + f] * inverse
+                for f in range(first, last):  # in a loop of its own: not to be rounded only once
+                    mean = (means[to + f] + origin[f]) / factor
                     if single:
                         mean = np.float64(np.float32(mean))
-                    means[j, f] = mean * factor
-                for start in range(first, last, _LANES):
-                    if n_features < _MANY or last - start < _LANES:
-                        for f in range(start, min(start + _LANES, last)):
-                            moved = means[j, f] - before[j, f]
-                            shift += moved * moved
-                    else:
-                        for lane in range(_LANES):
-                            moved = means[j, start + lane] - before[j, start + lane]
-                            lanes[lane] += moved * moved
-        for lane in range(_LANES):
-            shift += lanes[lane]
-        partial[chunk] = shift
+                    means[to + f] = mean * factor
+                for f in range(first, min(last, whole), _LANES):
+                    moved = load(means, to + f, _LANES) - load(before, to + f, _LANES)
+                    shifts = multiply_add(moved, moved, shifts)
+                for f in range(max(first, whole), last):
+                    moved = means[to + f] - before[to + f]
+                    shift += moved * moved
+        partial[chunk] = shift + sum_of_lanes(shifts)
 
 
 def average(
@@ -100,14 +95,14 @@ def average(
     run(
         _average,
         len(partial),
-        sums,
+        sums.reshape(-1),
         weights,
         int(np.argmax(weights)),
         origin,
         single,
         float(factor),
-        read_only(before),
-        means,
+        read_only(before.reshape(-1)),
+        means.reshape(-1),
         partial,
     )
     return sum(partial.tolist())
@@ -115,28 +110,24 @@ def average(
 
 @kernel
 def _inertia_change(tickets, n_chunks, sums, weights, centers, origin, partial):
-    n_clusters, n_features = centers.shape
-    lanes = np.empty(_LANES)
+    n_clusters, n_features = len(weights), len(origin)
+    whole = n_features // _LANES * _LANES if n_features >= _MANY else 0
+    twice = broadcast(-2.0, _LANES)
     while True:
         chunk = next_chunk(tickets)
         if chunk >= n_chunks:
             return
-        total = 0.0
-        for lane in range(_LANES):
-            lanes[lane] = 0.0
+        total, totals = 0.0, broadcast(0.0, _LANES)
         for j in range(chunk * n_clusters // n_chunks, (chunk + 1) * n_clusters // n_chunks):
-            for start in range(0, n_features, _LANES):
-                if n_features < _MANY or n_features - start < _LANES:
-                    for f in range(start, min(start + _LANES, n_features)):
-                        c = centers[j, f] - origin[f]
-                        total += c * (weights[j] * c - 2.0 * sums[j, f])
-                else:
-                    for lane in range(_LANES):
-                        c = centers[j, start + lane] - origin[start + lane]
-                        lanes[lane] += c * (weights[j] * c - 2.0 * sums[j, start + lane])
-        for lane in range(_LANES):
-            total += lanes[lane]
-        partial[chunk] = total
+            at, weight = j * n_features, broadcast(weights[j], _LANES)
+            for f in range(0, whole, _LANES):
+                c = load(centers, at + f, _LANES) - load(origin, f, _LANES)
+                slope = multiply_add(twice, load(sums, at + f, _LANES), weight * c)
+                totals = multiply_add(c, slope, totals)
+            for f in range(whole, n_features):
+                c = centers[at + f] - origin[f]
+                total += c * (weights[j] * c - 2.0 * sums[at + f])
+        partial[chunk] = total + sum_of_lanes(totals)
 
 
 def inertia_change(
@@ -153,5 +144,13 @@ def inertia_change(
     origin : float64 array of shape (n_features,)
     """
     partial = np.empty(_n_chunks(centers))
-    run(_inertia_change, len(partial), sums, weights, centers, origin, partial)
+    run(
+        _inertia_change,
+        len(partial),
+        read_only(sums.reshape(-1)),
+        weights,
+        read_only(centers.reshape(-1)),
+        origin,
+        partial,
+    )
     return sum(partial.tolist())
