@@ -12,6 +12,7 @@ import numpy as np
 from fastem.kernels.runtime.arrays import read_only
 from fastem.kernels.runtime.chunks import row_chunks
 from fastem.kernels.runtime.compiling import kernel
+from fastem.kernels.runtime.memory import aligned_array
 from fastem.kernels.runtime.parallel import next_chunk, run
 
 # Narrower rows are taken several at a time, so that the inner loop is long enough for vectors.
@@ -65,8 +66,8 @@ def _block_moments(tickets, n_chunks, chunk_rows, block_rows, X, means, squares)
         Get the means, and the sums of squared deviations from these.
     """
     n_rows, width = X.shape
-    block_mean = np.empty(width)
-    block_squares = np.empty(width)
+    block_mean = aligned_array(width, np.float64)
+    block_squares = aligned_array(width, np.float64)
     while True:
         chunk = next_chunk(tickets)
         if chunk >= n_chunks:

@@ -18,6 +18,7 @@ from fastem.kernels.mixtures.lanes import assign, fill_column, load_weights, wri
 from fastem.kernels.mixtures.products import sum_tile, weighted_sum
 from fastem.kernels.mixtures.responsibilities import choose_tile, normalize_tile
 from fastem.kernels.runtime.compiling import inline, kernel
+from fastem.kernels.runtime.memory import aligned_array
 from fastem.kernels.runtime.parallel import next_chunk
 from fastem.kernels.vectors.machine import LANES, TILE
 from fastem.kernels.vectors.tiles import aligned_empty_like, load_tile
@@ -152,7 +153,8 @@ def em_pass(
     n_rows, n_features = X.shape
     n_components = centers.shape[1]
     one = X.dtype.type(1)
-    shift = np.zeros(n_features + LANES, X.dtype)
+    shift = aligned_empty_like(n_features + LANES, X)
+    shift[:] = 0
     noisy = noise > -np.inf
     n_columns = n_components + noisy
     stride = n_columns * TILE
@@ -161,7 +163,7 @@ def em_pass(
     scratch = aligned_empty_like(scratch_size, X)
     weights = aligned_empty_like(TILE, X)
     density = aligned_empty_like(TILE, X)
-    rows = np.empty(TILE, np.int32)
+    rows = aligned_array(TILE, np.int32)
     while True:
         chunk = next_chunk(tickets)
         if chunk >= n_chunks:

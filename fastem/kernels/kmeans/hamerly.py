@@ -13,6 +13,7 @@ from fastem.kernels.distances.metric import compare_tile, distance_gaps, nearest
 from fastem.kernels.distances.rounding import ROUNDED_DOWN
 from fastem.kernels.kmeans.base import DenseAlgorithm
 from fastem.kernels.runtime.compiling import inline, kernel
+from fastem.kernels.runtime.memory import aligned_array
 from fastem.kernels.runtime.parallel import next_chunk, run
 from fastem.kernels.vectors.machine import LANES, TILE
 from fastem.kernels.vectors.tiles import (
@@ -104,10 +105,10 @@ def hamerly_pass(
     tile = aligned_empty(n_features * TILE if tiled else 0)
     norms, best, second = aligned_empty(TILE), aligned_empty(TILE), aligned_empty(TILE)
     gaps = aligned_empty(TILE)
-    nearest = np.empty(TILE, np.int32)
-    rows = np.empty(TILE, np.int32)
-    failed = np.empty(chunk_rows + TILE, np.int32)
-    distances = np.empty(len(order))
+    nearest = aligned_array(TILE, np.int32)
+    rows = aligned_array(TILE, np.int32)
+    failed = aligned_array(chunk_rows + TILE, np.int32)
+    distances = aligned_array(len(order), np.float64)
     while True:
         chunk = next_chunk(tickets)
         if chunk >= n_chunks:

@@ -10,6 +10,7 @@ from fastem.kernels.clusters.moves import move_tile
 from fastem.kernels.distances.metric import compare_tile, nearest_exactly, undecided_lanes
 from fastem.kernels.kmeans.base import DenseAlgorithm
 from fastem.kernels.runtime.compiling import kernel
+from fastem.kernels.runtime.memory import aligned_array
 from fastem.kernels.runtime.parallel import next_chunk, run
 from fastem.kernels.vectors.machine import TILE
 from fastem.kernels.vectors.tiles import aligned_empty, first_lanes, load_tile, tiles_fit
@@ -47,9 +48,9 @@ def lloyd_pass(
     tiled = tiles_fit(X)
     tile = aligned_empty(n_features * TILE if tiled else 0)
     norms, best, second = aligned_empty(TILE), aligned_empty(TILE), aligned_empty(TILE)
-    nearest = np.empty(TILE, np.int32)
-    rows = np.empty(TILE, np.int32)
-    distances = np.empty(len(order))
+    nearest = aligned_array(TILE, np.int32)
+    rows = aligned_array(TILE, np.int32)
+    distances = aligned_array(len(order), np.float64)
     while True:
         chunk = next_chunk(tickets)
         if chunk >= n_chunks:

@@ -9,6 +9,7 @@ from numba import types
 from fastem.kernels.distances.one_row import FEW_FEATURES, direct_distance
 from fastem.kernels.distances.sparse import SparseRows, distance_to_one
 from fastem.kernels.runtime.compiling import kernel, variant
+from fastem.kernels.runtime.memory import aligned_array
 from fastem.kernels.runtime.parallel import next_chunk
 
 
@@ -89,8 +90,9 @@ def update_sums(
     # 1,000,000 x 2 rows took up to five times as long as on one thread. Copied by loops: NumPy's
     # assignments took 2.6 s to compile.
     _, n_clusters, n_features = sums.shape
-    group_sums = np.empty((n_clusters, n_features))
-    group_weights, group_counts = np.empty(n_clusters), np.empty(n_clusters, np.int64)
+    group_sums = aligned_array((n_clusters, n_features), np.float64)
+    group_weights = aligned_array(n_clusters, np.float64)
+    group_counts = aligned_array(n_clusters, np.int64)
     while True:
         group = next_chunk(tickets)
         if group >= n_groups:

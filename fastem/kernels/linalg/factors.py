@@ -10,6 +10,7 @@ import numpy as np
 
 from fastem.kernels.runtime.arrays import read_only
 from fastem.kernels.runtime.compiling import inline, kernel
+from fastem.kernels.runtime.memory import aligned_array
 from fastem.kernels.runtime.parallel import next_chunk, run
 
 # Multiplications that are worth a thread.
@@ -48,7 +49,7 @@ def factor_inverses(covariances: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 def factor_chunk(tickets, n_chunks, covariances, factors, definite):
     """Factor each matrix as L @ L.T, and invert L.T: Golub and Van Loan, section 4.2."""
     n_matrices, n, _ = covariances.shape
-    row = np.empty(n)
+    row = aligned_array(n, np.float64)
     while True:
         chunk = next_chunk(tickets)
         if chunk >= n_chunks:

@@ -7,7 +7,7 @@ from typing import Any
 import numba
 from numba.extending import overload, register_jitable
 
-from fastem.kernels.runtime.inlining import InlinedCompiler
+from fastem.kernels.runtime.compilers import InlinedCompiler, KernelCompiler
 
 cache: Any
 try:
@@ -75,7 +75,7 @@ def kernel(function, **options):
     dispatcher
         Numba's compiled function: callable from Python and from any ``@njit`` code.
     """
-    dispatcher = _compiled(function, **options)
+    dispatcher = _compiled(function, pipeline_class=KernelCompiler, **options)
     if cache is not None:
         if hasattr(dispatcher, "_cache"):
             dispatcher._cache = cache.DiskCache(function)

@@ -4,6 +4,7 @@ import numpy as np
 
 from fastem.kernels.distances.direct_tiles import load_columns, tile_distance, tile_distances
 from fastem.kernels.runtime.compiling import kernel
+from fastem.kernels.runtime.memory import aligned_array
 from fastem.kernels.runtime.parallel import next_chunk
 from fastem.kernels.seeding.closest import judge_tile, take_lesser, weigh
 from fastem.kernels.vectors.machine import TILE, VECTOR_BYTES
@@ -23,7 +24,7 @@ def try_narrow(
     lanes = VECTOR_BYTES // X.itemsize
     transposed = aligned_empty_like(TILE * n_features, X)
     distances = aligned_empty_like(TILE * (len(trial.points) + 2), X)
-    tile_weight = np.empty(TILE)
+    tile_weight = aligned_array(TILE, np.float64)
     while True:
         chunk = next_chunk(tickets)
         if chunk >= n_chunks:

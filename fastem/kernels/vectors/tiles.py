@@ -10,7 +10,9 @@ from llvmlite import ir
 from numba import types
 from numba.extending import intrinsic
 
-from fastem.kernels.runtime.compiling import inline, kernel
+from fastem.kernels.runtime.compiling import inline
+from fastem.kernels.runtime.memory import aligned_empty as aligned_empty
+from fastem.kernels.runtime.memory import aligned_empty_like as aligned_empty_like
 from fastem.kernels.vectors.emit import (
     INDEX,
     Emitter,
@@ -55,22 +57,6 @@ def tile_fits(n_rows, n_features, itemsize):
 def tiles_fit(X):
     """:func:`tile_fits` of an array's rows."""
     return tile_fits(X.shape[0], X.shape[1], X.itemsize)
-
-
-@kernel
-def aligned_empty(size):
-    """An uninitialised float32 array that starts on a cache line's boundary."""
-    buffer = np.empty(size + 16, np.float32)
-    start = (-buffer.ctypes.data % 64) // 4
-    return buffer[start : start + size]
-
-
-@kernel
-def aligned_empty_like(size, array):
-    """As :func:`aligned_empty`, with the dtype of ``array``."""
-    buffer = np.empty(size + 64 // array.itemsize, array.dtype)
-    start = (-buffer.ctypes.data % 64) // array.itemsize
-    return buffer[start : start + size]
 
 
 def _convert(builder, values, scalar):

@@ -93,7 +93,7 @@ def package(tmp_path):
             shutil.rmtree(path) if path.is_dir() else path.unlink()
     runtime = kernels / "runtime"
     for path in [*kernels.iterdir(), *runtime.iterdir()]:
-        if path != runtime and path.name not in ("cache.py", "compiling.py", "inlining.py"):
+        if path != runtime and path.name not in ("cache.py", "compiling.py", "compilers.py"):
             shutil.rmtree(path) if path.is_dir() else path.unlink()
     for folder in (package, kernels, runtime):
         (folder / "__init__.py").touch()

@@ -4,7 +4,7 @@ from guards import Guarded
 
 from fastem.kernels.runtime.compiling import kernel
 from fastem.kernels.vectors.machine import LANES, TILE
-from fastem.kernels.vectors.tiles import aligned_empty, aligned_empty_like, gather_tile, load_tile
+from fastem.kernels.vectors.tiles import gather_tile, load_tile
 
 FEATURES = [1, 2, 3, 4, 5, 7, 15, 16, 17, 63, 64, 65, 129]
 DTYPES = [np.float32, np.float64]
@@ -70,16 +70,3 @@ def test_gather_tile(n_features, dtype, tile_dtype, row_dtype):
                 rtol=np.finfo(X.array.dtype).eps if dtype is not tile_dtype else 0,
             )
             assert tile.intact()
-
-
-def test_aligned_empty():
-    for size in (0, 1, 63, 1000):
-        for array in (
-            aligned_empty(size),
-            aligned_empty_like(size, np.zeros(1)),
-            aligned_empty_like(size, np.zeros(1, np.float32)),
-        ):
-            assert len(array) == size
-            assert array.ctypes.data % 64 == 0
-    assert aligned_empty(1).dtype == np.float32
-    assert aligned_empty_like(1, np.zeros(1)).dtype == np.float64
