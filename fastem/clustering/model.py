@@ -10,13 +10,18 @@ from fastem.rows import Slot
 
 STRICT = "strict convergence"
 
+# Values that are compared at a time: centres may be larger than the rows.
+_BLOCK_VALUES = 1 << 18
+
 # What a part keeps: the algorithm of the run under way.
 ALGORITHM: Slot[Any] = Slot("algorithm")
 
 
 def same(left: np.ndarray, right: np.ndarray) -> bool:
-    """Whether two arrays of one shape are equal."""
-    return bool((left == right).all())
+    """Whether two arrays of one shape, (n_clusters, n_features), are equal."""
+    step = max(1, _BLOCK_VALUES // left.shape[1])
+    blocks = (slice(start, start + step) for start in range(0, len(left), step))
+    return all((left[block] == right[block]).all() for block in blocks)
 
 
 # The steps that run where the rows are.
@@ -99,7 +104,10 @@ class Clustering(Model):
         # The kernels get exactly the centres that the user gets: so labels are what these predict.
         if self.dtype == np.float64 and self.factor == 1.0:
             return centers.astype(np.float64, copy=False)
-        return self.public(centers).astype(np.float64) * self.factor
+        rounded = self.public(centers).astype(np.float64)
+        if self.factor != 1.0:
+            rounded *= self.factor
+        return rounded
 
     def begin(self, rows):
         rows.map(forget_algorithm)

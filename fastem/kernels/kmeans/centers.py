@@ -10,13 +10,20 @@ from fastem.kernels.runtime.arrays import read_only
 from fastem.kernels.runtime.compiling import kernel
 from fastem.kernels.runtime.parallel import next_chunk, run
 from fastem.kernels.vectors.machine import VECTOR_BYTES
-from fastem.kernels.vectors.vector import broadcast, load, multiply_add, sum_of_lanes
+from fastem.kernels.vectors.vector import (
+    broadcast,
+    double,
+    load,
+    multiply_add,
+    store,
+    sum_of_lanes,
+)
+from fastem.kernels.vectors.vector import single as to_single
 
 # A chunk of clusters has about so many values, and few ones are not worth a thread.
 _CHUNK_VALUES, _FEW_VALUES = 1 << 16, 1 << 18
 # Of so many features, sums are taken in parts: one after the other they would wait for each sum.
 _MANY = 1024
-_BLOCK = 512
 # Values of a vector.
 _LANES = VECTOR_BYTES // 8
 
@@ -32,31 +39,36 @@ def _n_chunks(centers):
 def _average(
     tickets, n_chunks, sums, weights, heaviest, origin, single, factor, before, means, partial
 ):
-    n_clusters, n_features = len(weights), len(origin)
+    n_clusters, n_features = sums.shape
     whole = n_features // _LANES * _LANES if n_features >= _MANY else 0
+    back = 1.0 / factor
     while True:
         chunk = next_chunk(tickets)
         if chunk >= n_chunks:
             return
         shift, shifts = 0.0, broadcast(0.0, _LANES)
         for j in range(chunk * n_clusters // n_chunks, (chunk + 1) * n_clusters // n_chunks):
-            to, own = j * n_features, (j if weights[j] > 0 else heaviest) * n_features
-            inverse = 1.0 / weights[own // n_features]
-            for first in range(0, n_features, _BLOCK):  # which stays in the cache
-                last = min(first + _BLOCK, n_features)
-                for f in range(first, last):
-                    means[to + f] = sums[own + f] * inverse
-                for f in range(first, last):  # in a loop of its own: not to be rounded only once
-                    mean = (means[to + f] + origin[f]) / factor
-                    if single:
-                        mean = np.float64(np.float32(mean))
-                    means[to + f] = mean * factor
-                for f in range(first, min(last, whole), _LANES):
-                    moved = load(means, to + f, _LANES) - load(before, to + f, _LANES)
-                    shifts = multiply_add(moved, moved, shifts)
-                for f in range(max(first, whole), last):
-                    moved = means[to + f] - before[to + f]
-                    shift += moved * moved
+            source = j if weights[j] > 0 else heaviest
+            own, new, old, inverse = sums[source], means[j], before[j], 1.0 / weights[source]
+            for f in range(0, whole, _LANES):
+                mean = load(own, f, _LANES) * broadcast(inverse, _LANES)
+                mean = (mean + load(origin, f, _LANES)) * broadcast(back, _LANES)
+                if single:
+                    mean = double(to_single(mean))
+                mean = mean * broadcast(factor, _LANES)
+                store(mean, new, f)
+                moved = mean - load(old, f, _LANES)
+                shifts = multiply_add(moved, moved, shifts)
+            for f in range(whole, n_features):
+                new[f] = own[f] * inverse
+            for f in range(whole, n_features):  # in a loop of its own: not to be rounded only once
+                mean = (new[f] + origin[f]) * back
+                if single:
+                    mean = np.float64(np.float32(mean))
+                new[f] = mean * factor
+            for f in range(whole, n_features):
+                moved = new[f] - old[f]
+                shift += moved * moved
         partial[chunk] = shift + sum_of_lanes(shifts)
 
 
@@ -95,14 +107,14 @@ def average(
     run(
         _average,
         len(partial),
-        sums.reshape(-1),
+        read_only(sums),
         weights,
         int(np.argmax(weights)),
         origin,
         single,
         float(factor),
-        read_only(before.reshape(-1)),
-        means.reshape(-1),
+        read_only(before),
+        means,
         partial,
     )
     return sum(partial.tolist())
@@ -110,7 +122,7 @@ def average(
 
 @kernel
 def _inertia_change(tickets, n_chunks, sums, weights, centers, origin, partial):
-    n_clusters, n_features = len(weights), len(origin)
+    n_clusters, n_features = sums.shape
     whole = n_features // _LANES * _LANES if n_features >= _MANY else 0
     twice = broadcast(-2.0, _LANES)
     while True:
@@ -119,14 +131,14 @@ def _inertia_change(tickets, n_chunks, sums, weights, centers, origin, partial):
             return
         total, totals = 0.0, broadcast(0.0, _LANES)
         for j in range(chunk * n_clusters // n_chunks, (chunk + 1) * n_clusters // n_chunks):
-            at, weight = j * n_features, broadcast(weights[j], _LANES)
+            own, center, weight = sums[j], centers[j], broadcast(weights[j], _LANES)
             for f in range(0, whole, _LANES):
-                c = load(centers, at + f, _LANES) - load(origin, f, _LANES)
-                slope = multiply_add(twice, load(sums, at + f, _LANES), weight * c)
+                c = load(center, f, _LANES) - load(origin, f, _LANES)
+                slope = multiply_add(twice, load(own, f, _LANES), weight * c)
                 totals = multiply_add(c, slope, totals)
             for f in range(whole, n_features):
-                c = centers[at + f] - origin[f]
-                total += c * (weights[j] * c - 2.0 * sums[at + f])
+                c = center[f] - origin[f]
+                total += c * (weights[j] * c - 2.0 * own[f])
         partial[chunk] = total + sum_of_lanes(totals)
 
 
@@ -147,9 +159,9 @@ def inertia_change(
     run(
         _inertia_change,
         len(partial),
-        read_only(sums.reshape(-1)),
+        read_only(sums),
         weights,
-        read_only(centers.reshape(-1)),
+        read_only(centers),
         origin,
         partial,
     )
