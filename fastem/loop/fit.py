@@ -64,10 +64,14 @@ def fit(
         for number in range(n_init):
             run_task = task.subtask("run", max_subtasks=None if search else max_iter)
             model.begin(rows)
-            parameters = model.start(rows, random_state)
-            if verbose:
-                model.report_start(number)
-            run = iterate(model, rows, parameters, max_iter, verbose, run_task)
+            run = iterate(
+                model,
+                rows,
+                _start(model, rows, random_state, number, verbose),  # held by nobody else
+                max_iter,
+                verbose,
+                run_task,
+            )
             # Not if a watcher has stopped it.
             if search is not None and (run.converged or run.n_iter == max_iter > 0):
                 run = search(model, rows, run, max_iter, verbose, run_task)
@@ -85,6 +89,13 @@ def fit(
             ConvergenceWarning,
         )
     return best
+
+
+def _start(model, rows, random_state, number, verbose):
+    parameters = model.start(rows, random_state)
+    if verbose:
+        model.report_start(number)
+    return parameters
 
 
 def iterate(

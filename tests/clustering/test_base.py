@@ -356,6 +356,27 @@ def test_a_fit_of_csr_rows_adds_less_than_a_quarter_of_them(init, dtype):
     assert most < size / 4 + 10 * model.cluster_centers_.astype(np.float64).nbytes
 
 
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_a_fit_of_csr_rows_adds_few_arrays_of_centers(dtype):
+    """Where they take more than the rows: beside the result the sums, new centres and a table."""
+    rng = np.random.default_rng(0)
+    columns = (40_000 ** rng.uniform(size=(1500, 40))).astype(int)
+    X = sp.csr_array(
+        (rng.uniform(size=columns.size), columns.ravel(), np.arange(0, columns.size + 1, 40)),
+        (1500, 40_000),
+    ).astype(dtype)
+    X.sum_duplicates()
+    model = KMeans(30, n_init=1, random_state=0, max_iter=8, tol=0)
+    model.fit(X)  # compiles
+    assert model.n_iter_ > 2
+    tracemalloc.start()
+    model.fit(X)
+    _, most = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    centers = 30 * 40_000 * 8
+    assert most < 3.8 * centers  # one of these is the result
+
+
 def test_random_numbers_follow_from_the_seed():
     """Whoever has drawn from them before, or has kept them."""
     X = np.random.default_rng(0).normal(size=(200, 2))

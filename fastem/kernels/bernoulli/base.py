@@ -86,6 +86,8 @@ class BernoulliPass:
     _width: int
     _scratch_size: int
     _least_chunk: int
+    # Rows of a batch at least, if a chunk has as many.
+    _fewest_rows = _FEWEST_ROWS
 
     def __init__(self, rows, n_rows, n_features, sample_weight, n_components, nbytes):
         self.rows = rows
@@ -98,7 +100,7 @@ class BernoulliPass:
         most = int(np.clip(_TOTALS_SHARE * nbytes / total_bytes, _FEWEST_CHUNKS, _MOST_CHUNKS))
         least = min(max(n_rows // 8, 512), self._least_chunk)
         self._chunk_rows, self._n_chunks = _split(n_rows, max(ceil_div(n_rows, most), least))
-        batch = max(_BATCH_BYTES // (8 * GROUP * self._n_groups), _FEWEST_ROWS)
+        batch = max(_BATCH_BYTES // (8 * GROUP * self._n_groups), self._fewest_rows)
         self._batch_rows, _ = _split(self._chunk_rows, batch)
 
     def e_step(self, parameters, hard=False):

@@ -4,16 +4,52 @@ import numpy as np
 
 from fastem.kernels.kmeans.sums import add_row
 from fastem.kernels.runtime.arrays import read_only
-from fastem.kernels.runtime.compiling import kernel
+from fastem.kernels.runtime.compiling import inline, kernel
 from fastem.kernels.runtime.parallel import next_chunk, run
 
-# Runs of clusters: each goes through all rows that moved.
+# Runs of clusters, of which each thread takes one at a time.
 _MOST_GROUPS = 8
 
 
 @kernel
+def _list_moves(moved, before, labels, n_clusters, starts, moves):
+    """List for each group of clusters the rows that join one, and as ``-1 - row`` those that leave.
+
+    In the order of the rows, from ``starts[group]`` on.
+    """
+    n_groups = len(starts) - 1
+    for group in range(n_groups + 1):
+        starts[group] = 0
+    for row in moved:
+        for j in (before[row], labels[row]):
+            starts[_group_of(j, n_groups, n_clusters) + 1] += 1
+    for group in range(n_groups):
+        starts[group + 1] += starts[group]
+    for i in range(len(moved) - 1, -1, -1):
+        row = moved[i]
+        for j, move in ((labels[row], row), (before[row], -1 - row)):
+            group = _group_of(j, n_groups, n_clusters)
+            starts[group + 1] -= 1
+            moves[starts[group + 1]] = move
+    for group in range(n_groups):
+        starts[group] = starts[group + 1]
+    starts[n_groups] = len(moves)
+
+
+@inline
+def _first_of(group, n_groups, n_clusters):
+    """The first cluster of a group."""
+    return group * n_clusters // n_groups
+
+
+@inline
+def _group_of(cluster, n_groups, n_clusters):
+    return ((np.intp(cluster) + 1) * n_groups - 1) // n_clusters
+
+
+@kernel
 def _follow(
-    tickets, n_groups, rows, sample_weight, labels, before, moved, anew, sums, weights, counts
+    tickets, n_groups, rows, sample_weight, labels, before, starts, moves, sums, weights, counts
 ):
     """Bring the sums up to date; each thread does some clusters, in the order of the rows.
 
@@ -23,10 +59,10 @@ def _follow(
     sample_weight : float64 array of n_rows values, or of none
     labels, before : int32 arrays of shape (n_rows,)
         The labels, and those that the sums are of.
-    moved : int64 array of shape (n_moved,)
-        The rows whose labels differ.
-    anew : bool
-        Whether to sum all rows instead.
+    starts : int64 array of shape (n_groups + 1,), or of no values
+        Where each group's moves begin; if there are no values, all rows are summed anew instead.
+    moves : int64 array
+        As ``_list_moves`` lists them.
     sums : float64 array of shape (n_clusters, n_features)
     weights : float64 array of shape (n_clusters,)
     counts : int64 array of shape (n_clusters,)
@@ -34,30 +70,32 @@ def _follow(
     """
     n_clusters, n_features = sums.shape
     none = np.empty(0)  # sparse rows have their origin at zero
-    n_listed = len(labels) if anew else len(moved)
+    anew = len(starts) == 0
     while True:
         group = next_chunk(tickets)
         if group >= n_groups:
             return
-        first = group * n_clusters // n_groups
-        last = (group + 1) * n_clusters // n_groups
+        first = _first_of(group, n_groups, n_clusters)
+        last = _first_of(group + 1, n_groups, n_clusters)
+        start, stop = 0, len(labels)
         if anew:
             for j in range(first, last):
                 weights[j], counts[j] = 0.0, 0
                 for f in range(n_features):
                     sums[j, f] = 0.0
-        for i in range(n_listed):
-            row = i if anew else moved[i]
-            old, new = np.int32(-1) if anew else before[row], labels[row]
+        else:
+            start, stop = starts[group], starts[group + 1]
+        for i in range(start, stop):
+            move = i if anew else moves[i]
+            row = move if move >= 0 else -1 - move
+            j = labels[row] if move >= 0 else before[row]
+            if not first <= j < last:
+                continue
             weight = sample_weight[row] if len(sample_weight) else 1.0
-            if first <= old < last:
-                add_row(rows, none, row, -weight, sums, old)
-                weights[old] -= weight
-                counts[old] -= weight != 0.0
-            if first <= new < last:
-                add_row(rows, none, row, weight, sums, new)
-                weights[new] += weight
-                counts[new] += weight != 0.0
+            counts[j] += np.int64(weight != 0.0) * (1 if move >= 0 else -1)
+            weight = weight if move >= 0 else -weight
+            weights[j] += weight
+            add_row(rows, none, row, weight, sums, j)
         for j in range(first, last):
             if counts[j] == 0:  # subtraction leaves rounding errors where nothing is left
                 weights[j] = 0.0
@@ -90,7 +128,12 @@ class SparseSums:
     def follow(self, labels):
         """Bring the sums up to date with the labels; returns how many of these are new."""
         moved = np.flatnonzero(labels != self._before)
-        n_groups = min(_MOST_GROUPS, len(self.weights))
+        n_clusters = len(self.weights)
+        n_groups = min(_MOST_GROUPS, n_clusters)
+        starts, moves = np.empty(0, np.int64), np.empty(0, np.int64)
+        if 2 * len(moved) <= len(labels):  # a row that has moved is subtracted and added
+            starts, moves = np.empty(n_groups + 1, np.int64), np.empty(2 * len(moved), np.int64)
+            _list_moves(moved, self._before, labels, n_clusters, starts, moves)
         run(
             _follow,
             n_groups,
@@ -98,8 +141,8 @@ class SparseSums:
             self._weight,
             read_only(labels),
             read_only(self._before),
-            read_only(moved),
-            2 * len(moved) > len(labels),  # a row that moved is subtracted and added
+            starts,
+            moves,
             self.sums,
             self.weights,
             self._counts,
