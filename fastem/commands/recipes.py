@@ -242,7 +242,9 @@ class _Model(NamedTuple):
 
 
 MODELS = {
-    "KMeans": _Model(_kmeans, 10.0, ("lloyd", "hamerly", "active", "wide", "bytes", "csr")),
+    "KMeans": _Model(
+        _kmeans, 10.0, ("lloyd", "hamerly", "active", "wide", "steps", "bytes", "csr")
+    ),
     "KMedians": _Model(_kmedians, 10.0),
     "GaussianMixture": _Model(
         _gaussian,

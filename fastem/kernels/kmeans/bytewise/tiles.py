@@ -44,25 +44,14 @@ LEAST_STEP = 2.0**-60
 _ROUNDING = 1.5 * 2.0**23
 
 
-@intrinsic
-def code_tile(typingctx, tile, n_features, steps, rests, codes):
-    """Code a tile's rows.
+def _coding(n_bits):
+    """The intrinsic that codes rows in so many bits."""
+    most = 2 ** (n_bits - 1) - 1
+    ones = 0x01010101
+    flip = (most + 1) * ones  # adds most + 1 to a code of two's complement
+    flip -= (flip >> 31) << 32
 
-    Parameters
-    ----------
-    tile : float32 array of n_features * TILE values
-    n_features : int
-    steps : float32 array of TILE values
-        Gets each row's step.
-    rests : float32 array of TILE values
-        Gets the squared norms of what the codes leave: not finite where the row isn't, whose codes
-        mean nothing.
-    codes : int32 array of ceil(n_features / 4) * TILE values
-        Gets the codes of four features of a row each, plus 128, as bytes.
-    """
-    sig = types.void(tile, types.intp, steps, rests, codes)
-
-    def codegen(context, builder, signature, args):
+    def emit(context, builder, signature, args):
         e = Emitter(context, builder, signature, args)
         x, step_pointer, rest_pointer, output = e.pointers(0, 2, 3, 4)
         n_features = args[1]
@@ -79,7 +68,7 @@ def code_tile(typingctx, tile, n_features, steps, rests, codes):
             with e.loop(0, n_features) as f:
                 size = call_llvm(builder, "fabs", [e.lanes(x, f, lane, vector)])
                 builder.store(maximum(builder, size, builder.load(greatest)), greatest)
-            step = builder.fmul(builder.load(greatest), every(1 / CODES))
+            step = builder.fmul(builder.load(greatest), every(1 / most))
             tiny = builder.fcmp_ordered("<", step, every(LEAST_STEP))
             step = builder.select(tiny, every(LEAST_STEP), step)
             inverse = builder.fdiv(every(1.0), step, flags=["contract"])
@@ -96,18 +85,34 @@ def code_tile(typingctx, tile, n_features, steps, rests, codes):
                     code = builder.fsub(shifted, every(_ROUNDING))
                     left = fma(builder, builder.fneg(code), step, value)
                     builder.store(fma(builder, left, left, builder.load(rest)), rest)
-                    byte = builder.and_(builder.bitcast(shifted, integers), every(255, integers))
+                    byte = builder.bitcast(shifted, integers)
+                    byte = builder.and_(byte, every(2 * most + 1, integers))
                     word = builder.or_(word, builder.shl(byte, every(8 * i, integers)))
-                word = builder.xor(word, every(-0x7F7F7F80, integers))  # 128 in every byte
+                word = builder.xor(word, every(flip, integers))
                 store_at(builder, word, output, e.plus(e.times(quad, TILE), lane), VECTOR_BYTES)
             store_at(builder, step, step_pointer, lane, VECTOR_BYTES)
             store_at(builder, builder.load(rest), rest_pointer, lane, VECTOR_BYTES)
         return e.nothing()
 
-    return sig, codegen
+    @intrinsic
+    def function(typingctx, tile, n_features, steps, rests, codes):
+        return types.void(tile, types.intp, steps, rests, codes), emit
+
+    return function
 
 
-def _add_byte_products(builder, total, unsigned, signed):
+#: Code a tile's rows by ``code_tile(tile, n_features, steps, rests, codes)``: ``tile`` is a float32
+#: array of n_features * TILE values; ``steps`` gets each row's step; ``rests`` the squared norms of
+#: what the codes leave, not finite where the row isn't, whose codes mean nothing; ``codes``, an
+#: int32 array of ceil(n_features / 4) * TILE values, the codes of four features of a row each, plus
+#: 128, as bytes.
+code_tile = _coding(8)
+
+#: The same with codes from -63 to 63, and 64 added.
+code_tile_in_seven_bits = _coding(7)
+
+
+def add_byte_products(builder, total, unsigned, signed):
     """Add each lane's four products of bytes to its sum."""
     if not BYTE_DOTS:  # for tests: no algorithm compares in bytes there
         for i in range(4):
@@ -227,7 +232,7 @@ def next_promising(
             for i, slots in enumerate(sums):
                 four = e.splat(base, e.plus(e.times(quad, BLOCK), i), LANES)
                 for slot, values in zip(slots, vectors, strict=True):
-                    total = _add_byte_products(builder, builder.load(slot), values, four)
+                    total = add_byte_products(builder, builder.load(slot), values, four)
                     builder.store(total, slot)
 
         rest, length, slack = (
