@@ -91,6 +91,9 @@ def _kmeans(dtype: Any, algorithm: str) -> None:
             model = KMeans(n_clusters, init=init, n_init=2, algorithm=algorithm, random_state=0)
             _ask(model.fit(X, sample_weight=sample_weight), X)
         kmeans_plusplus(X, n_clusters, sample_weight=sample_weight, random_state=0)
+    if algorithm == "steps":  # which it begins to follow once few rows move
+        X = np.random.default_rng(0).standard_normal((3000, 600)).astype(dtype)
+        KMeans(3, random_state=0, algorithm=algorithm).fit(X)
 
 
 def _kmedians(dtype: Any, option: str) -> None:

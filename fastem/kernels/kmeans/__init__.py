@@ -10,7 +10,7 @@ from fastem.kernels.kmeans.bytes import Bytes
 from fastem.kernels.kmeans.hamerly import Hamerly
 from fastem.kernels.kmeans.lloyd import Lloyd
 from fastem.kernels.kmeans.sparse import Sparse
-from fastem.kernels.kmeans.steps import Steps, keeps_less
+from fastem.kernels.kmeans.steps import Steps, pays
 from fastem.kernels.kmeans.wide import Wide
 from fastem.kernels.vectors.machine import BYTE_DOTS
 from fastem.kernels.vectors.tiles import tile_fits
@@ -62,7 +62,7 @@ def choose(
     if not tile_fits(n_rows, n_features, np.dtype(dtype).itemsize):
         return Lloyd  # few long rows: it keeps the least beside them
     if n_features >= _WIDE_FEATURES and n_clusters <= _WIDE_CLUSTERS:
-        follows = BYTE_DOTS and keeps_less(n_rows, n_features, n_clusters, np.dtype(dtype).itemsize)
+        follows = pays(n_rows, n_features, n_clusters, np.dtype(dtype).itemsize)
         return Steps if follows else Wide
     if n_features * n_clusters < _MUCH_WORK:
         return Hamerly

@@ -28,7 +28,7 @@ from fastem.kernels.runtime.chunks import ceil_div, round_up
 from fastem.kernels.runtime.compiling import inline, kernel
 from fastem.kernels.runtime.parallel import next_chunk, run
 from fastem.kernels.vectors.machine import BYTE_DOTS, LANES, TILE
-from fastem.kernels.vectors.tiles import aligned_empty, first_lanes, gather_tile
+from fastem.kernels.vectors.tiles import aligned_empty, first_lanes, gather_tile, tiles_fit
 from fastem.kernels.vectors.vector import (
     bits,
     broadcast,
@@ -84,11 +84,16 @@ def _values_of_tile(n_features, n_clusters):
     return [TILE * n for n in (n_stored(ceil_div(n_features, 4)), 3, n_clusters, 1)]
 
 
-def keeps_less(n_rows, n_features, n_clusters, itemsize):
-    """Whether what is kept is less than a quarter of such rows, and these are worth it."""
-    nbytes = n_rows * n_features * itemsize
+def keeps_little(n_rows, n_features, n_clusters, itemsize):
+    """Whether what is kept is less than a quarter of such rows."""
     kept = 4 * ceil_div(n_rows, TILE) * sum(_values_of_tile(n_features, n_clusters))
-    return _LEAST_BYTES <= nbytes and kept < _MOST_MEMORY * nbytes
+    return kept < _MOST_MEMORY * n_rows * n_features * itemsize
+
+
+def pays(n_rows, n_features, n_clusters, itemsize):
+    """Whether such rows are better followed than compared."""
+    large = n_rows * n_features * itemsize >= _LEAST_BYTES
+    return BYTE_DOTS and large and keeps_little(n_rows, n_features, n_clusters, itemsize)
 
 
 @inline
@@ -181,6 +186,7 @@ def steps_pass(
     bounds,
     labels,
     moves,
+    left,
 ):
     """Label the rows whose own centre is not certain to be the nearest, and list those that moved.
 
@@ -193,6 +199,8 @@ def steps_pass(
     known : Known
     work : int
         ``_CODE``, ``_RENEW`` or ``_FOLLOW``.
+    left : int64 array of shape (n_chunks,)
+        Gets how many rows of each chunk were compared.
     """
     blocks, half_norms = packed.negated, packed.half_norms
     n_rows, n_features = X.shape
@@ -265,6 +273,7 @@ def steps_pass(
                     known,
                 )  # fmt: skip
         moves.counts[chunk] = n_moved
+        left[chunk] = n_opened
 
 
 class Steps(Wide):
@@ -277,14 +286,17 @@ class Steps(Wide):
         n_rows, n_features = X.shape
         self._padded_labels = np.full(round_up(n_rows, TILE), -1, np.int32)
         self.labels = self._padded_labels[:n_rows]
-        self._may_follow = BYTE_DOTS and n_features <= MOST_FEATURES
+        few = n_features <= MOST_FEATURES and tiles_fit(self._rows)
+        little = keeps_little(n_rows, n_features, n_clusters, X.itemsize)
+        self._may_follow = BYTE_DOTS and few and little
         self._coded = no_steps(n_clusters, n_features)
+        self._left = np.zeros(self._n_chunks, np.int64)
         self._known = None
         self._followed = None  # the centres that the bounds belong to, while they do
 
     def _compare(self, packed, drift):
         centers = self._previous
-        if not (self._may_follow and packed.radius < _LARGE and self._pays(drift)):
+        if not (self._may_follow and packed.radius < _LARGE and self._many_fail(drift)):
             self._followed = None
             super()._compare(packed, drift)
             return
@@ -313,9 +325,10 @@ class Steps(Wide):
             self._bounds,
             self._padded_labels,
             self._moves,
+            self._left,
         )
 
-    def _pays(self, drift):
+    def _many_fail(self, drift):
         """Whether to follow costs less than to compare the rows whose bounds fail."""
         if self.labels[0] < 0:
             return False
