@@ -105,7 +105,7 @@ def test_the_same_bits_as_wide(dtype):
     X = rng.normal(size=(3000, 600)).astype(dtype)
     tested, twin = (one(X, None, 5, frame_for(one, X)) for one in (Steps, Wide))
     followed = []
-    for centers in drifting(rng, X, 5, 12, 1e-3):
+    for centers in drifting(rng, X, 5, 12, 1e-2):
         statistics, expected = tested.assign(centers), twin.assign(centers)
         np.testing.assert_array_equal(tested.labels, twin.labels)
         np.testing.assert_array_equal(statistics.sums, expected.sums)
