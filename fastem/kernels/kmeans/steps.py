@@ -24,7 +24,7 @@ from fastem.kernels.kmeans.bytewise.steps import code_steps, no_steps, step_prod
 from fastem.kernels.kmeans.bytewise.tiles import MOST_FEATURES, code_tile_in_seven_bits
 from fastem.kernels.kmeans.hamerly import renew_row, settle
 from fastem.kernels.kmeans.wide import Wide
-from fastem.kernels.runtime.chunks import ceil_div, round_up
+from fastem.kernels.runtime.chunks import ceil_div
 from fastem.kernels.runtime.compiling import inline, kernel
 from fastem.kernels.runtime.parallel import next_chunk, run
 from fastem.kernels.vectors.machine import BYTE_DOTS, LANES, TILE
@@ -118,14 +118,14 @@ def _describe_tile(X, first, n_features, scale, shift, numbers, tile, codes, res
 
 
 @inline
-def _follow(coded, products, rows, lows, above, labels, first):
+def _follow(coded, products, rows, lows, above, labels):
     """Bring a tile's bounds up to date; the lanes whose label is in doubt."""
     doubt = np.uint64(0)
     infinity = broadcast(np.float32(np.inf), LANES)
     share = broadcast(np.float32(2.0**-21), LANES)
     for lane in range(0, TILE, LANES):
         reach, rest = load(rows, TILE + lane, LANES), load(rows, 2 * TILE + lane, LANES)
-        label, own = load(labels, first + lane, LANES), load(above, lane, LANES)
+        label, own = load(labels, lane, LANES), load(above, lane, LANES)
         least, raised = infinity, infinity
         for j in range(lows.shape[0]):
             at = j * TILE + lane
@@ -193,7 +193,7 @@ def steps_pass(
     Parameters
     ----------
     X, scale, shift, packed, drift, bounds, labels, moves
-        As for ``wide.wide_pass``; ``labels`` are padded to whole tiles.
+        As for ``wide.wide_pass``.
     coded : CodedSteps
         Of the centres since the last pass.
     known : Known
@@ -212,7 +212,7 @@ def steps_pass(
     rests, norms = aligned_empty(TILE), aligned_empty(TILE)
     scores = aligned_empty(n_scores(blocks))
     best, second, gaps = aligned_empty(TILE), aligned_empty(TILE), aligned_empty(TILE)
-    nearest, numbers = np.empty(TILE, np.int32), np.empty(TILE, np.int32)
+    nearest, numbers = np.zeros(TILE, np.int32), np.empty(TILE, np.int32)
     opened = np.empty(chunk_rows + LIST_SLACK, np.int32)
     distances = np.empty(n_clusters)
     float_error = (n_features + 8) * 2.0**-50
@@ -229,9 +229,11 @@ def steps_pass(
                 at = first // TILE
                 unpack_words(known.words[at], n_quads, codes)
                 following = known.words[min(at + 1, len(known.words) - 1)]
+                for lane in range(n_lanes):
+                    nearest[lane] = labels[first + lane]
                 step_products(codes, n_quads, coded, known.rows[at], following, n_words, products)
                 doubt &= _follow(
-                    coded, products, known.rows[at], known.lows[at], known.above[at], labels, first
+                    coded, products, known.rows[at], known.lows[at], known.above[at], nearest
                 )
             while doubt != np.uint64(0):
                 opened[n_opened] = first + np.intp(first_bit(doubt))
@@ -284,8 +286,6 @@ class Steps(Wide):
     def __init__(self, X, sample_weight, n_clusters, frame):
         super().__init__(X, sample_weight, n_clusters, frame)
         n_rows, n_features = X.shape
-        self._padded_labels = np.full(round_up(n_rows, TILE), -1, np.int32)
-        self.labels = self._padded_labels[:n_rows]
         few = n_features <= MOST_FEATURES and tiles_fit(self._rows)
         little = keeps_little(n_rows, n_features, n_clusters, X.itemsize)
         self._may_follow = BYTE_DOTS and few and little
@@ -323,7 +323,7 @@ class Steps(Wide):
             work,
             drift,
             self._bounds,
-            self._padded_labels,
+            self.labels,
             self._moves,
             self._left,
         )
