@@ -107,6 +107,7 @@ def iterate(
     converged: bool | str = False
     for iteration in range(max_iter):
         iteration_task = task.subtask("iteration", parameters=parameters)
+        statistics = None  # the last ones' memory is for the next
         statistics = model.e_step(rows, parameters)
         updated = model.m_step(rows, statistics, parameters)
         objective = model.objective(statistics, parameters)

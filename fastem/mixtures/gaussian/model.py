@@ -180,10 +180,12 @@ class GaussianModel(MixtureModel):
                 total = divisors.sum() if "weights" in self.fixed else self.total_weight
                 weights = divisors / total
             statistics, divisors, delta = self._posterior(statistics, centers, divisors, delta)
+            located = centers + delta
+            del delta  # of few long rows it takes a part of their memory
             if means is None:
-                means = centers + delta
+                means = located
             if precisions is None:
-                start = self._estimate(statistics, centers + delta, centers, divisors)
+                start = self._estimate(statistics, located, centers, divisors)
         if precisions is None:
             return GaussianParameters(weights, means, start, self._factor(start, means))
         return GaussianParameters.from_precisions(weights, means, precisions, self.covariances)
@@ -215,6 +217,7 @@ class GaussianModel(MixtureModel):
         statistics, divisors, delta = self._posterior(statistics, centers, divisors, delta)
         if "means" not in self.fixed:
             means = centers + delta
+        del delta
         if "covariances" not in self.fixed:
             covariances = self._estimate(statistics, means, centers, divisors, covariances)
             factors = self._factor(covariances, means)

@@ -344,13 +344,18 @@ def test_components_are_fitted_whatever_n_components_says_by_now(X):
 
 
 def test_a_fit_of_few_long_rows_adds_less_than_these():
+    """Two thirds of them: each component's means or variances take a sixtieth.
+
+    The parameters, their start's, statistics and what the M-step makes of them took nine tenths
+    while all were kept; compiling, which a first fit does beside, takes some memory, too.
+    """
     X = np.random.default_rng(0).normal(size=(60, 40_000))
-    mixture = GaussianMixture(2, covariance_type="diag", random_state=0, max_iter=2, tol=0)
+    mixture = GaussianMixture(3, covariance_type="diag", random_state=0, max_iter=3, tol=0)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ConvergenceWarning)
-        mixture.fit(X[:, :9000])  # compiles
+        mixture.fit(X)  # compiles
         tracemalloc.start()
         mixture.fit(X)
         peak = tracemalloc.get_traced_memory()[1]
         tracemalloc.stop()
-    assert peak < X.nbytes
+    assert peak < 0.65 * X.nbytes

@@ -110,6 +110,7 @@ class Covariances:
         # sum (x - d)(x - d)' = sum xx' - sum x d' - d sum x' + n dd', with x and d from the centre.
         delta, half_counts = means - centers, 0.5 * counts[:, np.newaxis]
         moved = scatter - self.products(sums - half_counts * delta, delta)
+        del delta  # means of few long rows take a part of their memory
         # What rounding of the means leaves of equal rows is nothing.
         rounding = _ROUNDING * means
         moved = self._above(moved, self.products(half_counts * rounding, rounding))
