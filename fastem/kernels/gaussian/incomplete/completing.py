@@ -3,86 +3,119 @@
 Given what was observed, ``x_o``, the rest has the mean ``m_r + B (x_o - m_o)`` and the covariance
 ``C = S_rr - B S_or`` with ``B = S_ro S_oo^-1``: linear, so that a pattern's sums over ``x_o`` tell
 all that EM wants of its rows. The upper triangular P with ``P P' = S_oo^-1`` is at hand from the
-log-densities.
+log-densities. Components are lanes, as in ``factoring.py``.
 """
 
-from fastem.kernels.linalg.factors import factor_inverse
+import numpy as np
+
+from fastem.kernels.gaussian.incomplete.factoring import WIDTH
+from fastem.kernels.gaussian.incomplete.solving import place
 from fastem.kernels.runtime.compiling import inline
+from fastem.kernels.vectors.vector import broadcast, load, multiply_add, store, where
 
 
 @inline
-def factor_observed(covariance, columns, n, gathered, factor, row):
-    """P of the ``n`` columns that were observed; whether their covariance is positive definite.
+def size_of_totals(n_features):
+    """A component's count, sums, where it was observed, and scatter's lower triangle."""
+    return 1 + 2 * n_features + place(n_features, 0)
 
-    ``gathered`` and ``row`` are scratch.
+
+def unpack_completed(totals, n_features):
+    """Counts, sums, where something was observed, and scatter.
+
+    ``totals`` are of shape (size_of_totals(n_features), n_components).
     """
-    for i in range(n):
-        for j in range(n):
-            gathered[i, j] = covariance[columns[i], columns[j]]
-    return factor_inverse(gathered[:n, :n], factor[:n, :n], row)
+    count, sums, observed, triangle = np.split(
+        np.ascontiguousarray(totals.T), np.cumsum([1, n_features, n_features]), axis=1
+    )
+    rows, columns = np.tril_indices(n_features)
+    scatter = np.empty((len(count), n_features, n_features))
+    scatter[:, rows, columns] = scatter[:, columns, rows] = triangle
+    return count[:, 0], sums, observed, scatter
 
 
 @inline
-def regress(covariance, columns, n, n_features, factor, whitened, slopes):
-    """``S_ro P`` and the slopes ``B = S_ro P P'``, a row for each column that is missing."""
+def _add(value, totals, at):
+    store(load(totals, at, WIDTH) + value, totals, at)
+
+
+@inline
+def regress(covariances, columns, n, n_features, stride, lane, factors, count, whitened, slopes):
+    """``S_ro P`` and the slopes ``B = S_ro P P'``, a row for each column that is missing.
+
+    Zeros where nothing is counted, lest factors that mean nothing be.
+    """
+    zero = broadcast(0.0, WIDTH)
+    counted = zero < count
     for i in range(n, n_features):
+        at = columns[i] * n_features
+        for j in range(n):
+            total = zero
+            for q in range(j + 1):
+                left = load(covariances, (at + columns[q]) * stride + lane, WIDTH)
+                right = load(factors, (q * n_features + j) * stride + lane, WIDTH)
+                total = multiply_add(left, right, total)
+            store(where(counted, total, zero), whitened, (i * n_features + j) * WIDTH)
         for q in range(n):
-            whitened[i, q] = 0.0
-            slopes[i, q] = 0.0
-        for q in range(n):
-            value = covariance[columns[i], columns[q]]
+            total = zero
             for j in range(q, n):
-                whitened[i, j] += value * factor[q, j]
-        for q in range(n):
-            total = 0.0
-            for j in range(q, n):
-                total += whitened[i, j] * factor[q, j]
-            slopes[i, q] = total
+                left = load(whitened, (i * n_features + j) * WIDTH, WIDTH)
+                right = load(factors, (q * n_features + j) * stride + lane, WIDTH)
+                total = multiply_add(left, right, total)
+            store(where(counted, total, zero), slopes, (i * n_features + q) * WIDTH)
 
 
 @inline
 def add_completed(
-    covariance, columns, n, n_features, whitened, slopes, count, sums, products, work, out
+    covariances, columns, n, n_features, stride, lane, whitened, slopes, sums, work, totals
 ):
-    """Add a component's sums, completed, to those of all rows of the chunk.
+    """Add the components' sums, completed, to those of all rows of the chunk.
 
     Parameters
     ----------
-    count : float
-    sums, products : array
-        Of ``x_o - m_o``, for the first ``n`` features in the order of ``columns``.
-    work : array of shape (n_features,)
+    sums : array
+        The count, and of ``x_o - m_o`` the sums and the products' lower triangle, row after row.
+    work : array of shape (n_features * WIDTH,)
         Scratch.
-    out : array
-        The component's totals: count, sums, where it was observed, and scatter (n_features,
-        n_features), row after row.
+    totals : array
+        As for :func:`unpack_completed`.
     """
-    out[0] += count
-    scatter = out[1 + 2 * n_features :]
+    zero = broadcast(0.0, WIDTH)
+    count = load(sums, lane, WIDTH)
+    products, scatter = 1 + n, 1 + 2 * n_features
+    _add(count, totals, lane)
     for i in range(n):
         at = columns[i]
-        out[1 + at] += sums[i]
-        out[1 + n_features + at] += count
-        for j in range(n):
-            scatter[at * n_features + columns[j]] += products[i, j]
+        _add(load(sums, (1 + i) * stride + lane, WIDTH), totals, (1 + at) * stride + lane)
+        _add(count, totals, (1 + n_features + at) * stride + lane)
+        for j in range(i + 1):
+            value = load(sums, (products + place(i, j)) * stride + lane, WIDTH)
+            _add(value, totals, (scatter + place(at, columns[j])) * stride + lane)
     for i in range(n, n_features):
         at = columns[i]
-        total = 0.0
+        total = zero
         for q in range(n):
-            total += slopes[i, q] * sums[q]
-            work[q] = 0.0
-        out[1 + at] += total
-        for q in range(n):
-            slope = slopes[i, q]
-            for j in range(n):
-                work[j] += slope * products[q, j]
-        for q in range(n):
-            scatter[at * n_features + columns[q]] += work[q]
-            scatter[columns[q] * n_features + at] += work[q]
-        for other in range(n, n_features):
-            total = covariance[at, columns[other]]
-            value = 0.0
+            slope = load(slopes, (i * n_features + q) * WIDTH, WIDTH)
+            total = multiply_add(slope, load(sums, (1 + q) * stride + lane, WIDTH), total)
+        _add(total, totals, (1 + at) * stride + lane)
+        for j in range(n):
+            total = zero
             for q in range(n):
-                total -= whitened[i, q] * whitened[other, q]
-                value += work[q] * slopes[other, q]
-            scatter[at * n_features + columns[other]] += value + count * total
+                pair = place(q, j) if j <= q else place(j, q)
+                slope = load(slopes, (i * n_features + q) * WIDTH, WIDTH)
+                value = load(sums, (products + pair) * stride + lane, WIDTH)
+                total = multiply_add(slope, value, total)
+            store(total, work, j * WIDTH)
+            pair = place(at, columns[j]) if columns[j] < at else place(columns[j], at)
+            _add(total, totals, (scatter + pair) * stride + lane)
+        for other in range(n, i + 1):
+            total = load(covariances, (at * n_features + columns[other]) * stride + lane, WIDTH)
+            value = zero
+            for q in range(n):
+                left = load(whitened, (i * n_features + q) * WIDTH, WIDTH)
+                right = load(whitened, (other * n_features + q) * WIDTH, WIDTH)
+                total = multiply_add(zero - left, right, total)
+                slope = load(slopes, (other * n_features + q) * WIDTH, WIDTH)
+                value = multiply_add(load(work, q * WIDTH, WIDTH), slope, value)
+            value = multiply_add(count, total, value)
+            _add(value, totals, (scatter + place(at, columns[other])) * stride + lane)

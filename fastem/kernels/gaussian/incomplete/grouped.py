@@ -10,19 +10,27 @@ from typing import NamedTuple
 import numpy as np
 
 from fastem.kernels.gaussian.full import add_products, scratch_size
-from fastem.kernels.gaussian.incomplete.completing import add_completed, factor_observed, regress
+from fastem.kernels.gaussian.incomplete.completing import (
+    add_completed,
+    regress,
+    size_of_totals,
+    unpack_completed,
+)
+from fastem.kernels.gaussian.incomplete.factoring import WIDTH, across_components, factor_observed
 from fastem.kernels.gaussian.incomplete.patterns import group, layout_of_totals
+from fastem.kernels.gaussian.incomplete.solving import place
 from fastem.kernels.gaussian.incomplete.sums import CompletedSums
 from fastem.kernels.gaussian.whitening import BLOCK, packed_size, whitened_norms
 from fastem.kernels.mixtures.lanes import gather_weights, scatter_labels, scatter_rows
 from fastem.kernels.mixtures.products import sum_tile, weighted_sum
 from fastem.kernels.mixtures.responsibilities import normalize_tile
 from fastem.kernels.runtime.arrays import as_weights, wanted
-from fastem.kernels.runtime.chunks import summing_chunks
+from fastem.kernels.runtime.chunks import round_up, summing_chunks
 from fastem.kernels.runtime.compiling import inline, kernel
 from fastem.kernels.runtime.parallel import next_chunk, run
 from fastem.kernels.vectors.machine import LANES, TILE
 from fastem.kernels.vectors.tiles import aligned_empty_like, fetch_start, gather_tile
+from fastem.kernels.vectors.vector import load
 
 _HALF_LOG_2_PI = 0.5 * math.log(2.0 * math.pi)
 
@@ -49,21 +57,38 @@ class Sizes(NamedTuple):
 
 
 @inline
-def _pack(factor, n, packed):
-    """As ``pack_triangles`` does, of one matrix."""
+def _pack(factors, n, n_features, span, n_components, packed):
+    """As ``pack_triangles`` does, but that what is not read keeps what it was."""
     at = 0
     for first in range(0, n, BLOCK):
-        for i in range(min(first + BLOCK, n)):
-            for j in range(BLOCK):
-                inside = first + j < n and i <= first + j
-                packed[at + i * BLOCK + j] = factor[i, first + j] if inside else 0.0
+        stop = min(first + BLOCK, n)
+        for i in range(stop):
+            for j in range(max(first, i), stop):
+                source, target = (i * n_features + j) * span, at + i * BLOCK + j - first
+                for k in range(n_components):
+                    packed[k, target] = factors[source + k]
         at += BLOCK * (first + BLOCK)
+
+
+@inline
+def _gather_sums(piece_totals, layout, n, span, n_components, sums):
+    """A piece's totals as ``add_completed`` takes them."""
+    for k in range(n_components):
+        own = piece_totals[k * layout.sizes[n] :]
+        sums[k] = own[layout.count_at]
+        for i in range(n):
+            sums[(1 + i) * span + k] = own[layout.sums_at[i]]
+            for j in range(i + 1):
+                sums[(1 + n + place(i, j)) * span + k] = own[layout.products_at[i, j]]
 
 
 @inline
 def _load_observed(X, rows, columns, n, shift, raw, tile):
     """Rows of a tile, of which only the columns observed stay."""
     one = X.dtype.type(1)
+    if n == X.shape[1]:
+        gather_tile(X, rows, one, shift, tile)
+        return
     gather_tile(X, rows, one, shift, raw)
     for c in range(n):
         source, target = columns[c] * TILE, c * TILE
@@ -90,8 +115,9 @@ def grouped_pass(
 ):
     """Sums of each chunk, completed and about the means, unless ``totals`` is empty; and outputs.
 
-    ``objective[c]`` receives the weighted sum of the chunk's log-densities. What a component has in
-    ``totals`` is said in ``completing.add_completed``.
+    ``objective[c]`` receives the weighted sum of the chunk's log-densities. ``covariances`` are
+    those of ``factoring.across_components``; ``totals`` has, with as many lanes, what
+    ``completing.unpack_completed`` takes.
     """
     order, all_columns, n_observed, pieces, starts = groups
     log_density, labels, responsibilities, log_joint = outputs
@@ -109,13 +135,16 @@ def grouped_pass(
     centers = np.empty(2 * n_components * n_features, X.dtype)
     packed = np.empty((n_components, sizes.factor), X.dtype)
     peaks, references = np.empty(n_components), np.empty(n_components, X.dtype)
-    factors = np.empty((n_components, n_features, n_features))
-    gathered = np.empty((n_features, n_features))
-    products = np.empty((n_features, n_features))
-    whitened, slopes = np.empty((n_features, n_features)), np.empty((n_features, n_features))
-    row, sums = np.empty(n_features), np.empty(n_features)
+    # Of the components side by side.
+    span = round_up(n_components, WIDTH)
+    factors = aligned_empty_like(n_features * n_features * span, means)
+    log_determinants = aligned_empty_like(span, means)
+    sums = aligned_empty_like((1 + n_features + place(n_features, 0)) * span, means)
+    sums[:] = 0.0
+    whitened = aligned_empty_like(n_features * n_features * WIDTH, means)
+    slopes = aligned_empty_like(n_features * n_features * WIDTH, means)
+    work = aligned_empty_like(n_features * WIDTH, means)
     piece_totals = np.empty(n_components * layout.sizes[n_features])
-    size = 1 + 2 * n_features + n_features * n_features
     while True:
         chunk = next_chunk(tickets)
         if chunk >= n_chunks:
@@ -128,17 +157,18 @@ def grouped_pass(
             columns, n = all_columns[pattern], np.intp(n_observed[pattern])
             reference = -np.inf
             some_centers = centers[: 2 * n_components * n].reshape((2, n_components, n))
+            for lane in range(0, span, WIDTH):
+                factor_observed(
+                    covariances, columns, n, n_features, span, lane, factors, log_determinants
+                )
             for k in range(n_components):
-                definite = factor_observed(covariances[k], columns, n, gathered, factors[k], row)
-                peak = log_weights[k] - n * _HALF_LOG_2_PI if definite else np.nan
                 for i in range(n):
-                    peak += math.log(factors[k, i, i])
                     mean = means[k, columns[i]]
                     some_centers[0, k, i] = mean
                     some_centers[1, k, i] = mean - np.float64(some_centers[0, k, i])
-                peaks[k] = peak
-                reference = max(reference, peak)
-                _pack(factors[k], n, packed[k])
+                peaks[k] = log_weights[k] - n * _HALF_LOG_2_PI + log_determinants[k]
+                reference = max(reference, peaks[k])
+            _pack(factors, n, n_features, span, n_components, packed)
             if not np.isfinite(reference):
                 reference = 0.0
             for k in range(n_components):
@@ -186,29 +216,33 @@ def grouped_pass(
                             piece_totals,
                         )
             if len(totals):
-                own_size = layout.sizes[n]
-                for k in range(n_components):
-                    own = piece_totals[k * own_size : (k + 1) * own_size]
-                    count = own[layout.count_at]
-                    if count == 0.0:
-                        continue
-                    for i in range(n):
-                        sums[i] = own[layout.sums_at[i]]
-                        for j in range(n):
-                            products[i, j] = own[layout.products_at[i, j]]
-                    regress(covariances[k], columns, n, n_features, factors[k], whitened, slopes)
-                    add_completed(
-                        covariances[k],
+                _gather_sums(piece_totals, layout, n, span, n_components, sums)
+                own = totals[chunk]
+                for lane in range(0, span, WIDTH):
+                    regress(
+                        covariances,
                         columns,
                         n,
                         n_features,
+                        span,
+                        lane,
+                        factors,
+                        load(sums, lane, WIDTH),
                         whitened,
                         slopes,
-                        count,
+                    )
+                    add_completed(
+                        covariances,
+                        columns,
+                        n,
+                        n_features,
+                        span,
+                        lane,
+                        whitened,
+                        slopes,
                         sums,
-                        products,
-                        row,
-                        totals[chunk, k * size : (k + 1) * size],
+                        work,
+                        own,
                     )
         objective[chunk] = total_density
 
@@ -230,7 +264,7 @@ class GroupedPass:
         self._X, self._weight = X, weight
         self._n_components = n_components
         n_features = X.shape[1]
-        self._size = n_components * (1 + 2 * n_features + n_features**2)
+        self._size = size_of_totals(n_features) * round_up(n_components, WIDTH)
         work = n_components * (n_features * (n_features + 2) + 16)
         chunk_rows, self._n_chunks = summing_chunks(X[: len(order)], work, self._size)
         self._groups = group(order, counts, seen, chunk_rows)
@@ -244,15 +278,10 @@ class GroupedPass:
         totals = np.empty((self._n_chunks, self._size))
         parameters = log_weights, means, covariances
         objective = self._run(parameters, self._weight, hard, totals, wanted(dtype=self._X.dtype))
-        d = means.shape[1]
-        totals = totals.sum(axis=0).reshape(len(means), -1)
-        return CompletedSums(
-            float(objective.sum()),
-            totals[:, 0].copy(),
-            totals[:, 1 + d : 1 + 2 * d].copy(),
-            totals[:, 1 : 1 + d].copy(),
-            totals[:, 1 + 2 * d :].reshape(-1, d, d),
-        )
+        k, d = means.shape
+        totals = totals.sum(axis=0).reshape(size_of_totals(d), -1)[:, :k]
+        counts, sums, observed, scatter = unpack_completed(totals, d)
+        return CompletedSums(float(objective.sum()), counts, observed, sums, scatter)
 
     def evaluate(self, log_weights, means, covariances, outputs):
         """Write what is wanted of the rows."""
@@ -260,6 +289,7 @@ class GroupedPass:
         self._run(parameters, as_weights(None), False, np.empty((0, 0)), outputs)
 
     def _run(self, parameters, weight, hard, totals, outputs):
+        log_weights, means, covariances = parameters
         objective = np.empty(self._n_chunks)
         run(
             grouped_pass,
@@ -267,7 +297,9 @@ class GroupedPass:
             self._X,
             weight,
             self._groups,
-            *parameters,
+            log_weights,
+            means,
+            across_components(covariances),
             hard,
             self._sizes,
             self._layout,

@@ -16,7 +16,7 @@ from fastem.kernels.linalg.factors import product
 from fastem.kernels.runtime.arrays import as_weights, read_only, wanted
 
 # What rows of a pattern have in common is found once if there are so many.
-_FREQUENT = 16
+_FREQUENT = 6
 
 _NO_DENSITY = (
     "The log-density of some row is not finite: the row is too far from every component for "
