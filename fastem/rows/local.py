@@ -8,7 +8,8 @@ import numpy as np
 
 from fastem.rows.blocks import dense
 from fastem.rows.home import Rows
-from fastem.rows.part import Part, fill, is_mapped
+from fastem.rows.mapped import is_mapped
+from fastem.rows.part import Part, fill
 from fastem.rows.stream import StreamedRows, streamed_parts
 
 # Values in a block of a file that is read block by block.

@@ -1,11 +1,12 @@
 """Consecutive rows in one process, and what a fit keeps with them."""
 
-import mmap
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, replace
 from typing import Any, ClassVar, Generic, TypeVar
 
 import numpy as np
+
+from fastem.rows.mapped import read_ahead
 
 T = TypeVar("T")
 
@@ -72,7 +73,8 @@ class Part:
 
     def call(self, step: Callable, *args: Any) -> Any:
         """The step's result for this part; the call counts."""
-        result = step(self, *args)
+        with read_ahead(self.X):
+            result = step(self, *args)
         self._kept.n_calls += 1
         return result
 
@@ -132,14 +134,6 @@ def fill(X: np.ndarray, values: np.ndarray) -> np.ndarray:
             filled = np.array(X) if filled is X else filled
             filled[missing, f] = value
     return filled
-
-
-def is_mapped(X: Any) -> bool:
-    """Whether rows are a file mapped into memory."""
-    owner = X
-    while isinstance(owner, (np.ndarray, memoryview)):
-        owner = owner.base if isinstance(owner, np.ndarray) else owner.obj
-    return isinstance(owner, mmap.mmap)
 
 
 def add(left: Any, right: Any) -> Any:

@@ -7,7 +7,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
-from fastem.rows.part import is_mapped
+from fastem.rows.mapped import is_mapped
 
 # To have a thread read a block costs this process some 50 microseconds: not worth it for one that
 # is there sooner.

@@ -9,7 +9,7 @@ import contextlib
 import ctypes
 import os
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from queue import SimpleQueue
 from typing import Any
 
@@ -175,6 +175,32 @@ def _stop(tickets):
     tickets[0] = np.iinfo(np.int64).max // 2
 
 
+class _Watch(threading.local):
+    """What this thread's runs are beside, if anything."""
+
+    beside: Callable | None = None
+
+
+_watch = _Watch()
+
+
+@contextlib.contextmanager
+def runs_beside(beside: Callable) -> Iterator[None]:
+    """A context in which every run of this thread happens inside another one.
+
+    Parameters
+    ----------
+    beside : callable
+        Called as ``beside(tickets, n_chunks, args)`` for a context manager around the run, whose
+        chunks below ``tickets[0]`` have begun; not for runs of a single chunk.
+    """
+    before, _watch.beside = _watch.beside, beside
+    try:
+        yield
+    finally:
+        _watch.beside = before
+
+
 def run(body: Callable, n_chunks: int, *args: Any, most_threads: int | None = None) -> None:
     """Call ``body(tickets, n_chunks, *args)`` on several threads until all chunks are done.
 
@@ -203,8 +229,17 @@ def run(body: Callable, n_chunks: int, *args: Any, most_threads: int | None = No
     if n_chunks <= 1:  # small data, where a look at the threads would count
         body(tickets, n_chunks, *args)
         return
-    args = n_chunks, *args
     most = n_chunks if most_threads is None else min(most_threads, n_chunks)
+    if _watch.beside is None:
+        _share(body, tickets, n_chunks, args, most)
+        return
+    with _watch.beside(tickets, n_chunks, args):
+        _share(body, tickets, n_chunks, args, most)
+
+
+def _share(body, tickets, n_chunks, args, most):
+    """Have at most so many threads take the chunks."""
+    args = n_chunks, *args
     n_helpers = min(get_num_threads(), most) - 1 if most > 1 else 0
     if n_helpers <= 0:
         body(tickets, *args)

@@ -9,8 +9,8 @@ from zlib import crc32
 import numpy as np
 from sklearn.utils import check_array
 
-from fastem.rows.exchange import Exchange
 from fastem.rows.home import Rows
+from fastem.rows.mpi.exchange import Exchange
 from fastem.rows.part import Part
 from fastem.sklearn_private import _get_feature_names
 from fastem.validation import plain_csr
