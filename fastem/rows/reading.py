@@ -1,13 +1,12 @@
 """Rows that memory doesn't hold: which are these, and blocks read one ahead of their turn."""
 
-import os
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from pathlib import Path
 from typing import Any
 
 from fastem.rows.mapped import is_mapped
+from fastem.rows.memory import memory
 
 # To have a thread read a block costs this process some 50 microseconds: not worth it for one that
 # is there sooner.
@@ -54,21 +53,6 @@ class ReadAhead:
         block = self._readers[number]()
         self._seconds[number] = time.perf_counter() - begin
         return block
-
-
-# A container's limit, where there is one.
-_LIMIT = Path("/sys/fs/cgroup/memory.max")
-
-
-def memory() -> float:
-    """Bytes of memory that this process may use at most; what others use doesn't count."""
-    most = float("inf")
-    if hasattr(os, "sysconf") and {"SC_PHYS_PAGES", "SC_PAGE_SIZE"} <= os.sysconf_names.keys():
-        most = float(os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE"))
-    if _LIMIT.exists():
-        limit = _LIMIT.read_text().strip()
-        most = most if limit == "max" else min(most, float(limit))
-    return most
 
 
 def outgrows_memory(part: Any) -> bool:

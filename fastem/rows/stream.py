@@ -9,7 +9,8 @@ import numpy as np
 from fastem.rows.detached import Detached
 from fastem.rows.home import Rows
 from fastem.rows.part import Slot, fill
-from fastem.rows.reading import ReadAhead, memory
+from fastem.rows.memory import memory
+from fastem.rows.reading import ReadAhead
 
 T = TypeVar("T")
 
