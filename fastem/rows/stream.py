@@ -8,8 +8,8 @@ import numpy as np
 
 from fastem.rows.detached import Detached
 from fastem.rows.home import Rows
-from fastem.rows.part import Slot, fill
 from fastem.rows.memory import memory
+from fastem.rows.part import Slot, fill
 from fastem.rows.reading import ReadAhead
 
 T = TypeVar("T")
