@@ -125,11 +125,14 @@ class ClusterMoves:
         ``(losses, moved, weights)`` to the losses once the centres that rows go to have followed
         them. ``losses`` and ``moved`` are those of ``fastem.kernels.kmeans.losses.Losses``, and
         ``weights`` those of the clusters that rows go to.
+    ahead : callable
+        ``(model, settled)`` to the centres that the next iteration begins with.
     """
 
-    def __init__(self, survey: Callable, settled_losses: Callable):
+    def __init__(self, survey: Callable, settled_losses: Callable, ahead: Callable):
         self._survey = survey
         self._settled_losses = settled_losses
+        self._ahead = ahead
 
     failures: tuple[type[Exception], ...] = ()
 
@@ -155,6 +158,9 @@ class ClusterMoves:
         centers = np.concatenate([settled.parameters, offers.children[chosen, 1]])
         centers[offers.components[chosen]] = offers.children[chosen, 0]
         return model.rounded(centers)
+
+    def ahead(self, model, settled):
+        return self._ahead(model, settled)
 
     def shrink(self, model, rows, settled, size):
         centers, weights = settled.assigned, settled.statistics.weights
@@ -213,6 +219,6 @@ def _choose(candidates, receivers, size):
     return [*removed, *left[: size - len(removed)]]
 
 
-def search(moves: ClusterMoves, name: str | None) -> Breathing | None:
+def search(moves: ClusterMoves, paces: dict[str, Pace], name: str | None) -> Breathing | None:
     """The search of this name, None for None."""
-    return None if name is None else Breathing(moves, PACES[name])
+    return None if name is None else Breathing(moves, paces[name])

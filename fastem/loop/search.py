@@ -69,6 +69,9 @@ class Moves(Protocol):
     def grow(self, model: Any, settled: Settled, offers: Offers, chosen: np.ndarray) -> Any:
         """The parameters once the chosen offers are taken."""
 
+    def ahead(self, model: Any, settled: Settled) -> Any:
+        """The next iteration's parameters, which may lie ahead of the M-step's."""
+
     def shrink(self, model: Any, rows: Any, settled: Settled, size: int) -> Any:
         """Parameters of ``size`` components less, where the iterations have just settled."""
 
@@ -243,6 +246,7 @@ class _Iterations:
         self.history = list(run.history)
         self.stopped = False
         self._gain = search.moves.gain
+        self._ahead = search.moves.ahead
         self._most = min(max_iter, search.pace.most_iterations)
         self._hopeless = search.pace.hopeless
         self._task = task
@@ -263,7 +267,7 @@ class _Iterations:
         for _ in range(1, self._most):
             if self.stopped:
                 break
-            before, settled = settled, self.step(model, settled.parameters)
+            before, settled = settled, self.step(model, self._ahead(model, settled))
             gain = self._gain(settled.objective, before.objective)
             if gain < tol:
                 break

@@ -68,6 +68,9 @@ class MixtureMoves:
     def gain(self, objective: float, before: float) -> float:
         return objective - before
 
+    def ahead(self, model: MixtureModel, settled: Settled) -> Any:
+        return settled.parameters
+
     def sound(self, model: MixtureModel, settled: Settled, best: Settled) -> bool:
         few = self._least_rows * model.row_unit
         return np.sum(settled.statistics.counts < few) <= np.sum(best.statistics.counts < few)

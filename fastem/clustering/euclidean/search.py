@@ -4,7 +4,11 @@ from functools import partial
 
 import numpy as np
 
-from fastem.clustering.search import ClusterMoves, bisect, search
+from fastem.clustering.search import PACES, ClusterMoves, bisect, search
+
+# How much farther than to the means centres go, so that iterations settle sooner: searches ended
+# 0.05 % lower for it, and with two vain breaths in place of three still 0.01 %, in 18 % less time.
+_AHEAD = 0.5
 
 
 def _survey(rows, origin, settled):
@@ -24,4 +28,13 @@ def _settled_losses(losses, moved, weights):
     return losses * np.divide(weights, total, out=np.zeros(moved.shape), where=total > 0)
 
 
-make_search = partial(search, ClusterMoves(_survey, _settled_losses))
+def _ahead(model, settled):
+    """Beyond the means: for less than twice as far, the inertia falls all the same."""
+    before, after = settled.assigned, settled.parameters
+    filled = settled.statistics.weights > 0  # others have been put elsewhere
+    return model.rounded(np.where(filled[:, np.newaxis], after + _AHEAD * (after - before), after))
+
+
+_MOVES = ClusterMoves(_survey, _settled_losses, _ahead)
+_PACES = {**PACES, "breathing": PACES["breathing"]._replace(patience=2)}
+make_search = partial(search, _MOVES, _PACES)

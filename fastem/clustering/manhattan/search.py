@@ -5,7 +5,7 @@ from functools import partial
 import numpy as np
 
 from fastem.clustering.model import ALGORITHM
-from fastem.clustering.search import ClusterMoves, bisect, search, sum_halves
+from fastem.clustering.search import PACES, ClusterMoves, bisect, search, sum_halves
 
 
 def _survey(rows, origin, settled):
@@ -30,4 +30,8 @@ def _settled_losses(losses, moved, weights):
     return losses * share
 
 
-make_search = partial(search, ClusterMoves(_survey, _settled_losses))
+def _ahead(model, settled):
+    return settled.parameters
+
+
+make_search = partial(search, ClusterMoves(_survey, _settled_losses, _ahead), PACES)
