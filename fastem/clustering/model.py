@@ -7,6 +7,7 @@ import numpy as np
 from fastem.clustering.labels import LABELS
 from fastem.loop.model import Model
 from fastem.rows import Slot
+from fastem.rows.reading import outgrows_memory
 
 STRICT = "strict convergence"
 
@@ -29,8 +30,14 @@ def same(left: np.ndarray, right: np.ndarray) -> bool:
 
 def assign(part, algorithm, n_clusters, frame, centers):
     """The statistics of a part's rows after they are assigned to the nearest centres."""
-    made = part.kept(ALGORITHM, algorithm, part.X, part.sample_weight, n_clusters, frame)
+    made = part.kept(ALGORITHM, _begin, part, algorithm, n_clusters, frame)
     return made.assign(centers)
+
+
+def _begin(part, algorithm, n_clusters, frame):
+    if algorithm.lean is not None and outgrows_memory(part):
+        algorithm = algorithm.lean
+    return algorithm(part.X, part.sample_weight, n_clusters, frame)
 
 
 def inertia_of(part, centers):

@@ -11,7 +11,10 @@ from sklearn.datasets import load_digits, load_iris
 from sklearn.exceptions import ConvergenceWarning
 
 from fastem import KMeans
+from fastem.clustering.model import ALGORITHM, assign
+from fastem.kernels.clusters import Frame
 from fastem.kernels.kmeans import ALGORITHMS
+from fastem.rows import Part, reading
 
 
 def test_parameters_are_scikit_learns():
@@ -299,3 +302,18 @@ def test_csr_far_from_zero_is_as_exact_as_dense(offset):
         distances = sparse.transform(A)
         expected = np.sqrt(reference.squared_distances(X, sparse.cluster_centers_))
         np.testing.assert_allclose(distances, expected, rtol=1e-9)
+
+
+def test_little_is_kept_of_rows_that_memory_does_not_hold(tmp_path, monkeypatch):
+    """Of a large file even a share might be more than the memory."""
+    X = np.memmap(tmp_path / "rows", dtype=np.float64, mode="w+", shape=(300, 64))
+    X[:] = np.random.default_rng(0).normal(size=X.shape)
+    kinds, labels = [], []
+    for memory in (X.nbytes, X.nbytes - 1):
+        monkeypatch.setattr(reading, "memory", lambda memory=memory: memory)
+        part = Part(X)
+        assign(part, ALGORITHMS["steps"], 3, Frame(np.zeros(64), 1.0), np.array(X[:3]))
+        kinds.append(type(part.kept(ALGORITHM)).name)
+        labels.append(part.kept(ALGORITHM).labels)
+    assert kinds == ["steps", "wide"]
+    np.testing.assert_array_equal(*labels)

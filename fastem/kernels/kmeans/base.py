@@ -1,6 +1,6 @@
 """What the exact K-means algorithms share."""
 
-from typing import NamedTuple
+from typing import ClassVar, NamedTuple
 
 import numpy as np
 
@@ -53,6 +53,9 @@ class Algorithm:
     labels : ndarray of shape (n_rows,), int32
         Each row's cluster after the last pass; -1 before the first.
     """
+
+    #: What stands for this algorithm where memory doesn't hold the rows; None if it keeps little.
+    lean: ClassVar[type | None] = None
 
     def __init__(self, X, sample_weight, n_clusters, frame):
         n_rows, n_features = X.shape

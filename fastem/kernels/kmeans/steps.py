@@ -282,6 +282,7 @@ class Steps(Wide):
     """For rows that take longer to read than to compare."""
 
     name = "steps"
+    lean = Wide
 
     def __init__(self, X, sample_weight, n_clusters, frame):
         super().__init__(X, sample_weight, n_clusters, frame)
