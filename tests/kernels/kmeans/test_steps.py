@@ -135,5 +135,5 @@ def test_is_chosen_where_it_takes_little_memory():
 def test_what_is_kept_is_less_than_a_quarter_of_the_rows(dtype):
     X = np.random.default_rng(6).normal(size=(2000, 784)).astype(dtype)
     tested = Steps(X, None, 10, frame_for(Steps, X))
-    assert tested._may_follow
+    assert tested._may_follow == BYTE_DOTS
     assert sum(array.nbytes for array in tested._unknown()) < X.nbytes / 4
