@@ -17,8 +17,9 @@ from fastem.kernels.distances.sparse import SparseRows, squared_norms
 from fastem.kernels.runtime.arrays import read_only
 from fastem.kernels.runtime.chunks import ceil_div
 from fastem.kernels.runtime.compiling import kernel
+from fastem.kernels.runtime.memory import aligned_empty
 from fastem.kernels.runtime.parallel import next_chunk, run
-from fastem.kernels.vectors.machine import LANES, VECTOR_BYTES
+from fastem.kernels.vectors.machine import LANES
 from fastem.kernels.vectors.stored import piece_widths
 
 # The bound is the row's share of ``halves + |x| lengths``.
@@ -55,11 +56,8 @@ def empty_table(n_clusters: int, n_features: int) -> CenterTable:
     """Room for centres."""
     widths = piece_widths(n_clusters, 4)
     n_columns = LANES * int(widths.sum())
-    # By NumPy, which asks for huge pages: rows fetch lines from all over the table.
-    values = np.empty(n_features * n_columns + LANES, np.float32)
-    first = -values.ctypes.data % VECTOR_BYTES // 4
     return CenterTable(
-        values[first : first + n_features * n_columns],
+        aligned_empty(n_features * n_columns),  # NumPy asks for huge pages, which rows need here
         widths,
         np.full(n_columns, np.inf, np.float32),
         *np.zeros((2, n_columns), np.float32),
