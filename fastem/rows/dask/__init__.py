@@ -62,7 +62,7 @@ def _kind(array):
 
 
 def _streamed(array, sample_weight):
-    lengths = block_lengths(array, scheduler="sync")
+    lengths = block_lengths(array, lambda counts: counts.compute(scheduler="sync"))
     if hasattr(sample_weight, "__dask_graph__"):
         sample_weight = weight_array(sample_weight).compute(scheduler="sync")
     if sample_weight is not None:

@@ -163,7 +163,7 @@ class Crew:
                 for place, (X, weight) in enumerate(zip(*blocks[:2], strict=True))
             ]
             finish(client, chunks)
-            like = client.submit(_like, chunks[0], pure=False).result()
+            (like,) = finish(client, [client.submit(_like, chunks[0], pure=False)])
         arrays = [da.from_array(like)] * blocks.n_blocks
         for number, chunk, length in zip(blocks.numbers, chunks, blocks.lengths, strict=True):
             arrays[number] = da.from_delayed(chunk, (length, *like.shape[1:]), meta=like)

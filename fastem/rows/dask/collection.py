@@ -109,15 +109,15 @@ def as_rows(
         raise ValueError(f"{name}: {error}") from error
 
 
-def block_lengths(array: Any, **options: Any) -> list[int]:
+def block_lengths(array: Any, compute: Callable[[Any], np.ndarray]) -> list[int]:
     """The numbers of rows of an array's blocks, which are counted unless they are known.
 
-    Options are for Dask's ``compute``.
+    ``compute`` turns a Dask array of the counts into NumPy's.
     """
     if not any(math.isnan(length) for length in array.chunks[0]):
         return list(array.chunks[0])
     counts = array.map_blocks(_count, dtype=int, chunks=(1, 1), meta=np.empty((0, 0), int))
-    return counts.compute(**options).ravel().tolist()
+    return compute(counts).ravel().tolist()
 
 
 def _count(block):

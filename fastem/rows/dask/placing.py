@@ -8,7 +8,7 @@ import numpy as np
 from dask.core import flatten
 from distributed import Client, futures_of
 
-from fastem.rows.dask.cluster import Blocks, settle, told_plainly
+from fastem.rows.dask.cluster import Blocks, finish, settle, told_plainly
 from fastem.rows.dask.collection import (
     block_lengths,
     block_readers,
@@ -30,15 +30,15 @@ def _place(client, X, array, sample_weight):
     if _fits(client, X, array):
         rows = _persisted(client, array)
         settle(client, rows)
-        lengths = client.gather(client.map(_n_rows, rows, pure=False))
+        lengths = finish(client, client.map(_n_rows, rows, pure=False))
     else:
-        lengths = block_lengths(array)
+        lengths = _block_lengths(client, array)
         rows = _reading(client, array)
     weights = [None] * len(rows)
     if sample_weight is not None:
         weights = _persisted(client, _aligned(sample_weight, lengths))
         settle(client, weights)
-        if client.gather(client.map(_n_rows, weights, pure=False)) != lengths:
+        if finish(client, client.map(_n_rows, weights, pure=False)) != lengths:
             raise ValueError("The partitions of sample_weight should be as long as those of X")
     full = [number for number, length in enumerate(lengths) if length > 0]
     return Blocks(
@@ -55,11 +55,17 @@ def _fits(client, X, array):
     kept_already = len(futures_of(X)) == array.npartitions
     if kept_already or not isinstance(array._meta, np.ndarray):
         return True
-    nbytes = sum(block_lengths(array)) * array.shape[1] * array.dtype.itemsize
+    nbytes = sum(_block_lengths(client, array)) * array.shape[1] * array.dtype.itemsize
     workers = client.scheduler_info(n_workers=-1)["workers"].values()
     # Where there are no workers yet, those to come may be large.
     limits = [worker["memory_limit"] or math.inf for worker in workers] or [math.inf]
     return nbytes <= _MOST_MEMORY * sum(limits)
+
+
+def _block_lengths(client, array):
+    return block_lengths(
+        array, lambda counts: np.concatenate(finish(client, _persisted(client, counts)))
+    )
 
 
 def _persisted(client, array):

@@ -409,6 +409,44 @@ def test_a_worker_that_pauses_with_a_task_that_waits(cluster, monkeypatch):
         assert len(tasks) >= 2
 
 
+@pytest.mark.parametrize("weighted", [False, True])
+def test_a_worker_that_pauses_once_it_has_the_rows(cluster, monkeypatch, weighted):
+    """When they are counted, then or once the weights are there."""
+    monkeypatch.setattr(on_workers, "_PATIENCE", 0.2)
+    X = blobs()
+    weight = np.random.default_rng(0).uniform(size=len(X)) if weighted else None
+    expected = fitted(LONG["gaussian"]().fit(in_memory(X, weight)))
+    with (
+        dask.config.set({"distributed.scheduler.work-stealing": False}),
+        LocalCluster(
+            n_workers=2, threads_per_worker=1, memory_limit=0, dashboard_address=None
+        ) as own,
+        Client(own) as client,
+    ):
+        settle, timers, tasks = placing.settle, [], []
+
+        def pause_it(worker):
+            tasks.extend(task.key for task in own.scheduler.workers[worker].processing)
+            client.run(pause, workers=[worker])
+
+        def settle_and_take(client, futures):
+            settle(client, futures)
+            if len(timers) == weighted:
+                first = client.who_has(futures)[futures[0].key][0]
+                timers.append(threading.Timer(0.5, pause_it, (first,)))
+                client.submit(time.sleep, 3, workers=[first], pure=False)
+                timers[-1].start()
+            else:
+                timers.append(threading.Timer(0.0, int))
+
+        monkeypatch.setattr(placing, "settle", settle_and_take)
+        chunked_weight = da.from_array(weight, chunks=250) if weighted else None
+        model = LONG["gaussian"]().fit(chunked(X), sample_weight=chunked_weight)
+        timers[-1].join()
+        assert len(tasks) >= 2
+        assert fitted(model) == expected
+
+
 def test_workers_that_have_all_paused(cluster, monkeypatch):
     monkeypatch.setattr(on_workers, "_PATIENCE", 0.2)
     kmeans = KMeans(12, tol=0, random_state=0, max_iter=10**6, n_init=10**6)
