@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from fastem.kernels.linalg.factors import product
 from fastem.loop.search import Breathing, Offers, Pace, Settled
 from fastem.mixtures.model import MixtureModel
 from fastem.mixtures.sampled import Sample, least_peaked_axes
@@ -35,6 +36,9 @@ _LEAST_SHARE = 1e-3
 _POWER_ITERATIONS, _ITERATIONS = 5, 4
 # With more features, fourth moments cost too much, and tell little.
 _MOST_FEATURES = 64
+# Responsibilities are about the same if their squared difference is at most this share of their
+# square: twelve kinds of rows ended as high in 0.73 of the time, with five times as much lower.
+_ALIKE = 1e-2
 # A share of one is taken for so much less: what the others have is not known any better.
 _MOST_SHARE = 1.0 - 1e-12
 
@@ -58,6 +62,7 @@ class MixtureMoves:
         self._least_rows = least_rows
         self._least_half = 0.5 * least_rows
         self._sample: Sample | None = None
+        self._surveyed = Surveyed(np.empty((0, 0)), [])
 
     def n_components(self, model: MixtureModel) -> int:
         return model.n_components
@@ -76,12 +81,20 @@ class MixtureMoves:
         return np.sum(settled.statistics.counts < few) <= np.sum(best.statistics.counts < few)
 
     def survey(self, model: MixtureModel, rows: Any, settled: Settled) -> Offers:
-        sample = self._sample_of(model, rows)
-        responsibilities = _responsibilities(model, sample, settled.parameters)
+        sample, parameters = self._sample_of(model, rows), settled.parameters
+        responsibilities = _responsibilities(model, sample, parameters)
+        same = self._surveyed.same(responsibilities, sample.weight)
+        splits_of = [
+            list(self._splits(model, sample, parameters, component, shares))
+            if same[component] is None
+            else same[component]
+            for component, shares in enumerate(responsibilities.T)
+        ]
+        self._surveyed = Surveyed(responsibilities, splits_of)
         splits = [
             (gain, component, children)
-            for component, shares in enumerate(responsibilities.T)
-            for gain, children in self._splits(model, sample, settled.parameters, component, shares)
+            for component, found in enumerate(splits_of)
+            for gain, children in found
         ]
         gains = np.array([gain for gain, _, _ in splits]) / sample.weight.sum()
         components = np.array([component for _, component, _ in splits], int)
@@ -170,13 +183,50 @@ class MixtureMoves:
             one, counts / counts.sum(), [np.concatenate(array) for array in arrays]
         )
         rows = array_rows(X, weight)
-        for _ in range(_ITERATIONS):
-            statistics = pair.e_step(rows, both)
-            objective, children = pair.objective(statistics, both), both
+        statistics = pair.e_step(rows, both)
+        for _ in range(1, _ITERATIONS):
             both = pair.m_step(rows, statistics, both)
+            statistics = pair.e_step(rows, both)
         if statistics.counts.min() < self._least_half * model.row_unit:
-            return -np.inf, children
-        return objective, children
+            return -np.inf, both
+        return pair.objective(statistics, both), both
+
+
+class Surveyed:
+    """What the last survey has found for each component, for those that are as good as the same.
+
+    Most components hardly notice a breath, and surveys take most of a search's time.
+
+    Parameters
+    ----------
+    responsibilities : ndarray of shape (n_sample_rows, n_components)
+    splits : list
+        Of each component.
+    """
+
+    def __init__(self, responsibilities: np.ndarray, splits: list):
+        if responsibilities.size > _MOST_VALUES:
+            responsibilities, splits = responsibilities[:, :0], []
+        self._responsibilities, self._splits = responsibilities, splits
+
+    def same(self, responsibilities: np.ndarray, weight: np.ndarray) -> list:
+        """The splits of components with about the same responsibilities, None for the others."""
+        if not self._splits:
+            return [None] * responsibilities.shape[1]
+        earlier = np.ascontiguousarray((weight[:, np.newaxis] * self._responsibilities).T)
+        norms = _products(weight, responsibilities)
+        differences = _products(weight, self._responsibilities)[:, np.newaxis] + norms
+        differences -= 2.0 * product(earlier, responsibilities)
+        nearest = differences.argmin(axis=0)
+        alike = differences.min(axis=0) <= _ALIKE * norms
+        return [
+            self._splits[number] if is_alike else None
+            for number, is_alike in zip(nearest.tolist(), alike.tolist(), strict=True)
+        ]
+
+
+def _products(weight, values):
+    return np.einsum("i,ij,ij->j", weight, values, values)
 
 
 def _responsibilities(model, sample, parameters):

@@ -13,7 +13,7 @@ from threads import on_threads
 from fastem import BernoulliMixture, GaussianMixture
 from fastem.loop.search import Settled
 from fastem.mixtures.gaussian.covariances import COVARIANCES
-from fastem.mixtures.search import PACES, MixtureMoves
+from fastem.mixtures.search import PACES, MixtureMoves, Surveyed
 from fastem.rows import array_rows
 
 pytestmark = pytest.mark.filterwarnings(
@@ -214,6 +214,18 @@ def test_splits_gain_what_they_say():
         assert len(parameters.weights) == 4 and np.isclose(parameters.weights.sum(), 1.0)
         after = log_likelihood(model.resized(4), X, parameters)
         assert after >= before + offers.gains[offer] - 1e-3
+
+
+def test_what_a_breath_leaves_alone_is_not_surveyed_again():
+    rng = np.random.default_rng(0)
+    shares = rng.dirichlet(np.ones(4), size=200)
+    weight = rng.uniform(0.5, 2.0, size=200)
+    surveyed = Surveyed(shares, ["a", "b", "c", "d"])
+    other = rng.permutation(shares[:, 1])
+    again = np.stack([shares[:, 2], other, shares[:, 0] + 1e-3], axis=1)
+    assert surveyed.same(again, weight) == ["c", None, "a"]
+    assert Surveyed(np.empty((0, 0)), []).same(again, weight) == [None] * 3
+    assert (weight @ (other - shares[:, 1]) ** 2) > 0.1 * (weight @ other**2)  # hence None
 
 
 def test_a_component_of_two_blobs_is_split_between_them():

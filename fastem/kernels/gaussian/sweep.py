@@ -57,9 +57,10 @@ class Kernel(ABC):
 
 def split(points, dtype):
     """Points as a dtype holds them, and the remainders."""
-    points = np.asarray(points, np.float64)
-    high = points.astype(dtype)
-    return np.stack([high, (points - high).astype(dtype)])
+    parts = np.empty((2, *np.shape(points)), dtype)
+    parts[0] = points
+    np.subtract(points, parts[0], out=parts[1], casting="same_kind")
+    return parts
 
 
 class Sweep:

@@ -5,6 +5,8 @@ row of blocks. Those on the diagonal have room for the sums of weights and of si
 beside.
 """
 
+import functools
+
 import numpy as np
 
 from fastem.kernels.gaussian.whitening import BLOCK
@@ -42,22 +44,31 @@ def unpack_totals(totals, n_features):
     sums : ndarray of shape (n_components, n_features)
     products : ndarray of shape (n_components, n_features, n_features), symmetric
     """
-    n_components = len(totals)
-    n_blocks = ceil_div(n_features, BLOCK)
-    rows, columns = np.tril_indices(n_blocks)
-    totals = totals.reshape(n_components, -1, SUMS)
-    products = np.zeros((n_components, n_blocks, BLOCK, n_blocks, BLOCK))
-    products[:, rows, :, columns, :] = totals.reshape(n_components, -1, BLOCK, BLOCK).swapaxes(0, 1)
-    diagonal = totals[:, rows == columns]
-    b = np.arange(n_blocks)
-    for place, (i, j) in enumerate(PRODUCTS):
-        products[:, b, i, b, j] = diagonal[:, :, place]
-    sums = diagonal[:, :, SINGLE:COUNT].reshape(n_components, -1)
-    size = n_blocks * BLOCK
-    products = products.reshape(n_components, size, size)[:, :n_features, :n_features]
-    lower = np.tril(products)
-    products = lower + np.tril(products, -1).swapaxes(1, 2)
-    return diagonal[:, 0, COUNT].copy(), sums[:, :n_features].copy(), products
+    singles, products = _places(n_features)
+    return (
+        totals[:, COUNT].copy(),
+        np.take(totals, singles, axis=1),
+        np.take(totals, products, axis=1),
+    )
+
+
+@functools.lru_cache(maxsize=1)  # found anew, they took as long as a pass over some hundred rows
+def _places(n_features):
+    """Where a component's totals have the sums of the features and of their products."""
+    row, column = np.meshgrid(np.arange(n_features), np.arange(n_features), indexing="ij")
+    row, column = np.maximum(row, column), np.minimum(row, column)
+    i, j = row % BLOCK, column % BLOCK
+    on_diagonal = row // BLOCK == column // BLOCK
+    in_block = np.where(on_diagonal, i * (i + 1) // 2 + j, i * BLOCK + j)
+    products = _block_start(row // BLOCK, column // BLOCK) + in_block
+    features = np.arange(n_features)
+    blocks = features // BLOCK
+    return _block_start(blocks, blocks) + SINGLE + features % BLOCK, products
+
+
+def _block_start(row, column):
+    """Where the sums of a block begin, by the numbers of its row and column of blocks."""
+    return SUMS * (row * (row + 1) // 2 + column)
 
 
 def place_of(e: Emitter, row, column):
