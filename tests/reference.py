@@ -78,6 +78,32 @@ def cluster_halves(X, sample_weight, labels, directions, offsets, halves):
     return of_cluster.T @ X, of_cluster.sum(axis=0)
 
 
+def aimed(sums, shares, means):
+    """A power iteration's directions from a mean, and the means' products with them.
+
+    ``sums`` and ``shares`` are those of :func:`cluster_halves` by how far rows are from the mean.
+    """
+    directions = sums - shares[:, np.newaxis] * means
+    greatest = np.abs(directions).max(axis=1, keepdims=True)
+    directions /= np.where(greatest > 0, greatest, 1)
+    return directions, (directions * means).sum(axis=1)
+
+
+def halved(sums, half_weights, least_share, means, weights):
+    """Means and weights of halves, the directions from one to another, and what is half way.
+
+    ``sums`` and ``half_weights`` are the first halves'.
+    """
+    both = np.stack([half_weights, weights - half_weights], axis=1)
+    totals = np.stack([sums, means * weights[:, np.newaxis] - sums], axis=1)
+    whole = both.min(axis=1) <= least_share * weights
+    both[whole] = np.stack([weights[whole], np.zeros(whole.sum())], axis=1)
+    parts = np.stack([means, means], axis=1)
+    parts[~whole] = totals[~whole] / both[~whole, :, np.newaxis]
+    directions = parts[:, 0] - parts[:, 1]
+    return parts, both, directions, (directions * parts.mean(axis=1)).sum(axis=1)
+
+
 def cluster_losses(distances, sample_weight, labels, chosen):
     """What rows of the chosen clusters lose in their second nearest, and the weights that go there.
 

@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from fastem.clustering.model import ALGORITHM, Clustering
+from fastem.kernels.kmeans import halves
 from fastem.loop.search import Breathing, Offers, Pace, Settled
 
 # Clusters that have just been split need two iterations for others to be worth less: with ten,
@@ -60,9 +61,9 @@ class Halves(NamedTuple):
 # The steps that run where the rows are.
 
 
-def sum_halves(part, directions, offsets, halves):
+def sum_halves(part, directions, offsets, first):
     """Sums over parts of the clusters as labelled: see ``fastem.kernels.kmeans.halves``."""
-    return part.kept(ALGORITHM).halves(directions, offsets, halves)
+    return part.kept(ALGORITHM).halves(directions, offsets, first)
 
 
 def _losses(part, centers, chosen):
@@ -87,25 +88,18 @@ def bisect(rows: Any, means: np.ndarray, weights: np.ndarray) -> Halves:
     """
     # No cluster's greatest spread is likely to be at right angles to this.
     directions = np.tile(np.cos(np.arange(1.0, means.shape[1] + 1)), (len(means), 1))
-    for _ in range(_POWER_ITERATIONS):
-        offsets = _products(directions, means)
-        sums, shares = rows.reduce(sum_halves, directions, offsets, False)
-        directions = sums - shares[:, np.newaxis] * means
-        greatest = np.abs(directions).max(axis=1, keepdims=True)
-        np.divide(directions, greatest, out=directions, where=greatest > 0)
     offsets = _products(directions, means)
-    totals = means * weights[:, np.newaxis]
+    for _ in range(_POWER_ITERATIONS):
+        found = rows.reduce(sum_halves, directions, offsets, False)
+        # New ones: the rows' home may still need those before.
+        directions, offsets = np.empty(means.shape), np.empty(len(means))
+        halves.aim(*found, means, directions, offsets)
+    both, both_weights = np.empty((len(means), 2, means.shape[1])), np.empty((len(means), 2))
     for _ in range(_ITERATIONS):
-        first, first_weights = rows.reduce(sum_halves, directions, offsets, True)
-        sums = np.stack([first, totals - first], axis=1)
-        both = np.stack([first_weights, weights - first_weights], axis=1)
-        whole = both.min(axis=1) <= _LEAST_SHARE * weights
-        both[whole, 0], both[whole, 1] = weights[whole], 0.0
-        found = np.repeat(means[:, np.newaxis], 2, axis=1)
-        np.divide(sums, both[:, :, np.newaxis], out=found, where=~whole[:, np.newaxis, np.newaxis])
-        directions = found[:, 0] - found[:, 1]
-        offsets = 0.5 * _products(directions, found[:, 0] + found[:, 1])
-    return Halves(found, both, directions, offsets)
+        found = rows.reduce(sum_halves, directions, offsets, True)
+        directions, offsets = np.empty(means.shape), np.empty(len(means))
+        halves.halve(*found, _LEAST_SHARE, means, weights, both, both_weights, directions, offsets)
+    return Halves(both, both_weights, directions, offsets)
 
 
 def _products(left, right):

@@ -5,7 +5,7 @@ from typing import NamedTuple
 import numpy as np
 
 from fastem.kernels.distances import metric, rounding
-from fastem.kernels.distances.one_row import direct_distance
+from fastem.kernels.distances.one_row import squared_distance
 from fastem.kernels.distances.tile_nearest import nearest_two, squared_norms
 from fastem.kernels.runtime.compiling import variant
 
@@ -52,4 +52,9 @@ variant(metric.nearest_exactly, of=EuclideanPacked)(rounding.nearest_exactly)
 
 @variant(metric.row_distance, of=EuclideanPacked)
 def _row_distance(packed, X, row, points, point):
-    return direct_distance(X, row, points, point)
+    return squared_distance(X, row, points, point)
+
+
+@variant(metric.length_between, of=EuclideanPacked)
+def _length_between(packed, X, row, points, point):
+    return np.sqrt(squared_distance(X, row, points, point))

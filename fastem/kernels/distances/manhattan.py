@@ -17,7 +17,7 @@ from typing import NamedTuple
 import numpy as np
 
 from fastem.kernels.distances import metric
-from fastem.kernels.distances.one_row import direct_manhattan
+from fastem.kernels.distances.one_row import manhattan_distance
 from fastem.kernels.distances.rounding import ROUNDED_DOWN, least_two, rounding_error
 from fastem.kernels.distances.tile_nearest import absolute_norms, nearest_two_manhattan
 from fastem.kernels.runtime.compiling import inline, variant
@@ -135,4 +135,9 @@ def _nearest_exactly(packed, X, row, distances):
 
 @variant(metric.row_distance, of=ManhattanPacked)
 def _row_distance(packed, X, row, points, point):
-    return direct_manhattan(X, row, points, point)
+    return manhattan_distance(X, row, points, point)
+
+
+@variant(metric.length_between, of=ManhattanPacked)
+def _length_between(packed, X, row, points, point):
+    return manhattan_distance(X, row, points, point)

@@ -65,3 +65,8 @@ def row_distance(packed, X, row, points, point):
         In the rows' coordinates.
     """
     raise NotImplementedError("for kernels only")
+
+
+def length_between(packed, X, row, points, point):
+    """As ``row_distance``, but a length: one that is never longer than the way by another point."""
+    raise NotImplementedError("for kernels only")

@@ -5,10 +5,12 @@ from numba import types
 from numba.core import cgutils
 from numba.extending import intrinsic
 
+from fastem.kernels.runtime.compiling import inline
 from fastem.kernels.vectors.emit import (
     INDEX,
     Emitter,
     add_magnitude,
+    add_product,
     add_square,
     constant,
     load_at,
@@ -23,8 +25,8 @@ FEW_FEATURES = 8
 _CHAINS = 4  # sums side by side: an addition need not wait for the one before
 
 
-def _sum_up(e, width, differences, add):
-    """Add the shares of ``differences(feature, lanes)``, scalars or vectors of float64."""
+def _sum_up(e, width, values, add):
+    """Add the shares of ``values(feature, lanes)``, scalars or vectors of float64."""
     builder, double = e.builder, ir.DoubleType()
     wide = ir.VectorType(double, _LANES)
     (total,) = e.zeros(double, 1)
@@ -36,9 +38,9 @@ def _sum_up(e, width, differences, add):
         stop = builder.sub(width, rest)
         with e.loop(start, stop, step) as f:
             for chain in range(chains):
-                difference = differences(e.plus(f, chain * lanes), lanes)
+                value = values(e.plus(f, chain * lanes), lanes)
                 slot = sums[chain] if lanes > 1 else total
-                builder.store(add(builder, difference, builder.load(slot)), slot)
+                builder.store(add(builder, value, builder.load(slot)), slot)
         start = stop
     vector = builder.load(sums[0])
     for slot in sums[1:]:
@@ -94,6 +96,58 @@ def direct_distance(typingctx, X, row, points, point):
 def direct_manhattan(typingctx, X, row, points, point):
     """``sum(abs(X[row] - points[point]))``, with the arguments of :func:`direct_distance`."""
     return _direct(add_magnitude, X, points)
+
+
+@inline
+def squared_distance(X, row, points, point):
+    """As :func:`direct_distance`, faster for few features."""
+    if X.shape[1] >= FEW_FEATURES:
+        return direct_distance(X, row, points, point)
+    distance = 0.0
+    for f in range(X.shape[1]):
+        difference = X[row, f] - points[point, f]
+        distance += difference * difference
+    return distance
+
+
+@inline
+def manhattan_distance(X, row, points, point):
+    """As :func:`direct_manhattan`, faster for few features."""
+    if X.shape[1] >= FEW_FEATURES:
+        return direct_manhattan(X, row, points, point)
+    distance = 0.0
+    for f in range(X.shape[1]):
+        distance += abs(X[row, f] - points[point, f])
+    return distance
+
+
+@intrinsic
+def direct_product(typingctx, X, row, origin, directions, direction):
+    """``sum((X[row] - origin) * directions[direction])``.
+
+    Parameters
+    ----------
+    X : array of shape (n_rows, n_features), float32 or float64
+    row, direction : int
+    origin : array of shape (n_features,), float64
+    directions : array of shape (n_directions, n_features), float64
+    """
+    sig = types.float64(X, types.intp, origin, directions, types.intp)
+
+    def codegen(context, builder, signature, args):
+        e = Emitter(context, builder, signature, args)
+        x, o, d = e.pointers(0, 2, 3)
+        width = e.extent(0, 1)
+        x = e.row(x, args[1], width)
+        d = e.row(d, args[4], width)
+
+        def values(f, lanes):
+            value, start, share = (_load_doubles(builder, a, f, lanes) for a in (x, o, d))
+            return builder.fsub(value, start), share
+
+        return _sum_up(e, width, values, add_product)
+
+    return sig, codegen
 
 
 @intrinsic

@@ -147,11 +147,11 @@ class Active(Hamerly):
             return None, 0.0
         return slowest_last[: n_fast[i]], slow[i]
 
+    @np.errstate(over="ignore")  # drifts of centres far beyond the rows are infinite in float32
     def _renew_bounds(self, centers, packed, moved, before):
         fast, slow = self._choose_fast(moved, before)
         if fast is None or not tiles_fit(self._rows):
             return
-        drift = self._drift.astype(np.float32)
         run(
             confirm_pass,
             self._n_chunks,
@@ -164,8 +164,8 @@ class Active(Hamerly):
             centers,
             self._previous,
             moved,
-            drift,
-            drift.max(),
+            self._rounded,
+            self._greatest,
             (before + slow * (1 + 1e-9)).astype(np.float32),
             self._bounds,
             self.labels,

@@ -219,7 +219,3 @@ class DenseAlgorithm(Algorithm):
             self._rounding,
             np.float32(greatest * 1.001),
         )
-
-    def _lengths(self, shifts):
-        """How far the centres have moved, in the algorithm's metric."""
-        return np.sqrt(np.einsum("ij,ij->i", shifts, shifts))

@@ -219,9 +219,9 @@ class Bytes(Active):
         self._full_cost = _BYTES_COST if self._use_bytes else 1.0
         self._left = np.empty((self._n_chunks, 2), np.int64)
 
-    def _compare(self, packed, drift):
+    def _compare(self, packed):
         if not self._use_bytes or not packed.radius < LARGE:
-            super()._compare(packed, drift)
+            super()._compare(packed)
             return
         radius = float(packed.radius)
         code_centers(packed.negated, packed.half_norms, radius, self._coded)
@@ -237,8 +237,8 @@ class Bytes(Active):
             self._coded,
             farthest(self._rows.shape[1], radius),
             self._previous,
-            drift,
-            drift.max(),
+            self._rounded,
+            self._greatest,
             self._bounds,
             self.labels,
             self._moves,

@@ -8,6 +8,7 @@ import numpy as np
 from numba import types
 
 from fastem.kernels.distances.metric import row_distance
+from fastem.kernels.distances.one_row import FEW_FEATURES, direct_product
 from fastem.kernels.distances.sparse import SparseRows
 from fastem.kernels.kmeans.sums import add_row
 from fastem.kernels.runtime.arrays import write_row
@@ -17,6 +18,10 @@ from fastem.kernels.runtime.parallel import next_chunk, run
 # Chunks' sums take up to this share of the data's memory, and there are at most so many.
 _SUMS_SHARE, _MOST_CHUNKS = 1 / 16, 32
 
+# Rows of so few features are added nought times rather than left out, which takes longer wherever
+# the processor expects the other.
+_NARROW = 32
+
 
 def project(rows, origin, row, directions, cluster):
     """The product of one row, relative to the origin, and its cluster's direction."""
@@ -25,6 +30,8 @@ def project(rows, origin, row, directions, cluster):
 
 @variant(project, of=types.Array)
 def _project_dense(rows, origin, row, directions, cluster):
+    if rows.shape[1] >= FEW_FEATURES:
+        return direct_product(rows, row, origin, directions, cluster)
     total = 0.0
     for f in range(rows.shape[1]):
         total += (rows[row, f] - origin[f]) * directions[cluster, f]
@@ -67,10 +74,10 @@ def _sum_halves(
             label = labels[row]
             share = project(rows, origin, row, directions, label) - offsets[label]
             if halves:
-                share = 1.0 if share > 0.0 else 0.0
+                share = np.float64(share > 0.0)
             if len(sample_weight):
                 share *= sample_weight[row]
-            if share != 0.0:
+            if n_features < _NARROW or share != 0.0:
                 add_row(rows, origin, row, share, own_sums, label)
                 own_weights[label] += share
         write_row(own_weights, weights, chunk)
@@ -122,6 +129,67 @@ def sum_halves(rows, nbytes, origin, sample_weight, labels, directions, offsets,
         weights,
     )
     return sums.sum(axis=0), weights.sum(axis=0)
+
+
+@kernel
+def aim(sums, shares, means, directions, offsets):
+    """Turn each cluster's direction towards that of its greatest spread.
+
+    In one call, as :func:`halve`: NumPy's would take longer for few clusters than the passes do.
+
+    Parameters
+    ----------
+    sums, shares : float64 arrays of shape (n_clusters, n_features) and (n_clusters,)
+        From :func:`sum_halves`, by how far rows are from their mean along the direction so far.
+    means : float64 array of shape (n_clusters, n_features)
+        Of the clusters, relative to the origin.
+    directions, offsets : float64 arrays of shape (n_clusters, n_features) and (n_clusters,)
+        Get the direction, whose greatest element is 1, and the mean's product with it.
+    """
+    n_clusters, n_features = means.shape
+    for j in range(n_clusters):
+        greatest, offset = 0.0, 0.0
+        for f in range(n_features):
+            directions[j, f] = sums[j, f] - shares[j] * means[j, f]
+            greatest = max(greatest, abs(directions[j, f]))
+        for f in range(n_features):
+            directions[j, f] /= greatest if greatest > 0 else 1.0
+            offset += directions[j, f] * means[j, f]
+        offsets[j] = offset
+
+
+@kernel
+def halve(sums, half_weights, least_share, means, weights, halves, both, directions, offsets):
+    """Find the means of each cluster's halves, and the hyperplane between them.
+
+    Parameters
+    ----------
+    sums, half_weights : float64 arrays of shape (n_clusters, n_features) and (n_clusters,)
+        From :func:`sum_halves`, of the first halves.
+    least_share : float
+        A cluster of which a half has no more of the weight stays whole: its first half.
+    means, weights : float64 arrays of shape (n_clusters, n_features) and (n_clusters,)
+        Of the clusters, relative to the origin.
+    halves : float64 array of shape (n_clusters, 2, n_features)
+        Gets the means of the halves; both are a whole cluster's.
+    both : float64 array of shape (n_clusters, 2)
+        Gets their weights.
+    directions, offsets : float64 arrays of shape (n_clusters, n_features) and (n_clusters,)
+        Get what tells the first half, for :func:`sum_halves`.
+    """
+    n_clusters, n_features = means.shape
+    for j in range(n_clusters):
+        first, second = half_weights[j], weights[j] - half_weights[j]
+        whole = min(first, second) <= least_share * weights[j]
+        both[j, 0], both[j, 1] = (weights[j], 0.0) if whole else (first, second)
+        offset = 0.0
+        for f in range(n_features):
+            mean = means[j, f]
+            halves[j, 0, f] = mean if whole else sums[j, f] / first
+            halves[j, 1, f] = mean if whole else (mean * weights[j] - sums[j, f]) / second
+            directions[j, f] = halves[j, 0, f] - halves[j, 1, f]
+            offset += directions[j, f] * (halves[j, 0, f] + halves[j, 1, f])
+        offsets[j] = 0.5 * offset
 
 
 @kernel

@@ -9,9 +9,15 @@ it is compared, and only read afterwards. Rows that fail the test are gathered i
 import numpy as np
 
 from fastem.kernels.clusters.moves import move_row, move_tile
-from fastem.kernels.distances.metric import compare_tile, distance_gaps, nearest_exactly
+from fastem.kernels.distances.metric import (
+    compare_tile,
+    distance_gaps,
+    length_between,
+    nearest_exactly,
+)
 from fastem.kernels.distances.rounding import ROUNDED_DOWN
 from fastem.kernels.kmeans.base import DenseAlgorithm
+from fastem.kernels.runtime.arrays import read_only
 from fastem.kernels.runtime.compiling import inline, kernel
 from fastem.kernels.runtime.memory import aligned_array
 from fastem.kernels.runtime.parallel import next_chunk, run
@@ -68,6 +74,42 @@ def renew_row(row, label, gap, drift, bounds, labels, moves, chunk, n_moved):
         n_moved = move_row(row, label, labels, moves, chunk, n_moved)
     bounds[row] = (gap + drift[label]) * ROUNDED_DOWN
     return n_moved
+
+
+@kernel
+def add_drift(packed, previous, centers, scale, before, drift, rounded, moved):
+    """Add to every centre's drift how far it and its fastest rival have moved.
+
+    In one call: for few clusters, a handful of NumPy's takes longer than a pass over few rows.
+
+    Parameters
+    ----------
+    packed : NamedTuple
+        The centres as the metric packs them, for its type only.
+    previous, centers : float64 arrays of shape (n_clusters, n_features)
+        The last pass's centres and this one's.
+    scale : float
+    before, drift : float64 arrays of shape (n_clusters,)
+        The drifts, and what gets the new ones.
+    rounded : float32 array of shape (n_clusters,)
+        Gets these, too; the greatest is returned.
+    moved : float64 array of shape (n_clusters,)
+        Gets how far each centre has moved, in scaled units.
+    """
+    fastest, most, second = -1, 0.0, 0.0
+    for j in range(len(centers)):
+        moved[j] = length_between(packed, previous, j, centers, j) * scale
+        if moved[j] > most:
+            fastest, most, second = j, moved[j], most
+        elif moved[j] > second:
+            second = moved[j]
+    greatest = np.float32(0)
+    for j in range(len(centers)):
+        rival = second if j == fastest else most
+        drift[j] = before[j] + (moved[j] + rival) * (1 + 1e-9)
+        rounded[j] = np.float32(drift[j])  # infinite for a centre far beyond the rows
+        greatest = max(greatest, rounded[j])
+    return greatest
 
 
 @kernel
@@ -169,28 +211,33 @@ class Hamerly(DenseAlgorithm):
         super().__init__(X, sample_weight, n_clusters, frame)
         self._bounds = np.zeros(len(X), np.float32)
         self._drift = np.zeros(n_clusters)
+        self._rounded, self._greatest = np.zeros(n_clusters, np.float32), np.float32(0)
         self._previous = None
 
     def _renew_bounds(self, centers, packed, moved, before):
         """For a subclass: raise bounds that would fail, ``before`` being the drift before."""
 
-    @np.errstate(over="ignore")  # drifts of centres far beyond the rows are infinite in float32
     def _pass(self, centers):
         packed = self._pack(centers)
         if self._previous is not None:
-            shift = centers - self._previous
-            moved = self._lengths(shift) * self._frame.scale
-            # Each cluster's centre and its fastest rival.
-            fastest = moved.argmax()
-            rival = np.full(len(moved), moved[fastest])
-            rival[fastest] = np.partition(moved, -2)[-2] if len(moved) > 1 else 0.0
-            before = self._drift
-            self._drift = before + (moved + rival) * (1 + 1e-9)
+            before, moved = self._drift, np.empty(len(centers))
+            self._drift = np.empty(len(centers))
+            greatest = add_drift(
+                packed,
+                read_only(self._previous),
+                read_only(centers),
+                float(self._frame.scale),
+                before,
+                self._drift,
+                self._rounded,
+                moved,
+            )
+            self._greatest = np.float32(greatest)
             self._renew_bounds(centers, packed, moved, before)
         self._previous = centers.copy()
-        self._compare(packed, self._drift.astype(np.float32))
+        self._compare(packed)
 
-    def _compare(self, packed, drift):
+    def _compare(self, packed):
         """Compare the rows whose bounds fail with all centres."""
         run(
             hamerly_pass,
@@ -201,8 +248,8 @@ class Hamerly(DenseAlgorithm):
             self._shift,
             self._order,
             packed,
-            drift,
-            drift.max(),
+            self._rounded,
+            self._greatest,
             self._bounds,
             self.labels,
             self._moves,

@@ -1,19 +1,21 @@
 """What clusters lose without their centres: their rows' second nearest ones.
 
-A cluster's rows are gathered into tiles, whose nearest centre is looked for among all others.
+A cluster's rows are gathered into tiles, whose nearest centre is looked for among those others that
+can be it for any of them: none is farther from the cluster's own centre than the nearest one and
+twice the longest way of these rows to their own.
 """
 
 from typing import NamedTuple
 
 import numpy as np
 
-from fastem.kernels.distances.metric import compare_tile, row_distance
+from fastem.kernels.distances.metric import compare_tile, length_between, row_distance
 from fastem.kernels.distances.sparse import distances_of_row
 from fastem.kernels.distances.tile_nearest import BLOCK
 from fastem.kernels.medians.members import count_members, members_of
 from fastem.kernels.runtime.arrays import write_row
 from fastem.kernels.runtime.chunks import round_up
-from fastem.kernels.runtime.compiling import kernel
+from fastem.kernels.runtime.compiling import inline, kernel
 from fastem.kernels.runtime.parallel import next_chunk, run
 from fastem.kernels.vectors.machine import TILE
 from fastem.kernels.vectors.tiles import aligned_empty, gather_tile, tiles_fit
@@ -35,6 +37,36 @@ class Losses(NamedTuple):
 
     losses: np.ndarray
     weights: np.ndarray
+
+
+# Of more features, few centres are out of reach, and it takes long to tell.
+_NARROW = 8
+# Covers the rounding of lengths.
+_SLACK = 1 + 1e-9
+
+
+@inline
+def _measure_apart(packed, centers, cluster, apart):
+    """Write how far the other centres are from a cluster's own; return the least."""
+    least = np.inf
+    for j in range(len(centers)):
+        if j != cluster:
+            apart[j] = length_between(packed, centers, cluster, centers, j)
+            least = min(least, apart[j])
+    return least
+
+
+@inline
+def _list_near(cluster, apart, reach, others):
+    """List the other centres that aren't out of reach, in whole blocks; return their number."""
+    n_near = 0
+    for j in range(len(apart)):
+        others[n_near] = j
+        n_near += (j != cluster) & (not apart[j] > reach)
+    while n_near % BLOCK > 0:
+        others[n_near] = len(apart)  # no centre
+        n_near += 1
+    return n_near
 
 
 @kernel
@@ -59,34 +91,46 @@ def _dense_losses(
     norms, best, second = aligned_empty(TILE), aligned_empty(TILE), aligned_empty(TILE)
     nearest = np.empty(TILE, np.int32)
     rows = np.empty(TILE, np.int32)
-    others = np.empty(round_up(n_clusters - 1, BLOCK), np.int32)
+    others = np.empty(round_up(n_clusters, BLOCK), np.int32)
+    apart, own = np.zeros(n_clusters), np.empty(TILE)
     while True:
         chunk = next_chunk(tickets)
         if chunk >= n_chosen:
             return
         cluster = chosen[chunk]
-        for i in range(len(others)):
-            others[i] = min(i + (i >= cluster), n_clusters)  # behind the last is no centre
+        least_apart = np.inf
+        if n_features <= _NARROW:
+            least_apart = _measure_apart(packed, centers, cluster, apart)
         own_losses, own_weights = np.zeros(n_clusters), np.zeros(n_clusters)
         for first in range(starts[cluster], starts[cluster + 1], TILE):
             n_lanes = min(TILE, starts[cluster + 1] - first)
-            if tiled:
-                for lane in range(TILE):
-                    rows[lane] = members[first + min(lane, n_lanes - 1)]
-                gather_tile(X, rows, scale, shift, tile)
-                compare_tile(packed, tile, n_features, others, norms, best, second, nearest)
+            farthest = 0
+            for lane in range(TILE):
+                rows[lane] = members[first + min(lane, n_lanes - 1)]
             for lane in range(n_lanes):
-                row = np.intp(members[first + lane])
+                own[lane] = row_distance(packed, X, np.intp(rows[lane]), centers, cluster)
+                farthest = lane if own[lane] > own[farthest] else farthest
+            longest = length_between(packed, X, np.intp(rows[farthest]), centers, cluster)
+            n_near = _list_near(cluster, apart, (least_apart + 2.0 * longest) * _SLACK, others)
+            if tiled:
+                gather_tile(X, rows, scale, shift, tile)
+                compare_tile(
+                    packed, tile, n_features, others[:n_near], norms, best, second, nearest
+                )
+            for lane in range(n_lanes):
+                row = np.intp(rows[lane])
                 if tiled:
                     to = nearest[lane]
                     distance = row_distance(packed, X, row, centers, to)
                 else:
                     to, distance = np.int32(0), np.inf
-                    for i in range(n_clusters - 1):
+                    for i in range(n_near):
+                        if others[i] == n_clusters:
+                            break
                         another = row_distance(packed, X, row, centers, others[i])
                         if another < distance:
                             to, distance = others[i], another
-                loss = max(distance - row_distance(packed, X, row, centers, cluster), 0.0)
+                loss = max(distance - own[lane], 0.0)
                 weight = sample_weight[row] if len(sample_weight) else 1.0
                 own_losses[to] += loss * weight
                 own_weights[to] += weight

@@ -295,11 +295,11 @@ class Steps(Wide):
         self._known = None
         self._followed = None  # the centres that the bounds belong to, while they do
 
-    def _compare(self, packed, drift):
+    def _compare(self, packed):
         centers = self._previous
-        if not (self._may_follow and packed.radius < _LARGE and self._many_fail(drift)):
+        if not (self._may_follow and packed.radius < _LARGE and self._many_fail()):
             self._followed = None
-            super()._compare(packed, drift)
+            super()._compare(packed)
             return
         if self._known is None:
             work = _CODE
@@ -322,14 +322,14 @@ class Steps(Wide):
             self._coded,
             self._known,
             work,
-            drift,
+            self._rounded,
             self._bounds,
             self.labels,
             self._moves,
             self._left,
         )
 
-    def _many_fail(self, drift):
+    def _many_fail(self):
         """Whether to follow costs less than to compare the rows whose bounds fail."""
         if self.labels[0] < 0:
             return False
@@ -337,7 +337,7 @@ class Steps(Wide):
         if self._followed is None and self._moves.counts.sum() > _MOST_MOVING * n_rows:
             return False
         sample = slice(None, None, ceil_div(n_rows, _SAMPLE))
-        failing = self._bounds[sample] <= drift[self.labels[sample]]
+        failing = self._bounds[sample] <= self._rounded[self.labels[sample]]
         return np.count_nonzero(failing) > _LEAST_FAILING * len(failing)
 
     def _unknown(self):

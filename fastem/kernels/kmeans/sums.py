@@ -6,7 +6,7 @@
 import numpy as np
 from numba import types
 
-from fastem.kernels.distances.one_row import FEW_FEATURES, direct_distance
+from fastem.kernels.distances.one_row import squared_distance
 from fastem.kernels.distances.sparse import SparseRows, distance_to_one
 from fastem.kernels.runtime.compiling import kernel, variant
 from fastem.kernels.runtime.memory import aligned_array
@@ -38,13 +38,7 @@ def own_distance(rows, row, centers, norms, cluster):
 
 @variant(own_distance, of=types.Array)
 def _own_distance(rows, row, centers, norms, cluster):
-    if rows.shape[1] >= FEW_FEATURES:
-        return direct_distance(rows, row, centers, cluster)
-    distance = 0.0
-    for f in range(rows.shape[1]):
-        difference = rows[row, f] - centers[cluster, f]
-        distance += difference * difference
-    return distance
+    return squared_distance(rows, row, centers, cluster)
 
 
 variant(own_distance, of=SparseRows)(distance_to_one)

@@ -104,7 +104,7 @@ class Wide(Hamerly):
         self._blocks = empty_blocks(X.shape[1], n_clusters)
         self._rounding = chain_error(longest_chain(self._blocks))
 
-    def _compare(self, packed, drift):
+    def _compare(self, packed):
         fill_blocks(packed.negated[:-1], self._blocks)
         run(
             wide_pass,
@@ -114,8 +114,8 @@ class Wide(Hamerly):
             self._scale,
             self._shift,
             packed._replace(negated=self._blocks),
-            drift,
-            drift.max(),
+            self._rounded,
+            self._greatest,
             self._bounds,
             self.labels,
             self._moves,

@@ -5,7 +5,7 @@ from typing import NamedTuple
 import numpy as np
 
 from fastem.kernels.distances.manhattan import pack_centers
-from fastem.kernels.distances.one_row import FEW_FEATURES, direct_manhattan
+from fastem.kernels.distances.one_row import manhattan_distance
 from fastem.kernels.kmeans.base import DenseAlgorithm
 from fastem.kernels.kmeans.halves import sum_gains
 from fastem.kernels.medians.following import FollowedShares
@@ -76,7 +76,7 @@ def chunk_statistics(
     counts : int64 array of shape (n_chunks, n_clusters)
         Gets the numbers of rows of positive weight.
     """
-    n_rows, n_features = X.shape
+    n_rows = len(X)
     while True:
         chunk = next_chunk(tickets)
         if chunk >= n_chunks:
@@ -86,12 +86,7 @@ def chunk_statistics(
         own_weights, own_counts = np.zeros(len(centers)), np.zeros(len(centers), np.int64)
         for row in range(chunk * chunk_rows, min((chunk + 1) * chunk_rows, n_rows)):
             label = labels[row]
-            if n_features < FEW_FEATURES:
-                distance = 0.0
-                for f in range(n_features):
-                    distance += abs(X[row, f] - centers[label, f])
-            else:
-                distance = direct_manhattan(X, row, centers, label)
+            distance = manhattan_distance(X, row, centers, label)
             weight = sample_weight[row] if len(sample_weight) else 1.0
             total += weight * distance
             own_weights[label] += weight
@@ -188,6 +183,3 @@ class MedianAlgorithm(DenseAlgorithm):
 
     def _pack(self, centers):
         return pack_centers(centers, self._origin, self._frame.scale)
-
-    def _lengths(self, shifts):
-        return np.abs(shifts).sum(axis=1)

@@ -195,11 +195,16 @@ def maximum(builder, a, b):
     return builder.select(builder.fcmp_ordered(">", a, b), a, b)
 
 
+def add_product(builder, factors, total):
+    """``total`` and the product of two factors, of vectors or scalars."""
+    if isinstance(total.type, ir.VectorType):
+        return fma(builder, *factors, total)
+    return builder.fadd(total, builder.fmul(*factors))
+
+
 def add_square(builder, value, total):
     """``total + value**2``, of vectors or scalars."""
-    if isinstance(value.type, ir.VectorType):
-        return fma(builder, value, value, total)
-    return builder.fadd(total, builder.fmul(value, value))
+    return add_product(builder, (value, value), total)
 
 
 def add_magnitude(builder, value, total):

@@ -4,9 +4,16 @@ import numpy as np
 import pytest
 import scipy.sparse as sp
 from clustering_passes import DTYPES, KMEDIANS, frame_for, rows_for
-from reference import cluster_halves, cluster_losses, l1_distances, squared_distances
+from reference import (
+    aimed,
+    cluster_halves,
+    cluster_losses,
+    halved,
+    l1_distances,
+    squared_distances,
+)
 
-from fastem.kernels.kmeans import Hamerly, Lloyd, Sparse
+from fastem.kernels.kmeans import Hamerly, Lloyd, Sparse, halves
 from fastem.kernels.kmedians import Bounded
 
 CLASSES = [Lloyd, Hamerly, Sparse, Bounded]
@@ -38,9 +45,9 @@ def test_halves(algorithm, shape, dtype, weighted):
     relative = X - frame_for(algorithm, X.astype(dtype)).origin
     directions = np.random.default_rng(1).normal(size=centers.shape)
     offsets = np.random.default_rng(2).normal(size=len(centers))
-    for halves in (False, True):
-        found = made.halves(directions, offsets, halves)
-        expected = cluster_halves(relative, sample_weight, made.labels, directions, offsets, halves)
+    for first in (False, True):
+        found = made.halves(directions, offsets, first)
+        expected = cluster_halves(relative, sample_weight, made.labels, directions, offsets, first)
         for got, want in zip(found, expected, strict=True):
             scale = np.abs(want).max() + len(X)
             np.testing.assert_allclose(got, want, rtol=1e-10, atol=1e-11 * scale)
@@ -60,6 +67,23 @@ def test_losses(algorithm, shape, dtype, weighted):
     np.testing.assert_allclose(moved, moved_there, rtol=1e-12)
 
 
+@pytest.mark.parametrize("algorithm", [Hamerly, Bounded])
+def test_losses_where_most_centres_are_out_of_reach(algorithm):
+    """Rows on a grid of tight clusters, some of them far from their own centre."""
+    rng = np.random.default_rng(4)
+    centers = np.stack(np.meshgrid(range(12), range(12)), axis=-1).reshape(-1, 2).astype(float)
+    X = centers[rng.integers(144, size=3000)] + 0.1 * rng.normal(size=(3000, 2))
+    X[::50] += rng.normal(size=(60, 2))
+    X[7] = 40.0
+    made = algorithm(X, None, 144, frame_for(algorithm, X))
+    made.assign(centers)
+    distances = (l1_distances if algorithm is Bounded else squared_distances)(X, centers)
+    losses, moved = made.losses(centers, np.arange(144))
+    wanted, moved_there = cluster_losses(distances, None, made.labels, np.arange(144))
+    np.testing.assert_allclose(losses, wanted, rtol=1e-9, atol=1e-9 * distances.max())
+    np.testing.assert_allclose(moved, moved_there, rtol=1e-12)
+
+
 def test_losses_of_rows_that_stay_in_two_parts():
     """Each row's share is where the row is: parts add up."""
     rng = np.random.default_rng(0)
@@ -72,6 +96,25 @@ def test_losses_of_rows_that_stay_in_two_parts():
         found.append(made.losses(centers, chosen))
     for whole, first, second in zip(*found, strict=True):
         np.testing.assert_allclose(first + second, whole, rtol=1e-12)
+
+
+@pytest.mark.parametrize("n_features", [1, 3, 40])
+def test_directions_and_halves_of_clusters(n_features):
+    rng = np.random.default_rng(n_features)
+    means, weights = rng.normal(size=(9, n_features)), rng.uniform(1, 2, size=9)
+    sums, shares = rng.normal(size=(9, n_features)), rng.uniform(0, 1, size=9)
+    weights[2] = shares[2] = 0.0  # nothing to part
+    shares[3], shares[4] = 0.0, weights[4]
+    sums[5] = shares[5] = 0.0  # all rows in one place
+    directions, offsets = np.empty_like(means), np.empty(9)
+    halves.aim(sums, shares, means, directions, offsets)
+    for found, wanted in zip((directions, offsets), aimed(sums, shares, means), strict=True):
+        np.testing.assert_allclose(found, wanted, rtol=1e-10, atol=1e-12)
+    parts, both = np.empty((9, 2, n_features)), np.empty((9, 2))
+    halves.halve(sums, shares, 1e-9, means, weights, parts, both, directions, offsets)
+    wanted = halved(sums, shares, 1e-9, means, weights)
+    for found, expected in zip((parts, both, directions, offsets), wanted, strict=True):
+        np.testing.assert_allclose(found, expected, rtol=1e-10, atol=1e-12)
 
 
 @pytest.mark.parametrize("weighted", [False, True])
