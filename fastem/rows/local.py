@@ -38,6 +38,12 @@ class LocalRows(Rows):
     def each(self, step: Callable, *args: Any) -> Iterator[Any]:
         return (part.call(step, *args) for part in self.parts)
 
+    def reduce(self, step: Callable, *args: Any) -> Any:
+        """As for all homes; of one part, which is called once for every iteration, at once."""
+        if self.n_parts == 1:
+            return self.parts[0].call(step, *args)
+        return super().reduce(step, *args)
+
     def collect(self, step: Callable, *args: Any) -> np.ndarray:
         """Per-row results of a step, put together in the rows' order."""
         results = self.map(step, *args)

@@ -31,8 +31,13 @@ def _settled_losses(losses, moved, weights):
 def _ahead(model, settled):
     """Beyond the means: for less than twice as far, the inertia falls all the same."""
     before, after = settled.assigned, settled.parameters
-    filled = settled.statistics.weights > 0  # others have been put elsewhere
-    return model.rounded(np.where(filled[:, np.newaxis], after + _AHEAD * (after - before), after))
+    ahead = after - before
+    ahead *= _AHEAD
+    ahead += after
+    empty = settled.statistics.weights <= 0
+    if empty.any():
+        ahead[empty] = after[empty]  # these have been put elsewhere
+    return model.rounded(ahead)
 
 
 _MOVES = ClusterMoves(_survey, _settled_losses, _ahead)
