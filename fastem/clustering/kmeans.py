@@ -80,6 +80,11 @@ class KMeansModel(Clustering):
         self._arrays = Reused()
         super().begin(rows)
 
+    def start(self, rows, random_state):
+        centers = super().start(rows, random_state)
+        self._arrays.lend(centers)
+        return centers
+
     def e_step(self, rows, parameters):
         statistics = super().e_step(rows, parameters)
         sums, weights, n_changed = statistics

@@ -25,6 +25,11 @@ class Reused:
     def __init__(self):
         self._arrays = []
 
+    def lend(self, array: np.ndarray) -> None:
+        """Give out this array, too, if it is float64 and has memory of its own."""
+        if array.dtype == np.float64 and array.flags.carray and array.flags.owndata:
+            self._arrays.append(array)
+
     def empty(self, shape: tuple[int, ...]) -> np.ndarray:
         """An array whose values are anything."""
         for i in range(len(self._arrays)):

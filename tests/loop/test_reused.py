@@ -1,3 +1,6 @@
+import numpy as np
+import pytest
+
 from fastem.loop.reused import Reused
 
 
@@ -23,3 +26,24 @@ def test_another_shape_is_another_array():
     address = reused.empty((6, 2)).ctypes.data
     assert reused.empty((3, 4)).shape == (3, 4)
     assert reused.empty((6, 2)).ctypes.data == address
+
+
+def test_what_is_lent_is_given_out_when_nobody_else_holds_it():
+    reused = Reused()
+    array = np.zeros((3, 4))
+    number = id(array)
+    reused.lend(array)
+    assert id(reused.empty((3, 4))) != number
+    del array
+    assert id(reused.empty((3, 4))) == number
+
+
+@pytest.mark.parametrize("array", [np.zeros((3, 4), np.float32), np.zeros((6, 4))[:3]])
+def test_views_and_other_dtypes_are_not_lent(array):
+    reused = Reused()
+    reused.lend(array)
+    number = id(array)
+    del array
+    found = reused.empty((3, 4))
+    assert id(found) != number
+    assert found.dtype == np.float64

@@ -6,16 +6,23 @@ from fastem.kernels.distances.sparse import pack_sparse, sparse_rows, twofold_no
 from fastem.kernels.kmeans.base import Algorithm, KMeansStatistics
 from fastem.kernels.kmeans.csr.nearest import exact_pass, table_pass
 from fastem.kernels.kmeans.csr.sums import SparseSums
-from fastem.kernels.kmeans.csr.table import empty_table, fill_table, row_lengths
+from fastem.kernels.kmeans.csr.table import (
+    empty_table,
+    fill_table,
+    is_coarse,
+    rounding,
+    row_lengths,
+)
 from fastem.kernels.kmeans.losses import sparse_losses
 from fastem.kernels.runtime.parallel import run
 
-# If float32 leaves more than this share of the rows open, float64 alone takes less time.
-_MOST_OPEN = 1 / 8
+# If float32 leaves more than this share of the rows open, float64 alone takes less time; if 16-bit
+# floats leave more open twice, float32. Once they may: a fit's first centres are single rows.
+_MOST_OPEN, _MOST_OPEN_COARSE = 1 / 8, 1 / 4
 
 
 class Sparse(Algorithm):
-    """Passes over CSR rows, in float32 where it decides and in float64 where it doesn't."""
+    """Passes over CSR rows, in 16-bit floats or float32 where these decide, else in float64."""
 
     name = "sparse"
 
@@ -29,30 +36,36 @@ class Sparse(Algorithm):
         n_rows, n_features = X.shape
         scale = float(self._frame.scale)
         self._lengths = row_lengths(self._rows, scale, self._chunk_rows, self._n_chunks)
-        self._table = empty_table(n_clusters, n_features)
+        self._table = empty_table(n_clusters, n_features, coarse=True)
         self._left = np.zeros(n_rows, bool)
         self._counts = np.zeros((2, self._n_chunks), np.int64)
-        self._is_exact = False
+        self._was_open = self._is_exact = False
         self._totals = SparseSums(self._rows, self._weight, n_clusters, n_features)
 
     def _norms(self, centers):
         return twofold_norms(centers)
 
     def _pass(self, centers):
-        if self._is_exact:
+        if self._is_exact or not self._compare_coarsely(centers):
             self._compare_exactly(centers, np.empty(0, bool))
-            return
+
+    def _compare_coarsely(self, centers):
+        """Compare in few digits first; False if centres are too long for that."""
         norms, scale = twofold_norms(centers), float(self._frame.scale)
-        if not fill_table(self._table, centers, norms[0], scale):
-            self._compare_exactly(centers, np.empty(0, bool))
-            return
+        factor = fill_table(self._table, centers, norms[0], scale)
+        if not factor and is_coarse(self._table):
+            self._refine(centers)
+            factor = fill_table(self._table, centers, norms[0], scale)
+        if not factor:
+            return False
         run(
             table_pass,
             self._n_chunks,
             self._chunk_rows,
             self._rows,
             self._lengths,
-            scale,
+            factor,
+            rounding(self._table),
             self._table,
             centers,
             norms,
@@ -63,7 +76,18 @@ class Sparse(Algorithm):
         n_open, n_left = self._counts.sum(axis=1)
         if n_left:
             self._compare_exactly(centers, self._left)
-        self._is_exact = n_open > _MOST_OPEN * len(self.labels)
+        coarse = is_coarse(self._table)
+        if n_open > (_MOST_OPEN_COARSE if coarse else _MOST_OPEN) * len(self.labels):
+            if not coarse:
+                self._is_exact = True
+            elif self._was_open:
+                self._refine(centers)
+            self._was_open = True
+        return True
+
+    def _refine(self, centers):
+        del self._table  # not to have room for both
+        self._table = empty_table(*centers.shape)
 
     def _compare_exactly(self, centers, left):
         run(

@@ -59,7 +59,7 @@ class Placed(NamedTuple):
 
     Parameters
     ----------
-    places : int32 array of shape (n_features,)
+    places : int16 or int32 array of shape (n_features,)
         The features' lines in the table: that of zeros, 0, for those that no point has.
     table : float64 array
         Lines of eight, the points' values of a feature side by side.
@@ -260,7 +260,7 @@ class SparseGreedySeeder(Seeder):
         self._split = row_chunks(n_rows, row_work(X, _BATCH))
         self._closest = np.full(n_rows, np.inf, X.dtype)
         self._squares = squared_norms(self._rows, *self._split)
-        self._places = np.empty(n_features, np.int32)
+        self._places = np.empty(n_features, np.int16)
         self._table = np.empty(0)
         self._nearer = self._found = self._lost = np.empty((0, 0))
 
@@ -332,6 +332,10 @@ class SparseGreedySeeder(Seeder):
         n_values = _BATCH * (1 + min(len(self._points.data), len(self._places)))
         if len(self._table) < n_values:
             self._table = aligned_empty_like(n_values, self._squares)
+        # In 16 bits, which hold the lines of few values, more places stay in the cache.
+        dtype = np.dtype(np.int16 if len(self._points.data) < 1 << 15 else np.int32)
+        if self._places.dtype != dtype:
+            self._places = np.empty(len(self._places), dtype)
         placed = Placed(self._places, self._table, np.empty((2, _BATCH)))
         _place(self._points, read_only(chosen), placed)
         return placed

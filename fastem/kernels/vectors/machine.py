@@ -53,3 +53,6 @@ def _has_byte_dots():
 
 
 BYTE_DOTS = _has_byte_dots()
+
+# Whether the CPU widens vectors of 16-bit floats; elsewhere LLVM calls a function for each value.
+WIDENS_HALVES = "+f16c" in CPU_FEATURES or platform.machine() in ("arm64", "aarch64")

@@ -48,18 +48,18 @@ def row_products(
     ----------
     data, indices : arrays
         The stored values, float32 or float64, and their features.
-    places : int32 array of n_features values, or None
+    places : int16 or int32 array of n_features values, or None
         The features' lines in the table, if not their numbers.
     start, stop : int
         Where the row's values lie.
     factor : float
         A power of two, or its negative: products with it are not rounded.
-    table : array of float32 or float64
+    table : array of float32 or float64, or of uint16: the bits of 16-bit floats
     at : int
         Where the piece begins in the table.
     width : int
         Its vectors, one of ``WIDTHS``: if it is a constant, there is code for this one only.
-    starts, totals : arrays of the table's dtype
+    starts, totals : arrays of the table's dtype; of float32 for 16-bit floats
     to : int
         Where the piece's columns begin in these.
     """
@@ -82,12 +82,30 @@ def row_products(
     return signature, codegen
 
 
+@intrinsic
+def put(typingctx, values, table, at):
+    """Store a vector of float32 from ``table[at]`` on, in the table's type."""
+
+    def codegen(context, builder, signature, args):
+        e = Emitter(context, builder, signature, args)
+        vector, size = args[0], signature.args[1].dtype.bitwidth // 8
+        if signature.args[1].dtype == types.uint16:
+            vector = builder.fptrunc(vector, ir.VectorType(ir.HalfType(), values.lanes))
+        store_at(builder, vector, *e.pointers(1), args[2], size)
+        return e.nothing()
+
+    return types.void(values, table, types.intp), codegen
+
+
 def _emit_piece(e, width):
     builder = e.builder
     data, indices, table, starts, totals = e.pointers(0, 1, 6, 9, 10)
     start, stop, factor, at, to = (e.args[i] for i in (3, 4, 5, 7, 11))
-    vector, size = e.vector(6), e.signature.args[6].dtype.bitwidth // 8
+    vector, size = e.vector(10), e.signature.args[10].dtype.bitwidth // 8
     lanes, n_sets = vector.count, _n_sets(width)
+    stored, itemsize = vector, size
+    if e.signature.args[6].dtype == types.uint16:
+        stored, itemsize = ir.VectorType(ir.HalfType(), lanes), 2
     places = None if e.signature.args[2] == types.none else e.pointers(2)[0]
     double = ir.DoubleType()
     sets = [e.zeros(vector, width) for _ in range(n_sets)]
@@ -108,7 +126,9 @@ def _emit_piece(e, width):
             line = builder.sext(e.value(places, line), INDEX)
         base = e.plus(at, e.times(line, width * lanes))
         for v, place in enumerate(sums):
-            other = load_at(builder, table, e.plus(base, v * lanes), vector, size)
+            other = load_at(builder, table, e.plus(base, v * lanes), stored, itemsize)
+            if stored is not vector:
+                other = builder.fpext(other, vector)
             e.add_product(place, values, other)
 
     whole = e.plus(start, builder.and_(builder.sub(stop, start), ir.Constant(stop.type, -n_sets)))

@@ -315,3 +315,24 @@ def test_memory(seeder, most):
     buffers = {id(b): b for b in (a if a.base is None else a.base for a in arrays.values())}
     held = sum(b.nbytes for b in buffers.values() if b is not X)
     assert held < most * len(X)
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_sparse_candidates_of_few_values_and_of_many(dtype):
+    """Their lines are numbered in 16 bits, and in 32 where these don't hold as many."""
+    rng = np.random.default_rng(0)
+    X = rng.normal(size=(30, 40_000)).astype(dtype)
+    X[:10, 5:] = 0
+    seeder = sparse_seeder(X, None, 1.0)
+    closest = ((X - X[0]).astype(float) ** 2).sum(axis=1)
+    seeder.add(X[0])
+    for candidates in (np.arange(1, 6), np.arange(10, 15), np.arange(6, 9)):
+        seeder.screen(X[candidates])
+        found = seeder.try_candidates(np.arange(len(candidates)))
+        squares = squared_distances(X.astype(float), X[candidates].astype(float))
+        expected = np.minimum(closest[:, np.newaxis], squares)
+        tolerance = 1e-10 if dtype == np.float64 else 1e-5
+        np.testing.assert_allclose(found, expected.sum(axis=0), rtol=tolerance)
+        best = int(found.argmin())
+        seeder.accept(best)
+        closest = expected[:, best]

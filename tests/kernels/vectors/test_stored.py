@@ -3,13 +3,14 @@ import pytest
 from guards import Guarded
 
 from fastem.kernels.runtime.compiling import kernel
-from fastem.kernels.vectors.machine import VECTOR_BYTES
-from fastem.kernels.vectors.stored import WIDTHS, piece_widths, row_products
+from fastem.kernels.vectors.machine import LANES, VECTOR_BYTES, WIDENS_HALVES
+from fastem.kernels.vectors.stored import WIDTHS, piece_widths, put, row_products
+from fastem.kernels.vectors.vector import load
 
 
 @kernel
 def products(data, indices, places, indptr, factor, table, widths, starts, totals):
-    lanes = VECTOR_BYTES // table.itemsize
+    lanes = VECTOR_BYTES // totals.itemsize
     n_features = len(table) // len(starts)
     for row in range(len(indptr) - 1):
         column = at = 0
@@ -75,3 +76,44 @@ def test_pieces_cover_all_columns_and_little_more(itemsize):
         assert n_columns <= columns
         # Less than the smallest piece twice as wide as the last would take.
         assert columns - n_columns < max(4 * lanes, 0.25 * n_columns)
+
+
+def as_stored(halves):
+    """As a table has them; elsewhere no kernel has such tables."""
+    return halves.view(np.uint16) if WIDENS_HALVES else halves.astype(np.float32)
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("widths", [[1], [4, 2]])
+def test_products_with_halves(widths, dtype):
+    rng = np.random.default_rng(0)
+    n_features, n_columns = 23, LANES * sum(widths)
+    table = rng.normal(size=n_features * n_columns).astype(np.float16)
+    table[:3] = 1e-7, -60000, 0  # a subnormal one, a large one
+    lengths = np.array([0, 1, 5, 23])
+    indices = np.concatenate([rng.permutation(n_features)[:n] for n in lengths]).astype(np.int32)
+    data, indptr = rng.normal(size=len(indices)), np.concatenate([[0], lengths.cumsum()])
+    data, starts = data.astype(dtype), np.zeros(n_columns, np.float32)
+    totals, wide = np.zeros((2, len(lengths), n_columns), np.float32)
+    args = data, indices, None, indptr, -2.0
+    products(*args, as_stored(table), np.array(widths), starts, totals)
+    products(*args, table.astype(np.float32), np.array(widths), starts, wide)
+    np.testing.assert_array_equal(totals, wide)
+
+
+@kernel
+def put_all(values, table):
+    for i in range(0, len(table), LANES):
+        put(load(values, i, LANES), table, i)
+
+
+def test_halves_are_rounded_to_the_nearest():
+    values = np.random.default_rng(0).normal(size=6 * LANES).astype(np.float32)
+    values[:4] = 1e-7, 1e-9, -65504, 1 + 2.0**-11
+    expected = as_stored(values.astype(np.float16))
+    if not WIDENS_HALVES:
+        expected = values
+    guard = Guarded(np.zeros_like(expected))
+    put_all(values, guard.array)
+    np.testing.assert_array_equal(guard.array, expected)
+    assert guard.intact()

@@ -1,4 +1,4 @@
-"""The pass of K-means over CSR rows: scores in float32, what they leave open in float64."""
+"""The pass of K-means over CSR rows: scores in few digits, what they leave open in float64."""
 
 import numpy as np
 
@@ -21,11 +21,11 @@ from fastem.kernels.vectors.vector import (
 )
 
 # So many centres are compared one by one with a row; if more are left, with all at once.
-_FEW = 8
+_FEW = 32
 
 
 @inline
-def _score(rows, row, scale, table, scores):
+def _score(rows, row, factor, table, scores):
     """Write one row's scores of all centres."""
     column = at = 0
     n_features = len(table.values) // len(table.halves)
@@ -37,7 +37,7 @@ def _score(rows, row, scale, table, scores):
             None,
             rows.indptr[row],
             rows.indptr[row + 1],
-            -scale,
+            -factor,
             table.values,
             at,
             width,
@@ -50,14 +50,14 @@ def _score(rows, row, scale, table, scores):
 
 
 @inline
-def _candidates(scores, table, share, length, found):
+def _candidates(scores, table, share, rounding, length, found):
     """Write the first few centres that may be the nearest; return how many there are of all.
 
     Those whose least score is no more than the least of the greatest.
     """
     shares, reach = (
         broadcast(np.float32(share), LANES),
-        broadcast(np.float32(share * length), LANES),
+        broadcast(np.float32((share + rounding) * length), LANES),
     )
     most = broadcast(np.float32(np.inf), LANES)
     for j in range(0, len(scores), LANES):
@@ -81,10 +81,44 @@ def _candidates(scores, table, share, length, found):
     return n_found
 
 
+@inline
+def _nearest_of(rows, row, centers, norms, found, n_found, plain):
+    """The nearest of some centres: in float64, and what this leaves open in twofold precision.
+
+    Its error is bounded as in ``fastem.kernels.distances.sparse``.
+    """
+    start, stop = rows.indptr[row], rows.indptr[row + 1]
+    square, most = 0.0, np.inf
+    for i in range(start, stop):
+        square += np.float64(rows.data[i]) * np.float64(rows.data[i])
+    share = (stop - start + 4) * 2.0**-52
+    for i in range(n_found):
+        j = found[i]
+        distance = norms[0, j]
+        for n in range(start, stop):
+            distance -= 2.0 * np.float64(rows.data[n]) * centers[j, rows.indices[n]]
+        error = share * (square + 2.0 * norms[0, j])
+        plain[i] = distance - error
+        most = min(most, distance + error)
+    n_close, label = 0, found[0]
+    for i in range(n_found):
+        if plain[i] <= most:
+            found[n_close] = label = found[i]
+            n_close += 1
+    if n_close > 1:
+        least = np.inf
+        for i in range(n_close):
+            distance = precise_distance_to_one(rows, row, centers, norms, found[i])
+            if distance < least:
+                least, label = distance, found[i]
+    return label
+
+
 @kernel
 def table_pass(
-    tickets, n_chunks, chunk_rows, rows, lengths, scale, table, centers, norms, labels, left, counts
-):
+    tickets, n_chunks, chunk_rows, rows, lengths, factor, rounding, table, centers, norms, labels,
+    left, counts,
+):  # fmt: skip
     """Label the rows whose nearest centre is among the few that their scores leave.
 
     Parameters
@@ -92,7 +126,10 @@ def table_pass(
     rows : SparseRows
     lengths : float32 array of shape (n_rows,)
         As ``row_lengths`` returns them.
-    scale : float
+    factor : float
+        As ``fill_table`` returns it.
+    rounding : float
+        The table's.
     table : CenterTable
     centers : float64 array of shape (n_clusters, n_features)
     norms : float64 array of shape (2, n_clusters)
@@ -104,6 +141,7 @@ def table_pass(
         How many rows of each chunk had several candidates, and how many are left.
     """
     scores, found = aligned_empty(len(table.halves)), np.empty(_FEW, np.int32)
+    plain = np.empty(_FEW)
     while True:
         chunk = next_chunk(tickets)
         if chunk >= n_chunks:
@@ -114,19 +152,16 @@ def table_pass(
             n_stored = rows.indptr[row + 1] - rows.indptr[row]
             n_found = _FEW + 1
             if length < MOST_LENGTH and n_stored < MOST_STORED:
-                _score(rows, row, scale, table, scores)
-                n_found = _candidates(scores, table, SHARE * (n_stored + MORE_TERMS), length, found)
+                _score(rows, row, factor, table, scores)
+                share = SHARE * (n_stored + MORE_TERMS)
+                n_found = _candidates(scores, table, share, rounding, length, found)
             left[row] = n_found > _FEW
             n_open += n_found > 1
             n_left += n_found > _FEW
             if n_found <= _FEW:
                 label = found[0]
                 if n_found > 1:
-                    least = np.inf
-                    for i in range(n_found):
-                        distance = precise_distance_to_one(rows, row, centers, norms, found[i])
-                        if distance < least:
-                            least, label = distance, found[i]
+                    label = _nearest_of(rows, row, centers, norms, found, n_found, plain)
                 labels[row] = label
         counts[0, chunk], counts[1, chunk] = n_open, n_left
 
