@@ -16,7 +16,17 @@ from fastem.kernels.runtime.threads import get_num_threads
 from fastem.kernels.vectors.machine import CPU_FEATURES, VECTOR_BYTES
 
 # What vector code is chosen by, or may be one day.
-_FEATURES = ("avx2", "fma", "avx512f", "avx512bw", "avx512vnni", "avxvnni", "neon", "dotprod")
+_FEATURES = (
+    "avx2",
+    "fma",
+    "f16c",
+    "avx512f",
+    "avx512bw",
+    "avx512vnni",
+    "avxvnni",
+    "neon",
+    "dotprod",
+)
 
 
 def run(arguments: Namespace) -> None:
