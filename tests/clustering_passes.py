@@ -78,6 +78,10 @@ def _check_kmeans(tested, X, sample_weight, centers, exact):
     # Nothing, not a remainder of rounding, where there is nothing.
     assert (statistics.weights[totals == 0] == 0).all()
     _check_inertia(tested.inertia(centers), weights @ distances.min(axis=1), exact)
+    own = distances[np.arange(len(X)), labels]
+    np.testing.assert_allclose(
+        tested.own_distances(centers), own, rtol=0 if exact else 1e-11, atol=1e-300
+    )
     return statistics, labels
 
 

@@ -77,16 +77,12 @@ def _farthest(part, centers, count, eps):
 
     Their squared distances, labels, indices among all rows, and weights.
     """
-    labels = part.kept(ALGORITHM).labels
-    distances = np.empty(part.n_rows)
-    step = max(1, _BLOCK_VALUES // part.X.shape[1])
-    for start in range(0, part.n_rows, step):
-        block = slice(start, start + step)
-        distances[block] = ((dense(part, block) - centers[labels[block]]) ** 2).sum(axis=1)
+    algorithm = part.kept(ALGORITHM)
+    labels, distances = algorithm.labels, algorithm.own_distances(centers)
     chosen = _largest(distances, count)
     rows, own = dense(part, chosen), centers[labels[chosen]]
     blurred = ((_ROUNDINGS * eps * np.maximum(np.abs(rows), np.abs(own))) ** 2).sum(axis=1)
-    chosen = chosen[distances[chosen] > blurred]
+    chosen = chosen[((rows - own) ** 2).sum(axis=1) > blurred]
     weights = np.ones(len(chosen)) if part.sample_weight is None else part.sample_weight[chosen]
     return distances[chosen], labels[chosen], part.offset + chosen, weights
 

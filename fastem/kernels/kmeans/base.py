@@ -10,7 +10,7 @@ from fastem.kernels.distances.rounding import exact_layout, rounding_error
 from fastem.kernels.distances.tile_nearest import pack_centers, pad_order
 from fastem.kernels.kmeans.halves import sum_halves
 from fastem.kernels.kmeans.losses import dense_losses
-from fastem.kernels.kmeans.sums import chunk_inertia, update_sums
+from fastem.kernels.kmeans.sums import chunk_inertia, own_distances, update_sums
 from fastem.kernels.runtime.arrays import as_weights, read_only
 from fastem.kernels.runtime.chunks import row_chunks
 from fastem.kernels.runtime.parallel import run
@@ -136,6 +136,22 @@ class Algorithm:
             partial,
         )
         return sum(partial.tolist())
+
+    def own_distances(self, centers):
+        """The rows' squared Euclidean distances from their own centres, in float64."""
+        centers = np.ascontiguousarray(centers, np.float64)
+        distances = np.empty(len(self.labels))
+        run(
+            own_distances,
+            self._n_chunks,
+            self._chunk_rows,
+            self._rows,
+            self.labels,
+            centers,
+            self._norms(centers),
+            distances,
+        )
+        return distances
 
     def halves(self, directions, offsets, halves):
         """Sums over the clusters as labelled by the last pass: :func:`halves.sum_halves`."""

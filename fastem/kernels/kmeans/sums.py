@@ -153,3 +153,15 @@ def chunk_inertia(
             distance = own_distance(rows, row, centers, norms, labels[row])
             total += distance * sample_weight[row] if len(sample_weight) else distance
         inertia[chunk] = total
+
+
+@kernel
+def own_distances(tickets, n_chunks, chunk_rows, rows, labels, centers, norms, distances):
+    """Write each row's squared distance from its own centre: :func:`chunk_inertia` says of what."""
+    n_rows = len(labels)
+    while True:
+        chunk = next_chunk(tickets)
+        if chunk >= n_chunks:
+            return
+        for row in range(chunk * chunk_rows, min((chunk + 1) * chunk_rows, n_rows)):
+            distances[row] = own_distance(rows, row, centers, norms, labels[row])
