@@ -5,8 +5,10 @@ import gc
 import os
 
 from numba.core.codegen import JITCodeLibrary
-from numba.core.compiler import Compiler
+from numba.core.compiler import Compiler, Flags
 from numba.core.compiler_lock import global_compiler_lock
+from numba.core.compiler_machinery import register_pass
+from numba.core.typed_passes import NopythonTypeInference
 
 
 def _wake_collector():
@@ -42,12 +44,89 @@ def resting_collector():
             _wake_collector()
 
 
-class KernelCompiler(Compiler):
+# Steps that find nothing to do: kernels have no ``with`` and no closures, and call nothing that
+# Numba would copy into its own representation of them. Most analyse the whole function once more.
+_IDLE = {
+    "WithLifting",
+    "InlineClosureLikes",
+    "MakeFunctionToJitFunction",
+    "InlineInlinables",
+    "FindLiterallyCalls",
+    "LiteralUnroll",
+    "LiteralPropagationSubPipelinePass",
+    "NoPythonSupportedFeatureValidation",
+}
+
+
+class _Flags(Flags):
+    """Numba's options, of which it asks all values whenever it looks for a function's code."""
+
+    def values(self):
+        return {name: option.default for name, option in self.options.items()} | self._values
+
+
+class _Typing:
+    """Numba's typing context, which finds out once what a call with arguments of some types is.
+
+    Types are inferred in rounds, in each of which Numba resolves every call of a function anew.
+    """
+
+    def __init__(self, context):
+        self._context = context
+        self._resolved = {}
+
+    def __getattr__(self, name):
+        return getattr(self._context, name)
+
+    def resolve_function_type(self, func, args, kws):
+        key = func, tuple(args), tuple(sorted(kws.items()))
+        if key not in self._resolved:
+            signature = self._context.resolve_function_type(func, args, kws)
+            if signature is None:
+                return None
+            self._resolved[key] = signature
+        return self._resolved[key]
+
+
+@register_pass(mutates_CFG=True, analysis_only=False)
+class _TypeInference(NopythonTypeInference):
+    _name = "fastem_type_inference"
+
+    def run_pass(self, state):
+        context = state.typingctx
+        state.typingctx = _Typing(context)
+        try:
+            return super().run_pass(state)
+        finally:
+            state.typingctx = context
+
+
+class _QuickCompiler(Compiler):
+    """Numba's compiler, with less of what it does time and again: a sixth of a first fit."""
+
+    idle = frozenset(_IDLE)
+
+    def define_pipelines(self):
+        pipelines = super().define_pipelines()
+        if self.state.flags.auto_parallel.enabled:
+            return pipelines
+        for pipeline in pipelines:
+            pipeline.passes = [
+                (_TypeInference if step is NopythonTypeInference else step, description)
+                for step, description in pipeline.passes
+                if step.__name__ not in self.idle
+            ]
+            pipeline.finalize()
+        return pipelines
+
+
+class KernelCompiler(_QuickCompiler):
     """Compiles a kernel, and all that it calls, while the garbage collector rests."""
 
     def __init__(self, *args):
         with resting_collector():  # the first one has Numba learn all that it knows
             super().__init__(*args)
+        self.state.flags = _Flags(self.state.flags)
 
     def compile_extra(self, func):
         with resting_collector():
@@ -78,14 +157,18 @@ class _Ingredient(JITCodeLibrary):
         self._finalized = True
 
 
-class InlinedCompiler(Compiler):
+class InlinedCompiler(_QuickCompiler):
     """Compiles what is only ever inlined, without what the callers' compilation does anyway.
 
     Numba optimises each function's module as a whole, and makes machine code of it, before callers
     get it: a fifth of what a first fit waited for.
     """
 
+    # Such a function must not allocate: it has no expressions of whole arrays.
+    idle = _QuickCompiler.idle | {"NopythonRewrites"}
+
     def compile_extra(self, func):
         codegen = self.state.targetctx.codegen()
+        self.state.flags = _Flags(self.state.flags)
         self.state.library = _Ingredient(codegen, func.__qualname__)
         return super().compile_extra(func)
