@@ -11,7 +11,7 @@ from hypothesis.extra.numpy import arrays
 from reference import squared_distances
 
 from fastem.kernels.clusters import Frame
-from fastem.kernels.kmeans import Lloyd, Sparse
+from fastem.kernels.kmeans import ALGORITHMS, Lloyd, Sparse, choose
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
@@ -144,3 +144,10 @@ def test_no_center_is_nearer(data, n_features, n_rows, n_clusters, dtype):
             distances = squared_distances(X, centers)
             chosen = distances[np.arange(n_rows), tested.labels]
             np.testing.assert_allclose(chosen, distances.min(axis=1), rtol=1e-13)
+
+
+def test_little_data_keeps_no_bounds():
+    little, more = (16_384, 8, 8, np.float64), (16_385, 8, 8, np.float64)
+    assert choose("auto", *little, sparse=False) is Lloyd
+    assert choose("auto", *more, sparse=False) is ALGORITHMS["hamerly"]
+    assert choose("elkan", *little, sparse=False) is ALGORITHMS["hamerly"]
