@@ -219,12 +219,12 @@ class _Search:
             self._follow_up(found.places[hit], ends[hit])
         missed = found.only((found.where == 0) | (found.where == 4))
         self._widen(missed.only(~self._guess(missed)))
-        within = found.only(found.where == 2)
-        if len(within.places):  # one question to the parts, which may be far away
-            values, weights = self._inside(within.places)
-            few = within.n_inside <= self.few
-            self._select(within.only(few), values[few], weights[few])
-            self._narrow(within.only(~few), values[~few], weights[~few])
+        within, few = found.where == 2, found.n_inside <= self.few
+        some, many = found.only(within & few), found.only(within & ~few)
+        if len(some.places):
+            self._select(some, *self._inside(some.places))
+        if len(many.places):
+            self._narrow(many, *self._inside(many.places))
 
     def _found(self, known, lower, upper, shares, n_inside):
         sums = np.cumsum(shares.T, axis=0)
