@@ -7,7 +7,9 @@ from contextlib import contextmanager
 from typing import Any
 from zlib import crc32
 
-_DONE, _NOTHING, _FAILED = range(3)
+from fastem.rows.mpi.forms import Form, put_together, take_apart
+
+_BARE, _PICKLED, _NOTHING, _FAILED = range(4)
 _HEAD = struct.Struct("qqq")  # how it went, what was done, the message's size
 # Messages differ by a few bytes from pass to pass.
 _ROOM = 1 << 9
@@ -17,9 +19,9 @@ class Exchange:
     """The ranks of a communicator, which all take the same calls in the same order.
 
     Every call is one ``Allgather``: of a buffer with room for the message of the call before, which
-    a fit's passes hardly exceed; a longer one takes a second. An error is a message like others. So
-    a rank that fails, wherever it does, takes part in the call that the others are at, and all
-    raise.
+    a fit's passes hardly exceed; a longer one takes a second. Statistics like those of the pass
+    before are bare bytes, anything else is pickled. An error is a message like others. So a rank
+    that fails, wherever it does, takes part in the call that the others are at, and all raise.
 
     Parameters
     ----------
@@ -31,6 +33,9 @@ class Exchange:
         self._comm = comm
         self.rank, self.size = comm.rank, comm.size
         self._make_room(0)
+        # What each rank's last pickled result of a name was like: all get all messages, so that
+        # all know the same. Only while all are together, since then an error is everybody's.
+        self._forms: dict[tuple[str, int], Form] = {}
         self._told: BaseException | None = None
         self._joined = False
 
@@ -46,17 +51,36 @@ class Exchange:
         """
         try:
             result = call()
-            message = b"" if result is None else pickle.dumps(result, pickle.HIGHEST_PROTOCOL)
+            apart = take_apart(result)
+            state, message = self._packed(name, result, apart)
         except BaseException as error:
             self.tell(error)
             raise
-        state = _NOTHING if result is None else _DONE
-        received = self._receive(state, name, message)
-        return {
-            rank: result if rank == self.rank else pickle.loads(packed)
-            for rank, (how, packed) in enumerate(received)
-            if how == _DONE
-        }
+        results = {}
+        for rank, (how, packed) in enumerate(self._receive(state, name, message)):
+            if how == _NOTHING:
+                continue
+            if rank == self.rank:
+                results[rank] = result
+            elif how == _BARE:
+                results[rank] = put_together(self._forms[name, rank], packed)
+            else:
+                results[rank] = pickle.loads(packed)
+            if how == _PICKLED and self._joined:
+                told = apart if rank == self.rank else take_apart(results[rank])
+                if told:
+                    self._forms[name, rank] = told[0]
+                else:
+                    self._forms.pop((name, rank), None)
+        return results
+
+    def _packed(self, name, result, apart):
+        """How a result is sent, and its bytes: bare ones if all know what it is like."""
+        if result is None:
+            return _NOTHING, b""
+        if apart and apart[0] == self._forms.get((name, self.rank)):
+            return _BARE, b"".join(apart[1])
+        return _PICKLED, pickle.dumps(result, pickle.HIGHEST_PROTOCOL)
 
     def tell(self, error: BaseException) -> None:
         """Have all ranks raise an error."""
@@ -80,9 +104,10 @@ class Exchange:
         finally:
             self._joined = False
             self._told = None
+            self._forms = {}
 
     def _receive(self, state, name, message):
-        """How it went on each rank, and their messages."""
+        """How it went on each rank, and its message."""
         heads, messages = self._send(state, name, message)
         for rank, (how, _, _) in enumerate(heads):
             if how == _FAILED:
@@ -99,25 +124,30 @@ class Exchange:
 
     def _send(self, state, name, message):
         """All ranks' heads and messages."""
-        done = crc32(name.encode())
+        head = (state, crc32(name.encode()), len(message))
+        packed = _HEAD.pack(*head)
         fits = False
         while not fits:
             own, received, length = self._own, self._received, len(self._own)
-            _HEAD.pack_into(own, 0, state, done, len(message))
-            sent = message[: self._room]
-            own[_HEAD.size : _HEAD.size + len(sent)] = sent
+            sent = packed + message[: self._room]
+            own[: len(sent)] = sent
             self._comm.Allgather(own, received)
             starts = range(0, len(received), length)
-            heads = [_HEAD.unpack_from(received, start) for start in starts]
-            longest = max(size for _, _, size in heads)
+            heads = [
+                # Most often all are the same.
+                head if received.startswith(packed, start) else _HEAD.unpack_from(received, start)
+                for start in starts
+            ]
+            longest = max([size for _, _, size in heads])
             fits = longest <= self._room
             if not fits or longest + 2 * _ROOM < self._room:
                 self._make_room(longest + _ROOM)
-        bodies = [start + _HEAD.size for start in starts]
         view = memoryview(received)
-        return heads, [
-            view[body : body + size] for body, (_, _, size) in zip(bodies, heads, strict=True)
-        ]
+        messages = []
+        for start, (_, _, size) in zip(starts, heads, strict=True):
+            body = start + _HEAD.size
+            messages.append(view[body : body + size])
+        return heads, messages
 
     def _make_room(self, room):
         self._room = room
