@@ -65,6 +65,29 @@ def cluster_statistics(X, sample_weight, labels, n_clusters):
     return own.T @ X, own.sum(axis=0)
 
 
+def settled(X, centers, sample_weight, ahead, tol, most, best, hopeless, dtype):
+    """Where iterations of K-means settle whose centres go ahead of the means.
+
+    Returns how many there were, the last one's centres and labels, the means of its clusters,
+    and the inertia.
+    """
+    before = None
+    for n_iter in range(1, most + 1):
+        distances = squared_distances(X, centers)
+        labels = distances.argmin(axis=1)
+        inertia = (sample_weight * distances.min(axis=1)).sum()
+        sums, weights = cluster_statistics(X, sample_weight, labels, len(centers))
+        means = (sums / weights[:, np.newaxis]).astype(dtype).astype(float)
+        if before is not None:
+            gain = (before - inertia) / before
+            if gain < tol or (inertia - best) / inertia > hopeless * gain:
+                break
+        if n_iter < most:
+            before = inertia
+            centers = (means + ahead * (means - centers)).astype(dtype).astype(float)
+    return n_iter, centers, labels, means, inertia
+
+
 def cluster_halves(X, sample_weight, labels, directions, offsets, halves):
     """Sums over each cluster's rows, weighted by their shares: how far from a hyperplane they are.
 

@@ -11,7 +11,7 @@ from fastem.clustering.base import BaseClustering
 from fastem.clustering.euclidean.distances import euclidean_distances
 from fastem.clustering.euclidean.empty import relocate
 from fastem.clustering.euclidean.frame import bring_in_range, frame_of_centers, measure_spread
-from fastem.clustering.euclidean.search import make_search
+from fastem.clustering.euclidean.search import MOST_CANCELLED_IN_HISTORY, make_search
 from fastem.clustering.euclidean.seeding import STRATEGIES, greedy_kmeans_plusplus
 from fastem.clustering.model import Clustering, inertia_of, same
 from fastem.clustering.search import PACES
@@ -28,8 +28,6 @@ from fastem.warning import warn_user
 # The inertia is also the rows' spread about the origin less the clusters': this difference is
 # precise enough, and spares a pass, unless it is smaller than the spread by more than this.
 _MOST_CANCELLED = 100
-# While a fit is under way fewer digits do.
-_MOST_CANCELLED_IN_HISTORY = 1e5
 # Relative differences of inertias that rounding may make.
 _ROUNDING = 1e-9
 
@@ -90,7 +88,7 @@ class KMeansModel(Clustering):
         sums, weights, n_changed = statistics
         change = kernels.inertia_change(sums, weights, parameters, self.frame.origin)
         inertia = self.squares + change
-        if inertia * _MOST_CANCELLED_IN_HISTORY < self.squares:
+        if inertia * MOST_CANCELLED_IN_HISTORY < self.squares:
             inertia = rows.reduce(inertia_of, parameters)
         if inertia < self._least[0]:
             self._least = inertia, parameters

@@ -13,7 +13,7 @@ import numpy as np
 
 from fastem.clustering.model import ALGORITHM, Clustering
 from fastem.kernels.kmeans import halves
-from fastem.loop.search import Breathing, Offers, Pace, Settled
+from fastem.loop.search import Breathing, Moves, Offers, Pace, Settled
 
 # Clusters that have just been split need two iterations for others to be worth less: with ten,
 # searches ended 0.05 % higher, and took as long. With two vain breaths at each of twice as many
@@ -106,7 +106,7 @@ def _products(left, right):
     return np.einsum("ij,ij->i", left, right)
 
 
-class ClusterMoves:
+class ClusterMoves(Moves):
     """The moves of a search, for either metric.
 
     Parameters

@@ -11,6 +11,7 @@ from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 
+from fastem.loop.callbacks import UNWATCHED
 from fastem.loop.fit import iterate
 from fastem.loop.model import Model, Run
 
@@ -54,8 +55,39 @@ class Offers(NamedTuple):
     children: Any
 
 
+class Until(NamedTuple):
+    """How long iterations go on.
+
+    Parameters
+    ----------
+    tol : float
+        They have settled when they gain less.
+    most : int
+        There are no more.
+    best : float or None
+        The objective to become better than, if there is one.
+    hopeless : float
+        They end when it is ahead by more than so many times what the last one has gained.
+    """
+
+    tol: float
+    most: int
+    best: float | None
+    hopeless: float
+
+
 class Moves(Protocol):
     """What a search asks of a kind of models."""
+
+    def gathered(self, model: Any, rows: Any) -> Any:
+        """The rows as the search shall see them, perhaps in another order."""
+        return rows
+
+    def settle(
+        self, model: Any, rows: Any, parameters: Any, until: Until
+    ) -> tuple[Settled, int] | None:
+        """Where iterations settle that nobody watches, and how many; None to go step by step."""
+        return None
 
     def n_components(self, model: Any) -> int:
         """How many components a model has."""
@@ -161,14 +193,15 @@ class Breathing:
         that it belonged to was kept or not.
         """
         plain = model.plain
-        iterations = _Iterations(self, plain, rows, run, max_iter, task)
+        gathered = self.moves.gathered(plain, rows)
+        iterations = _Iterations(self, plain, gathered, run, max_iter, task)
         n_components = self.moves.n_components(plain)
         best = first = iterations.step(plain, run.parameters)
         size = min(max(int(self.pace.depth * n_components), _LEAST_DEPTH), n_components - 1)
         choices, vain, luck = None, 0, np.random.RandomState(0)
         while size > 0 and not iterations.stopped:
             if choices is None:
-                choices = _Choices(self.moves.survey(plain, rows, best), luck)
+                choices = _Choices(self.moves.survey(plain, gathered, best), luck)
             chosen = choices.next(size, lucky=vain > 0)
             trial = None if chosen is None else self._better(iterations, best, choices, chosen)
             if verbose:
@@ -245,8 +278,8 @@ class _Iterations:
         self.best = run
         self.history = list(run.history)
         self.stopped = False
+        self._moves = search.moves
         self._gain = search.moves.gain
-        self._ahead = search.moves.ahead
         self._most = min(max_iter, search.pace.most_iterations)
         self._hopeless = search.pace.hopeless
         self._task = task
@@ -263,11 +296,17 @@ class _Iterations:
 
     def settle(self, model, parameters, tol, best=None):
         """Iterate until the gain is less, the best is too far away, or a watcher asks to stop."""
+        if self._task is UNWATCHED:
+            until = Until(tol, self._most, best, self._hopeless)
+            found = self._moves.settle(model, self.rows, parameters, until)
+            if found is not None:
+                self.history += [self.best.objective] * found[1]
+                return found[0]
         settled = self.step(model, parameters)
         for _ in range(1, self._most):
             if self.stopped:
                 break
-            before, settled = settled, self.step(model, self._ahead(model, settled))
+            before, settled = settled, self.step(model, self._moves.ahead(model, settled))
             gain = self._gain(settled.objective, before.objective)
             if gain < tol:
                 break

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from fastem.kernels.linalg.factors import product
-from fastem.loop.search import Breathing, Offers, Pace, Settled
+from fastem.loop.search import Breathing, Moves, Offers, Pace, Settled
 from fastem.mixtures.model import MixtureModel
 from fastem.mixtures.sampled import Sample, least_peaked_axes
 from fastem.rows import array_rows
@@ -45,7 +45,7 @@ _MOST_SHARE = 1.0 - 1e-12
 _FAILURES = (ValueError, ArithmeticError, np.linalg.LinAlgError)
 
 
-class MixtureMoves:
+class MixtureMoves(Moves):
     """The moves of a search, for any mixture; a fit has its own.
 
     Parameters

@@ -4,11 +4,16 @@ from functools import partial
 
 import numpy as np
 
+from fastem.clustering.euclidean.gathered import GatheredRows, gathered
 from fastem.clustering.search import PACES, ClusterMoves, bisect, search
+from fastem.loop.search import Settled
 
 # How much farther than to the means centres go, so that iterations settle sooner: searches ended
 # 0.05 % lower for it, and with two vain breaths in place of three still 0.01 %, in 18 % less time.
 _AHEAD = 0.5
+# While a fit is under way, the inertia is a difference of sums unless these are so many times as
+# large.
+MOST_CANCELLED_IN_HISTORY = 1e5
 
 
 def _survey(rows, origin, settled):
@@ -40,6 +45,35 @@ def _ahead(model, settled):
     return model.rounded(ahead)
 
 
-_MOVES = ClusterMoves(_survey, _settled_losses, _ahead)
-_PACES = {**PACES, "breathing": PACES["breathing"]._replace(patience=2)}
+class _Moves(ClusterMoves):
+    """K-means' moves: iterations among few rows settle in one call."""
+
+    def gathered(self, model, rows):
+        return gathered(rows, model.n_clusters, model.frame)
+
+    def settle(self, model, rows, parameters, until):
+        if not isinstance(rows, GatheredRows):
+            return None
+        best = np.inf if until.best is None else until.best
+        n_iter, assigned, means, statistics, inertia = rows.algorithm(model.n_clusters).settle(
+            parameters,
+            model.squares,
+            MOST_CANCELLED_IN_HISTORY,
+            model.dtype == np.float32,
+            model.factor,
+            _AHEAD,
+            until.tol,
+            until.most,
+            best,
+            until.hopeless,
+        )
+        if n_iter == 0:
+            return None
+        return Settled(means, assigned, statistics, inertia), n_iter
+
+
+_MOVES = _Moves(_survey, _settled_losses, _ahead)
+# Two vain breaths at each depth, and a quarter as deep ones after them, ended 0.05 % lower, in 29 %
+# more time; single ones that become half as deep 0.02 %, in 15 % more.
+_PACES = {**PACES, "breathing": PACES["breathing"]._replace(patience=1, shallower=3)}
 make_search = partial(search, _MOVES, _PACES)

@@ -64,9 +64,13 @@ class Algorithm:
         self._weight = as_weights(sample_weight)
         self._frame = frame
         self._origin = np.ascontiguousarray(frame.origin, np.float64)
-        self._chunk_rows, self._n_chunks = row_chunks(n_rows, n_features * n_clusters)
+        self._chunk_rows, self._n_chunks = self._split(n_rows, n_features * n_clusters)
         self._moves = no_moves(self._chunk_rows, self._n_chunks)
         self._set_up_statistics(X, n_clusters)
+
+    def _split(self, n_rows, work):
+        """Rows of a chunk, and the number of chunks, for so many multiplications a row."""
+        return row_chunks(n_rows, work)
 
     def _set_up_statistics(self, X, n_clusters):
         """Make what ``_statistics`` keeps between passes."""
@@ -189,15 +193,20 @@ class Algorithm:
         raise NotImplementedError
 
 
+def tile_units(X, frame):
+    """What brings dense rows into a tile's units, as ``tiles.py`` says: the scale and the shift."""
+    shift = np.zeros(X.shape[1] + LANES, X.dtype)
+    shift[: X.shape[1]] = -frame.origin * frame.scale
+    return X.dtype.type(frame.scale), shift
+
+
 class DenseAlgorithm(Algorithm):
     """An algorithm whose kernels compare tiles of dense rows in float32."""
 
     def __init__(self, X, sample_weight, n_clusters, frame):
         super().__init__(X, sample_weight, n_clusters, frame)
         n_features = X.shape[1]
-        self._scale = X.dtype.type(frame.scale)
-        self._shift = np.zeros(n_features + LANES, X.dtype)
-        self._shift[:n_features] = -self._origin * frame.scale
+        self._scale, self._shift = tile_units(X, frame)
         self._rounding = rounding_error(n_features)
         self._order = pad_order(np.arange(n_clusters), n_clusters)
         self._negated = np.empty((n_clusters + 1, n_features), np.float32)

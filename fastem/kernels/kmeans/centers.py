@@ -36,9 +36,10 @@ def _n_chunks(centers):
 
 
 @kernel
-def _average(
+def average_pass(
     tickets, n_chunks, sums, weights, heaviest, origin, single, factor, before, means, partial
 ):
+    """As :func:`average`, which says of what; writes each chunk's share of the squared ways."""
     n_clusters, n_features = sums.shape
     whole = n_features // _LANES * _LANES if n_features >= _MANY else 0
     back = 1.0 / factor
@@ -105,7 +106,7 @@ def average(
     """
     single, partial = np.dtype(dtype) == np.float32, np.empty(_n_chunks(sums))
     run(
-        _average,
+        average_pass,
         len(partial),
         read_only(sums),
         weights,
@@ -121,7 +122,8 @@ def average(
 
 
 @kernel
-def _inertia_change(tickets, n_chunks, sums, weights, centers, origin, partial):
+def inertia_change_pass(tickets, n_chunks, sums, weights, centers, origin, partial):
+    """As :func:`inertia_change`, which says of what; writes each chunk's share."""
     n_clusters, n_features = sums.shape
     whole = n_features // _LANES * _LANES if n_features >= _MANY else 0
     twice = broadcast(-2.0, _LANES)
@@ -157,7 +159,7 @@ def inertia_change(
     """
     partial = np.empty(_n_chunks(centers))
     run(
-        _inertia_change,
+        inertia_change_pass,
         len(partial),
         read_only(sums),
         weights,

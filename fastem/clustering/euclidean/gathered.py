@@ -1,0 +1,90 @@
+"""Rows so few that iterations settle in one call, in an order in which neighbours are together."""
+
+import numpy as np
+
+from fastem.clustering.model import ALGORITHM
+from fastem.kernels.clusters import Frame
+from fastem.kernels.kmeans.regions import NARROW, measure_regions
+from fastem.kernels.kmeans.settling import Settling
+from fastem.kernels.vectors.tiles import tiles_fit
+from fastem.rows import LocalRows, Part
+
+# A search's passes over more values than this, or that multiply more often, are better shared
+# among threads, and what lies between them counts for less. A copy of the rows takes 8 MB at most.
+_MOST_VALUES, _MOST_WORK = 1 << 20, 1 << 23
+
+# Bits of a row's place on the curve.
+_BITS = 16
+
+
+class GatheredRows(LocalRows):
+    """Rows in one array, and the algorithms that settle among them.
+
+    Parameters
+    ----------
+    X : ndarray of shape (n_rows, n_features), float32 or float64, C-contiguous
+    sample_weight : None or ndarray of shape (n_rows,), float64
+    frame : Frame
+    """
+
+    def __init__(self, X: np.ndarray, sample_weight: np.ndarray | None, frame: Frame):
+        regions = None
+        if X.shape[1] <= NARROW:
+            order = order_on_curve(X)
+            X = X.take(order, axis=0)  # in a tenth of the time of an index
+            sample_weight = None if sample_weight is None else sample_weight[order]
+            regions = measure_regions(X, frame)
+        super().__init__([Part(X, sample_weight)])
+        self._frame, self._regions = frame, regions
+        self._made: dict[int, Settling] = {}
+
+    def algorithm(self, n_clusters: int) -> Settling:
+        """The algorithm for so many clusters, which the rows keep as that of the run under way."""
+        part = self.parts[0]
+        if n_clusters not in self._made:
+            self._made[n_clusters] = Settling(
+                part.X, part.sample_weight, n_clusters, self._frame, self._regions
+            )
+        return part.keep(ALGORITHM, self._made[n_clusters])
+
+
+def gathered(rows: LocalRows, n_clusters: int, frame: Frame) -> LocalRows:
+    """The rows as a search goes over them: in a copy that is in order, if they are few."""
+    if type(rows) is not LocalRows or rows.n_parts > 1 or rows.sparse or rows.outgrow_memory():
+        return rows
+    n_values = rows.n_rows * rows.n_features
+    part = rows.parts[0]
+    if n_values > _MOST_VALUES or n_values * n_clusters > _MOST_WORK or not tiles_fit(part.X):
+        return rows
+    return GatheredRows(part.X, part.sample_weight, frame)
+
+
+def order_on_curve(X: np.ndarray) -> np.ndarray:
+    """The order of rows along a curve that leaves a part of space when it has seen it all.
+
+    Cells have the bits of their coordinates in turn as their numbers (G. M. Morton, "A computer
+    oriented geodetic data base", IBM 1966).
+
+    Parameters
+    ----------
+    X : ndarray of shape (n_rows, n_features)
+        Of at most ``NARROW`` features.
+
+    Returns
+    -------
+    ndarray of shape (n_rows,), int
+    """
+    n_features = X.shape[1]
+    n_bits = _BITS // n_features
+    numbers = np.arange(1 << n_bits)
+    spread = np.zeros(len(numbers), np.uint16)
+    for bit in range(n_bits):
+        spread |= ((numbers >> bit & 1) << (bit * n_features)).astype(np.uint16)
+    places = np.zeros(len(X), np.uint16)
+    for f in range(n_features):
+        column = X[:, f]
+        least, greatest = column.min(), column.max()
+        if least < greatest:
+            cells = (column - least) * ((len(numbers) - 1) / (greatest - least))
+            places |= spread[cells.astype(np.intp)] << np.uint16(f)
+    return np.argsort(places, kind="stable")

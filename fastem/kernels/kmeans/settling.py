@@ -1,0 +1,238 @@
+"""Whole runs of iterations in one call, for searches among rows of which a pass takes no longer.
+
+Between the passes of an ordinary fit lies some 40 microseconds of Python, more than a pass over a
+few hundred rows takes.
+"""
+
+import numpy as np
+
+from fastem.kernels.clusters.moves import move_tile
+from fastem.kernels.distances.euclidean import EuclideanPacked
+from fastem.kernels.distances.metric import compare_tile, nearest_exactly, undecided_lanes
+from fastem.kernels.distances.rounding import WIDE
+from fastem.kernels.distances.tile_nearest import pack_centers
+from fastem.kernels.kmeans.base import KMeansStatistics
+from fastem.kernels.kmeans.centers import average_pass, inertia_change_pass
+from fastem.kernels.kmeans.lloyd import Lloyd
+from fastem.kernels.kmeans.regions import lay_out, list_near, no_regions
+from fastem.kernels.kmeans.sums import update_sums
+from fastem.kernels.runtime.chunks import round_up
+from fastem.kernels.runtime.compiling import kernel
+from fastem.kernels.runtime.memory import aligned_array
+from fastem.kernels.vectors.machine import LANES, TILE
+from fastem.kernels.vectors.tiles import aligned_empty, load_tile
+from fastem.kernels.vectors.vector import first_bit
+
+
+@kernel
+def label_near(X, scale, shift, order, packed, regions, columns, apart, near, labels, moves):
+    """As ``lloyd.lloyd_pass`` in one chunk, less the centres out of a tile's reach.
+
+    Parameters
+    ----------
+    X, scale, shift, order, packed, labels, moves
+        As for ``lloyd.lloyd_pass``.
+    regions, columns, apart, near
+        As for ``regions.list_near``; without regions all centres are compared.
+    """
+    n_rows, n_features = X.shape
+    n_clusters = len(packed.half_norms) - 1
+    tile, rows = aligned_empty(n_features * TILE), aligned_array(TILE, np.int32)
+    norms, best, second = aligned_empty(TILE), aligned_empty(TILE), aligned_empty(TILE)
+    nearest = aligned_array(TILE, np.int32)
+    distances = aligned_array(len(order), np.float64)
+    narrow = len(regions.radii) > 0
+    n_moved = 0
+    if narrow:
+        lay_out(packed.negated, columns)
+    for first in range(0, n_rows, TILE):
+        n_near, n_listed = 0, 0
+        if narrow:
+            n_near, n_listed = list_near(
+                regions, first // TILE, columns, packed.radius, n_clusters, apart, near
+            )
+        if n_near == 1:
+            for lane in range(TILE):
+                nearest[lane] = near[0]
+        else:
+            load_tile(X, first, scale, shift, rows, tile)
+            compared = near[:n_listed] if n_listed > 0 else order
+            compare_tile(packed, tile, n_features, compared, norms, best, second, nearest)
+            undecided = undecided_lanes(packed, norms, best, second)
+            while undecided != np.uint64(0):
+                lane = np.intp(first_bit(undecided))
+                undecided &= undecided - np.uint64(1)
+                row = min(first + lane, n_rows - 1)
+                nearest[lane], _ = nearest_exactly(packed, X, row, distances)
+        n_moved = move_tile(first, nearest, labels, moves, 0, n_moved)
+    moves.counts[0] = n_moved
+
+
+@kernel
+def settle(
+    X, scale, shift, sample_weight, origin, order, rounding, regions, labels, moves, sums, weights,
+    counts, negated, half_norms, exact, squares, cancelled, single, factor, ahead, tol, most, best,
+    hopeless, centers, means, objective,
+):  # fmt: skip
+    """Iterate until there is nothing to expect of it.
+
+    Parameters
+    ----------
+    X, scale, shift, order, labels, moves
+        As for ``lloyd.lloyd_pass``, in one chunk.
+    sample_weight, origin, sums, weights, counts
+        As for ``sums.update_sums``, of one group.
+    rounding, negated, half_norms, exact
+        What becomes an ``EuclideanPacked``.
+    regions : Regions
+        Of the tiles, or of none.
+    squares : float
+        The inertia about the origin.
+    cancelled : float
+        How many times as large it may be as the inertia.
+    single, factor
+        As for ``centers.average``: whether to round to float32, and a power of two.
+    ahead : float
+        How much farther than to the means centres go, as a share of the way.
+    tol : float
+        Iterations have settled when they gain less, as a share of the inertia.
+    most : int
+        There are no more.
+    best : float
+        The inertia to become better than; infinite for none.
+    hopeless : float
+        They end when it is better by more than so many times what the last one has gained.
+    centers : float64 array of shape (n_clusters, n_features)
+        The centres to begin with; gets those of the last iteration.
+    means : float64 array of shape (n_clusters, n_features)
+        Gets the means of their rows, rounded.
+    objective : float64 array of shape (1,)
+        Gets the inertia of ``centers``.
+
+    Returns
+    -------
+    int
+        How many iterations there were; 0 if one came to clusters without rows, or to an inertia
+        that is too small a difference.
+    """
+    n_clusters, n_features = centers.shape
+    tickets, partial = np.zeros(1, np.int64), aligned_array(1, np.float64)
+    width = round_up(n_clusters, LANES)
+    narrow = len(regions.radii) > 0
+    columns = aligned_empty(n_features * width if narrow else 0)
+    apart = aligned_empty(width + LANES)
+    near = aligned_array(width, np.int32)
+    before = np.inf
+    for iteration in range(most):
+        greatest = pack_centers(centers, origin, scale, negated, half_norms)
+        for j in range(n_clusters):
+            for f in range(n_features):
+                if n_features < WIDE:
+                    exact[f, j] = centers[j, f]
+                else:
+                    exact[j, f] = centers[j, f]
+        packed = EuclideanPacked(negated, half_norms, exact, rounding, np.float32(greatest * 1.001))
+        label_near(X, scale, shift, order, packed, regions, columns, apart, near, labels, moves)
+        tickets[0] = 0
+        update_sums(
+            tickets, 1, X, origin, sample_weight, labels, len(X), moves, sums, weights, counts
+        )
+        for j in range(n_clusters):
+            if weights[0, j] <= 0.0:
+                return 0
+        tickets[0] = 0
+        inertia_change_pass(tickets, 1, sums[0], weights[0], centers, origin, partial)
+        inertia = squares + partial[0]
+        if not inertia * cancelled > squares:
+            return 0
+        objective[0] = inertia
+        tickets[0] = 0
+        average_pass(
+            tickets, 1, sums[0], weights[0], 0, origin, single, factor, centers, means, partial
+        )
+        gain = (before - inertia) / before if iteration > 0 else np.inf
+        before = inertia
+        behind = (inertia - best) / inertia
+        if gain < tol or behind > hopeless * gain or iteration + 1 == most:
+            return iteration + 1
+        for j in range(n_clusters):
+            for f in range(n_features):
+                center = means[j, f] + ahead * (means[j, f] - centers[j, f])
+                if single:
+                    center = np.float64(np.float32(center / factor)) * factor
+                centers[j, f] = center
+    return 0
+
+
+class Settling(Lloyd):
+    """Lloyd's algorithm in one chunk, and iterations of it in one call.
+
+    Parameters
+    ----------
+    X, sample_weight, n_clusters, frame
+        As for ``base.Algorithm``.
+    regions : Regions or None
+        Of the rows' tiles.
+    """
+
+    name = "settling"
+
+    def __init__(self, X, sample_weight, n_clusters, frame, regions=None):
+        super().__init__(X, sample_weight, n_clusters, frame)
+        self._regions = no_regions(X.shape[1]) if regions is None else regions
+        shape = (n_clusters, X.shape[1])
+        self._exact = np.empty(shape if X.shape[1] >= WIDE else shape[::-1])
+
+    def _split(self, n_rows, work):
+        return n_rows, 1
+
+    def settle(self, centers, squares, cancelled, single, factor, ahead, tol, most, best, hopeless):
+        """Iterate as :func:`settle` says, from centres in the rows' coordinates.
+
+        Returns
+        -------
+        n_iter : int
+            0 if that's not possible.
+        assigned, means : ndarray of shape (n_clusters, n_features)
+            The centres of the last iteration, and the means of their rows.
+        statistics : KMeansStatistics
+            The number of rows that moved is the last iteration's.
+        inertia : float
+            Of ``assigned``.
+        """
+        centers, means = np.array(centers, np.float64), np.empty(centers.shape)
+        objective = np.empty(1)
+        n_iter = settle(
+            self._rows,
+            self._scale,
+            self._shift,
+            self._weight,
+            self._origin,
+            self._order,
+            self._rounding,
+            self._regions,
+            self.labels,
+            self._moves,
+            self._sums,
+            self._weights,
+            self._counts,
+            self._negated,
+            self._half_norms,
+            self._exact,
+            float(squares),
+            float(cancelled),
+            single,
+            float(factor),
+            float(ahead),
+            float(tol),
+            most,
+            float(best),
+            float(hopeless),
+            centers,
+            means,
+            objective,
+        )
+        statistics = KMeansStatistics(
+            self._sums[0].copy(), self._weights[0].copy(), int(self._moves.counts[0])
+        )
+        return n_iter, centers, means, statistics, float(objective[0])
