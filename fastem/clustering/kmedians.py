@@ -5,7 +5,7 @@ import numpy as np
 from fastem.clustering.base import BaseClustering
 from fastem.clustering.manhattan.empty import farthest_rows
 from fastem.clustering.manhattan.frame import frame_of_centers, measure_spread, range_factor
-from fastem.clustering.manhattan.medians import JointMedians, keep_members
+from fastem.clustering.manhattan.medians import JointMedians, forget_members, keep_members
 from fastem.clustering.manhattan.search import make_search
 from fastem.clustering.manhattan.seeding import STRATEGIES
 from fastem.clustering.model import ALGORITHM, STRICT, Clustering, relabel, same
@@ -22,6 +22,7 @@ from fastem.validation import Words, check_rows
 
 def assign_apart(part, algorithm, n_clusters, frame, centers, capacity):
     """The statistics of a part's rows after they are assigned, less the medians."""
+    forget_members(part)
     made = part.kept(ALGORITHM, algorithm, part.X, part.sample_weight, n_clusters, frame)
     return made.assign_apart(centers, capacity)
 
@@ -65,6 +66,8 @@ class KMediansModel(Clustering):
         return statistics.inertia
 
     def finish(self, rows, run):
+        if rows.n_parts > 1:
+            rows.map(forget_members)
         if same(run.parameters, self._assigned):
             run.objective = run.statistics.inertia
         else:

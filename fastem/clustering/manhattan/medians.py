@@ -5,9 +5,11 @@ inside add up over the parts, and tell whether the median lies inside, below or 
 from inside, evenly spaced, tell where to put the next interval. Once few values are inside, these
 are gathered, the median among them.
 
-Such last intervals follow the rows that move, as far as there are no weights: so in the next
-iteration all is known of them but the few values. Where the median has left its interval, or more
-rows have moved than were listed, one round with an interval around where it should be mostly does.
+As far as there are no weights, such last intervals follow the rows that move: so in the next
+iteration all is known of them but the few values. They are as wide as parts have room for, so that
+medians seldom leave them; the few values are those around the place that the median should have
+among the values inside. Where it has left its interval, or more rows have moved than were listed,
+one round with an interval around where it should be mostly does.
 """
 
 from typing import Any, NamedTuple
@@ -20,15 +22,18 @@ from fastem.kernels.medians.shares import ClusterShares
 from fastem.rows import Rows, Slot
 
 # What a part keeps of each interval: so many values, fewer where that would be much memory.
-_MOST_KEPT, _LEAST_KEPT, _KEPT_SHARE = 512, 32, 1 / 16
-# So many values are gathered at most.
-_FEW = 256
+_MOST_KEPT, _LEAST_KEPT, _KEPT_SHARE = 1024, 32, 1 / 16
+# So many values are gathered at most; so often are values asked for that are followed.
+_FEW, _MOST_ASKED = 256, 2
 # Half an interval's width: in standard deviations of a sample's median; in values that should lie
-# there, as a share of those that may be gathered; in shifts of the median since the last iteration.
+# there, as a share of those that there is room for; in shifts of the median since the last
+# iteration.
 _DEVIATIONS, _REACH, _SHIFTS = 2.5, 0.2, 1.5
+# Half the width of what is asked for inside: in deviations of evenly spread values, and in values.
+_INNER_DEVIATIONS, _INNER_REACH = 2.5, 8
 # A median that has left its interval is looked for by the density of the values inside, unless it
 # is farther away than so many times their number: so many roots of its distance wider than usual.
-_FARTHEST, _ROOTS, _MOST_GUESSES = 2, 1.5, 2
+_FARTHEST, _ROOTS, _MOST_GUESSES = 4, 1.5, 2
 # Otherwise the interval grows by this at the end where the median has left it; after so many rounds
 # there is no end.
 _GROWTH, _MOST_MISSES = 8.0, 5
@@ -46,6 +51,8 @@ class JointMedians:
 
     def __init__(self, n_clusters: int):
         self._n_clusters = n_clusters
+        # Where an interval once had more values in a part than there is room for.
+        self._crowded: Any = False
         # Of the last call; how far apart the values around these are; how far from these to look.
         self._medians: np.ndarray | None = None
         self._spacing = self._reach = np.empty((0, 0))
@@ -55,7 +62,7 @@ class JointMedians:
     def capacity(self, rows: Rows) -> int:
         """How many values of an interval that is followed a part keeps; 0 if none is."""
         share = self._share(rows)
-        return min(share, _FEW) if share >= _LEAST_KEPT and not rows.weighted else 0
+        return min(share, _MOST_KEPT) if share >= _LEAST_KEPT and not rows.weighted else 0
 
     def _share(self, rows):
         return int(_KEPT_SHARE * rows.n_rows / (rows.n_parts * self._n_clusters))
@@ -73,6 +80,7 @@ class JointMedians:
             ``SHARES``, and returns the weights and numbers of the clusters' rows.
         known : PartStatistics, default=None
             The parts' sum, if these have algorithms that follow the intervals of the last call.
+            Then parts may be left with ``SHARES``, which are to be dropped once labels change.
 
         Returns
         -------
@@ -83,17 +91,18 @@ class JointMedians:
         members = _Members(rows, list_members, self._n_clusters, width, args)
         weights, n_members = (known.weights, known.n_members) if known else members.list()
         shares = known.shares if known is not None and known.shares.size > 0 else None
-        search = _Search(members, weights, n_members, hold if shares is None else hold_to_follow)
+        search = _Search(members, weights, n_members, shares is not None, self._crowded)
         if self._medians is not None:
             search.look_around(self._medians, self._reach)
         if shares is not None and self._followed is not None:
             search.follow(shares, self._followed)
         while search.open.any():
             search.round()
-        members.forget()
+        if known is None:
+            rows.map(forget_members)
         medians = search.medians()
-        self._followed = search.held
-        self._remember(medians, search.spacing, _REACH * search.few)
+        self._followed, self._crowded = search.held, search.crowded
+        self._remember(medians, search.spacing, search.reach())
         return medians
 
     def _remember(self, medians, spacing, n_values):
@@ -111,26 +120,23 @@ class _Members:
 
     def __init__(self, rows, list_members, n_clusters, width, args):
         self.rows = rows
-        self._step = list_members
-        self._arguments = n_clusters, width, *args
-        self._listed = False
+        self._list = list_members, n_clusters, width, *args
         self.few = min(_FEW, width)
+        #: How many values parts have room for if they have as many inside an interval.
+        self.room = width * rows.n_parts
 
     def list(self):
         """List them; the weights and numbers of the clusters' rows."""
-        self._listed = True
-        return self.rows.reduce(self._step, *self._arguments)
+        step, *args = self._list
+        return self.rows.reduce(step, *args)
 
-    def listed(self):
-        """The rows, after they have been listed."""
-        if not self._listed:
-            self.list()
-        return self.rows
+    def map(self, step, *args):
+        """A step's result for each part, after the members have been listed if they weren't."""
+        return self.rows.map(step, self._list, *args)
 
-    def forget(self):
-        """Keep no lists."""
-        if self._listed:
-            self.rows.map(forget_members)
+    def reduce(self, step, *args):
+        """The sum of these."""
+        return self.rows.reduce(step, self._list, *args)
 
 
 class _Found(NamedTuple):
@@ -160,13 +166,15 @@ class _Found(NamedTuple):
 class _Search:
     """The search for the medians of one iteration."""
 
-    def __init__(self, members, weights, n_members, hold):
+    def __init__(self, members, weights, n_members, follows, crowded):
         rows = members.rows
         self._members = members
-        self._hold = hold
+        self._follows = follows
         self._dtype = rows.dtype
-        self.few = members.few
+        self._few = members.few
         shape = len(weights), rows.n_features
+        #: Where an interval had more values in a part than there is room for.
+        self.crowded = np.broadcast_to(crowded, shape).copy()
         half = 0.5 * weights
         # Sums of weights that should be equal differ by rounding, as in `weighted_median`.
         slack = (n_members + 8) * 2.0**-52 * weights if rows.weighted else np.zeros(len(weights))
@@ -183,6 +191,11 @@ class _Search:
         # The least value up to which half of the weight lies, and the next one if exactly half.
         self._value, self._next = np.full(shape, np.nan), np.full(shape, np.nan)
 
+    def reach(self):
+        """How many values an interval around a median should have to either side."""
+        room = self._members.room if self._follows else self._few
+        return _REACH * np.where(self.crowded, self._few, max(room, self._few))
+
     def look_around(self, medians, reach):
         """Begin with intervals around these; NaN where nothing is known."""
         lower, upper = medians - reach, medians + reach
@@ -198,11 +211,7 @@ class _Search:
         for case, ends in {1: found.low, 3: found.high}.items():
             hit = (found.where == case) & (found.sums[case] > found.most)
             self._settle(found.places[hit], ends[hit])
-        inside = found.only((found.where == 2) & (found.n_inside <= self.few))
-        if len(inside.places):
-            parts = self._members.rows.map(followed_values, inside.places)
-            values = np.sort(np.concatenate(parts, axis=1).astype(np.float64), axis=1)
-            self._select(inside, values, np.isfinite(values).astype(np.float64))
+        self._ask(found.only(found.where == 2))
         self._guess(found.only((found.where == 0) | (found.where == 4)))
 
     def round(self):
@@ -210,7 +219,8 @@ class _Search:
         with np.errstate(over="ignore"):
             lower, upper = self._lower.astype(self._dtype), self._upper.astype(self._dtype)
         self.held[:, self.open] = lower[self.open], upper[self.open]
-        shares = self._members.listed().reduce(self._hold, self.open, lower, upper)
+        step = hold_to_follow if self._follows else hold
+        shares = self._members.reduce(step, self.open, lower, upper)
         found = self._found(self.open, lower, upper, shares[:, :4], shares[:, 4])
         for case, ends in {1: found.low, 3: found.high}.items():
             hit = found.where == case
@@ -219,8 +229,11 @@ class _Search:
             self._follow_up(found.places[hit], ends[hit])
         missed = found.only((found.where == 0) | (found.where == 4))
         self._widen(missed.only(~self._guess(missed)))
-        within, few = found.where == 2, found.n_inside <= self.few
-        some, many = found.only(within & few), found.only(within & ~few)
+        within = found.only(found.where == 2)
+        if self._follows:
+            within = self._ask(within)
+        few = within.n_inside <= self._few
+        some, many = within.only(few), within.only(~few)
         if len(some.places):
             self._select(some, *self._inside(some.places))
         if len(many.places):
@@ -242,7 +255,7 @@ class _Search:
     def _follow_up(self, places, values):
         """Ask for the next greater values, where exactly half of the weight lies at these."""
         if len(places):
-            following = self._members.listed().map(next_above, places, values)
+            following = self._members.map(next_above, places, values)
             self._next[tuple(places.T)] = np.min(following, axis=0)
 
     def _guess(self, missed):
@@ -252,15 +265,15 @@ class _Search:
         """
         sums, n_inside = missed.sums, missed.n_inside
         upwards = missed.where == 4
+        at = tuple(missed.places.T)
         beyond = np.where(upwards, missed.least - sums[3], sums[0] - missed.least)
         with np.errstate(over="ignore", divide="ignore", invalid="ignore"):
             beyond *= n_inside / (sums[2] - sums[1])  # weights, as numbers of values
             step = (missed.high - missed.low) / (n_inside + 1)
             middle = np.where(upwards, missed.high + beyond * step, missed.low - beyond * step)
             # Numbers of values that far away vary by about their roots.
-            reach = (_REACH * self.few + _ROOTS * np.sqrt(beyond)) * step
+            reach = (self.reach()[at] + _ROOTS * np.sqrt(beyond)) * step
             lower, upper = middle - reach, middle + reach
-        at = tuple(missed.places.T)
         known = (beyond <= _FARTHEST * n_inside) & (self._misses[at] < _MOST_GUESSES)
         known &= np.isfinite(lower) & np.isfinite(upper) & (lower < upper)
         at = tuple(missed.places[known].T)
@@ -300,6 +313,68 @@ class _Search:
         self._settle(inside.places, medians)
         self._follow_up(inside.places[exact & ~known], medians[exact & ~known])
 
+    def _ask(self, inside):
+        """Find medians among the values that parts follow; returns those that are not found."""
+        rank = inside.least - inside.sums[1]
+        # Each lies between these, of whose interval's values so many lie up to there.
+        lower, upper = inside.low.copy(), inside.high.copy()
+        n_lower, n_upper = np.zeros(len(rank)), inside.n_inside.copy()
+        asked = np.arange(len(rank))
+        missing = np.ones(len(rank), bool)
+        for _ in range(_MOST_ASKED):
+            first, last = self._middle(
+                lower[asked], upper[asked], rank[asked] - n_lower[asked], (n_upper - n_lower)[asked]
+            )
+            sensible = np.isfinite(first) & np.isfinite(last)
+            asked, first, last = asked[sensible], first[sensible], last[sensible]
+            if len(asked) == 0:
+                break
+            n_below, n_up_to, values = self._between(inside.places[asked], first, last)
+            under, over = rank[asked] <= n_below, rank[asked] > n_up_to
+            hit = ~under & ~over & (n_up_to - n_below <= self._few)
+            if hit.any():
+                found = inside.only(asked[hit])
+                found.sums[1] += n_below[hit]
+                self._select(found, values[hit], np.isfinite(values[hit]).astype(np.float64))
+                missing[asked[hit]] = False
+            upper[asked], n_upper[asked] = np.where(
+                under,
+                (first, n_below),
+                np.where(over, (upper[asked], n_upper[asked]), (last, n_up_to)),
+            )
+            lower[asked], n_lower[asked] = np.where(
+                over,
+                (last, n_up_to),
+                np.where(under, (lower[asked], n_lower[asked]), (first, n_below)),
+            )
+            unknown = np.isnan(n_below)
+            uneven = asked[unknown & (inside.n_inside[asked] < 0.5 * self._members.room)]
+            self.crowded[tuple(inside.places[uneven].T)] = True
+            asked = asked[~hit & ~unknown]
+        return inside.only(missing)
+
+    def _middle(self, lower, upper, rank, n_values):
+        """Where the value of a rank should be among evenly spread ones; few are all asked for."""
+        with np.errstate(over="ignore", invalid="ignore"):
+            step = (upper - lower) / (n_values + 1)
+            reach = _INNER_DEVIATIONS * np.sqrt(rank * (n_values - rank) / n_values)
+            middle, reach = lower + rank * step, (reach + _INNER_REACH) * step
+            few = n_values <= self._few
+            first = np.where(few, lower, np.maximum(middle - reach, lower))
+            last = np.where(few, upper, np.minimum(middle + reach, upper))
+        return first.astype(self._dtype), last.astype(self._dtype)
+
+    def _between(self, places, first, last):
+        """How many values inside lie below these and up to those, and up to a few between."""
+        rows, most = self._members.rows, self._few
+        parts = rows.map(followed_between, places, first, last, most)
+        n_below, n_up_to = (sum(counts) for counts in list(zip(*parts, strict=True))[:2])
+        return (
+            n_below,
+            n_up_to,
+            np.sort(np.concatenate([part[2] for part in parts], axis=1), axis=1),
+        )
+
     def _narrow(self, inside, values, weights):
         """Some of many values inside are here: they tell about where the medians are."""
         n_values = np.isfinite(values).sum(axis=1)
@@ -316,7 +391,7 @@ class _Search:
 
     def _inside(self, places):
         """Values from inside these intervals in order, then infinities; and their weights."""
-        parts = self._members.listed().map(values_inside, places, self.few)
+        parts = self._members.map(values_inside, places, self._few)
         weights = [np.broadcast_to(weights, values.shape) for values, weights in parts]
         values = np.concatenate([values for values, _ in parts], axis=1).astype(np.float64)
         weights = np.where(np.isfinite(values), np.concatenate(weights, axis=1), 0.0)
@@ -348,38 +423,45 @@ def forget_members(part):
     part.drop(SHARES)
 
 
-def hold(part, wanted, lower, upper):
+def _shares_of(part, listing):
+    if SHARES.name not in part.keeps:
+        step, *args = listing
+        step(part, *args)
+    return part.kept(SHARES)
+
+
+def hold(part, listing, wanted, lower, upper):
     """The weights below, at and inside intervals; see ``ClusterShares.sum_up``."""
-    return part.kept(SHARES).sum_up(wanted, lower, upper)
+    return _shares_of(part, listing).sum_up(wanted, lower, upper)
 
 
-def hold_to_follow(part, wanted, lower, upper):
+def hold_to_follow(part, listing, wanted, lower, upper):
     """As :func:`hold`; from now on the part's algorithm follows these intervals."""
-    shares = part.kept(SHARES)
+    shares = _shares_of(part, listing)
     found = shares.sum_up(wanted, lower, upper)
     part.kept(ALGORITHM).followed.take(wanted, lower, upper, found, shares.inside)
     return found
 
 
-def followed_values(part, places):
-    """All values inside intervals that the part's algorithm follows, as ``values_inside``."""
-    return part.kept(ALGORITHM, reads=False).followed.values_inside(places)
+def followed_between(part, places, first, last, most):
+    """As ``FollowedShares.between``, of the intervals that the part's algorithm follows."""
+    return part.kept(ALGORITHM, reads=False).followed.between(places, first, last, most)
 
 
-def next_above(part, places, values):
+def next_above(part, listing, places, values):
     """The least value above each, of its cluster and feature."""
-    shares = part.kept(SHARES)
+    shares = _shares_of(part, listing)
     return [shares.next_above(j, f, value) for (j, f), value in zip(places, values, strict=True)]
 
 
 @np.errstate(over="ignore", invalid="ignore")  # behind what is kept there may be anything
-def values_inside(part, places, most):
+def values_inside(part, listing, places, most):
     """Up to so many values from inside the last intervals, a row for each, filled with infinities.
 
     Their weights sum to about the weight of all inside; to just that if these are no more than
     ``most``. Without weights one column tells what each value of its row stands for.
     """
-    values, weights = part.kept(SHARES).kept_inside(places)
+    values, weights = _shares_of(part, listing).kept_inside(places)
     if values.shape[1] > most:  # a sample does, evenly spaced
         n_values = np.isfinite(values).sum(axis=1, keepdims=True)
         n_taken = np.minimum(n_values, most)

@@ -9,7 +9,47 @@ import numpy as np
 from fastem.kernels.medians.brackets import empty_brackets
 from fastem.kernels.medians.moving import follow_brackets, follow_parameters, too_many
 from fastem.kernels.runtime.arrays import read_only
-from fastem.kernels.runtime.parallel import run
+from fastem.kernels.runtime.chunks import worthwhile_threads
+from fastem.kernels.runtime.compiling import kernel
+from fastem.kernels.runtime.parallel import next_chunk, run
+
+
+@kernel
+def find_between(tickets, n_tasks, brackets, places, first, last, counts, values):
+    """Find the values inside brackets from one to another, both included; a task is a place.
+
+    Parameters
+    ----------
+    brackets : Brackets
+    places : int64 array of shape (n_places, 2)
+        Clusters and features.
+    first, last : arrays of shape (n_places,), in the rows' dtype
+    counts : int64 array of shape (n_places, 2)
+        Gets how many values inside are less than the first and no greater than the last; -1 where
+        there is no bracket.
+    values : float64 array of shape (n_places, most)
+        Gets the values between, if they are no more than ``most``, and then infinities.
+    """
+    most = values.shape[1]
+    while True:
+        place = next_chunk(tickets)
+        if place >= n_tasks:
+            return
+        cluster, feature = places[place, 0], places[place, 1]
+        known = brackets.below[cluster, feature] >= 0
+        n_inside = brackets.inside[cluster, feature] if known else 0
+        n_below = n_within = 0
+        for i in range(n_inside):
+            value = brackets.values[cluster, feature, i]
+            n_below += value < first[place]
+            if (value >= first[place]) & (value <= last[place]):
+                if n_within < most:
+                    values[place, n_within] = value
+                n_within += 1
+        for i in range(n_within if n_within <= most else 0, most):
+            values[place, i] = np.inf
+        counts[place, 0] = n_below if known else -1
+        counts[place, 1] = n_below + n_within if known else -1
 
 
 class FollowedShares:
@@ -83,21 +123,29 @@ class FollowedShares:
         shares[brackets.below < 0] = np.nan
         return shares
 
-    def values_inside(self, places):
-        """The values inside intervals that are known.
+    def between(self, places, first, last, most):
+        """Values inside the intervals from one to another, both included.
 
         Parameters
         ----------
         places : ndarray of shape (n_places, 2), int
             Clusters and features.
+        first, last : ndarray of shape (n_places,), in the rows' dtype
+        most : int
+            Of so many values at most are all returned.
 
         Returns
         -------
-        ndarray of shape (n_places, n_values), in the rows' dtype
-            The values of each place, and then infinities.
+        n_below, n_up_to : ndarray of shape (n_places,), float64
+            How many values inside are less than the first, and no greater than the last; NaN
+            where that is unknown.
+        values : ndarray of shape (n_places, n_values), float64
+            The values of each place in any order, and then infinities.
         """
-        clusters, features = places.T
-        n_inside = self._brackets.inside[clusters, features]
-        values = self._brackets.values[clusters, features, : int(n_inside.max(initial=0))]
-        values[np.arange(values.shape[1]) >= n_inside[:, np.newaxis]] = np.inf
-        return values
+        counts = np.empty((len(places), 2), np.int64)
+        values = np.empty((len(places), most))
+        arguments = self._brackets, places, first, last, counts, values
+        run(find_between, len(places), *arguments, most_threads=worthwhile_threads(values.size))
+        n_below, n_up_to = np.where(counts < 0, np.nan, counts).T
+        n_within = np.where(counts[:, 1] - counts[:, 0] <= most, counts[:, 1] - counts[:, 0], 0)
+        return n_below, n_up_to, values[:, : int(n_within.max(initial=0))]

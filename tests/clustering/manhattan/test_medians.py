@@ -20,18 +20,18 @@ from fastem.rows import LocalRows
 
 N_ROWS, N_CLUSTERS = 4001, 3
 ROWS = {
-    "normal": lambda rng: rng.normal(size=(N_ROWS, 9)),
-    "sorted": lambda rng: np.sort(rng.normal(size=(N_ROWS, 2)), axis=0),
-    "few values": lambda rng: rng.integers(3, size=(N_ROWS, 3)).astype(float),
-    "equal": lambda rng: np.full((N_ROWS, 2), -1.5),
-    "halves far apart": lambda rng: (
-        np.where(rng.uniform(size=(N_ROWS, 2)) < 0.5, -1e9, 1e9) + rng.normal(size=(N_ROWS, 2))
+    "normal": lambda rng, n: rng.normal(size=(n, 9)),
+    "sorted": lambda rng, n: np.sort(rng.normal(size=(n, 2)), axis=0),
+    "few values": lambda rng, n: rng.integers(3, size=(n, 3)).astype(float),
+    "equal": lambda rng, n: np.full((n, 2), -1.5),
+    "halves far apart": lambda rng, n: (
+        np.where(rng.uniform(size=(n, 2)) < 0.5, -1e9, 1e9) + rng.normal(size=(n, 2))
     ),
-    "all magnitudes": lambda rng: (
-        rng.choice([-1, 1], size=(N_ROWS, 2)) * np.exp2(rng.uniform(-120, 120, size=(N_ROWS, 2)))
+    "all magnitudes": lambda rng, n: (
+        rng.choice([-1, 1], size=(n, 2)) * np.exp2(rng.uniform(-120, 120, size=(n, 2)))
     ),
-    "one far": lambda rng: (
-        np.where(np.arange(N_ROWS) == 7, 1e30, 0.0)[:, np.newaxis] + rng.normal(size=(N_ROWS, 1))
+    "one far": lambda rng, n: (
+        np.where(np.arange(n) == 7, 1e30, 0.0)[:, np.newaxis] + rng.normal(size=(n, 1))
     ),
 }
 
@@ -47,7 +47,7 @@ def members_by_number(part, n_clusters, width, labels):
 @pytest.mark.parametrize("kind", ROWS)
 def test_same_bits_as_of_one_array(kind, dtype, weighting, split):
     rng = np.random.default_rng(0)
-    X = ROWS[kind](rng).astype(dtype)
+    X = ROWS[kind](rng, N_ROWS).astype(dtype)
     weights = {
         "none": None,
         "any": rng.uniform(size=N_ROWS) * (rng.uniform(size=N_ROWS) < 0.9),
@@ -88,7 +88,7 @@ class _Counted(LocalRows):
 @pytest.mark.parametrize("kind", ["normal", "sorted"])
 def test_one_round_and_few_values_once_medians_hardly_move(kind):
     rng = np.random.default_rng(1)
-    X = ROWS[kind](rng)
+    X = ROWS[kind](rng, N_ROWS)
     joint = JointMedians(N_CLUSTERS)
     labels = rng.integers(N_CLUSTERS, size=N_ROWS).astype(np.int32)
     rounds = []
@@ -118,6 +118,25 @@ class _Watched(LocalRows):
         elif self.rounds:
             self.rounds[-1] += step in (hold, hold_to_follow)
         return super().each(step, *args)
+
+
+@pytest.mark.parametrize("split", ["two parts", "five parts"])
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("kind", [*sorted(ROWS.keys() - {"equal"}), "ever finer"])
+def test_intervals_that_are_followed_give_the_same_bits(kind, dtype, split):
+    rng = np.random.default_rng(4)
+    n_rows = 20_000
+    if kind == "ever finer":  # no share of an interval tells where the median is
+        X = np.exp(-rng.uniform(0, 40, size=(n_rows, 2))).astype(dtype)
+    else:
+        X = ROWS[kind](rng, n_rows).astype(dtype)
+    X[::2] += 1  # so that rows change clusters for some iterations
+    start = X[rng.permutation(n_rows)[:N_CLUSTERS]]
+    expected = KMedians(N_CLUSTERS, init=start, tol=0, max_iter=25).fit(X)
+    found = KMedians(N_CLUSTERS, init=start, tol=0, max_iter=25).fit(split_rows(X, None, split))
+    np.testing.assert_array_equal(found.cluster_centers_, expected.cluster_centers_)
+    np.testing.assert_array_equal(found.labels_, expected.labels_)
+    assert found.n_iter_ == expected.n_iter_
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])

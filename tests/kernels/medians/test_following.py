@@ -5,7 +5,7 @@ from fastem.kernels.clusters.moves import Moves
 from fastem.kernels.medians.following import FollowedShares
 from fastem.kernels.medians.shares import ClusterShares
 
-N_CLUSTERS, N_FEATURES, CAPACITY = 4, 11, 24
+N_CLUSTERS, N_FEATURES, CAPACITY, MOST = 4, 11, 24, 5
 
 
 def move(labels, rows, new, n_chunks):
@@ -51,6 +51,7 @@ def test_follows_rows_that_move(n_rows, dtype):
     found = members.sum_up(wanted, lower, upper)
     followed.take(wanted, lower, upper, found, members.inside)
     full = ~wanted
+    n_told: set[int] = set()
     for _ in range(6):
         shares = followed.shares()
         for j, f in np.ndindex(lower.shape):
@@ -68,10 +69,21 @@ def test_follows_rows_that_move(n_rows, dtype):
             ]
             np.testing.assert_array_equal(shares[j, f], expected)
         places = np.argwhere(~full)
-        for (j, f), values in zip(places, followed.values_inside(places), strict=True):
+        first = rng.integers(-30, 30, size=len(places)).astype(dtype)
+        last = first + rng.integers(0, 12, size=len(places)).astype(dtype)
+        first[0], last[-1] = -np.inf, np.inf
+        told = followed.between(places, first, last, MOST)
+        for (j, f), one, other, n_below, n_up_to, values in zip(
+            places, first, last, *told, strict=True
+        ):
             _, inside = values_between(X, labels, j, f, lower[j, f], upper[j, f])
-            np.testing.assert_array_equal(np.sort(values)[: len(inside)], inside)
-            assert (np.sort(values)[len(inside) :] == np.inf).all()
+            assert n_below == np.count_nonzero(inside < one)
+            assert n_up_to == np.count_nonzero(inside <= other)
+            between = inside[(inside >= one) & (inside <= other)]
+            between = between[: len(between) * (len(between) <= MOST)]
+            np.testing.assert_array_equal(np.sort(values)[: len(between)], between)
+            assert (np.sort(values)[len(between) :] == np.inf).all()
+            n_told.add(len(between))
         rows = rng.permutation(n_rows)[: n_rows // 20]
         followed.follow(X, labels, move(labels, rows, rng.integers(N_CLUSTERS, size=n_rows), 3))
         # More may have come and gone within these moves than there are at their end.
@@ -82,6 +94,11 @@ def test_follows_rows_that_move(n_rows, dtype):
     assert (fits & wanted).any()
     assert not (full & fits & wanted).any()
     assert full[wanted].any()
+    assert 0 < max(n_told) <= MOST
+    # Of unknown intervals nothing is told.
+    place = np.argwhere(full)[:1]
+    n_below, n_up_to, values = followed.between(place, lower[:1, 0], upper[:1, 0], MOST)
+    assert np.isnan(n_below).all() and np.isnan(n_up_to).all() and values.size == 0
 
 
 def test_forgets_where_not_all_moves_are_listed():
