@@ -59,6 +59,20 @@ def lloyd_centers(X, weights, labels, centers):
     return sums[filled] / totals[filled][:, np.newaxis]
 
 
+def greedy_seeds(X, sample_weight, first, n_seeds, n_candidates, random_state):
+    """The rows that greedy k-means++ draws after a first one, the best of several for each."""
+    closest = squared_distances(X, X[first : first + 1])[:, 0]
+    seeds = []
+    for _ in range(n_seeds):
+        ends = np.cumsum(sample_weight * closest)
+        rows = np.searchsorted(ends, random_state.uniform(size=n_candidates) * ends[-1])
+        distances = np.minimum(closest[:, np.newaxis], squared_distances(X, X[rows]))
+        best = (sample_weight @ distances).argmin()
+        seeds.append(rows[best])
+        closest = distances[:, best]
+    return seeds
+
+
 def cluster_statistics(X, sample_weight, labels, n_clusters):
     """Every cluster's sum of ``w * x`` and of ``w``."""
     own = (labels[:, np.newaxis] == np.arange(n_clusters)) * sample_weight[:, np.newaxis]

@@ -13,6 +13,7 @@ import scipy.sparse
 from sklearn.utils import check_array
 
 from fastem.kernels.seeding.chunked import ChunkedSeeder
+from fastem.kernels.seeding.few import FewRowsSeeder
 from fastem.kernels.seeding.sparse import SparseGreedySeeder
 from fastem.kernels.vectors.tiles import tiles_fit
 from fastem.rows import Rows, Slot, array_rows
@@ -61,6 +62,11 @@ def draw_greedily(
     indices[:1] = choose_rows(rows, random_state, 1)
     first = rows.pick(indices[:1])
     potentials = rows.map(start, *args, first if rows.sparse else first[0])
+    if type(rows) is LocalRows and rows.n_parts == 1 and rows.map(_draws)[0]:
+        drawing = potentials[0][1], n_clusters - 1, n_local_trials, random_state
+        indices[1:] = rows.map(_draw, *drawing)[0]
+        rows.map(forget, SEEDER, _READS)
+        return indices
     for seed in range(1, n_clusters):
         current = sum(potential for _, potential in potentials)
         values = random_state.uniform(size=n_local_trials) * current
@@ -79,6 +85,14 @@ def keep_seeder(part: Part, seeder: Any, point: np.ndarray) -> tuple[int, float]
     """Keep a seeder whose first seed is a point; the part's offset and potential."""
     part.keep(_READS, isinstance(seeder, ChunkedSeeder | SparseGreedySeeder))
     return part.offset, part.keep(SEEDER, seeder).add(point)
+
+
+def _draws(part):
+    return isinstance(part.kept(SEEDER), FewRowsSeeder)
+
+
+def _draw(part, *args):
+    return part.kept(SEEDER).draw(*args)
 
 
 def _screen(part, candidates):

@@ -29,6 +29,7 @@ from fastem.kernels.kmeans import choose
 from fastem.kernels.seeding.coarse import CoarseSeeder
 from fastem.kernels.seeding.direct import DirectSeeder
 from fastem.kernels.seeding.euclidean import GreedySeeder
+from fastem.kernels.seeding.few import FEW_VALUES, FewRowsSeeder
 from fastem.kernels.seeding.sparse import SparseGreedySeeder
 from fastem.kernels.vectors.tiles import tiles_fit
 from fastem.rows import array_rows
@@ -88,7 +89,8 @@ def _seeder(part, n_clusters, frame, dwarfed):
     coarse = coarse and X.size * n_clusters >= _COARSE_WORK
     if coarse and part.in_memory:  # else there would be no room for a copy
         return CoarseSeeder(X, part.sample_weight, scale, frame.origin)
-    return GreedySeeder(X, part.sample_weight, scale)
+    greedy = FewRowsSeeder if X.size <= FEW_VALUES else GreedySeeder
+    return greedy(X, part.sample_weight, scale)
 
 
 def _is_dwarfed(rows, frame):

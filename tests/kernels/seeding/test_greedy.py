@@ -9,6 +9,7 @@ from fastem.kernels.seeding.coarse import CoarseSeeder
 from fastem.kernels.seeding.codes import NO_ROWS
 from fastem.kernels.seeding.direct import DirectSeeder
 from fastem.kernels.seeding.euclidean import GreedySeeder
+from fastem.kernels.seeding.few import FewRowsSeeder
 from fastem.kernels.seeding.sparse import SparseGreedySeeder
 from fastem.kernels.seeding.tiled import TiledSeeder
 
@@ -57,6 +58,8 @@ class sparse_seeder(SparseGreedySeeder):
 SEEDERS = [
     pytest.param(GreedySeeder, np.float32, id="float32"),
     pytest.param(GreedySeeder, np.float64, id="float64"),
+    pytest.param(FewRowsSeeder, np.float32, id="few-float32"),
+    pytest.param(FewRowsSeeder, np.float64, id="few"),
     pytest.param(coarse_seeder, np.float64, id="coarse"),
     pytest.param(sparse_seeder, np.float32, id="sparse-float32"),
     pytest.param(sparse_seeder, np.float64, id="sparse"),
