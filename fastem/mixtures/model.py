@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from fastem.loop.model import Model
+from fastem.loop.search import Until
 from fastem.rows import Part, Slot
 
 
@@ -137,6 +138,27 @@ class MixtureModel(Model):
         other = self.resized(n_components)
         other.total_weight, other.hard = total_weight, False
         return other
+
+    def iterated(
+        self, rows: Any, parameters: Any, until: Until, labels: np.ndarray | None = None
+    ) -> tuple[Any, Any, int] | None:
+        """Several iterations at once, where that can be.
+
+        Parameters
+        ----------
+        rows : Rows
+        parameters : object
+        until : Until
+        labels : None or ndarray of shape (n_rows,), int32
+            With these, it begins with the M-step of rows that belong to one component each.
+
+        Returns
+        -------
+        parameters, statistics : object
+            Of the last E-step, with which it ends.
+        n_steps : int
+        """
+        return None
 
     def begin(self, rows):
         if self._slot is _RESIZED_PASS:  # of yet another number

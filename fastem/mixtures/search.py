@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from fastem.kernels.linalg.factors import product
-from fastem.loop.search import Breathing, Moves, Offers, Pace, Settled
+from fastem.loop.search import Breathing, Moves, Offers, Pace, Settled, Until
 from fastem.mixtures.model import MixtureModel
 from fastem.mixtures.sampled import Sample, least_peaked_axes
 from fastem.rows import array_rows
@@ -34,6 +34,7 @@ _SAMPLE_ROWS, _ROWS_PER_COMPONENT, _MOST_VALUES = 4096, 256, 1 << 23
 _LEAST_SHARE = 1e-3
 # Power iterations towards the direction of greatest spread, and EM's for two components.
 _POWER_ITERATIONS, _ITERATIONS = 5, 4
+_UNTIL = Until(-np.inf, _ITERATIONS, None, np.inf)
 # With more features, fourth moments cost too much, and tell little.
 _MOST_FEATURES = 64
 # Responsibilities are about the same if their squared difference is at most this share of their
@@ -116,6 +117,15 @@ class MixtureMoves(Moves):
             array[chosen] = pair[:, 0]
         return model.replaced(parameters, weights, grown)
 
+    def settle(self, model, rows, parameters, until):
+        found = model.iterated(rows, parameters, until)
+        if found is None:
+            return None
+        assigned, statistics, n_iter = found
+        updated = model.m_step(rows, statistics, assigned)
+        objective = model.objective(statistics, assigned)
+        return Settled(updated, assigned, statistics, objective), n_iter
+
     def shrink(self, model, rows, settled, size):
         parameters, sample = settled.parameters, self._sample_of(model, rows)
         shares = _responsibilities(model, sample, parameters)
@@ -173,6 +183,13 @@ class MixtureMoves(Moves):
     def _split(self, model, X, weight, one, first):
         """The objective of two components in place of one, and their parameters."""
         single, pair = model.sampled(1, weight.sum()), model.sampled(2, weight.sum())
+        rows = array_rows(X, weight)
+        twice = [np.concatenate([array, array]) for array in model.arrays(one)]
+        both = model.replaced(one, np.full(2, 0.5), twice)
+        found = pair.iterated(rows, both, _UNTIL, (~first).astype(np.int32))
+        if found is not None:
+            both, statistics, _ = found
+            return self._judged(pair, statistics, both)
         halves = []
         for half in (first, ~first):
             some = array_rows(X[half], weight[half])
@@ -182,12 +199,14 @@ class MixtureMoves(Moves):
         both = model.replaced(
             one, counts / counts.sum(), [np.concatenate(array) for array in arrays]
         )
-        rows = array_rows(X, weight)
         statistics = pair.e_step(rows, both)
         for _ in range(1, _ITERATIONS):
             both = pair.m_step(rows, statistics, both)
             statistics = pair.e_step(rows, both)
-        if statistics.counts.min() < self._least_half * model.row_unit:
+        return self._judged(pair, statistics, both)
+
+    def _judged(self, pair, statistics, both):
+        if statistics.counts.min() < self._least_half * pair.row_unit:
             return -np.inf, both
         return pair.objective(statistics, both), both
 

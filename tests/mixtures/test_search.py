@@ -11,8 +11,9 @@ from sklearn.metrics import adjusted_rand_score
 from threads import on_threads
 
 from fastem import BernoulliMixture, GaussianMixture
-from fastem.loop.search import Settled
+from fastem.loop.search import Settled, Until
 from fastem.mixtures.gaussian.covariances import COVARIANCES
+from fastem.mixtures.gaussian.model import GaussianModel
 from fastem.mixtures.search import PACES, MixtureMoves, Surveyed
 from fastem.rows import array_rows
 
@@ -137,6 +138,43 @@ def test_all_covariance_types(covariance_type):
         check_search(plain, found)
     # Random responsibilities make all components alike, and EM hardly parts them.
     assert found.lower_bound_ > plain.lower_bound_ + 0.01
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("assignment", ["soft", "hard"])
+def test_iterations_at_once_are_those_one_by_one(assignment, dtype, monkeypatch):
+    """Of few rows; the search takes the same way."""
+    X = blobs(400, 3, n_clusters=5, seed=3).astype(dtype)
+    options = {"random_state": 0, "assignment": assignment, "search": "breathing"}
+    at_once = GaussianMixture(5, **options).fit(X)
+    asked = []
+    monkeypatch.setattr(GaussianModel, "iterated", lambda *args: asked.append(args))
+    one_by_one = GaussianMixture(5, **options).fit(X)
+    assert asked
+    rtol = 1e-9 if dtype == np.float64 else 1e-4
+    assert at_once.n_iter_ == one_by_one.n_iter_
+    np.testing.assert_allclose(at_once.lower_bounds_, one_by_one.lower_bounds_, rtol=rtol)
+    np.testing.assert_allclose(at_once.means_, one_by_one.means_, rtol=rtol, atol=rtol)
+    np.testing.assert_allclose(at_once.covariances_, one_by_one.covariances_, rtol=rtol, atol=rtol)
+
+
+@pytest.mark.parametrize(
+    "options",
+    [{"reg_covar": 0.0}, {"prior": "conjugate"}, {"covariance_type": "diag"}, {"fixed": ["means"]}],
+)
+def test_what_iterations_at_once_do_not_know(options):
+    X = blobs(300, 3)
+    estimator = GaussianMixture(4, random_state=0, **options).fit(X)
+    model, rows, reached = settled(estimator, X)
+    model.prior = model.make_prior(rows) if model.make_prior else None
+    until = Until(0.0, 3, None, np.inf)
+    assert model.iterated(rows, reached.parameters, until) is None
+    plain, rows, reached = settled(GaussianMixture(4, random_state=0).fit(X), X)
+    parameters, statistics, n_steps = plain.iterated(rows, reached.parameters, until)
+    expected = plain.e_step(rows, parameters)
+    assert 1 < n_steps <= 3
+    np.testing.assert_allclose(statistics.objective, expected.objective)
+    assert plain.iterated(split_rows(X, None, "five parts"), reached.parameters, until) is None
 
 
 def test_a_bernoulli_mixture():

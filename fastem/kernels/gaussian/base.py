@@ -92,6 +92,25 @@ class GaussianPass(ABC):
         GaussianStatistics
         """
 
+    def iterate(self, components, covariances, labels, hard, rules):
+        """Several iterations in one call; None where they have to be taken one by one.
+
+        Parameters
+        ----------
+        components, hard
+            As for :meth:`e_step`.
+        covariances : ndarray
+            The components'.
+        labels : None or ndarray of shape (n_rows,), int32
+            With these, iterations begin with the M-step of rows that belong to one component each.
+        rules : Rules
+
+        Returns
+        -------
+        Iterated or None
+        """
+        return None
+
     @abstractmethod
     def from_labels(self, labels, centers):
         """The statistics of rows that belong to one component each.

@@ -8,7 +8,13 @@ import numpy as np
 from fastem.kernels.gaussian.base import GaussianComponents, relative
 from fastem.kernels.gaussian.driver import accumulate_tiles, log_joint_tile, prepare_tile
 from fastem.kernels.gaussian.exact import ExactKernel, ExactPass
-from fastem.kernels.gaussian.scatter.layout import scratch_size, totals_size, unpack_totals
+from fastem.kernels.gaussian.few.iterations import iterate
+from fastem.kernels.gaussian.scatter.layout import (
+    places,
+    scratch_size,
+    totals_size,
+    unpack_totals,
+)
 from fastem.kernels.gaussian.scatter.triangle import add_products
 from fastem.kernels.gaussian.sweep import Sweep, split
 from fastem.kernels.gaussian.whitening import pack_triangles, whitened_norms
@@ -133,7 +139,18 @@ class FullKernel(ExactKernel):
         return unpack_totals(totals.reshape(n_components, -1), n_features)
 
 
+class FullPass(ExactPass):
+    """Passes of which several iterations over few rows are one call."""
+
+    def iterate(self, components, covariances, labels, hard, rules):
+        if self.sweep.n_chunks != 1:  # worth several threads
+            return None
+        packed = self._kernel.pack(components, self.sweep.dtype)
+        where = places(self.sweep.n_features)
+        return iterate(self.sweep, packed, where, components, covariances, labels, hard, rules)
+
+
 def full_pass(X, sample_weight, n_components):
     """Passes with "full" covariances; parameters as for :class:`Sweep`."""
     kernel = FullKernel()
-    return ExactPass(Sweep(X, sample_weight, n_components, kernel), kernel)
+    return FullPass(Sweep(X, sample_weight, n_components, kernel), kernel)

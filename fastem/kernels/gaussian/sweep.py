@@ -77,7 +77,8 @@ class Sweep:
     ----------
     rows, weight : ndarray
         As the kernels take them.
-    chunk_rows, n_chunks : int
+    chunk_rows, n_chunks, batch, totals_size, scratch_size : int
+        As the kernels take them.
     visitor : Visitor
     """
 
@@ -87,11 +88,12 @@ class Sweep:
         self.rows = read_only(X)
         self.weight = as_weights(sample_weight)
         self.n_components = n_components
-        self._totals_size = kernel.size_of_totals(n_components, n_features)
+        self.totals_size = kernel.size_of_totals(n_components, n_features)
         work = n_components * kernel.work(n_features)
-        self.chunk_rows, self.n_chunks = summing_chunks(X, work, self._totals_size)
+        self.chunk_rows, self.n_chunks = summing_chunks(X, work, self.totals_size)
         tile_bytes = 64 * X.itemsize * (2 * n_features + n_components)
-        self._batch = int(np.clip(_BATCH_BYTES // tile_bytes, 1, _MOST_TILES))
+        self.batch = int(np.clip(_BATCH_BYTES // tile_bytes, 1, _MOST_TILES))
+        self.scratch_size = kernel.scratch_size(n_features, self.batch)
         mean_weight = 1.0 if sample_weight is None else float(np.mean(sample_weight))
         self.visitor = Visitor(X, n_components, kernel.work(n_features), mean_weight)
 
@@ -110,7 +112,7 @@ class Sweep:
         noise = self._noise(components, packed)
         totals, objective, counted = self._pass_over_all(packed, centers, noise, hard=hard)
         self.visitor.learn_from_all(counted)
-        return self._statistics(totals, objective, packed)
+        return self.statistics(totals, objective, packed)
 
     def skip(self, components, packed, centers, hard):
         """The same, without components where their share is negligible."""
@@ -119,7 +121,7 @@ class Sweep:
         found = self._pass(skipping_pass, packed, centers, shift, hard, noise, visit)
         totals, objective, counted = found
         self.visitor.learn(counted)
-        return self._statistics(totals, objective, packed)
+        return self.statistics(totals, objective, packed)
 
     def from_labels(self, labels, packed, centers):
         """The statistics of rows that belong to one component each."""
@@ -147,7 +149,8 @@ class Sweep:
         )
         return far
 
-    def _statistics(self, totals, objective, packed):
+    def statistics(self, totals, objective, packed):
+        """The statistics of what a pass has summed up."""
         log_density, weight, noise = objective
         log_density += packed.reference * weight
         return GaussianStatistics(log_density, *self._unpack(totals), float(noise))
@@ -161,20 +164,20 @@ class Sweep:
 
     def _pass_over_all(self, packed, centers, noise, labels=(), hard=False):
         labels = read_only(np.ascontiguousarray(labels, np.int32))
-        numbers = np.arange(max(self.n_components, self._batch))
+        numbers = np.arange(max(self.n_components, self.batch))
         return self._pass(em_pass, packed, centers, labels, hard, noise, numbers)
 
     def _pass(self, body, packed, centers, *options):
         """The sums of a pass' totals, and of what else it finds."""
-        totals = np.empty((self.n_chunks, self._totals_size))
+        totals = np.empty((self.n_chunks, self.totals_size))
         objective = np.zeros((self.n_chunks, 3))
         counted = np.zeros((self.n_chunks, 2), np.int64)
         run(
             body,
             self.n_chunks,
             self.chunk_rows,
-            self._batch,
-            self._kernel.scratch_size(self.n_features, self._batch),
+            self.batch,
+            self.scratch_size,
             self.rows,
             self.weight,
             packed,

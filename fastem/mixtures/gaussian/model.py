@@ -5,11 +5,13 @@ from copy import deepcopy
 
 import numpy as np
 
+from fastem.kernels.gaussian.few.iterations import Rules
 from fastem.mixtures.gaussian.collapse import check_collapse
 from fastem.mixtures.gaussian.covariances import CollapsedError
 from fastem.mixtures.gaussian.noise import START_WEIGHT
 from fastem.mixtures.gaussian.parameters import GaussianParameters
-from fastem.mixtures.model import MixtureModel
+from fastem.mixtures.model import MixtureModel, pass_of
+from fastem.rows import LocalRows
 
 # Keeps the counts of empty components from zero; a multiple of the rows' mean weight.
 _LEAST_COUNT = 10 * np.finfo(np.float64).eps
@@ -24,6 +26,10 @@ _CANDIDATES = ("kmeans", "ward", "pooled")
 _SHORT_RUN = 20
 # A short run ends that is farther behind than so many times what its last iteration gained.
 _HOPELESS = 6.0
+
+
+def _iterate(part, make_pass, slot, options):
+    return pass_of(part, make_pass, slot).iterate(*options)
 
 
 class GaussianModel(MixtureModel):
@@ -107,6 +113,32 @@ class GaussianModel(MixtureModel):
         if self.completed is None:
             return statistics
         return self.completed(statistics, self.total_weight / rows.n_rows)
+
+    def iterated(self, rows, parameters, until, labels=None):
+        plain = (
+            self.covariances.name == "full"
+            and self.reg_covar > 0
+            and not self.fixed
+            and self.prior is self.completed is parameters.noise is None
+        )
+        if not (plain and isinstance(rows, LocalRows) and rows.n_parts == 1):
+            return None
+        rules = Rules(
+            until.most,
+            until.tol,
+            -math.inf if until.best is None else until.best,
+            until.hopeless,
+            self.total_weight,
+            self._least_count(rows),
+            self.reg_covar,
+            _MOST_CANCELLATION[rows.dtype],
+        )
+        options = self.components(parameters), parameters.covariances, labels, self.hard, rules
+        found = rows.reduce(_iterate, self.make_pass, self._slot, options)
+        if found is None:
+            return None
+        *values, statistics, n_steps = found
+        return GaussianParameters(*values), statistics, n_steps
 
     def start(self, rows, random_state):
         if self.make_prior is not None and self.prior is None:

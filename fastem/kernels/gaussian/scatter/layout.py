@@ -44,17 +44,17 @@ def unpack_totals(totals, n_features):
     sums : ndarray of shape (n_components, n_features)
     products : ndarray of shape (n_components, n_features, n_features), symmetric
     """
-    singles, products = _places(n_features)
+    count, singles, products = places(n_features)
     return (
-        totals[:, COUNT].copy(),
+        totals[:, count].copy(),
         np.take(totals, singles, axis=1),
         np.take(totals, products, axis=1),
     )
 
 
 @functools.lru_cache(maxsize=1)  # found anew, they took as long as a pass over some hundred rows
-def _places(n_features):
-    """Where a component's totals have the sums of the features and of their products."""
+def places(n_features):
+    """Where a component's totals have the sums of weights, of features and of their products."""
     row, column = np.meshgrid(np.arange(n_features), np.arange(n_features), indexing="ij")
     row, column = np.maximum(row, column), np.minimum(row, column)
     i, j = row % BLOCK, column % BLOCK
@@ -63,7 +63,7 @@ def _places(n_features):
     products = _block_start(row // BLOCK, column // BLOCK) + in_block
     features = np.arange(n_features)
     blocks = features // BLOCK
-    return _block_start(blocks, blocks) + SINGLE + features % BLOCK, products
+    return COUNT, _block_start(blocks, blocks) + SINGLE + features % BLOCK, products
 
 
 def _block_start(row, column):

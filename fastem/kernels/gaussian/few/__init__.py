@@ -1,0 +1,1 @@
+"""Iterations over few rows, several in one call."""

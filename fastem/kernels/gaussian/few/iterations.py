@@ -1,0 +1,238 @@
+"""EM iterations over few rows in one call.
+
+Around a pass over some hundred rows, an iteration in Python takes ten times as long as the pass.
+"""
+
+import math
+from typing import NamedTuple
+
+import numpy as np
+
+from fastem.kernels.gaussian.base import GaussianStatistics
+from fastem.kernels.gaussian.driver import em_pass
+from fastem.kernels.gaussian.few.maximizing import maximize, repack, write_centers
+from fastem.kernels.runtime.arrays import read_only
+from fastem.kernels.runtime.compiling import kernel
+from fastem.kernels.runtime.linking import linked
+from fastem.kernels.runtime.memory import aligned_array
+
+_call_pass = linked(em_pass)
+_NONE = read_only(np.empty(0, np.int32))
+
+
+class Rules(NamedTuple):
+    """How iterations go on, and when they end.
+
+    Parameters
+    ----------
+    most : int
+        E-steps, at the most; it ends with one.
+    tol : float
+        They end when the objective gains less,
+    best, hopeless : float
+        or when it is behind ``best`` by more than ``hopeless`` times what it has gained.
+    total_weight : float
+        Of the rows: the objective is a mean over it.
+    least_count : float
+        Keeps counts from zero.
+    reg_covar : float
+    most_cancellation : float
+        Beyond this, statistics are found once more about the new means.
+    """
+
+    most: int
+    tol: float
+    best: float
+    hopeless: float
+    total_weight: float
+    least_count: float
+    reg_covar: float
+    most_cancellation: float
+
+
+class Iterated(NamedTuple):
+    """Where iterations have ended: with an E-step.
+
+    Parameters
+    ----------
+    weights, means, covariances, precisions_cholesky : ndarray
+        That it was made of.
+    statistics : GaussianStatistics
+        What it found.
+    n_steps : int
+        How many there have been.
+    """
+
+    weights: np.ndarray
+    means: np.ndarray
+    covariances: np.ndarray
+    precisions_cholesky: np.ndarray
+    statistics: GaussianStatistics
+    n_steps: int
+
+
+@kernel
+def iterate_pass(
+    X,
+    sample_weight,
+    sizes,
+    packed,
+    reference,
+    labels,
+    unlabelled,
+    hard,
+    numbers,
+    places,
+    rules,
+    weights,
+    means,
+    covariances,
+    factors,
+    totals,
+    objective,
+):
+    """Iterations as ``rules`` say; all arrays behind these are written.
+
+    Parameters
+    ----------
+    sizes : tuple of int
+        Chunk, batch and scratch, as :func:`em_pass` takes them.
+    packed, reference
+        The first components. They are written over.
+    labels, unlabelled : int32 arrays of shape (n_rows,) or (0,)
+        With labels, iterations begin with the M-step of these about the means.
+    places : tuple
+        As :func:`maximize` takes it.
+    objective : float64 array of shape (1, 3)
+
+    Returns
+    -------
+    n_steps : int
+        E-steps; negative if a component has collapsed, or if something isn't finite.
+    reference : float
+        What the objective is relative to.
+    """
+    chunk_rows, batch, scratch_size = sizes
+    n_components, n_features = means.shape
+    tickets = aligned_array(1, np.int64)
+    counted = aligned_array((1, 2), np.int64)
+    row = aligned_array(n_features, np.float64)
+    about = aligned_array((n_components, n_features), np.float64)
+    centers = aligned_array((2, n_components, n_features), X.dtype)
+    noise = X.dtype.type(-np.inf)
+    own = totals.reshape(n_components, totals.shape[1] // n_components)
+    labelled = len(labels) > 0
+    n_steps, before = 0, -math.inf
+    while True:
+        write_centers(means, about, centers)
+        cancellation = math.inf
+        for attempt in range(2):
+            tickets[0] = 0
+            _call_pass(
+                (
+                    tickets,
+                    1,
+                    chunk_rows,
+                    batch,
+                    scratch_size,
+                    X,
+                    sample_weight,
+                    packed,
+                    centers,
+                    labels if labelled else unlabelled,
+                    hard,
+                    noise,
+                    numbers,
+                    totals,
+                    objective,
+                    counted,
+                )
+            )
+            if attempt == 0 and not labelled:
+                n_steps += 1
+                value = objective[0, 0] + reference * objective[0, 1]
+                value /= rules.total_weight
+                if not math.isfinite(value):
+                    return -1, reference
+                gain = value - before
+                if n_steps == rules.most or gain < rules.tol:
+                    return n_steps, reference
+                if rules.best - value > rules.hopeless * gain:
+                    return n_steps, reference
+                before = value
+            cancellation = maximize(
+                own,
+                places,
+                about,
+                rules.least_count,
+                rules.reg_covar,
+                weights,
+                means,
+                covariances,
+                factors,
+                row,
+            )
+            if cancellation < rules.most_cancellation:
+                break
+            # About the new means there is none.
+            write_centers(means, about, centers)
+        if not cancellation < math.inf:
+            return -1, reference
+        labelled = False
+        reference = repack(weights, means, factors, packed)
+
+
+def iterate(sweep, packed, places, components, covariances, labels, hard, rules):
+    """Iterations over the rows of a sweep that is a single chunk.
+
+    Parameters
+    ----------
+    sweep : Sweep
+    packed : FullPacked
+        The components'. It is written over.
+    places : tuple
+        As :func:`maximize` takes it.
+    components : GaussianComponents
+    covariances : ndarray of shape (n_components, n_features, n_features)
+    labels : None or ndarray of shape (n_rows,), int32
+        With these, iterations begin with the M-step of rows that belong to one component each.
+    hard : bool
+    rules : Rules
+
+    Returns
+    -------
+    Iterated or None
+        None where this can't be: step by step it is known why.
+    """
+    k = len(components.means)
+    parameters = [
+        np.array(values)
+        for values in (
+            np.exp(components.log_weights),
+            components.means,
+            covariances,
+            components.precisions_cholesky,
+        )
+    ]
+    totals, objective = np.empty((1, sweep.totals_size)), np.empty((1, 3))
+    n_steps, reference = iterate_pass(
+        sweep.rows,
+        sweep.weight,
+        (sweep.chunk_rows, sweep.batch, sweep.scratch_size),
+        packed,
+        packed.reference,
+        _NONE if labels is None else read_only(labels),
+        _NONE,
+        hard,
+        np.arange(max(k, sweep.batch)),
+        places,
+        rules,
+        *parameters,
+        totals,
+        objective,
+    )
+    if n_steps < 0:
+        return None
+    packed = packed._replace(reference=reference)
+    statistics = sweep.statistics(totals[0], objective[0], packed)
+    return Iterated(*parameters, statistics, n_steps)

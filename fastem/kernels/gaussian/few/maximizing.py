@@ -1,0 +1,107 @@
+"""The M-step of matrices of the components' own, between two passes of one call."""
+
+import math
+
+import numpy as np
+
+from fastem.kernels.gaussian.whitening import BLOCK, packed_size
+from fastem.kernels.linalg.factors import factor_inverse
+from fastem.kernels.runtime.compiling import inline
+
+# As for the M-step in NumPy: relative rounding of a mean, with a margin.
+_ROUNDING = 8 * np.finfo(np.float64).eps
+
+
+@inline
+def maximize(
+    totals, places, about, least_count, reg_covar, weights, means, covariances, factors, row
+):
+    """Write the most likely parameters, as ``GaussianModel.m_step`` finds them.
+
+    Parameters
+    ----------
+    totals : float64 array of shape (n_components, totals_size(n_features))
+        Statistics about ``about``, of shape (n_components, n_features).
+    places : tuple
+        Where a component's are among its totals: that of weights, and arrays of those of features
+        and of their products.
+    least_count, reg_covar : float
+    weights, means, covariances, factors : arrays
+        Receive the parameters.
+    row : float64 array of shape (n_features,)
+        Scratch.
+
+    Returns
+    -------
+    cancellation : float
+        How many times what is left of a variance it started from; infinite if one has collapsed.
+    """
+    counts, singles, products = places
+    n_components, n_features = means.shape
+    total = most = 0.0
+    for j in range(n_components):
+        count = totals[j, counts]
+        divisor = count + least_count
+        weights[j] = divisor
+        total += divisor
+        for f in range(n_features):
+            delta = (totals[j, singles[f]] - least_count * about[j, f]) / divisor
+            means[j, f] = about[j, f] + delta
+        for f in range(n_features):
+            delta = means[j, f] - about[j, f]
+            left = totals[j, singles[f]] - 0.5 * count * delta
+            for g in range(f + 1):
+                other = means[j, g] - about[j, g]
+                moved = totals[j, products[f, g]] - left * other
+                moved -= delta * (totals[j, singles[g]] - 0.5 * count * other)
+                if f == g:
+                    rounding = _ROUNDING * means[j, f]
+                    if moved <= count * rounding * rounding:
+                        moved = 0.0
+                    moved += reg_covar * divisor
+                covariances[j, f, g] = covariances[j, g, f] = moved / divisor
+        if not factor_inverse(covariances[j], factors[j], row):
+            most = math.inf
+            continue
+        for g in range(n_features):
+            whitened = 0.0
+            for f in range(g + 1):
+                whitened += (means[j, f] - about[j, f]) * factors[j, f, g]
+            most = max(most, whitened * whitened)
+    for j in range(n_components):
+        weights[j] /= total
+    return most
+
+
+@inline
+def repack(weights, means, factors, packed):
+    """Write other components over packed ones, and return what log-densities are relative to."""
+    n_components, n_features = means.shape
+    peak = -0.5 * n_features * math.log(2 * math.pi)
+    reference = -math.inf
+    for j in range(n_components):
+        total = math.log(weights[j]) + peak
+        for f in range(n_features):
+            total += math.log(factors[j, f, f])
+        reference = max(reference, total)
+    for j in range(n_components):
+        total = math.log(weights[j]) + peak
+        for f in range(n_features):
+            total += math.log(factors[j, f, f])
+            first = f // BLOCK * BLOCK
+            for g in range(f + 1):
+                place = packed_size(first) + g * BLOCK + f - first
+                packed.factors[j, place] = factors[j, g, f]
+        packed.constants[j] = total - reference
+    write_centers(means, means, packed.means)
+    return reference
+
+
+@inline
+def write_centers(points, copied, parts):
+    """Points as they are, and as a dtype holds them with the remainders."""
+    for j in range(points.shape[0]):
+        for f in range(points.shape[1]):
+            copied[j, f] = points[j, f]
+            parts[0, j, f] = points[j, f]
+            parts[1, j, f] = points[j, f] - np.float64(parts[0, j, f])

@@ -1,0 +1,126 @@
+import math
+
+import numpy as np
+import pytest
+from gaussian_passes import problem
+from reference import gaussian_em, gaussian_m_step
+
+from fastem.kernels.gaussian.few.iterations import Rules
+from fastem.kernels.gaussian.full import full_pass
+
+DTYPES = [np.float32, np.float64]
+RTOL = {np.float32: 1e-3, np.float64: 1e-9}
+REG_COVAR = 0.1  # components of few rows are no worse conditioned than others
+# (rows, features, components): tails of tiles and of blocks of features
+SHAPES = [(9, 1, 1), (63, 3, 2), (129, 7, 4), (150, 8, 3), (300, 13, 3), (200, 33, 2)]
+
+
+def covariances_of(components):
+    roots = np.linalg.inv(components.precisions_cholesky)
+    return roots.swapaxes(1, 2) @ roots
+
+
+def iterated(X, components, sample_weight=None, labels=None, hard=False, **others):
+    """Three E-steps, unless other rules are given."""
+    rules = {
+        "most": 3,
+        "tol": -math.inf,
+        "best": -math.inf,
+        "hopeless": math.inf,
+        "total_weight": len(X) if sample_weight is None else sample_weight.sum(),
+        "least_count": 1e-15,
+        "reg_covar": REG_COVAR,
+        "most_cancellation": 1e3 if X.dtype == np.float64 else 10.0,
+    }
+    rules = Rules(**{name: others.get(name, value) for name, value in rules.items()})
+    passes = full_pass(X, sample_weight, len(components.means))
+    return passes.iterate(components, covariances_of(components), labels, hard, rules)
+
+
+def check(found, expected, rtol):
+    for value, other in zip(found[:3], expected, strict=True):
+        np.testing.assert_allclose(value, other, rtol=rtol, atol=rtol * np.abs(other).max())
+    factors = found.precisions_cholesky
+    np.testing.assert_array_equal(factors, np.triu(factors))
+    left = factors.swapaxes(1, 2) @ found.covariances @ factors
+    np.testing.assert_allclose(left, np.broadcast_to(np.eye(left.shape[1]), left.shape), atol=1e-9)
+
+
+def history_of(X, components, n_iter, **options):
+    """The objectives of so many E-steps, and the parameters that the last one began with."""
+    start = np.exp(components.log_weights), components.means, covariances_of(components)
+    options = {"reg_covar": REG_COVAR, **options}
+    expected, _ = gaussian_em(X.astype(float), start, "full", n_iter - 1, **options)
+    return gaussian_em(X.astype(float), start, "full", n_iter, **options)[1], expected
+
+
+@pytest.mark.parametrize("hard", [False, True])
+@pytest.mark.parametrize("weighted", [False, True])
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("shape", SHAPES)
+def test_the_textbooks_iterations(shape, dtype, weighted, hard):
+    guarded, components = problem("full", shape, dtype, distance=3.0)
+    X = guarded.array
+    sample_weight = np.random.default_rng(0).uniform(0.5, 2.0, len(X)) if weighted else None
+    found = iterated(X, components, sample_weight, hard=hard)
+    history, expected = history_of(X, components, 3, sample_weight=sample_weight, hard=hard)
+    assert found.n_steps == 3
+    check(found, expected, RTOL[dtype])
+    total = found.statistics.counts.sum()
+    np.testing.assert_allclose(total, sample_weight.sum() if weighted else len(X), rtol=1e-5)
+    np.testing.assert_allclose(found.statistics.objective / total, history[-1], rtol=RTOL[dtype])
+    assert guarded.intact()
+
+
+@pytest.mark.parametrize("offset", [0.0, 1e4])
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_from_labels(dtype, offset):
+    """The means are far from the rows: their statistics lose digits, and are found again."""
+    guarded, components = problem("full", (150, 5, 2), np.float64, distance=3.0)
+    X = (guarded.array + offset).astype(dtype)
+    labels = (X[:, 0] > np.median(X[:, 0])).astype(np.int32)
+    sample_weight = np.random.default_rng(0).uniform(0.5, 2.0, len(X))
+    found = iterated(X, components, sample_weight, labels=labels, most=1)
+    shares = np.eye(2)[labels] * sample_weight[:, np.newaxis]
+    assert found.n_steps == 1
+    check(found, gaussian_m_step(X, shares, "full", REG_COVAR), RTOL[dtype])
+
+
+def test_it_ends_when_little_is_gained():
+    guarded, components = problem("full", (200, 3, 2), np.float64)
+    X = guarded.array
+    history, _ = history_of(X, components, 12)
+    gains = np.diff(history)
+    assert (gains[1:5] < gains[:4]).all()
+    for n_steps in (2, 3, 5):
+        tol = 1.01 * gains[n_steps - 2]
+        assert iterated(X, components, most=12, tol=tol).n_steps == n_steps
+
+
+def test_it_ends_when_it_is_hopeless():
+    guarded, components = problem("full", (200, 3, 2), np.float64)
+    X = guarded.array
+    history, _ = history_of(X, components, 12)
+    best, gains = history[-1] + 0.01, np.diff(history)
+    behind = (best - np.array(history[1:])) / gains
+    assert (behind[1:5] > behind[:4]).all()
+    for n_steps in (2, 3, 5):
+        hopeless = behind[n_steps - 2] * (1 - 1e-6)
+        assert iterated(X, components, most=12, best=best, hopeless=hopeless).n_steps == n_steps
+    assert iterated(X, components, most=12, best=history[0], hopeless=0.0).n_steps == 12
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_what_can_not_be(dtype):
+    """A component collapses, or log-densities aren't finite: step by step is known why."""
+    guarded, components = problem("full", (60, 3, 2), dtype)
+    X = guarded.array
+    flat = X.copy()
+    flat[:, 1] = 1.0
+    assert iterated(flat, components, reg_covar=0.0) is None
+    assert iterated(flat, components) is not None
+    far = X.copy()
+    far[7] = np.finfo(dtype).max
+    assert iterated(far, components) is None
+    many = np.tile(X, (500, 1))  # worth several threads
+    assert iterated(many, components) is None
