@@ -131,9 +131,8 @@ def _gaussian(dtype: Any, covariance_type: str) -> None:
             _ask(model.fit(X, sample_weight=sample_weight), X)
             model.icl(X)
             model.elbo(X)
-        few = X[:300], None if sample_weight is None else sample_weight[:300]
-        options = {"covariance_type": covariance_type, "max_iter": 20, "random_state": 0}
-        GaussianMixture(2, search="breathing", **options).fit(few[0], sample_weight=few[1])
+        model.set_params(n_components=2, search="breathing", assignment="soft")
+        model.fit(X[:300], sample_weight=None if sample_weight is None else sample_weight[:300])
     for X, n_seeds, sample_weight in _problems(dtype, [(3000, 24, 80)]):
         kmeans_plusplus(X, n_seeds, sample_weight=sample_weight, random_state=0)  # of many rows
 
