@@ -154,8 +154,10 @@ class MixtureModel(Model):
 
         Returns
         -------
-        parameters, statistics : object
-            Of the last E-step, with which it ends.
+        parameters : object
+            After the last M-step.
+        statistics : object
+            What the last E-step returned.
         n_steps : int
         """
         return None

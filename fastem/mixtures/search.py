@@ -43,6 +43,7 @@ _ALIKE = 1e-2
 # A share of one is taken for so much less: what the others have is not known any better.
 _MOST_SHARE = 1.0 - 1e-12
 
+_EPS = np.finfo(np.float64).eps
 _FAILURES = (ValueError, ArithmeticError, np.linalg.LinAlgError)
 
 
@@ -64,6 +65,7 @@ class MixtureMoves(Moves):
         self._least_half = 0.5 * least_rows
         self._sample: Sample | None = None
         self._surveyed = Surveyed(np.empty((0, 0)), [])
+        self._passes: dict[int, Any] = {}
 
     def n_components(self, model: MixtureModel) -> int:
         return model.n_components
@@ -83,7 +85,7 @@ class MixtureMoves(Moves):
 
     def survey(self, model: MixtureModel, rows: Any, settled: Settled) -> Offers:
         sample, parameters = self._sample_of(model, rows), settled.parameters
-        responsibilities = _responsibilities(model, sample, parameters)
+        responsibilities = self._responsibilities(model, sample, parameters)
         same = self._surveyed.same(responsibilities, sample.weight)
         splits_of = [
             list(self._splits(model, sample, parameters, component, shares))
@@ -121,14 +123,13 @@ class MixtureMoves(Moves):
         found = model.iterated(rows, parameters, until)
         if found is None:
             return None
-        assigned, statistics, n_iter = found
-        updated = model.m_step(rows, statistics, assigned)
-        objective = model.objective(statistics, assigned)
-        return Settled(updated, assigned, statistics, objective), n_iter
+        updated, statistics, n_iter = found
+        objective = model.objective(statistics, updated)
+        return Settled(updated, None, statistics, objective), n_iter
 
     def shrink(self, model, rows, settled, size):
         parameters, sample = settled.parameters, self._sample_of(model, rows)
-        shares = _responsibilities(model, sample, parameters)
+        shares = self._responsibilities(model, sample, parameters)
         weights = parameters.weights.copy()
         kept = np.arange(len(weights))
         for _ in range(size):
@@ -153,6 +154,15 @@ class MixtureMoves(Moves):
             self._sample = Sample.of(rows, size, np.random.RandomState(0))
         return self._sample
 
+    def _responsibilities(self, model, sample, parameters):
+        components = model.components(parameters)
+        k = len(components.log_weights)
+        if k not in self._passes:
+            self._passes[k] = model.make_pass(sample.X, None)
+        shares = np.empty((sample.X.shape[0], k + model.n_others))
+        self._passes[k].evaluate(components, responsibilities=shares)
+        return shares[:, : model.n_components]
+
     def _splits(self, model, sample, parameters, component, shares):
         """What two components gain over one in sum, and their parameters; for each way to start.
 
@@ -166,49 +176,43 @@ class MixtureMoves(Moves):
         one = model.replaced(
             model.alone(parameters), np.ones(1), [a[[component]] for a in model.arrays(parameters)]
         )
-        single = model.sampled(1, weight.sum())
+        total, rows = weight.sum(), array_rows(X, weight)
+        single, pair = model.sampled(1, total), model.sampled(2, total)
+        # Together as dense as the one, in a pass that pairs take, too.
+        alike = model.replaced(
+            one, np.full(2, 0.5), [np.concatenate([array, array]) for array in model.arrays(one)]
+        )
         try:
-            before = single.objective(single.e_step(array_rows(X, weight), one), one)
+            before = single.objective(pair.e_step(rows, alike), one)
             halvings = [first for first in _halvings(X, weight) if 0 < first.sum() < len(first)]
         except _FAILURES:
             return
         for first in halvings:
             try:
-                after, children = self._split(model, X, weight, one, first)
+                found = pair.iterated(rows, alike, _UNTIL, (~first).astype(np.int32))
+                children, statistics, _ = found or _one_by_one(pair, rows, one, first)
             except _FAILURES:
                 continue
-            if after > before:
-                yield (after - before) * weight.sum(), children
+            after = pair.objective(statistics, children)
+            if after > before and statistics.counts.min() >= self._least_half * model.row_unit:
+                yield (after - before) * total, children
 
-    def _split(self, model, X, weight, one, first):
-        """The objective of two components in place of one, and their parameters."""
-        single, pair = model.sampled(1, weight.sum()), model.sampled(2, weight.sum())
-        rows = array_rows(X, weight)
-        twice = [np.concatenate([array, array]) for array in model.arrays(one)]
-        both = model.replaced(one, np.full(2, 0.5), twice)
-        found = pair.iterated(rows, both, _UNTIL, (~first).astype(np.int32))
-        if found is not None:
-            both, statistics, _ = found
-            return self._judged(pair, statistics, both)
-        halves = []
-        for half in (first, ~first):
-            some = array_rows(X[half], weight[half])
-            halves.append(single.m_step(some, single.e_step(some, one), one))
-        counts = np.array([weight[first].sum(), weight[~first].sum()])
-        arrays = zip(*map(model.arrays, halves), strict=True)
-        both = model.replaced(
-            one, counts / counts.sum(), [np.concatenate(array) for array in arrays]
-        )
+
+def _one_by_one(pair, rows, one, first):
+    """The iterations of a component's halves, as :meth:`MixtureModel.iterated` returns them."""
+    single = pair.sampled(1, pair.total_weight)
+    part, halves, counts = rows.parts[0], [], []
+    for half in (first, ~first):
+        some = array_rows(part.X[half], part.sample_weight[half])
+        halves.append(single.m_step(some, single.e_step(some, one), one))
+        counts.append(some.parts[0].sample_weight.sum())
+    arrays = zip(*map(pair.arrays, halves), strict=True)
+    weights = np.array(counts) / np.sum(counts)
+    both = pair.replaced(one, weights, [np.concatenate(array) for array in arrays])
+    for _ in range(_ITERATIONS):
         statistics = pair.e_step(rows, both)
-        for _ in range(1, _ITERATIONS):
-            both = pair.m_step(rows, statistics, both)
-            statistics = pair.e_step(rows, both)
-        return self._judged(pair, statistics, both)
-
-    def _judged(self, pair, statistics, both):
-        if statistics.counts.min() < self._least_half * pair.row_unit:
-            return -np.inf, both
-        return pair.objective(statistics, both), both
+        both = pair.m_step(rows, statistics, both)
+    return both, statistics, _ITERATIONS
 
 
 class Surveyed:
@@ -248,13 +252,6 @@ def _products(weight, values):
     return np.einsum("i,ij,ij->j", weight, values, values)
 
 
-def _responsibilities(model, sample, parameters):
-    components = model.components(parameters)
-    shares = np.empty((sample.X.shape[0], len(components.log_weights) + model.n_others))
-    model.make_pass(sample.X, None).evaluate(components, responsibilities=shares)
-    return shares[:, : model.n_components]
-
-
 def _halvings(X, weight):
     """Ways to cut rows in two, of which one may find what the other doesn't.
 
@@ -263,38 +260,63 @@ def _halvings(X, weight):
     of sphered rows. Without the latter, a component that has two of a grid's clusters is cut
     along both.
     """
-    yield _projections(X, weight) > 0.0
-    if not 1 < X.shape[1] <= _MOST_FEATURES:
-        return
-    X = X if isinstance(X, np.ndarray) else X.toarray()
-    if not np.isnan(X).any():
-        with np.errstate(over="ignore", invalid="ignore"):
-            sphered = Sample(X, weight).sphered()
-        axis = least_peaked_axes(sphered, weight / weight.sum())[:, 0]
-        yield sphered @ axis > 0.0
-
-
-def _projections(X, weight):
-    """The rows along their direction of greatest correlation, from their mean."""
     shares = weight / weight.sum()
+    if X.shape[1] > _MOST_FEATURES:
+        yield _projections(X, shares) > 0.0
+        return
+    X, gaps = _filled(X, shares)
+    with np.errstate(over="ignore", invalid="ignore"):
+        X -= shares @ X
+        covariance = (X * shares[:, np.newaxis]).T @ X
+        yield X @ _most_correlated(np.diagonal(covariance), covariance.__matmul__) > 0.0
+        if gaps or X.shape[1] == 1:
+            return
+        variances, axes = np.linalg.eigh(covariance)
+        kept = variances > max(X.shape) * _EPS * variances[-1]
+        if kept.any():
+            sphered = X @ (axes[:, kept] / np.sqrt(variances[kept]))
+            along = sphered @ least_peaked_axes(sphered, shares)[:, 0]
+            # Which way axes point is up to rounding.
+            yield along * along[np.argmax(np.abs(along))] > 0.0
+
+
+def _filled(X, shares):
+    """The rows in a dense copy, with columns' means in place of gaps; whether there are any."""
+    X = X.astype(np.float64) if isinstance(X, np.ndarray) else X.toarray().astype(np.float64)
+    gaps = np.isnan(X)
+    if not gaps.any():
+        return X, False
+    mean = np.nansum(shares[:, np.newaxis] * X, axis=0)
+    return np.where(gaps, mean, X), True
+
+
+def _most_correlated(variances, spread):
+    """About the direction of greatest correlation; ``spread`` multiplies by the covariance."""
+    variances = np.maximum(variances, 0.0)
+    scales = np.divide(1.0, np.sqrt(variances), out=np.zeros(len(variances)), where=variances > 0)
+    # No direction of greatest spread is likely to be at right angles to this.
+    direction = np.cos(np.arange(1.0, len(scales) + 1))
+    for _ in range(_POWER_ITERATIONS):
+        direction = scales * spread(scales * direction)
+        direction /= max(np.abs(direction).max(), np.finfo(float).tiny)
+    return scales * direction
+
+
+def _projections(X, shares):
+    """Rows of many features along that direction, from their mean; CSR ones stay such."""
     if isinstance(X, np.ndarray):
-        X = X.astype(np.float64)
-        with np.errstate(invalid="ignore"):
-            mean = np.nansum(shares[:, np.newaxis] * X, axis=0)
-        X = np.where(np.isnan(X), mean, X)
+        X, _ = _filled(X, shares)
     mean = shares @ X
     squares = X.multiply(X) if not isinstance(X, np.ndarray) else X * X
-    variances = np.maximum(shares @ squares - mean**2, 0.0)
-    scales = np.divide(1.0, np.sqrt(variances), out=np.zeros(len(mean)), where=variances > 0)
-    # No direction of greatest spread is likely to be at right angles to this.
-    direction = np.cos(np.arange(1.0, len(mean) + 1))
-    for _ in range(_POWER_ITERATIONS):
-        along = scales * direction
-        projections = X @ along - mean @ along
-        direction = scales * ((shares * projections) @ X - (shares @ projections) * mean)
-        direction /= max(np.abs(direction).max(), np.finfo(float).tiny)
-    along = scales * direction
-    return X @ along - mean @ along
+
+    def along(direction):
+        return X @ direction - mean @ direction
+
+    def spread(direction):
+        projections = shares * along(direction)
+        return projections @ X - projections.sum() * mean
+
+    return along(_most_correlated(shares @ squares - mean**2, spread))
 
 
 def make_search(name: str | None, least_rows: float) -> Breathing | None:

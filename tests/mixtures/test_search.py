@@ -171,9 +171,9 @@ def test_what_iterations_at_once_do_not_know(options):
     assert model.iterated(rows, reached.parameters, until) is None
     plain, rows, reached = settled(GaussianMixture(4, random_state=0).fit(X), X)
     parameters, statistics, n_steps = plain.iterated(rows, reached.parameters, until)
-    expected = plain.e_step(rows, parameters)
     assert 1 < n_steps <= 3
-    np.testing.assert_allclose(statistics.objective, expected.objective)
+    before = plain.e_step(rows, reached.parameters).objective
+    assert before <= statistics.objective <= plain.e_step(rows, parameters).objective
     assert plain.iterated(split_rows(X, None, "five parts"), reached.parameters, until) is None
 
 

@@ -92,17 +92,17 @@ class GaussianPass(ABC):
         GaussianStatistics
         """
 
-    def iterate(self, components, covariances, labels, hard, rules):
+    def iterate(self, parameters, labels, hard, rules):
         """Several iterations in one call; None where they have to be taken one by one.
 
         Parameters
         ----------
-        components, hard
-            As for :meth:`e_step`.
-        covariances : ndarray
-            The components'.
+        parameters : sequence of ndarray
+            Weights, means, covariances and factors of the precisions.
         labels : None or ndarray of shape (n_rows,), int32
             With these, iterations begin with the M-step of rows that belong to one component each.
+        hard : bool
+            As for :meth:`e_step`.
         rules : Rules
 
         Returns

@@ -17,7 +17,7 @@ from fastem.kernels.gaussian.scatter.layout import (
 )
 from fastem.kernels.gaussian.scatter.triangle import add_products
 from fastem.kernels.gaussian.sweep import Sweep, split
-from fastem.kernels.gaussian.whitening import pack_triangles, whitened_norms
+from fastem.kernels.gaussian.whitening import pack_triangles, packed_size, whitened_norms
 from fastem.kernels.runtime.compiling import kernel, variant
 
 
@@ -142,12 +142,14 @@ class FullKernel(ExactKernel):
 class FullPass(ExactPass):
     """Passes of which several iterations over few rows are one call."""
 
-    def iterate(self, components, covariances, labels, hard, rules):
+    def iterate(self, parameters, labels, hard, rules):
         if self.sweep.n_chunks != 1:  # worth several threads
             return None
-        packed = self._kernel.pack(components, self.sweep.dtype)
-        where = places(self.sweep.n_features)
-        return iterate(self.sweep, packed, where, components, covariances, labels, hard, rules)
+        k, d = parameters[1].shape
+        dtype = self.sweep.dtype
+        triangles = np.zeros((k, packed_size(d)), dtype)
+        packed = FullPacked(np.empty((2, k, d), dtype), triangles, np.empty(k, dtype), 0.0)
+        return iterate(self.sweep, packed, places(d), parameters, labels, hard, rules)
 
 
 def full_pass(X, sample_weight, n_components):

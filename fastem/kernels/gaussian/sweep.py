@@ -92,7 +92,7 @@ class Sweep:
         work = n_components * kernel.work(n_features)
         self.chunk_rows, self.n_chunks = summing_chunks(X, work, self.totals_size)
         tile_bytes = 64 * X.itemsize * (2 * n_features + n_components)
-        self.batch = int(np.clip(_BATCH_BYTES // tile_bytes, 1, _MOST_TILES))
+        self.batch = min(max(_BATCH_BYTES // tile_bytes, 1), _MOST_TILES)
         self.scratch_size = kernel.scratch_size(n_features, self.batch)
         mean_weight = 1.0 if sample_weight is None else float(np.mean(sample_weight))
         self.visitor = Visitor(X, n_components, kernel.work(n_features), mean_weight)
@@ -187,6 +187,8 @@ class Sweep:
             objective,
             counted,
         )
+        if self.n_chunks == 1:  # few rows, where three sums take as long as a pass
+            return totals[0], objective[0], counted[0]
         return totals.sum(axis=0), objective.sum(axis=0), counted.sum(axis=0)
 
     def _shift(self, packed):

@@ -5,6 +5,8 @@ accumulated in registers. Rows are centred first: the difference of ``x @ P`` an
 lose the digits that they share.
 """
 
+import functools
+
 import numpy as np
 from llvmlite import ir
 from numba import types
@@ -36,12 +38,19 @@ def pack_triangles(factors, dtype):
     """
     n_matrices, n_features, _ = factors.shape
     packed = np.zeros((n_matrices, packed_size(n_features)), dtype)
-    for first in range(0, n_features, BLOCK):
-        last = min(first + BLOCK, n_features)
-        start, stop = packed_size(first), packed_size(last)
-        block = packed[:, start:stop].reshape(n_matrices, -1, BLOCK)
-        block[:, :last, : last - first] = factors[:, :last, first:last]
+    rows, columns, places = _triangle(n_features)
+    packed[:, places] = factors[:, rows, columns]
     return packed
+
+
+@functools.lru_cache(maxsize=1)  # found anew, they take as long as a pass over some hundred rows
+def _triangle(n_features):
+    """The entries of an upper triangle, by rows and columns, and their places when packed."""
+    rows, columns = np.triu_indices(n_features)
+    first = columns // BLOCK * BLOCK
+    blocks = first // BLOCK
+    starts = BLOCK * BLOCK * blocks * (blocks + 1) // 2
+    return rows, columns, starts + rows * BLOCK + columns - first
 
 
 @inline

@@ -133,7 +133,7 @@ class GaussianModel(MixtureModel):
             self.reg_covar,
             _MOST_CANCELLATION[rows.dtype],
         )
-        options = self.components(parameters), parameters.covariances, labels, self.hard, rules
+        options = parameters[:4], labels, self.hard, rules
         found = rows.reduce(_iterate, self.make_pass, self._slot, options)
         if found is None:
             return None

@@ -26,7 +26,7 @@ class Rules(NamedTuple):
     Parameters
     ----------
     most : int
-        E-steps, at the most; it ends with one.
+        E-steps, at the most.
     tol : float
         They end when the objective gains less,
     best, hopeless : float
@@ -51,14 +51,14 @@ class Rules(NamedTuple):
 
 
 class Iterated(NamedTuple):
-    """Where iterations have ended: with an E-step.
+    """Where iterations have ended.
 
     Parameters
     ----------
     weights, means, covariances, precisions_cholesky : ndarray
-        That it was made of.
+        After the last M-step.
     statistics : GaussianStatistics
-        What it found.
+        What the E-step before it found, perhaps about the new means.
     n_steps : int
         How many there have been.
     """
@@ -77,7 +77,6 @@ def iterate_pass(
     sample_weight,
     sizes,
     packed,
-    reference,
     labels,
     unlabelled,
     hard,
@@ -91,14 +90,14 @@ def iterate_pass(
     totals,
     objective,
 ):
-    """Iterations as ``rules`` say; all arrays behind these are written.
+    """Iterations as ``rules`` say; all arrays behind these are written over.
 
     Parameters
     ----------
     sizes : tuple of int
         Chunk, batch and scratch, as :func:`em_pass` takes them.
-    packed, reference
-        The first components. They are written over.
+    packed : FullPacked
+        For components, its triangles filled with zeros; written over.
     labels, unlabelled : int32 arrays of shape (n_rows,) or (0,)
         With labels, iterations begin with the M-step of these about the means.
     places : tuple
@@ -121,8 +120,9 @@ def iterate_pass(
     centers = aligned_array((2, n_components, n_features), X.dtype)
     noise = X.dtype.type(-np.inf)
     own = totals.reshape(n_components, totals.shape[1] // n_components)
-    labelled = len(labels) > 0
+    labelled, ended = len(labels) > 0, False
     n_steps, before = 0, -math.inf
+    reference = repack(weights, means, factors, packed)
     while True:
         write_centers(means, about, centers)
         cancellation = math.inf
@@ -155,10 +155,8 @@ def iterate_pass(
                 if not math.isfinite(value):
                     return -1, reference
                 gain = value - before
-                if n_steps == rules.most or gain < rules.tol:
-                    return n_steps, reference
-                if rules.best - value > rules.hopeless * gain:
-                    return n_steps, reference
+                ended = n_steps == rules.most or gain < rules.tol
+                ended |= rules.best - value > rules.hopeless * gain
                 before = value
             cancellation = maximize(
                 own,
@@ -178,53 +176,41 @@ def iterate_pass(
             write_centers(means, about, centers)
         if not cancellation < math.inf:
             return -1, reference
+        if ended:
+            return n_steps, reference
         labelled = False
         reference = repack(weights, means, factors, packed)
 
 
-def iterate(sweep, packed, places, components, covariances, labels, hard, rules):
+def iterate(sweep, packed, places, parameters, labels, hard, rules):
     """Iterations over the rows of a sweep that is a single chunk.
 
     Parameters
     ----------
     sweep : Sweep
     packed : FullPacked
-        The components'. It is written over.
+        As :func:`iterate_pass` takes it.
     places : tuple
         As :func:`maximize` takes it.
-    components : GaussianComponents
-    covariances : ndarray of shape (n_components, n_features, n_features)
-    labels : None or ndarray of shape (n_rows,), int32
-        With these, iterations begin with the M-step of rows that belong to one component each.
-    hard : bool
-    rules : Rules
+    parameters, labels, hard, rules
+        As for ``GaussianPass.iterate``.
 
     Returns
     -------
     Iterated or None
         None where this can't be: step by step it is known why.
     """
-    k = len(components.means)
-    parameters = [
-        np.array(values)
-        for values in (
-            np.exp(components.log_weights),
-            components.means,
-            covariances,
-            components.precisions_cholesky,
-        )
-    ]
+    parameters = [np.array(values) for values in parameters]
     totals, objective = np.empty((1, sweep.totals_size)), np.empty((1, 3))
     n_steps, reference = iterate_pass(
         sweep.rows,
         sweep.weight,
         (sweep.chunk_rows, sweep.batch, sweep.scratch_size),
         packed,
-        packed.reference,
         _NONE if labels is None else read_only(labels),
         _NONE,
         hard,
-        np.arange(max(k, sweep.batch)),
+        np.arange(max(sweep.n_components, sweep.batch)),
         places,
         rules,
         *parameters,

@@ -80,14 +80,14 @@ def repack(weights, means, factors, packed):
     peak = -0.5 * n_features * math.log(2 * math.pi)
     reference = -math.inf
     for j in range(n_components):
-        total = math.log(weights[j]) + peak
+        total = np.log(weights[j]) + peak
         for f in range(n_features):
-            total += math.log(factors[j, f, f])
+            total += np.log(factors[j, f, f])
         reference = max(reference, total)
     for j in range(n_components):
-        total = math.log(weights[j]) + peak
+        total = np.log(weights[j]) + peak
         for f in range(n_features):
-            total += math.log(factors[j, f, f])
+            total += np.log(factors[j, f, f])
             first = f // BLOCK * BLOCK
             for g in range(f + 1):
                 place = packed_size(first) + g * BLOCK + f - first
