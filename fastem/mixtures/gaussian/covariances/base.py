@@ -112,8 +112,7 @@ class Covariances:
         moved = scatter - self.products(sums - half_counts * delta, delta)
         del delta  # means of few long rows take a part of their memory
         # What rounding of the means leaves of equal rows is nothing.
-        rounding = _ROUNDING * means
-        moved = self._above(moved, self.products(half_counts * rounding, rounding))
+        moved = self._above(moved, self._squares(counts, _ROUNDING * means))
         divisor = divisors.sum() if self.tied else self._per_component(divisors)
         covariances = self.regularized(moved / divisor, reg_covar)
         return self.constrained(covariances, divisors, last)
@@ -198,8 +197,12 @@ class Covariances:
         """``left right' + right left'`` of each row, or their sum if tied."""
         raise NotImplementedError
 
+    def _squares(self, counts, values):
+        """Sums of so many times the squares of values, in the shape of the variances."""
+        raise NotImplementedError
+
     def _above(self, scatter, noise):
-        """Scatter without variances that aren't above those of noise."""
+        """Scatter without variances that aren't above these."""
         raise NotImplementedError
 
     def _check_positive(self, values, name):

@@ -29,9 +29,13 @@ class Matrices(Covariances):
             products = left[:, :, np.newaxis] * right[:, np.newaxis, :]
         return products + products.swapaxes(-1, -2)
 
+    def _squares(self, counts, values):
+        squares = counts[:, np.newaxis] * values**2
+        return squares.sum(axis=0) if self.tied else squares
+
     def _above(self, scatter, noise):
         variances = np.einsum("...ii->...i", scatter)
-        variances[variances <= np.einsum("...ii->...i", noise)] = 0.0
+        variances[variances <= noise] = 0.0
         return scatter
 
     def _check_positive(self, values, name):

@@ -35,6 +35,9 @@ class Variances(Covariances):
             products = products.sum(axis=1)
         return products.sum(axis=0) if self.tied else products
 
+    def _squares(self, counts, values):
+        return self.products(0.5 * counts[:, np.newaxis] * values, values)
+
     def _above(self, scatter, noise):
         return np.where(scatter <= noise, 0.0, scatter)  # which keeps what is no number
 
