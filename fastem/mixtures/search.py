@@ -18,14 +18,19 @@ from fastem.mixtures.model import MixtureModel
 from fastem.mixtures.sampled import Sample, least_peaked_axes
 from fastem.rows import array_rows
 
+_PACE = Pace(
+    patience=2,
+    depth=0.0,
+    least_gain=1e-4,
+    settled=1e-3,
+    settled_wide=5e-3,
+    most_iterations=25,
+    hopeless=12.0,
+)
 #: The searches by name. What is gained are nats a row.
 PACES = {
-    "breathing": Pace(
-        patience=2, depth=0.0, least_gain=1e-4, settled=1e-3, settled_wide=5e-3, most_iterations=25
-    ),
-    "patient-breathing": Pace(
-        patience=8, depth=0.0, least_gain=1e-4, settled=1e-3, settled_wide=5e-3, most_iterations=50
-    ),
+    "breathing": _PACE,
+    "patient-breathing": _PACE._replace(patience=8, most_iterations=50),
 }
 
 # Rows of the sample, at least and for each component, but for dense rows' values.
