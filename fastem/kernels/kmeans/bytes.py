@@ -5,13 +5,15 @@ float32 would, and leave one centre or a few that may be a row's nearest: by int
 each score for certain. One is the nearest, unseen; a few are compared in float64. Rows that bytes
 leave more centres are compared in float32, as ``hamerly.py`` does, and where many are, all of a
 chunk's. So few rows that a tile wouldn't pay go to float64 at once. The bounds are those of
-``hamerly.py``. Codes are made tile by tile and not kept.
+``hamerly.py``. Codes are made tile by tile and not kept. Where centres lie in groups, most rows are
+compared with their own only: ``bytewise/groups.py`` says why.
 """
 
 import numpy as np
 
 from fastem.kernels.distances.metric import compare_tile, distance_gaps
 from fastem.kernels.distances.one_row import direct_distance
+from fastem.kernels.distances.rounding import ROUNDED_DOWN
 from fastem.kernels.distances.tile_nearest import squared_norms
 from fastem.kernels.kmeans.active import Active
 from fastem.kernels.kmeans.bytewise.candidates import (
@@ -27,6 +29,15 @@ from fastem.kernels.kmeans.bytewise.centers import (
     empty_codes,
     farthest,
 )
+from fastem.kernels.kmeans.bytewise.grouping import Grouping
+from fastem.kernels.kmeans.bytewise.in_group import (
+    compare_with_groups,
+    n_scores,
+    nearest_in_group,
+    row_error,
+    row_values,
+    sort_by_group,
+)
 from fastem.kernels.kmeans.bytewise.tiles import (
     BLOCK,
     GROUP,
@@ -36,6 +47,7 @@ from fastem.kernels.kmeans.bytewise.tiles import (
 )
 from fastem.kernels.kmeans.hamerly import FEW_ROWS, list_failing, renew_row, settle
 from fastem.kernels.runtime.compiling import inline, kernel
+from fastem.kernels.runtime.memory import aligned_array
 from fastem.kernels.runtime.parallel import next_chunk, run
 from fastem.kernels.vectors.machine import BYTE_DOTS, TILE
 from fastem.kernels.vectors.tiles import aligned_empty, first_lanes, gather_tile, tiles_fit
@@ -49,11 +61,13 @@ _BYTES_COST = 0.3
 
 
 @inline
-def _describe_rows(tile, n_features, n_lanes, limit, codes, rests, norms, rows, least, beyond):
+def _describe_rows(
+    tile, n_features, n_lanes, limit, codes, rests, norms, rows, least, beyond, outer
+):
     """Code a tile's rows, and what is known of them before they are compared.
 
     ``rows`` gets what ``next_promising`` takes; lanes without a row, or with one whose norm isn't
-    below ``limit``, get a least score that no other is below.
+    below ``limit``, get a least score that no other is below, and nothing of ``outer``.
     """
     code_tile(tile, n_features, rows[0], rests, codes)
     squared_norms(tile, n_features, norms)
@@ -65,7 +79,8 @@ def _describe_rows(tile, n_features, n_lanes, limit, codes, rests, norms, rows, 
         rows[1, lane] = norm + rest
         rows[2, lane] = rest
         beyond[lane] = np.inf
-        least[lane] = np.inf if lane < n_lanes and norm < limit else -np.inf
+        outer[lane] = np.inf if lane < n_lanes and norm < limit else -np.inf
+        least[lane] = outer[lane]
 
 
 @kernel
@@ -78,12 +93,16 @@ def bytes_pass(
     shift,
     order,
     packed,
+    by_rows,
     coded,
     limit,
     centers,
     drift,
     greatest,
     bounds,
+    groups,
+    away,
+    outers,
     labels,
     moves,
     left,
@@ -94,13 +113,21 @@ def bytes_pass(
     ----------
     X, scale, shift, order, packed, drift, greatest, bounds, labels, moves
         As for ``hamerly.hamerly_pass``.
+    by_rows : EuclideanPacked
+        The same with the rounding of ``in_group.py``.
     coded : CodedCenters
     limit : float
         Rows of this norm and above are compared in float32.
     centers : float64 array of shape (n_clusters, n_features)
         In the rows' coordinates.
-    left : int64 array of shape (n_chunks, 2)
-        Gets how many rows of each chunk failed, and how many bytes could not decide.
+    groups : Groups
+    away : Away
+    outers : float32 array of shape (n_rows,)
+        At most the rows' distances, in scaled units, from where the centres beyond their group's
+        blocks were when they were grouped; 0 where nothing is known.
+    left : int64 array of shape (n_chunks, 3)
+        Gets how many rows of each chunk failed, how many were compared with all centres, and how
+        many bytes could not decide.
     """
     n_rows, n_features = X.shape
     n_quads = coded.codes.shape[1]
@@ -111,6 +138,11 @@ def bytes_pass(
     described = aligned_empty(3 * TILE).reshape((3, TILE))
     best, second = aligned_empty(TILE), aligned_empty(TILE)
     scores, gaps = aligned_empty((BLOCK + 1) * GROUP), aligned_empty(TILE)
+    outer = aligned_empty(TILE)
+    x, row_scores = aligned_empty(row_values(n_features)), aligned_empty(n_scores(groups, away))
+    for f in range(n_features, len(x)):
+        x[f] = 0
+    own = aligned_empty(2 * TILE).view(np.int32).reshape((2, TILE))
     hit = np.empty(1, np.uint64)
     noted = Noted(
         np.empty(TILE, np.int64),
@@ -122,7 +154,10 @@ def bytes_pass(
     lows = np.empty(MOST_BLOCKS * BLOCK, np.float32)
     rows, nearest = np.empty(TILE, np.int32), np.empty(TILE, np.int32)
     failed = np.empty(chunk_rows + TILE, np.int32)
-    undecided = np.empty(chunk_rows, np.int32)  # places in failed
+    # Places in failed.
+    opened, undecided = np.empty(chunk_rows, np.int32), np.empty(chunk_rows, np.int32)
+    by_group, ends = np.empty(chunk_rows, np.int32), np.empty(len(groups.counts) + 1, np.int32)
+    beyond_group = np.empty(chunk_rows, np.float32)
     chosen, found = np.empty(chunk_rows, np.int32), np.empty(chunk_rows, np.float32)
     distances = np.empty(len(order))
     relative = 2.0 * np.float64(packed.rounding)
@@ -138,26 +173,59 @@ def bytes_pass(
                 failed[i] = start + i
         else:
             n_failed = list_failing(start, stop, bounds, drift, greatest, labels, failed)
-        n_left = n_few = 0
+        n_opened = n_left = n_few = 0
+        grouped = away.rest < np.inf
+        if grouped:
+            sort_by_group(failed, n_failed, labels, groups, ends, by_group)
         for t in range(0, n_failed, TILE):
             n_lanes = min(TILE, n_failed - t)
+            within, unclear = np.uint64(0), ~np.uint64(0)
+            if grouped:
+                for lane in range(n_lanes):
+                    rows[lane] = failed[by_group[t + lane]]
+                within = compare_with_groups(
+                    X, rows, n_lanes, scale, shift, by_rows, coded.numbers, groups, away, outers,
+                    labels, x, row_scores, norms, best, second, nearest,
+                )  # fmt: skip
+                unclear = distance_gaps(by_rows, norms, best, second, gaps)
+            for lane in range(n_lanes):
+                i = np.intp(by_group[t + lane]) if grouped else t + lane
+                label, gap = nearest[lane], gaps[lane]
+                if (unclear >> np.uint64(lane)) & np.uint64(1):
+                    label, gap = np.int32(-1), np.float32(0)
+                    if (within >> np.uint64(lane)) & np.uint64(1):
+                        label, gap = nearest_in_group(
+                            X, np.intp(failed[i]), unit_scale, centers, coded.numbers, groups, away,
+                            outers, labels,
+                        )  # fmt: skip
+                chosen[i], found[i] = label, gap
+                beyond_group[i] = -1.0
+                opened[n_opened] = i
+                n_opened += label < 0
+        for t in range(0, n_opened, TILE):
+            n_lanes = min(TILE, n_opened - t)
             if n_lanes <= FEW_ROWS:
                 n_few = n_lanes
             if n_few > 0 or n_left > _GIVE_UP_SHARE * (t + TILE):
-                for i in range(t, n_failed):
-                    undecided[n_left] = i
+                for i in range(t, n_opened):
+                    undecided[n_left] = opened[i]
                     n_left += 1
                 break
             for lane in range(TILE):
-                rows[lane] = failed[t + min(lane, n_lanes - 1)]
+                rows[lane] = failed[opened[t + min(lane, n_lanes - 1)]]
             gather_tile(X, rows, scale, shift, tile)
             _describe_rows(
-                tile, n_features, n_lanes, limit, codes, rests, norms, described, best, second
-            )
+                tile, n_features, n_lanes, limit, codes, rests, norms, described, best, second,
+                outer,
+            )  # fmt: skip
             for lane in range(TILE):
                 noted.counts[lane] = 0
+                own[0, lane] = own[1, lane] = 0
                 row = np.intp(rows[lane])
-                if labels[row] >= 0:  # its own centre is seldom far from the nearest
+                if labels[row] >= 0:
+                    own[0, lane] = groups.firsts[groups.numbers[labels[row]]]
+                    own[1, lane] = groups.counts[groups.numbers[labels[row]]]
+                    # Its own centre is seldom far from the nearest.
                     distance = direct_distance(X, row, centers, np.intp(labels[row]))
                     score = score_above(distance, unit_scale, np.float64(norms[lane]), relative)
                     best[lane] = min(best[lane], score)
@@ -165,7 +233,7 @@ def bytes_pass(
             while True:
                 unit = next_promising(
                     codes, n_quads, coded, coded.limits, described, unit, n_units, best, second,
-                    scores, hit,
+                    own, outer, scores, hit,
                 )  # fmt: skip
                 if unit == n_units:
                     break
@@ -176,11 +244,16 @@ def bytes_pass(
                     X, np.intp(rows[lane]), unit_scale, relative, centers, coded, described, norms,
                     best, second, noted, lane, places, lows,
                 )  # fmt: skip
-                chosen[t + lane], found[t + lane] = label, gap
+                i = np.intp(opened[t + lane])
+                chosen[i], found[i] = label, gap
+                if outer[lane] > -np.inf:
+                    square = np.float64(norms[lane]) * (1 - relative)
+                    square += 2.0 * np.float64(outer[lane])
+                    beyond_group[i] = np.sqrt(max(square, 0.0)) * ROUNDED_DOWN
                 if label < 0:
-                    undecided[n_left] = t + lane
+                    undecided[n_left] = i
                     n_left += 1
-        left[chunk, 0], left[chunk, 1] = n_failed, n_left - n_few
+        left[chunk, 0], left[chunk, 1], left[chunk, 2] = n_failed, n_opened, n_left - n_few
         for t in range(0, n_left, TILE):
             n_lanes = min(TILE, n_left - t)
             for lane in range(TILE):
@@ -200,6 +273,10 @@ def bytes_pass(
         n_moved = 0
         for i in range(n_failed):
             row = np.intp(failed[i])
+            if beyond_group[i] >= np.float32(0):
+                outers[row] = max(outers[row], beyond_group[i] - away.greatest)
+            if labels[row] >= 0 and groups.numbers[chosen[i]] != groups.numbers[labels[row]]:
+                outers[row] = 0.0
             n_moved = renew_row(
                 row, chosen[i], found[i], drift, bounds, labels, moves, chunk, n_moved
             )
@@ -215,16 +292,30 @@ class Bytes(Active):
         super().__init__(X, sample_weight, n_clusters, frame)
         n_features = X.shape[1]
         self._use_bytes = BYTE_DOTS and n_features <= MOST_FEATURES and tiles_fit(self._rows)
+        # Rows of centres that lie on one cache line more took a sixth longer to compare in groups.
+        self._negated = aligned_array(self._negated.shape, np.float32)
         self._coded = empty_codes(n_clusters, n_features) if self._use_bytes else None
         self._full_cost = _BYTES_COST if self._use_bytes else 1.0
-        self._left = np.empty((self._n_chunks, 2), np.int64)
+        self._left = np.zeros((self._n_chunks, 3), np.int64)
+        self._grouping = Grouping(len(X), n_clusters)
+        self._moved = None  # in the last step
+
+    def _renew_bounds(self, centers, packed, moved, before):
+        self._moved = moved
+        super()._renew_bounds(centers, packed, moved, before)
 
     def _compare(self, packed):
         if not self._use_bytes or not packed.radius < LARGE:
             super()._compare(packed)
+            self._grouping.forget()
             return
         radius = float(packed.radius)
-        code_centers(packed.negated, packed.half_norms, radius, self._coded)
+        centers = self._previous
+        away = self._grouping.follow(
+            self._rows, float(self._scale), self.labels, centers, self._moved, packed.half_norms
+        )
+        groups = self._grouping.groups
+        code_centers(packed.negated, packed.half_norms, radius, groups.order, self._coded)
         run(
             bytes_pass,
             self._n_chunks,
@@ -234,16 +325,21 @@ class Bytes(Active):
             self._shift,
             self._order,
             packed,
+            packed._replace(rounding=row_error(self._rows.shape[1])),
             self._coded,
             farthest(self._rows.shape[1], radius),
-            self._previous,
+            centers,
             self._rounded,
             self._greatest,
             self._bounds,
+            groups,
+            away,
+            self._grouping.outers,
             self.labels,
             self._moves,
             self._left,
         )
-        n_failed, n_left = self._left.sum(axis=0)
+        n_failed, _, n_left = self._left.sum(axis=0)
+        self._full_cost = _BYTES_COST * self._grouping.cost
         if n_left > _GIVE_UP_SHARE * n_failed:
             self._use_bytes, self._full_cost = False, 1.0

@@ -237,14 +237,19 @@ def transpose_square(builder, rows):
     return rows
 
 
+def fold_halves(builder, vector, lanes, emit):
+    """A vector's halves by ``emit(builder, a, b)``, and so on, down to so many lanes."""
+    while vector.type.count > lanes:
+        half = vector.type.count // 2
+        low = shuffle(builder, vector, vector, range(half))
+        high = shuffle(builder, vector, vector, range(half, 2 * half))
+        vector = emit(builder, low, high)
+    return vector
+
+
 def fold_lanes(builder, vector, emit):
     """One value of a vector's lanes by ``emit(builder, a, b)``, in pairs."""
-    lanes = vector.type.count
-    while lanes > 1:
-        lanes //= 2
-        low = shuffle(builder, vector, vector, range(lanes))
-        high = shuffle(builder, vector, vector, range(lanes, 2 * lanes))
-        vector = emit(builder, low, high)
+    vector = fold_halves(builder, vector, 1, emit)
     return builder.extract_element(vector, ir.Constant(ir.IntType(32), 0))
 
 

@@ -4,7 +4,9 @@ import numpy as np
 import pytest
 from clustering_passes import DTYPES, check_pass, drifting, frame_for
 from hard_rows import KINDS, mixture
+from scipy.spatial.distance import cdist
 
+from fastem import KMeans
 from fastem.kernels.clusters import Frame
 from fastem.kernels.kmeans import bytes as algorithm
 from fastem.kernels.kmeans import choose
@@ -58,7 +60,7 @@ def test_more_candidates_than_there_is_room_for(dtype):
         centers = np.concatenate([crowd, others]).astype(dtype).astype(float)
         labels = check_pass(tested, X, None, centers, labels)
     if BYTE_DOTS:
-        n_failed, n_left = tested._left.sum(axis=0)
+        n_failed, _, n_left = tested._left.sum(axis=0)
         assert 0 < n_left < n_failed
         assert tested._use_bytes
 
@@ -72,6 +74,139 @@ def test_gives_up_where_bytes_leave_too_many():
         centers = 1e-4 * rng.normal(size=(300, 40))
         labels = check_pass(tested, X, None, centers, labels)
     assert not tested._use_bytes
+
+
+N_CROWDS, N_CLUSTERS = 50, 401
+
+
+def crowds_of_clusters(n_features, dtype):
+    """Rows, and centres eight a crowd: most others are far from a row."""
+    rng = np.random.default_rng(5)
+    crowds = 1.5 * rng.normal(size=(N_CROWDS, n_features))
+    X = crowds[rng.integers(N_CROWDS, size=12000)]
+    X = (X + rng.normal(size=X.shape)).astype(dtype)
+    centers = crowds[np.arange(N_CLUSTERS) % N_CROWDS]
+    centers = rng.permutation(centers + 0.3 * rng.normal(size=centers.shape))
+    return rng, X, centers
+
+
+def check_labels(tested, X, centers, labels_before):
+    """One pass against NumPy; how many rows were compared with less than all centres."""
+    statistics = tested.assign(centers)
+    distances = cdist(X.astype(float), centers, "sqeuclidean")
+    labels = distances.argmin(axis=1)
+    np.testing.assert_array_equal(tested.labels, labels)
+    assert statistics.n_changed == (labels != labels_before).sum()
+    inertia = distances.min(axis=1).sum()
+    np.testing.assert_allclose(tested.inertia(centers), inertia, rtol=1e-11)
+    n_failed, n_opened, _ = tested._left.sum(axis=0)
+    return labels, n_failed - n_opened
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("n_features", [40, 70])
+def test_rows_are_compared_with_their_group(n_features, dtype):
+    """Small steps, leaps to rows and so to other crowds, by a few and by many; twins."""
+    rng, X, centers = crowds_of_clusters(n_features, dtype)
+    tested = Bytes(X, None, N_CLUSTERS, frame_for(Bytes, X))
+    labels, closed = tested.labels.copy(), []
+    for n_leaps in (0, 0, 0, 1, 0, 5, 0, 30, 0, 200, 0, 0):
+        leaping = rng.choice(N_CLUSTERS, n_leaps, replace=False)
+        centers[leaping] = X[rng.choice(len(X), n_leaps)] + 0.01 * rng.normal(size=n_features)
+        centers = centers + 0.005 * rng.normal(size=centers.shape)
+        centers = centers.astype(dtype).astype(float)
+        centers[300] = centers[20]
+        changed = labels
+        labels, n_closed = check_labels(tested, X, centers, labels)
+        assert (labels != changed).sum() > 50 * (n_leaps > 1)
+        closed.append(n_closed)
+    if BYTE_DOTS:
+        assert max(closed[2:4]) > 3000  # after small steps
+        assert closed[5] > 1000  # after leaps of a few
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_rows_beyond_what_bytes_hold_beside_groups(dtype):
+    """They are compared in float32; nothing is said of their distances beyond their group."""
+    rng, X, centers = crowds_of_clusters(40, dtype)
+    frame = frame_for(Bytes, X)
+    X[::100] *= 1e7
+    tested = Bytes(X, None, N_CLUSTERS, frame)
+    labels, closed = tested.labels.copy(), []
+    for _ in range(5):
+        centers = centers + 0.005 * rng.normal(size=centers.shape)
+        labels, n_closed = check_labels(tested, X, centers.astype(dtype).astype(float), labels)
+        closed.append(n_closed)
+        assert not BYTE_DOTS or (tested._grouping.outers[::100] == 0).all()
+    if BYTE_DOTS:
+        assert max(closed) > 3000
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_rows_that_change_their_group_unseen(dtype):
+    """In a pass that bytes take no part in, with a centre far beyond what they hold."""
+    rng, X, centers = crowds_of_clusters(40, dtype)
+    tested = Bytes(X, None, N_CLUSTERS, frame_for(Bytes, X))
+    labels, closed = tested.labels.copy(), []
+    for n_pass in range(7):
+        centers = centers + 0.005 * rng.normal(size=centers.shape)
+        given = centers.astype(dtype).astype(float)
+        if n_pass == 4:  # most rows are in another crowd
+            given = np.roll(given, 1, axis=0)
+            given[7] = 1e18
+        labels, n_closed = check_labels(tested, X, given, labels)
+        closed.append(n_closed)
+    if BYTE_DOTS:
+        assert max(closed[:4]) > 3000
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_fits_with_groups_and_empty_clusters(dtype, monkeypatch):
+    """Bit for bit those without bytes, which relocate and weigh alike; some rows weigh nothing."""
+    rng, X, centers = crowds_of_clusters(40, dtype)
+    weights = rng.uniform(size=len(X)) * (rng.uniform(size=len(X)) < 0.8)
+    centers[[30, 31, 32]] = 40.0  # empty, these
+    counted = []
+    compare = Bytes._compare
+
+    def count(self, packed):
+        compare(self, packed)
+        counted.append(self._left[:, 0].sum() - self._left[:, 1].sum())
+
+    monkeypatch.setattr(Bytes, "_compare", count)
+    fits = [
+        KMeans(N_CLUSTERS, init=centers, algorithm=name, max_iter=25, tol=0).fit(
+            X, sample_weight=weights
+        )
+        for name in ("bytes", "active")
+    ]
+    found, expected = fits
+    np.testing.assert_array_equal(found.labels_, expected.labels_)
+    np.testing.assert_array_equal(found.cluster_centers_, expected.cluster_centers_)
+    assert found.inertia_ == expected.inertia_
+    assert len(np.unique(found.labels_)) == N_CLUSTERS
+    if BYTE_DOTS:
+        assert sum(n > 1000 for n in counted) > 3
+
+
+def test_narrow_rows_are_not_compared_with_groups():
+    rng, X, centers = crowds_of_clusters(5, np.float64)
+    tested = Bytes(X, None, N_CLUSTERS, frame_for(Bytes, X))
+    labels = tested.labels.copy()
+    for _ in range(3):
+        labels, n_closed = check_labels(tested, X, centers, labels)
+        centers = centers + 0.005 * rng.normal(size=centers.shape)
+        assert n_closed == 0
+
+
+def test_centers_without_groups_are_not_grouped():
+    rng = np.random.default_rng(6)
+    X = rng.normal(size=(3000, 50))
+    tested = Bytes(X, None, 300, frame_for(Bytes, X))
+    labels = tested.labels.copy()
+    for centers in drifting(rng, X, 300, 4, 1e-3):
+        labels = check_pass(tested, X, None, centers, labels)
+    assert len(tested._grouping.groups.order) == 0
 
 
 @pytest.mark.parametrize("dtype", DTYPES)

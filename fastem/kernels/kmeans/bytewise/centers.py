@@ -127,8 +127,8 @@ def farthest(n_features, radius):
     return min(LARGE, _FARTHEST / (n_features + 8) * radius)
 
 
-def code_centers(negated, half_norms, radius, coded):
-    """Code centres, by norm so that the greatest errors of a block are like those of its centres.
+def code_centers(negated, half_norms, radius, order, coded):
+    """Code centres, in an order by which the greatest errors of a block are like its centres'.
 
     Parameters
     ----------
@@ -136,11 +136,15 @@ def code_centers(negated, half_norms, radius, coded):
         As ``tile_nearest.pack_centers`` writes them, finite but for the padding.
     radius : float
         The greatest norm of a centre, below ``LARGE``.
+    order : int32 array of shape (n_clusters,)
+        An empty one for the order of the norms.
     coded : CodedCenters
         Gets the codes.
     """
     n_clusters = len(half_norms) - 1
-    coded.numbers[:n_clusters] = np.argsort(half_norms[:-1], kind="stable")
+    if len(order) == 0:
+        order = np.argsort(half_norms[:-1], kind="stable")
+    coded.numbers[:n_clusters] = order
     coded.numbers[n_clusters:] = n_clusters
     n_chunks = ceil_div(len(coded.limits), _CHUNK_BLOCKS)
     run(_code_blocks, n_chunks, negated, half_norms, radius * _LEAST_LENGTH, coded)

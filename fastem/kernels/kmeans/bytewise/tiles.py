@@ -27,6 +27,7 @@ from fastem.kernels.vectors.emit import (
     load_at,
     maximum,
     minimum,
+    splat,
     store_at,
 )
 from fastem.kernels.vectors.machine import BYTE_DOTS, LANES, TILE, VECTOR_BYTES, WIDE_REGISTER_FILE
@@ -136,7 +137,20 @@ def add_byte_products(builder, total, unsigned, signed):
 
 @intrinsic
 def next_promising(
-    typingctx, codes, n_quads, centers, limits, rows, first, stop, least, beyond, scores, lanes
+    typingctx,
+    codes,
+    n_quads,
+    centers,
+    limits,
+    rows,
+    first,
+    stop,
+    least,
+    beyond,
+    own,
+    outer,
+    scores,
+    lanes,
 ):
     """Compare groups of rows with blocks of centres up to the first that may hold a nearest one.
 
@@ -159,6 +173,10 @@ def next_promising(
         An upper bound of each row's least score, which is lowered.
     beyond : float32 array of TILE values
         A lower bound of all scores passed over, which is lowered.
+    own : int32 array of shape (2, TILE)
+        The first of a row's own blocks, and how many these are.
+    outer : float32 array of TILE values
+        A lower bound of the scores of each row's other blocks, which is lowered.
     scores : float32 array of (BLOCK + 1) * GROUP values
         Gets the scores of the unit returned, and lower bounds of each row's least.
     lanes : uint64 array of one value
@@ -179,6 +197,8 @@ def next_promising(
         types.intp,
         least,
         beyond,
+        own,
+        outer,
         scores,
         lanes,
     )
@@ -187,9 +207,8 @@ def next_promising(
         e = Emitter(context, builder, signature, args)
         # Vectors that don't fit into registers must not straddle cache lines on the stack.
         builder.function.attributes.alignstack = VECTOR_BYTES
-        x, limit, row, least_pointer, beyond_pointer, output, mask_pointer = e.pointers(
-            0, 3, 4, 7, 8, 9, 10
-        )
+        x, limit, row, least_pointer, beyond_pointer = e.pointers(0, 3, 4, 7, 8)
+        own, outer_pointer, output, mask_pointer = e.pointers(9, 10, 11, 12)
         n_quads, first, stop = args[1], args[5], args[6]
         fields = dict(zip(centers.fields, range(len(centers.types)), strict=True))
 
@@ -238,6 +257,7 @@ def next_promising(
         rest, length, slack = (
             e.splat(limit, e.plus(e.times(block, 3), i), LANES) for i in range(3)
         )
+        number = splat(builder, builder.trunc(block, integer), LANES)
         mask, values = None, []
         for v in range(n_vectors):
             at = e.plus(lane, v * LANES)
@@ -256,6 +276,11 @@ def next_promising(
             low = builder.fsub(lowest, error)
             values.append((low, BLOCK * GROUP + v * LANES))
             promising = builder.fcmp_ordered("<=", low, new)
+            begin, count = (e.lanes(own, i, at, integers) for i in range(2))
+            inside = builder.icmp_unsigned("<", builder.sub(number, begin), count)
+            old = load_at(builder, outer_pointer, at, vector, VECTOR_BYTES)
+            other = builder.select(inside, old, minimum(builder, low, old))
+            store_at(builder, other, outer_pointer, at, VECTOR_BYTES)
             old = load_at(builder, beyond_pointer, at, vector, VECTOR_BYTES)
             new = builder.select(promising, old, minimum(builder, low, old))
             store_at(builder, new, beyond_pointer, at, VECTOR_BYTES)

@@ -82,7 +82,7 @@ def coded_centers(centers):
     half_norms[:-1] = 0.5 * (negated[:-1].astype(float) ** 2).sum(axis=1)
     coded = empty_codes(n_clusters, n_features)
     radius = np.sqrt(2.0 * half_norms[:-1].max())
-    code_centers(negated, half_norms, radius, coded)
+    code_centers(negated, half_norms, radius, np.empty(0, np.int32), coded)
     return coded
 
 
@@ -130,7 +130,7 @@ def test_codes_of_centers(kind, n_features, n_clusters):
 
 
 @kernel
-def _compare(codes, n_quads, coded, rows, least, beyond, units, lanes, found):
+def _compare(codes, n_quads, coded, rows, least, beyond, own, outer, units, lanes, found):
     """All units that are promising, with their scores; how many."""
     n_units = len(coded.limits) * (TILE // GROUP)
     hit = np.empty(1, np.uint64)
@@ -138,8 +138,9 @@ def _compare(codes, n_quads, coded, rows, least, beyond, units, lanes, found):
     unit, n = 0, 0
     while True:
         unit = next_promising(
-            codes, n_quads, coded, coded.limits, rows, unit, n_units, least, beyond, scores, hit
-        )
+            codes, n_quads, coded, coded.limits, rows, unit, n_units, least, beyond, own, outer,
+            scores, hit,
+        )  # fmt: skip
         if unit == n_units:
             return n
         units[n], lanes[n] = unit, hit[0]
@@ -149,7 +150,7 @@ def _compare(codes, n_quads, coded, rows, least, beyond, units, lanes, found):
         unit += 1
 
 
-def compare(rows, coded, n_lanes=TILE):
+def compare(rows, coded, own, n_lanes=TILE):
     _, steps, rests, words = coded_rows(rows)
     described = aligned_empty(3 * TILE).reshape(3, TILE)
     norms = np.linalg.norm(rows.astype(float), axis=1)
@@ -159,10 +160,14 @@ def compare(rows, coded, n_lanes=TILE):
     least, beyond = aligned_empty(TILE), aligned_empty(TILE)
     least[:] = np.where(np.arange(TILE) < n_lanes, np.inf, -np.inf)
     beyond[:] = np.inf
+    outer = aligned_empty(TILE)
+    outer[:] = np.inf
     n_units = len(coded.limits) * (TILE // GROUP)
     units, lanes = np.empty(n_units, np.int64), np.empty(n_units, np.uint64)
     found = np.empty((n_units, (BLOCK + 1) * GROUP), np.float32)
-    n = _compare(words, len(words) // TILE, coded, described, least, beyond, units, lanes, found)
+    n = _compare(
+        words, len(words) // TILE, coded, described, least, beyond, own, outer, units, lanes, found
+    )
     # (row, place of a centre): the score where the unit was promising to the row, else NaN.
     scores = np.full((TILE, len(coded.numbers)), np.nan)
     lows = np.full((TILE, len(coded.limits)), np.nan)
@@ -173,7 +178,16 @@ def compare(rows, coded, n_lanes=TILE):
                 row = group * GROUP + i
                 scores[row, block * BLOCK : (block + 1) * BLOCK] = values[i::GROUP][:BLOCK]
                 lows[row, block] = values[BLOCK * GROUP + i]
-    return scores, lows, least.astype(float), beyond.astype(float), described.astype(float)
+    bounds = (bound.astype(float) for bound in (least, beyond, outer))
+    return scores, lows, *bounds, described.astype(float)
+
+
+def own_blocks(rng, n_blocks):
+    """For each row a run of blocks, of any length."""
+    first = rng.integers(0, n_blocks, TILE)
+    own = aligned_empty(2 * TILE).view(np.int32).reshape(2, TILE)
+    own[:] = first, rng.integers(0, n_blocks - first + 1)
+    return own
 
 
 @pytest.mark.parametrize("center_kind", KINDS)
@@ -186,7 +200,8 @@ def test_no_nearest_center_is_ruled_out(n_features, n_clusters, row_kind, center
     near = min(n_clusters, 8)
     centers[:near] = rows[:near]
     coded = coded_centers(centers)
-    scores, lows, least, beyond, described = compare(rows, coded)
+    own = own_blocks(rng, len(coded.limits))
+    scores, lows, least, beyond, outer, described = compare(rows, coded, own)
     scores, padding = scores[:, :n_clusters], scores[:, n_clusters:]
     numbers = coded.numbers[:n_clusters]
     ordered = centers[numbers].astype(float)
@@ -197,6 +212,15 @@ def test_no_nearest_center_is_ruled_out(n_features, n_clusters, row_kind, center
     assert noted[np.arange(TILE), true.argmin(axis=1)].all()
     # What was passed over is no less than what is said of it.
     assert (np.where(noted, np.inf, true).min(axis=1) >= beyond).all()
+    # So are the blocks that aren't a row's own.
+    place = np.arange(n_clusters) // BLOCK - own[0][:, np.newaxis]
+    others = (place < 0) | (place >= own[1][:, np.newaxis])
+    least_other = np.where(others, true, np.inf).min(axis=1)
+    assert (least_other >= outer).all()
+    # By no more than the bounds are wide, or the padding would count.
+    reach = np.abs(described[1:]).sum(axis=0) * coded.limits[:, :2].max() + coded.limits[:, 2].max()
+    near = np.isfinite(least_other)
+    assert (least_other[near] - outer[near] <= 2.1 * reach[near]).all()
     # Each score noted holds within its bounds, its block's least too, and padding never counts.
     rest, length, slack = coded.terms[:n_clusters].T.astype(float)
     error = np.outer(described[1], rest) + np.outer(described[2], length) + slack
@@ -210,7 +234,8 @@ def test_no_nearest_center_is_ruled_out(n_features, n_clusters, row_kind, center
 def test_nothing_is_promising_to_lanes_without_rows():
     rng = np.random.default_rng(3)
     rows = rng.normal(size=(TILE, 12)).astype(np.float32)
-    scores, _, _, _, _ = compare(rows, coded_centers(rng.normal(size=(30, 12))), n_lanes=5)
+    coded = coded_centers(rng.normal(size=(30, 12)))
+    scores, *_ = compare(rows, coded, own_blocks(rng, len(coded.limits)), n_lanes=5)
     noted = ~np.isnan(scores)
     assert noted[:5].any(axis=1).all()
     assert not noted[5:].any()

@@ -1,0 +1,123 @@
+"""Groups of near centres: a row whose other centres are all far is compared with its group only.
+
+Where clusters are parts of larger ones, as with many clusters they often are, several centres are
+about as near to a row as its own, and all others much farther. So next to a row's bound on its
+second nearest centre there is one on the distances from all centres beyond its group. It holds as
+long as it exceeds the distance from its own centre, which is computed, by what the fastest of those
+centres have moved since. What is compared in place of a group is all blocks that it touches.
+"""
+
+from typing import NamedTuple
+
+import numpy as np
+
+from fastem.kernels.distances.one_row import direct_distance
+from fastem.kernels.kmeans.bytewise.tiles import BLOCK
+from fastem.kernels.runtime.compiling import kernel
+
+# A group's blocks hold up to this share of the centres on average: alone, one is compared in the
+# time that a tile of bytes takes for some five.
+_MOST_SHARE = 1 / 32
+
+# To find groups takes up to about a tenth of a pass, and much less where so many centres show that
+# there are few: not this share of them belongs to another one's group.
+_ROWS_A_GROUP = 200
+_TRIED, _LEAST_TOGETHER = 512, 1 / 64
+
+
+class Groups(NamedTuple):
+    """Which centres belong together.
+
+    Parameters
+    ----------
+    numbers : ndarray of shape (n_clusters,), int32
+        Each cluster's group.
+    firsts, counts : ndarrays of shape (n_groups,), int32
+        Each group's first block of centres, and how many it touches; 0 if all is one group.
+    order, places : ndarrays of shape (n_clusters,), int32
+        The clusters, group by group, and where each is among them; empty if all is one group.
+    """
+
+    numbers: np.ndarray
+    firsts: np.ndarray
+    counts: np.ndarray
+    order: np.ndarray
+    places: np.ndarray
+
+
+class Away(NamedTuple):
+    """How far the centres are from where the rows' outer bounds saw them.
+
+    Parameters
+    ----------
+    fast : ndarray of int32
+        Centres that are farther than the others, which rows are compared with besides their group.
+    rest, greatest : float
+        At least how far any other is, and any, in scaled units.
+    """
+
+    fast: np.ndarray
+    rest: float
+    greatest: float
+
+
+@kernel
+def _find_groups(centers, square, most, numbers):
+    """Give each centre the number of the first leader within reach; how many there are.
+
+    More than ``most`` if there are more, or if it seems so.
+    """
+    leaders = np.empty(most, np.int64)
+    n = 0
+    for j in range(len(centers)):
+        group = 0
+        while group < n and direct_distance(centers, j, centers, leaders[group]) > square:
+            group += 1
+        if group == n:
+            if n == most:
+                return most + 1
+            leaders[n] = j
+            n += 1
+        numbers[j] = group
+        if j == _TRIED and n > _TRIED * (1 - _LEAST_TOGETHER):
+            return most + 1
+    return n
+
+
+def no_groups(n_clusters):
+    """All in one group."""
+    zeros = np.zeros(max(n_clusters, 1), np.int32)
+    return Groups(zeros, zeros[:1], zeros[:1], zeros[:0], zeros[:0])
+
+
+def group_centers(centers, half_norms, square, n_rows):
+    """Group centres that are nearer each other than most rows are to their own.
+
+    Parameters
+    ----------
+    centers : ndarray of shape (n_clusters, n_features), float64
+    half_norms : float32 array of shape (n_clusters + 1,)
+        As ``tile_nearest.pack_centers`` writes them.
+    square : float
+        Within which squared distance from a group's first centre its others are.
+    n_rows : int
+
+    Returns
+    -------
+    Groups
+    """
+    n_clusters = len(centers)
+    numbers = np.empty(n_clusters, np.int32)
+    most = min(n_clusters // 2, n_rows // _ROWS_A_GROUP)
+    n_groups = _find_groups(centers, square, most, numbers)
+    if n_groups > most:
+        return no_groups(n_clusters)
+    order = np.lexsort((half_norms[:-1], numbers)).astype(np.int32)
+    ends = np.cumsum(np.bincount(numbers, minlength=n_groups))
+    firsts = np.concatenate([[0], ends[:-1]]) // BLOCK
+    counts = (ends - 1) // BLOCK + 1 - firsts
+    if BLOCK * counts[numbers].mean() > _MOST_SHARE * n_clusters:
+        return no_groups(n_clusters)
+    places = np.empty(n_clusters, np.int32)
+    places[order] = np.arange(n_clusters)
+    return Groups(numbers, firsts.astype(np.int32), counts.astype(np.int32), order, places)

@@ -1,0 +1,282 @@
+"""A row's nearest centre if its group tells: ``groups.py`` says when it does.
+
+In float32, row by row: few rows of a chunk have a group in common, so that tiles would be nearly
+empty, and bytes can't tell centres apart that are so near each other. What float32 leaves open is
+compared in float64.
+"""
+
+import functools
+
+import numpy as np
+from llvmlite import ir
+from numba import types
+from numba.extending import intrinsic
+
+from fastem.kernels.distances.one_row import direct_distance
+from fastem.kernels.distances.rounding import ROUNDED_DOWN, ROUNDED_UP, WIDE, chain_error
+from fastem.kernels.kmeans.bytewise.centers import LARGE
+from fastem.kernels.kmeans.bytewise.tiles import BLOCK
+from fastem.kernels.runtime.chunks import ceil_div, round_up
+from fastem.kernels.runtime.compiling import inline
+from fastem.kernels.vectors.emit import (
+    INDEX,
+    Emitter,
+    constant,
+    fold_halves,
+    load_at,
+    prefetch,
+    store_at,
+    sum_vectors,
+    zeros_of,
+)
+from fastem.kernels.vectors.machine import LANES, TILE, VECTOR_BYTES
+from fastem.kernels.vectors.vector import (
+    bits,
+    broadcast,
+    count_bits,
+    first_bit,
+    least_of_lanes,
+    lesser,
+    load,
+    multiply_add,
+    sum_of_lanes,
+    where,
+)
+
+
+def row_error(n_features):
+    """``rounding.py``'s ``e`` of the scores made here."""
+    return chain_error(ceil_div(n_features, LANES) + LANES.bit_length())
+
+
+@inline
+def row_values(n_features):
+    """How much scratch a row takes: zeros follow it, up to whole vectors."""
+    return round_up(n_features, LANES)
+
+
+def _scoring(fetches):
+    """The intrinsic that scores a block of centres; whether it fetches a row meanwhile."""
+
+    def emit(packed, X, context, builder, signature, args):
+        e = Emitter(context, builder, signature, args)
+        row, number_pointer, output, rows = e.pointers(0, 3, 5, 7)
+        n_values, first, at = args[1], args[4], args[6]
+        later = e.row(rows, args[8], e.extent(7, 1))
+        itemsize = X.dtype.bitwidth // 8
+        fields = dict(zip(packed.fields, range(len(packed.types)), strict=True))
+
+        def field(name):
+            array = builder.extract_value(args[2], fields[name])
+            return context.make_array(packed.types[fields[name]])(context, builder, array)
+
+        negated, halves = field("negated"), field("half_norms")
+        width = builder.extract_value(negated.shape, 1)
+        last = builder.sub(builder.extract_value(negated.shape, 0), constant(2))
+        vector = ir.VectorType(ir.FloatType(), LANES)
+        block = ir.VectorType(ir.FloatType(), BLOCK)
+        bases, starts = [], zeros_of(block)
+        for i in range(BLOCK):
+            number = builder.load(builder.gep(number_pointer, [e.plus(first, i)]))
+            number = builder.sext(number, INDEX)
+            half = builder.load(builder.gep(halves.data, [number]))
+            starts = builder.insert_element(starts, half, ir.Constant(ir.IntType(32), i))
+            beyond = builder.icmp_signed(">", number, last)
+            bases.append(e.row(negated.data, builder.select(beyond, last, number), width))
+        sums = e.zeros(vector, BLOCK)
+        with e.loop(0, n_values, LANES) as f:
+            if fetches:
+                for line in range(0, LANES * itemsize, 64):
+                    prefetch(builder, later, e.plus(f, line // itemsize))
+            values = load_at(builder, row, f, vector, VECTOR_BYTES)
+            for base, slot in zip(bases, sums, strict=True):
+                e.add_product(slot, values, load_at(builder, base, f, vector, 4))
+        totals = [
+            fold_halves(builder, builder.load(slot), BLOCK, lambda b, low, high: b.fadd(low, high))
+            for slot in sums
+        ]
+        total = builder.fadd(sum_vectors(builder, totals), starts)
+        store_at(builder, total, output, at, 4)
+        return e.nothing()
+
+    @intrinsic
+    def function(typingctx, x, n_values, packed, numbers, first, scores, at, X, ahead):
+        integer = types.intp
+        sig = types.void(x, integer, packed, numbers, integer, scores, integer, X, integer)
+        return sig, functools.partial(emit, packed, X)
+
+    return function
+
+
+#: Write the scores of the ``BLOCK`` centres from ``numbers[first]`` on to ``scores[at:]``, by
+#: ``_score_block(x, n_values, packed, numbers, first, scores, at, X, ahead)``. ``x`` has
+#: ``n_values`` values, as many as whole vectors, with zeros behind the row's of a vector at least;
+#: those of a centre reach into the next one's row, which each has: the padding's is the last. The
+#: padding's score is infinite.
+_score_block = _scoring(fetches=False)
+
+#: The same, which fetches the row ``X[ahead]`` meanwhile: fetched at once, it took a fifth longer.
+_score_and_fetch = _scoring(fetches=True)
+
+
+@inline
+def _least_two(scores, n_scores):
+    """The place of the least score, this score, and the second least; of whole vectors."""
+    infinity = broadcast(np.float32(np.inf), LANES)
+    least, others, place, n_least = infinity, infinity, 0, np.uint64(0)
+    for at in range(0, n_scores, LANES):
+        least = lesser(load(scores, at, LANES), least)
+    best = least_of_lanes(least)
+    for at in range(0, n_scores, LANES):
+        score = load(scores, at, LANES)
+        found = score <= broadcast(best, LANES)
+        others = lesser(where(found, infinity, score), others)
+        if bits(found) != np.uint64(0):
+            place = at + np.intp(first_bit(bits(found)))
+            n_least += count_bits(bits(found))
+    return place, best, least_of_lanes(others) if n_least == np.uint64(1) else best
+
+
+@inline
+def _read_row(X, row, scale, shift, x):
+    """The row as the centres are packed, and its squared norm."""
+    for f in range(X.shape[1]):
+        x[f] = X[row, f] * scale + shift[f]
+    total = broadcast(np.float32(0), LANES)
+    for f in range(0, len(x), LANES):
+        values = load(x, f, LANES)
+        total = multiply_add(values, values, total)
+    return sum_of_lanes(total)
+
+
+@inline
+def n_scores(groups, away):
+    """How much scratch a row's scores take."""
+    most = 0
+    for count in groups.counts:
+        most = max(most, count)
+    return round_up(most * BLOCK + len(away.fast), LANES)
+
+
+@inline
+def own_places(groups, label):
+    """Where the blocks of a centre's group begin and end."""
+    group = groups.numbers[label]
+    first = np.intp(groups.firsts[group])
+    return first * BLOCK, (first + groups.counts[group]) * BLOCK
+
+
+@inline
+def sort_by_group(rows, n_listed, labels, groups, ends, order):
+    """List the places in ``rows`` group by group: the next row's centres are in the cache then.
+
+    ``ends`` is scratch for one number more than there are groups. Rows have labels.
+    """
+    for group in range(len(ends)):
+        ends[group] = 0
+    for i in range(n_listed):
+        ends[groups.numbers[labels[rows[i]]] + 1] += 1
+    for group in range(1, len(ends)):
+        ends[group] += ends[group - 1]
+    for i in range(n_listed):
+        group = groups.numbers[labels[rows[i]]]
+        order[ends[group]] = i
+        ends[group] += 1
+
+
+@inline
+def compare_with_groups(
+    X, rows, n_lanes, scale, shift, packed, numbers, groups, away, outers, labels, x, scores,
+    norms, best, second, nearest,
+):  # fmt: skip
+    """Compare rows with their group and the fast centres, and with a bound on all others.
+
+    Parameters
+    ----------
+    X, scale, shift, packed, groups, away, outers, labels
+        As for ``bytes.bytes_pass``.
+    rows : int32 array of TILE values
+        The first ``n_lanes`` are the rows' numbers; they have labels.
+    numbers : int32 array
+        The clusters, group by group, in whole blocks.
+    x, scores : float32 scratch of ``row_values(n_features)`` values, the last of them zeros, and of
+        ``n_scores(groups, away)``
+    norms, best, second, nearest : arrays of TILE values
+        Get the rows' squared norms, least and second least scores, and the centre of the least. A
+        bound on the scores of all centres that a row is not compared with counts as one.
+
+    Returns
+    -------
+    uint64
+        The lanes whose second least score is a centre's and not this bound.
+    """
+    within = np.uint64(0)
+    for lane in range(TILE):
+        norms[lane] = best[lane] = second[lane] = np.float32(0)
+    for lane in range(n_lanes):
+        row = np.intp(rows[lane])
+        own = labels[row]
+        if outers[row] <= away.rest:
+            continue
+        ahead = np.intp(rows[min(lane + 1, n_lanes - 1)])
+        norm = _read_row(X, row, scale, shift, x)
+        first, last = own_places(groups, own)
+        n_own, n_fast = last - first, len(away.fast)
+        _score_and_fetch(x, len(x), packed, numbers, first, scores, 0, X, ahead)
+        for i in range(BLOCK, n_own, BLOCK):
+            _score_block(x, len(x), packed, numbers, first + i, scores, i, X, ahead)
+        for i in range(0, n_fast, BLOCK):
+            _score_block(x, len(x), packed, away.fast, i, scores, n_own + i, X, ahead)
+        for i in range(n_fast):
+            if first <= groups.places[away.fast[i]] < last:
+                scores[n_own + i] = np.inf
+        n_filled = round_up(n_own + n_fast, LANES)
+        for i in range(n_own + n_fast, n_filled):
+            scores[i] = np.inf
+        place, least, runner_up = _least_two(scores, n_filled)
+        label = numbers[first + place] if place < n_own else away.fast[place - n_own]
+        outer = min((np.float64(outers[row]) - away.rest) * ROUNDED_DOWN, LARGE)
+        square = np.float64(norm) * (1 + 2 * np.float64(packed.rounding))
+        bound = 0.5 * (outer * outer - square)
+        bound = np.float32(bound - abs(bound) * 2.0**-22)
+        if runner_up < bound:
+            within |= np.uint64(1) << np.uint64(lane)
+        norms[lane], best[lane] = norm, least
+        second[lane], nearest[lane] = min(runner_up, bound), label
+    return within
+
+
+@inline
+def nearest_in_group(X, row, scale, centers, numbers, groups, away, outers, labels):
+    """A row's nearest centre and the gap to all others in scaled units, in float64.
+
+    The number is -1 where a centre beyond the group may be nearer, or where float64 sums, which
+    are made in another order for all centres of narrow rows, might put two in another order.
+
+    Parameters
+    ----------
+    X, row, scale, centers, numbers, groups, away, outers, labels
+        As for :func:`compare_with_groups`; the row's outer bound exceeds ``away.rest``.
+    """
+    failed = np.int32(-1), np.float32(0)
+    outer = (np.float64(outers[row]) - away.rest) * ROUNDED_DOWN
+    first, last = own_places(groups, labels[row])
+    label, near, far = np.int32(-1), np.inf, np.inf
+    for i in range(first, last + len(away.fast)):
+        number = numbers[i] if i < last else away.fast[i - last]
+        if number == len(centers) or (i >= last and first <= groups.places[number] < last):
+            continue
+        distance = direct_distance(X, row, centers, np.intp(number))
+        if distance < near or (distance == near and number < label):
+            far = near
+            label, near = number, distance
+        elif distance < far:
+            far = distance
+    n_features = X.shape[1]
+    if not np.sqrt(near) * scale * ROUNDED_UP < outer:
+        return failed
+    if n_features < WIDE and far < np.inf and far - near <= (n_features + 8) * 2.0**-50 * far:
+        return failed
+    beyond = min(outer, np.sqrt(far) * (1 - (n_features + 8) * 2.0**-52) * scale)
+    gap = beyond * ROUNDED_DOWN - np.sqrt(near) * scale * ROUNDED_UP
+    return label, np.float32(max(min(gap, 1e30), 0.0))
