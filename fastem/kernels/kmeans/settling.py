@@ -14,34 +14,32 @@ from fastem.kernels.distances.tile_nearest import pack_centers
 from fastem.kernels.kmeans.base import KMeansStatistics
 from fastem.kernels.kmeans.centers import average_pass, inertia_change_pass
 from fastem.kernels.kmeans.lloyd import Lloyd
-from fastem.kernels.kmeans.regions import lay_out, list_near, no_regions
+from fastem.kernels.kmeans.regions import NARROW, lay_out, list_near
 from fastem.kernels.kmeans.sums import update_sums
 from fastem.kernels.runtime.chunks import round_up
 from fastem.kernels.runtime.compiling import kernel
-from fastem.kernels.runtime.memory import aligned_array
+from fastem.kernels.runtime.memory import aligned_array, aligned_empty
 from fastem.kernels.vectors.machine import LANES, TILE
-from fastem.kernels.vectors.tiles import aligned_empty, load_tile
 from fastem.kernels.vectors.vector import first_bit
 
 
 @kernel
-def label_near(X, scale, shift, order, packed, regions, columns, apart, near, labels, moves):
+def label_near(X, order, packed, regions, columns, apart, near, labels, moves):
     """As ``lloyd.lloyd_pass`` in one chunk, less the centres out of a tile's reach.
 
     Parameters
     ----------
-    X, scale, shift, order, packed, labels, moves
+    X, order, packed, labels, moves
         As for ``lloyd.lloyd_pass``.
     regions, columns, apart, near
-        As for ``regions.list_near``; without regions all centres are compared.
+        As for ``regions.list_near``; of many features all centres are compared.
     """
     n_rows, n_features = X.shape
     n_clusters = len(packed.half_norms) - 1
-    tile, rows = aligned_empty(n_features * TILE), aligned_array(TILE, np.int32)
     norms, best, second = aligned_empty(TILE), aligned_empty(TILE), aligned_empty(TILE)
     nearest = aligned_array(TILE, np.int32)
     distances = aligned_array(len(order), np.float64)
-    narrow = len(regions.radii) > 0
+    narrow = n_features <= NARROW
     n_moved = 0
     if narrow:
         lay_out(packed.negated, columns)
@@ -55,7 +53,7 @@ def label_near(X, scale, shift, order, packed, regions, columns, apart, near, la
             for lane in range(TILE):
                 nearest[lane] = near[0]
         else:
-            load_tile(X, first, scale, shift, rows, tile)
+            tile = regions.tiles[first // TILE]
             compared = near[:n_listed] if n_listed > 0 else order
             compare_tile(packed, tile, n_features, compared, norms, best, second, nearest)
             undecided = undecided_lanes(packed, norms, best, second)
@@ -70,7 +68,7 @@ def label_near(X, scale, shift, order, packed, regions, columns, apart, near, la
 
 @kernel
 def settle(
-    X, scale, shift, sample_weight, origin, order, rounding, regions, labels, moves, sums, weights,
+    X, scale, sample_weight, origin, order, rounding, regions, labels, moves, sums, weights,
     counts, negated, half_norms, exact, squares, cancelled, single, factor, ahead, tol, most, best,
     hopeless, centers, means, objective,
 ):  # fmt: skip
@@ -78,14 +76,14 @@ def settle(
 
     Parameters
     ----------
-    X, scale, shift, order, labels, moves
+    X, scale, order, labels, moves
         As for ``lloyd.lloyd_pass``, in one chunk.
     sample_weight, origin, sums, weights, counts
         As for ``sums.update_sums``, of one group.
     rounding, negated, half_norms, exact
         What becomes an ``EuclideanPacked``.
     regions : Regions
-        Of the tiles, or of none.
+        Of the rows.
     squares : float
         The inertia about the origin.
     cancelled : float
@@ -118,7 +116,7 @@ def settle(
     n_clusters, n_features = centers.shape
     tickets, partial = np.zeros(1, np.int64), aligned_array(1, np.float64)
     width = round_up(n_clusters, LANES)
-    narrow = len(regions.radii) > 0
+    narrow = n_features <= NARROW
     columns = aligned_empty(n_features * width if narrow else 0)
     apart = aligned_empty(width + LANES)
     near = aligned_array(width, np.int32)
@@ -132,7 +130,7 @@ def settle(
                 else:
                     exact[j, f] = centers[j, f]
         packed = EuclideanPacked(negated, half_norms, exact, rounding, np.float32(greatest * 1.001))
-        label_near(X, scale, shift, order, packed, regions, columns, apart, near, labels, moves)
+        label_near(X, order, packed, regions, columns, apart, near, labels, moves)
         tickets[0] = 0
         update_sums(
             tickets, 1, X, origin, sample_weight, labels, len(X), moves, sums, weights, counts
@@ -171,15 +169,15 @@ class Settling(Lloyd):
     ----------
     X, sample_weight, n_clusters, frame
         As for ``base.Algorithm``.
-    regions : Regions or None
-        Of the rows' tiles.
+    regions : Regions
+        Of the rows.
     """
 
     name = "settling"
 
-    def __init__(self, X, sample_weight, n_clusters, frame, regions=None):
+    def __init__(self, X, sample_weight, n_clusters, frame, regions):
         super().__init__(X, sample_weight, n_clusters, frame)
-        self._regions = no_regions(X.shape[1]) if regions is None else regions
+        self._regions = regions
         shape = (n_clusters, X.shape[1])
         self._exact = np.empty(shape if X.shape[1] >= WIDE else shape[::-1])
 
@@ -205,7 +203,6 @@ class Settling(Lloyd):
         n_iter = settle(
             self._rows,
             self._scale,
-            self._shift,
             self._weight,
             self._origin,
             self._order,
