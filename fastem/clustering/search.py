@@ -29,9 +29,9 @@ PACES = {
 }
 
 # Power iterations towards the direction of greatest spread, and iterations of 2-means.
-_POWER_ITERATIONS, _ITERATIONS = 2, 4
+POWER_ITERATIONS, ITERATIONS = 2, 4
 # Half of a cluster has at least this share of its weight: less may be rounding.
-_LEAST_SHARE = 1e-9
+LEAST_SHARE = 1e-9
 # Centres to be removed are looked for among so many times as many, those with the least
 # merging costs (with 2, K-medians ended up to 1.3 % higher, K-means up to 0.4 %), ...
 _CANDIDATES = 4
@@ -86,20 +86,25 @@ def bisect(rows: Any, means: np.ndarray, weights: np.ndarray) -> Halves:
     -------
     Halves
     """
-    # No cluster's greatest spread is likely to be at right angles to this.
-    directions = np.tile(np.cos(np.arange(1.0, means.shape[1] + 1)), (len(means), 1))
-    offsets = _products(directions, means)
-    for _ in range(_POWER_ITERATIONS):
+    directions, offsets = first_directions(means)
+    for _ in range(POWER_ITERATIONS):
         found = rows.reduce(sum_halves, directions, offsets, False)
         # New ones: the rows' home may still need those before.
         directions, offsets = np.empty(means.shape), np.empty(len(means))
         halves.aim(*found, means, directions, offsets)
     both, both_weights = np.empty((len(means), 2, means.shape[1])), np.empty((len(means), 2))
-    for _ in range(_ITERATIONS):
+    for _ in range(ITERATIONS):
         found = rows.reduce(sum_halves, directions, offsets, True)
         directions, offsets = np.empty(means.shape), np.empty(len(means))
-        halves.halve(*found, _LEAST_SHARE, means, weights, both, both_weights, directions, offsets)
+        halves.halve(*found, LEAST_SHARE, means, weights, both, both_weights, directions, offsets)
     return Halves(both, both_weights, directions, offsets)
+
+
+def first_directions(means: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Directions to begin with, and the means' products with them."""
+    # No cluster's greatest spread is likely to be at right angles to this.
+    directions = np.tile(np.cos(np.arange(1.0, means.shape[1] + 1)), (len(means), 1))
+    return directions, _products(directions, means)
 
 
 def _products(left, right):
@@ -164,8 +169,9 @@ class ClusterMoves(Moves):
             candidates = np.argsort(costs, kind="stable")[: _CANDIDATES * size]
         losses, receivers = self._losses(rows, centers, weights, candidates)
         order = np.argsort(losses, kind="stable")
-        removed = _choose(candidates[order], receivers[order], size)
-        return np.delete(settled.parameters, removed, axis=0)
+        kept = np.ones(len(centers), bool)
+        kept[_choose(candidates[order], receivers[order], size)] = False
+        return settled.parameters[kept]
 
     def _losses(self, rows, centers, weights, candidates):
         """What each candidate's rows lose without it, and where most of them go."""

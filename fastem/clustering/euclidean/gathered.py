@@ -3,6 +3,13 @@
 import numpy as np
 
 from fastem.clustering.model import ALGORITHM
+from fastem.clustering.search import (
+    ITERATIONS,
+    LEAST_SHARE,
+    POWER_ITERATIONS,
+    Halves,
+    first_directions,
+)
 from fastem.kernels.clusters import Frame
 from fastem.kernels.kmeans.regions import NARROW, regions_of
 from fastem.kernels.kmeans.settling import Settling
@@ -44,6 +51,14 @@ class GatheredRows(LocalRows):
                 part.X, part.sample_weight, n_clusters, self._frame, self._regions
             )
         return part.keep(ALGORITHM, self._made[n_clusters])
+
+    def bisect(self, means: np.ndarray, weights: np.ndarray) -> Halves:
+        """As ``clustering.search.bisect``, in one call."""
+        directions, offsets = first_directions(means)
+        constants = POWER_ITERATIONS, ITERATIONS, LEAST_SHARE
+        made = self.parts[0].kept(ALGORITHM)
+        halves, both = made.bisect(*constants, means, weights, directions, offsets)
+        return Halves(halves, both, directions, offsets)
 
 
 def gathered(rows: LocalRows, n_clusters: int, frame: Frame) -> LocalRows:

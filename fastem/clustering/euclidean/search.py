@@ -20,7 +20,8 @@ def _survey(rows, origin, settled):
     sums, weights = settled.statistics.sums, settled.statistics.weights
     means = np.zeros(sums.shape)
     np.divide(sums, weights[:, np.newaxis], out=means, where=weights[:, np.newaxis] > 0)
-    halves = bisect(rows, means, weights)
+    at_once = isinstance(rows, GatheredRows)
+    halves = rows.bisect(means, weights) if at_once else bisect(rows, means, weights)
     squares = ((halves.means[:, 0] - halves.means[:, 1]) ** 2).sum(axis=1)
     product = halves.weights.prod(axis=1)
     gains = np.divide(product * squares, weights, out=np.zeros(len(weights)), where=weights > 0)

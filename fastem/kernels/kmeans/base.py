@@ -8,7 +8,7 @@ from fastem.kernels.clusters.moves import no_moves
 from fastem.kernels.distances.euclidean import EuclideanPacked
 from fastem.kernels.distances.rounding import exact_layout, rounding_error
 from fastem.kernels.distances.tile_nearest import pack_centers, pad_order
-from fastem.kernels.kmeans.halves import sum_halves
+from fastem.kernels.kmeans.halves import bisect, sum_halves
 from fastem.kernels.kmeans.losses import dense_losses
 from fastem.kernels.kmeans.sums import chunk_inertia, own_distances, update_sums
 from fastem.kernels.runtime.arrays import as_weights, read_only
@@ -169,6 +169,10 @@ class Algorithm:
             offsets,
             halves,
         )
+
+    def bisect(self, *args):
+        """Halves of the clusters as labelled by the last pass: :func:`halves.bisect`."""
+        return bisect(self._rows, self._origin, self._weight, self.labels, *args)
 
     def losses(self, centers, chosen):
         """What the chosen clusters lose without their centres, as :class:`losses.Losses`.

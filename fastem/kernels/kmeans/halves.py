@@ -193,6 +193,60 @@ def halve(sums, half_weights, least_share, means, weights, halves, both, directi
 
 
 @kernel
+def _bisect(
+    rows, origin, sample_weight, labels, n_aimed, n_halved, least_share, means, weights,
+    directions, offsets, sums, shares, halves, both,
+):  # fmt: skip
+    tickets = np.zeros(1, np.int64)
+    for iteration in range(n_aimed + n_halved):
+        halved = iteration >= n_aimed
+        tickets[0] = 0
+        _sum_halves(
+            tickets, 1, rows, origin, sample_weight, labels, directions, offsets, halved, sums,
+            shares,
+        )  # fmt: skip
+        if halved:
+            halve(
+                sums[0], shares[0], least_share, means, weights, halves, both, directions, offsets
+            )
+        else:
+            aim(sums[0], shares[0], means, directions, offsets)
+
+
+def bisect(
+    rows, origin, sample_weight, labels, n_aimed, n_halved, least_share, means, weights,
+    directions, offsets,
+):  # fmt: skip
+    """Iterate with :func:`aim` and then with :func:`halve`, in one call and on one thread.
+
+    Parameters
+    ----------
+    rows, origin, sample_weight, labels
+        As for :func:`sum_halves`.
+    n_aimed, n_halved : int
+        How many iterations of each; one of the latter at least.
+    least_share, means, weights
+        As for :func:`halve`.
+    directions, offsets : float64 arrays of shape (n_clusters, n_features) and (n_clusters,)
+        Those to begin with; get the last.
+
+    Returns
+    -------
+    halves : ndarray of shape (n_clusters, 2, n_features)
+    both : ndarray of shape (n_clusters, 2)
+        As :func:`halve` writes them.
+    """
+    n_clusters, n_features = means.shape
+    halves, both = np.empty((n_clusters, 2, n_features)), np.empty((n_clusters, 2))
+    sums, shares = np.empty((1, n_clusters, n_features)), np.empty((1, n_clusters))
+    _bisect(
+        rows, origin, sample_weight, labels, n_aimed, n_halved, least_share, means, weights,
+        directions, offsets, sums, shares, halves, both,
+    )  # fmt: skip
+    return halves, both
+
+
+@kernel
 def _sum_gains(
     tickets, n_chunks, X, sample_weight, labels, packed, centers, children, directions, offsets,
     origin, gains,

@@ -8,6 +8,7 @@ from reference import (
     aimed,
     cluster_halves,
     cluster_losses,
+    cluster_statistics,
     halved,
     l1_distances,
     squared_distances,
@@ -115,6 +116,30 @@ def test_directions_and_halves_of_clusters(n_features):
     wanted = halved(sums, shares, 1e-9, means, weights)
     for found, expected in zip((parts, both, directions, offsets), wanted, strict=True):
         np.testing.assert_allclose(found, expected, rtol=1e-10, atol=1e-12)
+
+
+@pytest.mark.parametrize("weighted", [False, True])
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("algorithm", [Lloyd, Sparse])
+def test_halves_in_one_call(algorithm, dtype, weighted):
+    X, sample_weight, _, made = assigned(algorithm, (700, 3, 9), dtype, weighted)
+    relative = X - frame_for(algorithm, X.astype(dtype)).origin
+    own = np.ones(700) if sample_weight is None else sample_weight
+    sums, weights = cluster_statistics(relative, own, made.labels, 9)
+    means = sums / weights[:, np.newaxis]
+    directions = np.random.default_rng(1).normal(size=(9, 3))
+    ways = directions.copy(), (directions * means).sum(axis=1)
+    found = made.bisect(2, 3, 1e-9, means, weights, *ways)
+    wanted = directions, (directions * means).sum(axis=1)
+    for iteration in range(5):
+        sums = cluster_halves(relative, sample_weight, made.labels, *wanted, iteration >= 2)
+        if iteration < 2:
+            wanted = aimed(*sums, means)
+        else:
+            *halves, directions, offsets = halved(*sums, 1e-9, means, weights)
+            wanted = directions, offsets
+    for got, want in zip((*found, *ways), (*halves, *wanted), strict=True):
+        np.testing.assert_allclose(got, want, rtol=1e-9, atol=1e-9)
 
 
 @pytest.mark.parametrize("weighted", [False, True])
