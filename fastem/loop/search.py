@@ -14,6 +14,7 @@ import numpy as np
 from fastem.loop.callbacks import UNWATCHED
 from fastem.loop.fit import iterate
 from fastem.loop.model import Model, Run
+from fastem.validation import random_numbers
 
 
 class Settled(NamedTuple):
@@ -167,8 +168,12 @@ def most_gaining(offers: Offers, size: int, luck: np.random.RandomState | None) 
         gains = gains * np.exp(luck.uniform(-_LUCK, _LUCK, size=len(gains)))
     order = np.argsort(-gains, kind="stable")
     order = order[gains[order] > 0]
-    firsts = np.unique(offers.components[order], return_index=True)[1]  # of each component
-    return np.sort(order[np.sort(firsts)[:size]])
+    chosen: dict[int, int] = {}
+    for offer, component in zip(order.tolist(), offers.components[order].tolist(), strict=True):
+        if len(chosen) == size:
+            break
+        chosen.setdefault(component, offer)
+    return np.sort(np.array(list(chosen.values()), int))
 
 
 class Breathing:
@@ -195,25 +200,9 @@ class Breathing:
         plain = model.plain
         gathered = self.moves.gathered(plain, rows)
         iterations = _Iterations(self, plain, gathered, run, max_iter, task)
-        n_components = self.moves.n_components(plain)
-        best = first = iterations.step(plain, run.parameters)
-        size = min(max(int(self.pace.depth * n_components), _LEAST_DEPTH), n_components - 1)
-        choices, vain, luck = None, 0, np.random.RandomState(0)
-        while size > 0 and not iterations.stopped:
-            if choices is None:
-                choices = _Choices(self.moves.survey(plain, gathered, best), luck)
-            chosen = choices.next(size, lucky=vain > 0)
-            trial = None if chosen is None else self._better(iterations, best, choices, chosen)
-            if verbose:
-                outcome = "no better" if trial is None else f"objective {trial.objective}"
-                print(f"Search by {size}: {outcome}.")
-            if trial is not None:
-                best, choices, vain = trial, None, 0
-                iterations.best = best
-                continue
-            vain += 1
-            if chosen is None or vain == self.pace.patience:
-                size, vain = size // self.pace.shallower, 0
+        first = iterations.step(plain, run.parameters)
+        with random_numbers(0) as luck:
+            best = self._breathe_on(iterations, first, luck, verbose)
         n_before, found = run.n_iter, None
         if best is not first:
             model.begin(rows)
@@ -229,6 +218,29 @@ class Breathing:
         model.revisit(rows, run)
         run.history += [run.objective] * (len(iterations.history) - n_before)
         return run
+
+    def _breathe_on(self, iterations, best, luck, verbose):
+        """Where breaths lead, less and less deep ones."""
+        n_components = self.moves.n_components(iterations.model)
+        size = min(max(int(self.pace.depth * n_components), _LEAST_DEPTH), n_components - 1)
+        choices, vain = None, 0
+        while size > 0 and not iterations.stopped:
+            if choices is None:
+                offers = self.moves.survey(iterations.model, iterations.rows, best)
+                choices = _Choices(offers, luck)
+            chosen = choices.next(size, lucky=vain > 0)
+            trial = None if chosen is None else self._better(iterations, best, choices, chosen)
+            if verbose:
+                outcome = "no better" if trial is None else f"objective {trial.objective}"
+                print(f"Search by {size}: {outcome}.")
+            if trial is not None:
+                best, choices, vain = trial, None, 0
+                iterations.best = best
+                continue
+            vain += 1
+            if chosen is None or vain == self.pace.patience:
+                size, vain = size // self.pace.shallower, 0
+        return best
 
     def _better(self, iterations, best, choices, chosen):
         """Where a breath from the best so far leads, None if that is no better."""

@@ -69,7 +69,9 @@ def gathered(rows: LocalRows, n_clusters: int, frame: Frame) -> LocalRows:
     part = rows.parts[0]
     if n_values > _MOST_VALUES or n_values * n_clusters > _MOST_WORK or not tiles_fit(part.X):
         return rows
-    return GatheredRows(part.X, part.sample_weight, frame)
+    few = GatheredRows(part.X, part.sample_weight, frame)
+    few.algorithm(n_clusters)  # for the first step
+    return few
 
 
 def order_on_curve(X: np.ndarray) -> np.ndarray:
