@@ -91,6 +91,13 @@ def _kmeans(dtype: Any, algorithm: str) -> None:
             model = KMeans(n_clusters, init=init, n_init=2, algorithm=algorithm, random_state=0)
             _ask(model.fit(X, sample_weight=sample_weight), X)
         kmeans_plusplus(X, n_clusters, sample_weight=sample_weight, random_state=0)
+    # Seeds of many rows, and of few ones of many features.
+    for X, n_seeds, sample_weight in _problems(dtype, [(5000, 20, 40), (500, 100, 8)]):
+        kmeans_plusplus(X, n_seeds, sample_weight=sample_weight, random_state=0)
+    if algorithm == "lloyd":  # few rows, whose iterations are settled in one call, and many
+        for X, n_clusters, sample_weight in _problems(dtype, [(300, 2, 8), (2000, 64, 80)]):
+            model = KMeans(n_clusters, search="breathing", random_state=0)
+            model.fit(X, sample_weight=sample_weight)
     if algorithm == "steps":  # which it begins to follow once few rows move
         X = np.random.default_rng(0).standard_normal((3000, 600)).astype(dtype)
         KMeans(3, random_state=0, algorithm=algorithm).fit(X)

@@ -46,6 +46,9 @@ FITS = {
                     model = KMeans(n_clusters, algorithm=algorithm, random_state=1)
                     model.fit(X, sample_weight=np.ones(n_rows)).transform(X)
                     model.fit(X).score(X)
+                KMeans(n_clusters, search="breathing", random_state=1).fit(X)
+            X = np.random.default_rng(1).normal(size=(9000, 12)).astype(dtype)
+            KMeans(7, random_state=1).fit(X)
             rows = scipy.sparse.random(500, 60, 0.1, "csr", dtype, random_state=0)
             KMeans(9, random_state=0).fit(rows).predict(rows)
         """,
