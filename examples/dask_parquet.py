@@ -39,7 +39,7 @@ def write_readings(folder: Path, n_rows: int, n_files: int) -> None:
         frame.to_parquet(folder / f"part-{number:04}.parquet", index=False)
 
 
-def report(readings: dd.DataFrame, output: Path) -> None:
+def report(readings: dd.DataFrame, output: Path, kept: bool) -> None:
     """Fit, print what was found, and write each row's group and log-density."""
     scaled = readings / SPREAD
     kmeans = KMeans(len(GROUPS), random_state=0).fit(scaled)
@@ -54,7 +54,9 @@ def report(readings: dd.DataFrame, output: Path) -> None:
         group=mixture.predict(scaled), log_density=mixture.score_samples(scaled)
     )
     result.to_parquet(output, write_index=False)
-    print(f"\nEach row's group and log-density are in {output}")
+    print(
+        f"\nEach row's group and log-density {'are' if kept else 'were for a moment'} in {output}"
+    )
 
 
 def main() -> None:
@@ -75,7 +77,7 @@ def main() -> None:
         else:
             cluster = nullcontext()
         with cluster, Client(cluster) if arguments.workers else nullcontext():
-            report(readings, folder / "groups")
+            report(readings, folder / "groups", kept=arguments.folder is not None)
 
 
 if __name__ == "__main__":

@@ -80,6 +80,12 @@ class Rows(ABC):
 
     # What follows from that; a home may have a better way.
 
+    def __array__(self, *args: Any, **options: Any) -> np.ndarray:
+        raise TypeError(
+            f"Rows in parts ({type(self).__name__}) are no array, and only fit, predict and other "
+            "methods with a result for each row take them"
+        )
+
     def map(self, step: Callable, *args: Any) -> list:
         """The step's result for each part, in the parts' order."""
         return list(self.each(step, *args))

@@ -22,13 +22,29 @@ class LocalRows(Rows):
     Parameters
     ----------
     parts : sequence of Part
-        In the order of their offsets, without gaps. Empty ones are left out.
+        At least one, in the order of their offsets, which begin at 0 and leave no gaps. Empty
+        ones are left out.
+
+    Raises
+    ------
+    ValueError
+        If there are none, or a part's offset isn't the number of the rows before it.
     """
 
     def __init__(self, parts: Sequence[Part]):
+        n_before = 0
+        for part in parts:
+            if part.offset != n_before:
+                raise ValueError(
+                    f"A part's offset should be the number of the rows in the parts before it: got "
+                    f"{part.offset}, expected {n_before}."
+                )
+            n_before += part.n_rows
+        if len(parts) == 0:
+            raise ValueError("Rows in parts should have at least one part.")
         self.parts = [part for part in parts if part.n_rows > 0] or list(parts[:1])
         X = self.parts[0].X
-        self.n_rows = sum(part.n_rows for part in self.parts)
+        self.n_rows = n_before
         self.n_features = X.shape[1]
         self.n_parts = len(self.parts)
         self.dtype = X.dtype

@@ -292,6 +292,21 @@ def test_parts_unlike_one_another(estimator):
     fails(estimator, LocalRows([Part(X, np.ones(3))]), "one for each row")
 
 
+@pytest.mark.parametrize("offsets", [(0, 0), (0, 4), (1, 4)])
+def test_offsets_of_parts_leave_no_gaps(offsets):
+    with pytest.raises(ValueError, match="offset should be the number of the rows in the parts be"):
+        LocalRows([Part(np.ones((3, 2)), None, offset) for offset in offsets])
+    with pytest.raises(ValueError, match="at least one part"):
+        LocalRows([])
+
+
+def test_rows_in_parts_are_no_array():
+    X = np.arange(12.0).reshape(6, 2)
+    kmeans = KMeans(2, random_state=0).fit(X)
+    with pytest.raises(TypeError, match="are no array, and only fit, predict"):
+        kmeans.score(LocalRows([Part(X)]))
+
+
 @all_estimators
 def test_too_few_rows(estimator):
     fails(estimator, LocalRows([Part(np.ones((0, 3)))]), r"Found array with 0 sample\(s\)")

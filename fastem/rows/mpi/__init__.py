@@ -77,6 +77,8 @@ def mpi_rows(X_local: Any, comm: Any = None, sample_weight: Any = None) -> "MPIR
         from mpi4py import MPI
 
         comm = MPI.COMM_WORLD
+    if not hasattr(comm, "Allgather"):
+        raise TypeError(f"comm should be a communicator of mpi4py, got {type(comm).__name__}")
     exchange = Exchange(comm)
     own = []
 

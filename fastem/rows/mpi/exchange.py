@@ -60,11 +60,11 @@ class Exchange:
         for rank, (how, packed) in enumerate(self._receive(state, name, message)):
             if how == _NOTHING:
                 continue
-            if rank == self.rank:
+            if rank == self.rank and apart:
                 results[rank] = result
             elif how == _BARE:
                 results[rank] = put_together(self._forms[name, rank], packed)
-            else:
+            else:  # this rank's own, too: the others' copies may lie in another order in memory
                 results[rank] = pickle.loads(packed)
             if how == _PICKLED and self._joined:
                 told = apart if rank == self.rank else take_apart(results[rank])

@@ -18,7 +18,7 @@ Form = list
 def take_apart(value: Any) -> tuple[Form, list] | None:
     """A value's form and its bytes in pieces; None of values that forms don't describe.
 
-    They describe numbers, C-contiguous arrays of numbers, None, and tuples of these.
+    They describe numbers, C-contiguous arrays of numbers, None, and plain or named tuples of these.
     """
     form: Form = []
     pieces: list = []
@@ -45,7 +45,8 @@ def _take_apart(value, form, pieces):
         form.append((value.dtype, None))
         pieces.append(value)
         return True
-    if isinstance(value, tuple):
+    # Other tuples may know more than their fields.
+    if kind is tuple or (hasattr(kind, "_make") and not getattr(value, "__dict__", None)):
         form.append((kind, len(value)))
         return all(_take_apart(each, form, pieces) for each in value)
     return False
@@ -64,11 +65,11 @@ def _put_together(kinds, message, start):
     if kind in _NUMBERS:
         return _NUMBERS[kind].unpack_from(message, start)[0], start + 8
     what, size = kind
-    if type(what) is type:
+    if isinstance(what, type):
         values = []
         for _ in range(size):
             value, start = _put_together(kinds, message, start)
             values.append(value)
-        return (what(values) if what is tuple else what(*values)), start
+        return (what(values) if what is tuple else what._make(values)), start
     view = np.ndarray(size or (), what, message, start)
     return (view[()] if size is None else view.copy()), start + view.nbytes

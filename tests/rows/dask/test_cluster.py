@@ -24,6 +24,7 @@ from sklearn.exceptions import NotFittedError
 
 from fastem import BernoulliMixture, GaussianMixture, KMeans, KMedians
 from fastem.clustering.euclidean.seeding import STRATEGIES
+from fastem.clustering.manhattan import medians
 from fastem.rows import LocalRows, Part
 from fastem.rows.dask import cluster as on_workers
 from fastem.rows.dask import dask_rows, placing
@@ -269,8 +270,11 @@ def kill_one(cluster, rng):
     raise TimeoutError("no worker is started anew")
 
 
-def test_workers_killed_at_random_moments(cluster, client):
+def test_workers_killed_at_random_moments(cluster, client, monkeypatch):
     """Twenty of them: each costs time, and not a bit of the answer."""
+    # So that intervals around medians are followed among so few rows, too.
+    monkeypatch.setattr(medians, "_KEPT_SHARE", 1.0)
+    assert medians.JointMedians(3).capacity(dask_rows(chunked(np.ones((N_ROWS, 3))))) > 0
     rng = np.random.default_rng(int.from_bytes(os.urandom(4)))
     X = rng.uniform(size=(N_ROWS, 3)) - 0.5
     expected, seconds = {}, {}

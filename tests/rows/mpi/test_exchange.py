@@ -1,6 +1,8 @@
 """What ranks tell each other arrives as it was said, however it is packed."""
 
 import pickle
+import time
+from abc import ABC
 from collections import namedtuple
 from concurrent.futures import ThreadPoolExecutor
 from threading import Barrier
@@ -13,12 +15,33 @@ from fastem.rows.mpi.forms import put_together, take_apart
 
 Named = namedtuple("Named", ["first", "second"])
 
+
+class Abstract(namedtuple("Abstract", ["first"]), ABC):
+    """A named tuple of another metaclass."""
+
+
+class Noted(namedtuple("Noted", ["first"])):
+    """One that may know more than its fields."""
+
+
+class Pair(tuple):
+    """Made of one argument, as a tuple is."""
+
+
+def noted(value, note):
+    value = Noted(value)
+    value.note = note
+    return value
+
+
 DESCRIBED = {
     "array": np.arange(6.0).reshape(2, 3),
     "no rows": np.empty((0, 3), np.float32),
     "no dimension": np.array(2.5),
     "bytes before numbers": (np.arange(3, dtype=np.uint8), np.arange(4), 1.5, -7),
     "named": Named(np.ones(3, bool), Named(None, (1, 2.0))),
+    "a class of another kind": Abstract(np.ones(2)),
+    "a class without a note": Noted(1.0),
     "NumPy's numbers": (np.float64(1.5), np.int32(-3), np.float32(0.1)),
     "largest integers": (2**63 - 1, -(2**63)),
     "nothing in it": (),
@@ -28,6 +51,9 @@ OTHERS = {
     "objects": np.array([None, "a"], object),
     "a large integer": (1.0, 2**63),
     "text": (1.0, "a"),
+    "a note": noted(1.0, "more"),
+    "a tuple's own class": Pair((1.0, 2.0)),
+    "a moment": time.gmtime(0),
     "truth": True,
     "mapping": {"a": 1.0},
     "a list in a tuple": (np.ones(2), [1.0]),
@@ -40,6 +66,8 @@ def same(left, right):
         return False
     if isinstance(left, np.ndarray):
         return left.dtype == right.dtype and np.array_equal(left, right)
+    if getattr(left, "__dict__", None) != getattr(right, "__dict__", None):
+        return False
     if isinstance(left, tuple):
         return len(left) == len(right) and all(map(same, left, right))
     return left == right
@@ -90,6 +118,18 @@ def meet(size, program):
     meeting = _Meeting(size)
     with ThreadPoolExecutor(size) as threads:
         return list(threads.map(program, map(meeting.rank, range(size))))
+
+
+def test_all_ranks_see_results_in_the_same_order_in_memory():
+    """Else sums of them would differ by rounding."""
+    strided = np.random.default_rng(0).normal(size=(400, 501))[:, ::5]
+
+    def program(member):
+        results = Exchange(member).share("it", lambda: strided)
+        return [result.sum() for result in results.values()]
+
+    one, other = meet(2, program)
+    assert one == other
 
 
 @pytest.mark.parametrize("joined", [True, False])
