@@ -200,7 +200,11 @@ class Breathing:
         plain = model.plain
         gathered = self.moves.gathered(plain, rows)
         iterations = _Iterations(self, plain, gathered, run, max_iter, task)
-        first = iterations.step(plain, run.parameters)
+        try:
+            first = iterations.step(plain, run.parameters)
+        except self.moves.failures:  # of a run that was stopped before it collapsed
+            model.revisit(rows, run)
+            return run
         with random_numbers(0) as luck:
             best = self._breathe_on(iterations, first, luck, verbose)
         n_before, found = run.n_iter, None

@@ -33,6 +33,21 @@ def test_a_far_value_does_not_move_the_other_centers(dtype, far, container):
     assert (np.array(model.inertias_) >= 0).all()
 
 
+@pytest.mark.parametrize("algorithm", ["lloyd", "hamerly", "active"])
+def test_far_rows_of_no_weight_do_not_blur_the_others(algorithm):
+    """In the scale of the far ones, the others' squares are subnormal, or zero."""
+    for seed in range(40):
+        rng = np.random.default_rng(seed)
+        far = 10.0 ** rng.uniform(22.5, 24) * (1 + rng.uniform(size=(64, 1)))
+        X = np.concatenate([far, np.sort(rng.normal(size=(448, 1)), axis=0)])
+        start = X[rng.choice(np.arange(64, 512), 12, replace=False)]
+        model = KMeans(12, init=start, algorithm=algorithm, max_iter=2)
+        model.fit(X, sample_weight=np.repeat([0.0, 1.0], [64, 448]))
+        distances = np.abs(X[64:] - model.cluster_centers_.T)
+        own = distances[np.arange(448), model.labels_[64:]]
+        np.testing.assert_array_equal(own, distances.min(axis=1))
+
+
 @pytest.mark.parametrize("kind", ["dense", "CSR", "few long rows"])
 @pytest.mark.parametrize(
     ("dtype", "far"),

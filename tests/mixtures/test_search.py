@@ -128,6 +128,18 @@ def test_never_worse_than_without(seed, options):
     check_search(plain, found.fit(X, sample_weight=sample_weight))
 
 
+def test_a_run_that_ended_just_before_it_collapsed():
+    """Its search has nothing to go on from: the run is the answer."""
+    rng = np.random.RandomState(102270)
+    rng.choice(7), rng.choice(6), rng.choice(6), rng.choice(2), rng.choice(12)
+    X = rng.normal(size=(20, 3)).astype(np.float32)
+    X[0] = 1e8
+    options = {"random_state": 0, "max_iter": 1, "reg_covar": 1e-9}
+    plain = GaussianMixture(9, **options).fit(X)
+    searched = GaussianMixture(9, search="breathing", **options).fit(X)
+    assert searched.lower_bound_ >= plain.lower_bound_
+
+
 @pytest.mark.parametrize("covariance_type", COVARIANCES)
 def test_all_covariance_types(covariance_type):
     X = blobs(400, 3, n_clusters=5, seed=3)

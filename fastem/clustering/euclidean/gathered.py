@@ -97,9 +97,10 @@ def order_on_curve(X: np.ndarray) -> np.ndarray:
         spread |= ((numbers >> bit & 1) << (bit * n_features)).astype(np.uint16)
     places = np.zeros(len(X), np.uint16)
     for f in range(n_features):
-        column = X[:, f]
+        column = 0.5 * X[:, f].astype(np.float64)  # differences stay in range
         least, greatest = column.min(), column.max()
         if least < greatest:
-            cells = (column - least) * ((len(numbers) - 1) / (greatest - least))
+            # Divided first: the inverse of a subnormal width overflows.
+            cells = (column - least) / (greatest - least) * (len(numbers) - 1)
             places |= spread[cells.astype(np.intp)] << np.uint16(f)
     return np.argsort(places, kind="stable")

@@ -33,7 +33,8 @@ from fastem.kernels.vectors.vector import (
 
 _FAR = np.float32(1e30)
 
-# Covers what products of rows and centres close to the origin lose where they are subnormal.
+# Covers what products of rows and centres close to the origin lose where they are subnormal; then
+# the radius may be zero, too.
 _TINY = np.float32(2.0**-126)
 
 # Brings products of values that overflow back into range.
@@ -73,14 +74,16 @@ def _margin(squares, second, rounding, radius):
     e = broadcast(rounding, LANES)
     second = lesser(second, broadcast(_FAR, LANES))  # infinite where there is one centre only
     one = broadcast(np.float32(1), LANES)
-    near = e * multiply_add(
+    tiny = broadcast(_TINY, LANES)
+    near = multiply_add(
         broadcast(radius, LANES), squares + one, broadcast(np.float32(2) * radius * radius, LANES)
     )
+    near = multiply_add(e, near, tiny)
     size = greater(second, broadcast(np.float32(0), LANES) - second)
     far = multiply_add(
         broadcast(np.float32(40), LANES), squares, size * broadcast(np.float32(12), LANES)
     )
-    far = multiply_add(e, far, broadcast(_TINY, LANES))
+    far = multiply_add(e, far, tiny)
     limit = squares * broadcast(np.float32(16), LANES)
     return where(limit < broadcast(radius * radius, LANES), far, near), second
 

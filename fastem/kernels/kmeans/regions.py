@@ -32,8 +32,10 @@ from fastem.kernels.vectors.vector import (
 NARROW = 8
 
 # Cover the rounding of lengths to float32, as a share of them, and that of rows and centres, as a
-# share of how far they are from the origin: of eight features no more than ten times 2^-24.
+# share of how far they are from the origin: of eight features no more than ten times 2^-24; and
+# what is lost of subnormal squares, as all are of rows beside far ones of no weight.
 _SLACK, _BLUR = np.float32(1 + 2.0**-16), np.float32(2.0**-18)
+_TINY = np.float32(2.0**-58)
 
 
 class Regions(NamedTuple):
@@ -158,7 +160,7 @@ def list_near(regions, t, columns, radius, n_clusters, apart, near):
         nearest = min(nearest, apart[lane])
     diameter = np.float32(2) * regions.radii[t]
     reach = (np.sqrt(nearest) + diameter) * _SLACK
-    reach += (np.sqrt(norm) + diameter + radius) * _BLUR
+    reach += (np.sqrt(norm) + diameter + radius) * _BLUR + _TINY
     reach *= reach
     n_near = 0
     if not reach < np.float32(np.inf):

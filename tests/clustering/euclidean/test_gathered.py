@@ -5,8 +5,11 @@ import pytest
 from sklearn.callback import ProgressBar
 
 from fastem import KMeans
+from fastem.clustering.euclidean.frame import measure_spread
 from fastem.clustering.euclidean.gathered import GatheredRows, gathered, order_on_curve
 from fastem.kernels.clusters import Frame
+from fastem.kernels.kmeans.regions import regions_of
+from fastem.kernels.kmeans.settling import Settling
 from fastem.rows import LocalRows, Part, array_rows
 
 
@@ -24,6 +27,44 @@ def test_rows_on_the_curve_are_near_those_before(n_features, dtype):
 def test_the_curves_cells_take_turns():
     X = np.array([[0.0, 0.0], [1.0, 0.0], [0.0, 1.0], [1.0, 1.0], [0.4, 0.4]])
     assert order_on_curve(X).tolist() == [0, 4, 1, 2, 3]
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_columns_that_are_narrow_or_as_wide_as_the_dtype(dtype):
+    tiny, huge = np.finfo(dtype).smallest_subnormal, np.finfo(dtype).max
+    X = np.random.default_rng(0).uniform(-1, 1, size=(300, 3)).astype(dtype)
+    X[:, 1] = np.where(np.arange(300) % 2, 9 * tiny, 0)
+    X[:, 2] = np.linspace(-1, 1, 300) * np.float64(huge)
+    with np.errstate(all="raise", under="ignore"):
+        order = order_on_curve(X[:, 1:])
+    np.testing.assert_array_equal(np.sort(order), np.arange(300))
+    # The second column's halves, each in the order of the third one's cells.
+    assert (np.diff(X[order, 2] > 0) != 0).sum() <= 3
+    plain = KMeans(4, random_state=0).fit(X[:, :2])
+    searched = KMeans(4, random_state=0, search="breathing").fit(X[:, :2])
+    assert searched.inertia_ <= plain.inertia_
+
+
+def test_tiles_of_subnormal_squares_leave_out_no_nearest_centre():
+    """Rows of no weight so far away that the others' squares are subnormal in the frame's scale."""
+    n_moved = 0
+    for seed in range(60):
+        rng = np.random.default_rng(seed)
+        far = 10.0 ** rng.uniform(18, 24) * (1 + rng.uniform(size=(64, 1)))
+        X = np.concatenate([far, np.sort(rng.normal(size=(448, 1)), axis=0)])
+        weights = np.repeat([0.0, 1.0], [64, 448])
+        centers = X[rng.choice(np.arange(64, 512), 12, replace=False)]
+        _, spread = measure_spread(array_rows(X, weights))
+        regions = regions_of(X, spread.frame)
+        found = Settling(X, weights, 12, spread.frame, regions)
+        n_iter, *_ = found.settle(
+            centers, spread.squares, 1e300, False, 1.0, 0.5, 1e-3, 1, np.inf, np.inf
+        )
+        distances = np.abs(X[64:] - centers.T)
+        own = distances[np.arange(448), found.labels[64:]]
+        np.testing.assert_array_equal(own, distances.min(axis=1))
+        n_moved += n_iter
+    assert n_moved > 0  # some have settled
 
 
 def test_which_rows_are_gathered():
