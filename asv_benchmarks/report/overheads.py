@@ -97,8 +97,8 @@ class Overheads(Table):
 
     def caption(self, rows):
         said = (
-            "Three ranks share two cores. The block has 64 rows of 16 features for eight clusters, "
-            "on one thread."
+            "Three ranks share two cores, with `MPIR_CVAR_POLLS_BEFORE_YIELD=1`. The block has 64 "
+            "rows of 16 features for eight clusters, on one thread."
         )
         if any(row["what"] == RATIO for row in rows):
             said += (
