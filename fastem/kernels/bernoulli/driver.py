@@ -137,7 +137,7 @@ def bernoulli_pass(
     batch = aligned_empty_like(n_groups * batch_rows * GROUP, log_weights)
     tile = aligned_empty_like(n_groups * GROUP * TILE, log_weights)
     weights = aligned_empty_like(TILE, log_weights)
-    density = aligned_empty_like(TILE, log_weights)
+    density = aligned_empty_like(2 * TILE, log_weights)
     lane_counts = aligned_empty_like(n_components * GROUP, log_weights)
     # Lanes behind the last row are computed too: no garbage.
     batch[:] = 0.0

@@ -162,7 +162,7 @@ def em_pass(
     shares = aligned_empty_like(batch * stride, X)
     scratch = aligned_empty_like(scratch_size, X)
     weights = aligned_empty_like(TILE, X)
-    density = aligned_empty_like(TILE, X)
+    density = aligned_empty_like(2 * TILE, X)
     rows = aligned_array(TILE, np.int32)
     while True:
         chunk = next_chunk(tickets)
@@ -260,7 +260,7 @@ def evaluate_pass(
     scratch = aligned_empty_like(scratch_size, X)
     weights = aligned_empty_like(TILE, X)
     weights[:] = one
-    density = aligned_empty_like(TILE, X)
+    density = aligned_empty_like(2 * TILE, X)
     numbers = np.empty(TILE, np.int32)
     components = np.arange(n_components)
     while True:

@@ -68,8 +68,9 @@ def normalize_tile(log_joint, n_components, weights, hard, log_density, componen
         Factors of the lanes' responsibilities.
     hard : bool
         Whether the most probable component (the first of equals) gets all, instead of its share.
-    log_density : array of TILE values
-        Where the logarithms of the sums go, or if ``hard`` the greatest terms.
+    log_density : array of 2 * TILE values
+        The first TILE receive the logarithms of the sums, or if ``hard`` the greatest terms; the
+        others are scratch.
     components : None or array of int
         The ``n_components`` to be considered; None stands for the first ones.
     """
@@ -106,14 +107,21 @@ def normalize_tile(log_joint, n_components, weights, hard, log_density, componen
             share = exp_nonpositive(load(log_joint, start + right, lanes) - greatest_right)
             total_right = total_right + share
             store(share, log_joint, start + right)
-        store(greatest_left + log(total_left), log_density, left)
-        store(greatest_right + log(total_right), log_density, right)
+        store(greatest_left, log_density, left)
+        store(greatest_right, log_density, right)
+        store(total_left, log_density, TILE + left)
+        store(total_right, log_density, TILE + right)
         factor_left = _divide(load(weights, left, lanes), total_left, none)
         factor_right = _divide(load(weights, right, lanes), total_right, none)
         for i in range(n_components):
             start = _listed(components, i) * TILE
             store(load(log_joint, start + left, lanes) * factor_left, log_joint, start + left)
             store(load(log_joint, start + right, lanes) * factor_right, log_joint, start + right)
+    # One after the other, without other work between, which hides that each is a chain: a sixth of
+    # the time with two components.
+    for lane in range(0, TILE, lanes):
+        total = load(log_density, TILE + lane, lanes)
+        store(load(log_density, lane, lanes) + log(total), log_density, lane)
 
 
 @inline
@@ -148,7 +156,7 @@ def normalize_pass(tickets, n_chunks, chunk_rows, log_joint, log_density, respon
     shift = np.zeros(n_components + LANES, log_joint.dtype)
     tile = aligned_empty_like(n_components * TILE, log_joint)
     weights = aligned_empty_like(TILE, log_joint)
-    density = aligned_empty_like(TILE, log_joint)
+    density = aligned_empty_like(2 * TILE, log_joint)
     weights[:] = one
     numbers = np.empty(TILE, np.int64)
     while True:

@@ -105,7 +105,7 @@ def own_pass(
     shares = aligned_empty_like(n_components * TILE, values)
     scratch = aligned_empty_like(n_features + n_statistics, values)
     weights = aligned_empty_like(TILE, values)
-    density = aligned_empty_like(TILE, values)
+    density = aligned_empty_like(2 * TILE, values)
     base = aligned_empty_like(TILE, values)
     # Of this thread alone: chunks side by side in ``sums`` would have cache lines in common.
     chunk_counts = aligned_empty_like(n_components, values)

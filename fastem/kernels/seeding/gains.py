@@ -6,7 +6,6 @@ float32 is widened by a margin.
 
 from llvmlite import ir
 from numba import types
-from numba.core import cgutils
 from numba.extending import intrinsic
 
 from fastem.kernels.runtime.compiling import inline
@@ -15,6 +14,7 @@ from fastem.kernels.vectors.emit import (
     INDEX,
     Emitter,
     call_llvm,
+    call_named,
     constant,
     fma,
     load_at,
@@ -36,10 +36,7 @@ def _pair_products(builder, a, b):
     name = {4: "sse2.pmadd.wd", 8: "avx2.pmadd.wd", 16: "avx512.pmaddw.d.512"}[lanes]
     needed = {4: "sse2", 8: "avx2", 16: "avx512bw"}[lanes]
     if f"+{needed}" in CPU_FEATURES:
-        function = cgutils.get_or_insert_function(
-            builder.module, ir.FunctionType(result, [a.type, b.type]), f"llvm.x86.{name}"
-        )
-        return builder.call(function, [a, b])
+        return call_named(builder, f"llvm.x86.{name}", result, [a, b])
     products = []
     for first in (0, 1):
         mask = range(first, 2 * lanes, 2)

@@ -8,8 +8,10 @@ in IEEE floating-point arithmetic", ACM TOMS 16, 1990, section 4. The polynomial
 Chebyshev's nodes, which is within a small factor of the best there are.
 
 Errors stay below 1.1 ulp, and NaN stays NaN. Results of ``exp`` lose digits gradually below the
-normal numbers, down to 0, and ``exp(inf) == inf``; the faster ``exp_nonpositive`` is 0 there.
-``log`` takes subnormal numbers; ``log(0) == -inf``, that of a negative number is NaN.
+normal numbers, down to 0, and ``exp(inf) == inf``; the faster ``exp_nonpositive`` is 0 there. With
+AVX-512 it looks powers of 2^(1/8) or 2^(1/16) up in a register, also as Tang explains, which leaves
+so small a remainder that the polynomial is half as long. ``log`` takes subnormal numbers;
+``log(0) == -inf``, that of a negative number is NaN.
 """
 
 import math
@@ -18,8 +20,11 @@ from typing import NamedTuple
 from llvmlite import ir
 from numba.extending import intrinsic
 
-from fastem.kernels.vectors.emit import fma, maximum, minimum
+from fastem.kernels.vectors.emit import call_named, fma, maximum, minimum
+from fastem.kernels.vectors.machine import CPU_FEATURES
 from fastem.kernels.vectors.vector import Vector
+
+_CURRENT_ROUNDING = 4  # as AVX-512's instructions name the processor's own way
 
 
 class _Format(NamedTuple):
@@ -28,7 +33,9 @@ class _Format(NamedTuple):
     ``ln2_high`` has trailing zeros, so that a product with an exponent is exact. ``exp`` holds
     (e^r - 1 - r) / r^2 for |r| <= ln(2) / 2, ``log`` (2 artanh(s) - 2 s) / s^3 as a polynomial in
     s^2 for |s| <= (sqrt(2) - 1) / (sqrt(2) + 1), lowest power first. Outside of
-    (``lowest``, ``highest``) the exponential is 0 or infinite.
+    (``lowest``, ``highest``) the exponential is 0 or infinite. A table of 2^(j / ``table``) fills a
+    512-bit register, ``table_exp`` is ``exp`` for |r| <= ln(2) / (2 ``table``), and the exponential
+    of ``least`` is a normal number. ``suffix`` ends the names of AVX-512's instructions.
     """
 
     width: int
@@ -40,6 +47,10 @@ class _Format(NamedTuple):
     highest: float
     exp: tuple
     log: tuple
+    table: int
+    table_exp: tuple
+    least: float
+    suffix: str
 
 
 _SINGLE = _Format(
@@ -52,6 +63,10 @@ _SINGLE = _Format(
     highest=89.0,
     exp=(0.5, 0.166665778, 0.0416665561, 0.00836317334, 0.00139261759),
     log=(0.666666865, 0.3998878, 0.295799494),
+    table=16,
+    table_exp=(0.5000098, 0.16666862),
+    least=-87.336,
+    suffix="s",
 )
 
 _DOUBLE = _Format(
@@ -83,6 +98,17 @@ _DOUBLE = _Format(
         0.15331721600556042,
         0.14616449685043406,
     ),
+    table=8,
+    table_exp=(
+        0.5000000000000051,
+        0.16666666666666724,
+        0.04166666661752646,
+        0.00833333332787334,
+        0.0013889587108239542,
+        0.00019842045637239258,
+    ),
+    least=-708.396,
+    suffix="d",
 )
 
 
@@ -109,29 +135,41 @@ def _polynomial(builder, x, coefficients):
     return value
 
 
-def _magic(form):
-    """Adding so large a number rounds to an integer, which is then also in the lowest bits."""
-    return 1.5 * 2.0**form.mantissa
+def _magic(form, steps=1):
+    """Adding so large a number rounds to multiples of 1 / steps, counted in the lowest bits."""
+    return 1.5 * 2.0**form.mantissa / steps
 
 
-def _reduced_exp(builder, x):
-    """``exp(x) = m 2^k``: m, k, and k plus the magic number."""
+def _remainder(builder, x, steps=1):
+    """``x = k ln 2 + r`` with the nearest multiple k of 1 / steps: r, k, and k plus the magic."""
     form = _format(x)
     constant = _constants(x)
-    magic = constant(_magic(form))
+    magic = constant(_magic(form, steps))
     shifted = fma(builder, x, constant(1 / math.log(2)), magic)
     k = builder.fsub(shifted, magic)
     r = fma(builder, k, constant(-form.ln2_high), x)
-    r = fma(builder, k, constant(-form.ln2_low), r)
+    return fma(builder, k, constant(-form.ln2_low), r), k, shifted
+
+
+def _exp_less_one(builder, r, coefficients):
+    """``exp(r) - 1`` of a small r; the coefficients are those of (e^r - 1 - r) / r^2."""
+    constant = _constants(r)
     square = builder.fmul(r, r)
     # By pairs of coefficients: half as long a chain of operations that wait for each other.
-    even, odd = form.exp[::2], form.exp[1::2]
+    even, odd = coefficients[::2], coefficients[1::2]
     pairs = [fma(builder, constant(b), r, constant(a)) for a, b in zip(even, odd, strict=False)]
     pairs += [constant(a) for a in even[len(odd) :]]
     value = pairs.pop()
     while pairs:
         value = fma(builder, value, square, pairs.pop())
-    return builder.fadd(fma(builder, square, value, r), constant(1.0)), k, shifted
+    return fma(builder, square, value, r)
+
+
+def _reduced_exp(builder, x):
+    """``exp(x) = m 2^k``: m, k, and k plus the magic number."""
+    r, k, shifted = _remainder(builder, x)
+    less_one = _exp_less_one(builder, r, _format(x).exp)
+    return builder.fadd(less_one, _constants(x)(1.0)), k, shifted
 
 
 def emit_exp(builder, x):
@@ -158,6 +196,8 @@ def emit_exp(builder, x):
 def emit_exp_nonpositive(builder, x):
     """Emit ``exp(x)`` of a vector without positive values; what would be subnormal is zero."""
     form = _format(x)
+    if "+avx512f" in CPU_FEATURES and form.width * x.type.count == 512:
+        return _exp_by_table(builder, x)
     bits, integer = _integers(x)
     x = maximum(builder, _constants(x)(form.lowest), x)
     value, _, shifted = _reduced_exp(builder, x)
@@ -167,6 +207,26 @@ def emit_exp_nonpositive(builder, x):
     exponent = builder.select(vanishes, integer(0), exponent)
     power = builder.bitcast(builder.shl(exponent, integer(form.mantissa)), x.type)
     return builder.fmul(value, power)
+
+
+def _exp_by_table(builder, x):
+    """:func:`emit_exp_nonpositive` with AVX-512: 0.7 of the time, as the multiplications count."""
+    form = _format(x)
+    bits, _ = _integers(x)
+    r, k, shifted = _remainder(builder, x, form.table)
+    table = ir.Constant(x.type, [2.0 ** (j / form.table) for j in range(form.table)])
+    # The instruction takes the lowest bits only: k's fraction.
+    places = builder.bitcast(shifted, bits)
+    name = f"llvm.x86.avx512.permvar.{form.suffix}f.512"
+    power = call_named(builder, name, x.type, [table, places])
+    value = fma(builder, power, _exp_less_one(builder, r, form.table_exp), power)
+    # By 2 to the greatest integer that isn't above k; NaN stays, which no comparison finds less.
+    lanes = ir.IntType(x.type.count)
+    normal = builder.fcmp_unordered(">=", x, _constants(x)(form.least))
+    name = f"llvm.x86.avx512.mask.scalef.p{form.suffix}.512"
+    rounding = ir.Constant(ir.IntType(32), _CURRENT_ROUNDING)
+    operands = [value, k, _constants(x)(0.0), builder.bitcast(normal, lanes), rounding]
+    return call_named(builder, name, x.type, operands)
 
 
 def emit_log(builder, x):

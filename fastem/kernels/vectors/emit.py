@@ -168,17 +168,20 @@ def _name_suffix(vector):
     return f"v{vector.count}i{scalar.width}"
 
 
+def call_named(builder, name, result, args):
+    """Call LLVM's function of this whole name, which makes a value of type ``result``."""
+    function_type = ir.FunctionType(result, [a.type for a in args])
+    function = cgutils.get_or_insert_function(builder.module, function_type, name)
+    return builder.call(function, args)
+
+
 def call_llvm(builder, name, args):
     """Call the LLVM intrinsic ``name`` on vectors, declared by hand.
 
     llvmlite's ``declare_intrinsic`` refuses vector types.
     """
     vector = args[0].type
-    function_type = ir.FunctionType(vector, [a.type for a in args])
-    function = cgutils.get_or_insert_function(
-        builder.module, function_type, f"llvm.{name}.{_name_suffix(vector)}"
-    )
-    return builder.call(function, args)
+    return call_named(builder, f"llvm.{name}.{_name_suffix(vector)}", vector, args)
 
 
 def fma(builder, a, b, c):

@@ -132,3 +132,13 @@ def test_exp_without_positive_arguments(dtype):
     x = np.append(rng.uniform(2 * low, low - 1, 1000), [-info.max, -np.inf])
     assert not call(exp_nonpositive, x.astype(dtype)).any()
     assert np.isnan(call(exp_nonpositive, np.array([np.nan], dtype))).all()
+    assert (call(exp_nonpositive, np.array([0.0, -0.0], dtype)) == 1).all()
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_exp_on_both_sides_of_every_step(dtype):
+    """Halfway between the powers of two that a table may hold, and next to them."""
+    steps = np.arange(-960, 0) / 32
+    x = (np.log(np.longdouble(2)) * steps).astype(dtype)
+    x = np.concatenate([x, np.nextafter(x, dtype(0)), np.nextafter(x, dtype(-np.inf))])
+    assert worst_error(exp_nonpositive, x) < 1.1

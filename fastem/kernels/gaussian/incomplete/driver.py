@@ -195,7 +195,7 @@ def observed_pass(
     shares = aligned_empty_like(n_components * TILE, means)
     base = aligned_empty_like(TILE, means)
     weights = aligned_empty_like(TILE, means)
-    density = aligned_empty_like(TILE, means)
+    density = aligned_empty_like(2 * TILE, means)
     n_totals = n_components * size_of_totals(n_features)
     wide_totals = aligned_empty_like(n_totals * _LANES if len(totals) else 0, means)
     half = broadcast(0.5, WIDTH)

@@ -130,7 +130,7 @@ def grouped_pass(
     shares = aligned_empty_like(sizes.batch * stride, X)
     scratch = aligned_empty_like(sizes.scratch, X)
     weights = aligned_empty_like(TILE, X)
-    density = aligned_empty_like(TILE, X)
+    density = aligned_empty_like(2 * TILE, X)
     numbers = np.arange(sizes.batch)
     centers = np.empty(2 * n_components * n_features, X.dtype)
     packed = np.empty((n_components, sizes.factor), X.dtype)

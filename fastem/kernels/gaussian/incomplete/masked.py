@@ -107,7 +107,7 @@ def masked_pass(
     seen = aligned_empty_like(n_features * TILE, means)
     shares = aligned_empty_like(n_components * TILE, means)
     weights = aligned_empty_like(TILE, means)
-    density = aligned_empty_like(TILE, means)
+    density = aligned_empty_like(2 * TILE, means)
     size = 3 * n_features + 1
     wide = aligned_empty_like(n_components * size * _LANES if len(totals) else 0, means)
     while True:

@@ -146,7 +146,7 @@ def linear_pass(
     n_columns = n_components + noisy
     shares = aligned_empty_like(n_columns * TILE, X)
     weights = aligned_empty_like(TILE, X)
-    density = aligned_empty_like(TILE, X)
+    density = aligned_empty_like(2 * TILE, X)
     numbers = np.empty(TILE, np.int32)
     # The thread's own: neighbouring chunks' share cache lines, which each write takes from others.
     chunk_counts, chunk_sums = np.empty(n_components), np.empty(sums.shape[1])

@@ -298,7 +298,7 @@ def skipping_pass(
     tiles = aligned_empty_like((batch * n_features + 1) * TILE, X)
     shares = aligned_empty_like(batch * stride, X)
     scratch = aligned_empty_like(scratch_size, X)
-    weights, density = aligned_empty_like(TILE, X), aligned_empty_like(TILE, X)
+    weights, density = aligned_empty_like(TILE, X), aligned_empty_like(2 * TILE, X)
     keys = aligned_empty_like(TILE, X)
     next_rows = np.empty(TILE, np.int64)
     work = Workspace(
