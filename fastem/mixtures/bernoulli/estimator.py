@@ -72,7 +72,7 @@ class BernoulliMixture(MissingMixin, BaseMixture):
         A run ends when the objective, a mean over the rows, changes by less.
 
     max_iter : int, default=100
-        Largest number of iterations of a run.
+        Largest number of iterations of a run, not counting a search's.
 
     n_init : int, default=1
         Number of runs from different starts; the best is kept.
@@ -107,7 +107,7 @@ class BernoulliMixture(MissingMixin, BaseMixture):
         Whether a further fit starts where the last one ended; ``n_init`` counts for the first only.
 
     verbose : int, default=0
-        Whether to print each run and iteration; from 2 on with changes and times.
+        Whether to print each run, iteration and step of a search; from 2 on with changes and times.
 
     verbose_interval : int, default=10
         Number of iterations from one print to the next.
@@ -120,8 +120,9 @@ class BernoulliMixture(MissingMixin, BaseMixture):
     search : {'breathing', 'patient-breathing'} or None, default=None
         Goes on from where a run has ended and leaves its local optimum: components are split where
         that gains most, others removed that the rest explain best, and what is better is kept.
-        ``'patient-breathing'`` takes longer. ``n_iter_`` counts all iterations; the objective is
-        never lower than without. Not with ``fixed``.
+        ``'patient-breathing'`` takes longer and usually ends a little higher. ``n_iter_`` counts
+        all iterations; the objective is never lower than without. Not with ``fixed``.
+        See :doc:`/better-optima`.
 
     missing : {'error', 'em'}, default='error'
         ``'em'`` takes NaN in dense rows as not observed, and finds the parameters that are most
@@ -147,7 +148,7 @@ class BernoulliMixture(MissingMixin, BaseMixture):
         ``alpha`` is 0.
 
     lower_bounds_ : list of float
-        The same for each iteration.
+        The same for each iteration; for iterations of a search, the best known when they began.
 
     n_features_in_ : int
         Number of features seen during :term:`fit`.
@@ -165,7 +166,8 @@ class BernoulliMixture(MissingMixin, BaseMixture):
     ``alpha`` makes it possible.
 
     The model and its EM steps are in C. M. Bishop, Pattern Recognition and Machine Learning, 2006,
-    section 9.3.3.
+    section 9.3.3. The search is after N. Ueda, R. Nakano, Z. Ghahramani and G. E. Hinton, "SMEM
+    algorithm for mixture models", Neural Computation 12, 2000.
 
     Examples
     --------
@@ -173,7 +175,7 @@ class BernoulliMixture(MissingMixin, BaseMixture):
     >>> X = [[1, 1, 0, 0], [1, 1, 1, 0], [1, 1, 0, 0], [0, 0, 1, 1], [0, 0, 0, 1], [0, 0, 1, 1]]
     >>> mixture = BernoulliMixture(n_components=2, random_state=0).fit(X)
     >>> mixture.predict([[1, 1, 0, 0], [0, 0, 1, 1]])
-    array([0, 1])
+    array([1, 0])
     """
 
     probabilities_: NDArray[np.floating[Any]]

@@ -70,7 +70,7 @@ class GaussianMixture(IncompleteMixin, DistributionMixin, BaseMixture):
         which only rounding is left is an error.
 
     max_iter : int, default=100
-        Largest number of iterations of a run.
+        Largest number of iterations of a run, not counting a search's.
 
     n_init : int, default=1
         Number of runs from different starts; the best is kept.
@@ -104,7 +104,7 @@ class GaussianMixture(IncompleteMixin, DistributionMixin, BaseMixture):
         Whether a further fit starts where the last one ended; ``n_init`` counts for the first only.
 
     verbose : int, default=0
-        Whether to print each run and iteration; from 2 on with changes and times.
+        Whether to print each run, iteration and step of a search; from 2 on with changes and times.
 
     verbose_interval : int, default=10
         Number of iterations from one print to the next.
@@ -124,8 +124,8 @@ class GaussianMixture(IncompleteMixin, DistributionMixin, BaseMixture):
     search : {'breathing', 'patient-breathing'} or None, default=None
         Goes on from where a run has ended and leaves its local optimum: components are split where
         that gains most, others removed that the rest explain best, and what is better is kept.
-        ``'patient-breathing'`` takes longer. ``n_iter_`` counts all iterations; the objective is
-        never lower than without. Not with ``fixed`` or ``noise``.
+        ``'patient-breathing'`` takes longer and usually ends a little higher. ``n_iter_`` counts
+        all iterations; the objective is never lower than without. Not with ``fixed`` or ``noise``.
 
     prior : {'conjugate'} or None, default=None
         ``'conjugate'`` finds the most probable parameters given mclust's prior for means and
@@ -201,7 +201,7 @@ class GaussianMixture(IncompleteMixin, DistributionMixin, BaseMixture):
         Mean log-density of the rows that the best run's last iteration began with.
 
     lower_bounds_ : list of float
-        The same for each iteration.
+        The same for each iteration; for iterations of a search, the best known when they began.
 
     n_features_in_ : int
         Number of features seen during :term:`fit`.
@@ -216,13 +216,13 @@ class GaussianMixture(IncompleteMixin, DistributionMixin, BaseMixture):
     parameters in any case. With ``sample_weight``, means over the rows are weighted.
 
     The method is that of Dempster, Laird and Rubin, "Maximum likelihood from incomplete data via
-    the EM algorithm", Journal of the Royal Statistical Society B 39, 1977; the searches are named
-    in :doc:`/better-optima`. The fourteen models are
-    those of G. Celeux and G. Govaert, "Gaussian parsimonious clustering models", Pattern
-    Recognition 28, 1995. Where their M-steps take steps of their own, these go on from the last
-    covariances: volumes to a relative 1e-7, an orientation that all components share by one sweep
-    of rotations, which is enough as the next M-step makes another. Numbers of parameters in
-    :meth:`bic` and the other criteria are mclust's; its BIC has the opposite sign.
+    the EM algorithm", Journal of the Royal Statistical Society B 39, 1977; the search is after N.
+    Ueda and others, as :doc:`/better-optima` says. The fourteen models are those of G. Celeux and
+    G. Govaert, "Gaussian parsimonious clustering models", Pattern Recognition 28, 1995. Where their
+    M-steps take steps of their own, these go on from the last covariances: volumes to a relative
+    1e-7, an orientation that all components share by one sweep of rotations, which is enough as the
+    next M-step makes another. Numbers of parameters in :meth:`bic` and the other criteria are
+    mclust's; its BIC has the opposite sign.
 
     Examples
     --------

@@ -40,7 +40,7 @@ class Mixture(BaseMixture):
         A run ends when the objective, a mean over the rows, changes by less.
 
     max_iter : int, default=100
-        Largest number of iterations of a run.
+        Largest number of iterations of a run, not counting a search's.
 
     n_init : int, default=1
         Number of runs from different starts; the best is kept.
@@ -69,7 +69,7 @@ class Mixture(BaseMixture):
         Whether a further fit starts where the last one ended; ``n_init`` counts for the first only.
 
     verbose : int, default=0
-        Whether to print each run and iteration; from 2 on with changes and times.
+        Whether to print each run, iteration and step of a search; from 2 on with changes and times.
 
     verbose_interval : int, default=10
         Number of iterations from one print to the next.
@@ -82,8 +82,9 @@ class Mixture(BaseMixture):
     search : {'breathing', 'patient-breathing'} or None, default=None
         Goes on from where a run has ended and leaves its local optimum: components are split where
         that gains most, others removed that the rest explain best, and what is better is kept.
-        ``'patient-breathing'`` takes longer. ``n_iter_`` counts all iterations; the objective is
-        never lower than without. Not with ``fixed``.
+        ``'patient-breathing'`` takes longer and usually ends a little higher. ``n_iter_`` counts
+        all iterations; the objective is never lower than without. Not with ``fixed``.
+        See :doc:`/better-optima`.
 
     Attributes
     ----------
@@ -103,7 +104,7 @@ class Mixture(BaseMixture):
         The objective that the best run's last iteration began with: the rows' mean log-density.
 
     lower_bounds_ : list of float
-        The same for each iteration.
+        The same for each iteration; for iterations of a search, the best known when they began.
 
     n_features_in_ : int
         Number of features seen during :term:`fit`.
@@ -118,7 +119,9 @@ class Mixture(BaseMixture):
     over ``x[f]``, ``math``'s functions, ``numpy.where``) is compiled to vector instructions for
     many rows at once; one with an ``if`` that depends on the row runs for one row after the other.
     All computations are in float64. The functions are compiled once in each process, within a
-    second or so, and are never read from a cache on disk.
+    second or so, and are never read from a cache on disk. The search is after N. Ueda, R. Nakano,
+    Z. Ghahramani and G. E. Hinton, "SMEM algorithm for mixture models", Neural Computation 12,
+    2000.
 
     Examples
     --------
