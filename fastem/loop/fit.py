@@ -103,19 +103,31 @@ def iterate(
 ) -> Run:
     """The run from given parameters; the parameters are those of :func:`fit`."""
     history: list[float] = []
-    statistics, previous, objective = None, None, -inf
+    statistics, objective = None, -inf
     converged: bool | str = False
-    for iteration in range(max_iter):
+    watched, at_once = verbose or task is not UNWATCHED, True
+    while len(history) < max_iter:
         iteration_task = task.subtask("iteration", parameters=parameters)
         statistics = None  # the last ones' memory is for the next
-        statistics = model.e_step(rows, parameters)
-        updated = model.m_step(rows, statistics, parameters)
-        objective = model.objective(statistics, parameters)
-        step = Step(iteration, statistics, parameters, updated, objective, previous)
-        history.append(objective)
+        previous = history[-1] if history else None
+        found = None
+        if at_once:
+            most = 1 if watched else max_iter - len(history)
+            found = model.iterated(rows, parameters, most, previous)
+        at_once = found is not None
+        if found is not None:
+            updated, statistics, objectives = found
+            history += objectives
+        else:
+            statistics = model.e_step(rows, parameters)
+            updated = model.m_step(rows, statistics, parameters)
+            history.append(model.objective(statistics, parameters))
+        objective = history[-1]
+        previous = history[-2] if len(history) > 1 else None
+        step = Step(len(history) - 1, statistics, parameters, updated, objective, previous)
         if verbose:
             model.report(step)
-        parameters, previous = updated, objective
+        parameters = updated
         converged = model.converged(step)
         del step  # a model may write parameters anew that nobody holds
         if iteration_task.end(parameters) or converged:

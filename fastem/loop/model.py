@@ -1,6 +1,7 @@
 """What the loop asks of a model, and what it tells it: steps and runs."""
 
 from dataclasses import dataclass
+from math import inf
 from typing import Any, NamedTuple
 
 
@@ -59,6 +60,33 @@ class Run:
         return len(self.history)
 
 
+class Until(NamedTuple):
+    """How long iterations go on.
+
+    Parameters
+    ----------
+    tol : float
+        They have settled when they gain less
+    fall : float
+        and lose less.
+    most : int
+        There are no more.
+    best : float or None
+        The objective to become better than, if there is one.
+    hopeless : float
+        They end when it is ahead by more than so many times what the last one has gained.
+    before : float
+        The objective that the first one's is a gain over.
+    """
+
+    tol: float
+    fall: float
+    most: int
+    best: float | None = None
+    hopeless: float = inf
+    before: float = -inf
+
+
 class Model:
     """What the loop asks of a model: derive from it and write ``start``, ``e_step``, ``m_step``.
 
@@ -89,6 +117,31 @@ class Model:
     def m_step(self, rows: Any, statistics: Any, parameters: Any) -> Any:
         """The next parameters. Most models need only the statistics."""
         raise NotImplementedError
+
+    def iterated(
+        self, rows: Any, parameters: Any, most: int, previous: float | None
+    ) -> tuple[Any, Any, list[float]] | None:
+        """Several iterations at once, where that can be; asked for one by one if somebody watches.
+
+        Parameters
+        ----------
+        rows, parameters : object
+        most : int
+            Iterations, at the most.
+        previous : float or None
+            The objective one iteration before.
+
+        Returns
+        -------
+        parameters : object
+            After the last M-step.
+        statistics : object
+            What the last E-step returned.
+        history : list of float
+            The objective that each iteration began with. Only after the last one has the run
+            converged.
+        """
+        return None
 
     def objective(self, statistics: Any, parameters: Any) -> float:
         """The objective of the parameters that led to the statistics."""

@@ -13,7 +13,7 @@ import numpy as np
 
 from fastem.loop.callbacks import UNWATCHED
 from fastem.loop.fit import iterate
-from fastem.loop.model import Model, Run
+from fastem.loop.model import Model, Run, Until
 from fastem.validation import random_numbers
 
 
@@ -56,27 +56,6 @@ class Offers(NamedTuple):
     children: Any
 
 
-class Until(NamedTuple):
-    """How long iterations go on.
-
-    Parameters
-    ----------
-    tol : float
-        They have settled when they gain less.
-    most : int
-        There are no more.
-    best : float or None
-        The objective to become better than, if there is one.
-    hopeless : float
-        They end when it is ahead by more than so many times what the last one has gained.
-    """
-
-    tol: float
-    most: int
-    best: float | None
-    hopeless: float
-
-
 class Moves(Protocol):
     """What a search asks of a kind of models."""
 
@@ -88,6 +67,12 @@ class Moves(Protocol):
         self, model: Any, rows: Any, parameters: Any, until: Until
     ) -> tuple[Settled, int] | None:
         """Where iterations settle that nobody watches, and how many; None to go step by step."""
+        return None
+
+    def breathe(
+        self, model: Any, rows: Any, parameters: Any, untils: tuple[Until, Until]
+    ) -> tuple[Settled, int] | None:
+        """Where a breath leads that nobody watches, from more components on; None as above."""
         return None
 
     def n_components(self, model: Any) -> int:
@@ -259,12 +244,15 @@ class Breathing:
     def _breathe(self, iterations, best, offers, chosen):
         model, size = iterations.model, len(chosen)
         parameters = self.moves.grow(model, best, offers, chosen)
+        found = iterations.breathe(parameters, best.objective)
+        if found is not None:
+            return found
         wide = self.moves.resized(model, self.moves.n_components(model) + size)
         wide.begin(iterations.rows)
-        settled = iterations.settle(wide, parameters, self.pace.settled_wide)
+        settled = iterations.settle(wide, parameters, iterations.wide)
         parameters = self.moves.shrink(wide, iterations.rows, settled, size)
         model.begin(iterations.rows)
-        return iterations.settle(model, parameters, self.pace.settled, best.objective)
+        return iterations.settle(model, parameters, iterations.until(best.objective))
 
 
 class _Choices:
@@ -296,8 +284,9 @@ class _Iterations:
         self.stopped = False
         self._moves = search.moves
         self._gain = search.moves.gain
-        self._most = min(max_iter, search.pace.most_iterations)
-        self._hopeless = search.pace.hopeless
+        most = min(max_iter, search.pace.most_iterations)
+        self.wide = Until(search.pace.settled_wide, math.inf, most)
+        self._until = Until(search.pace.settled, math.inf, most, hopeless=search.pace.hopeless)
         self._task = task
 
     def step(self, model, parameters):
@@ -310,22 +299,40 @@ class _Iterations:
         self.stopped = task.end(self.best.parameters)
         return Settled(updated, parameters, statistics, objective)
 
-    def settle(self, model, parameters, tol, best=None):
+    def until(self, best):
+        """How long iterations go on of as many components as the best has."""
+        return self._until._replace(best=best)
+
+    def breathe(self, parameters, best):
+        """A breath at once; None if it has to be taken step by step."""
+        if self._task is not UNWATCHED:
+            return None
+        untils = self.wide, self.until(best)
+        return self._noted(self._moves.breathe(self.model, self.rows, parameters, untils))
+
+    def settle(self, model, parameters, until):
         """Iterate until the gain is less, the best is too far away, or a watcher asks to stop."""
         if self._task is UNWATCHED:
-            until = Until(tol, self._most, best, self._hopeless)
-            found = self._moves.settle(model, self.rows, parameters, until)
+            found = self._noted(self._moves.settle(model, self.rows, parameters, until))
             if found is not None:
-                self.history += [self.best.objective] * found[1]
-                return found[0]
+                return found
         settled = self.step(model, parameters)
-        for _ in range(1, self._most):
+        for _ in range(1, until.most):
             if self.stopped:
                 break
             before, settled = settled, self.step(model, self._moves.ahead(model, settled))
             gain = self._gain(settled.objective, before.objective)
-            if gain < tol:
+            if gain < until.tol:
                 break
-            if best is not None and self._gain(best, settled.objective) > self._hopeless * gain:
+            behind = 0.0 if until.best is None else self._gain(until.best, settled.objective)
+            if behind > max(until.hopeless * gain, 0.0):
                 break
+        return settled
+
+    def _noted(self, found):
+        """Where iterations at once have settled, if they have; the history knows of them."""
+        if found is None:
+            return None
+        settled, n_iter = found
+        self.history += [self.best.objective] * n_iter
         return settled

@@ -9,8 +9,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from fastem.loop.model import Model
-from fastem.loop.search import Until
+from fastem.loop.model import Model, Until
+from fastem.mixtures.sampled import Sample
 from fastem.rows import Part, Slot
 
 
@@ -28,6 +28,27 @@ class Resumed(NamedTuple):
     parameters: Any
     objective: float
 
+
+class Split(NamedTuple):
+    """Two components in the place of one.
+
+    Parameters
+    ----------
+    gain : float
+        Of the log-likelihoods of the one's share of the rows, in sum.
+    least : float
+        Weight of the rows of the one with less.
+    children : object
+        The two's parameters.
+    """
+
+    gain: float
+    least: float
+    children: Any
+
+
+# Iterations in one call: Ctrl-C waits for them.
+_AT_ONCE = 100
 
 # What a part keeps: the pass over its rows, and one for another number of components.
 _PASS: Slot[Any] = Slot("pass")
@@ -139,18 +160,10 @@ class MixtureModel(Model):
         other.total_weight, other.hard = total_weight, False
         return other
 
-    def iterated(
-        self, rows: Any, parameters: Any, until: Until, labels: np.ndarray | None = None
-    ) -> tuple[Any, Any, int] | None:
-        """Several iterations at once, where that can be.
-
-        Parameters
-        ----------
-        rows : Rows
-        parameters : object
-        until : Until
-        labels : None or ndarray of shape (n_rows,), int32
-            With these, it begins with the M-step of rows that belong to one component each.
+    def settled(
+        self, rows: Any, parameters: Any, until: Until
+    ) -> tuple[Any, Any, list[float]] | None:
+        """Iterations until they have settled, in one call, where that can be.
 
         Returns
         -------
@@ -158,7 +171,53 @@ class MixtureModel(Model):
             After the last M-step.
         statistics : object
             What the last E-step returned.
-        n_steps : int
+        history : list of float
+            The objective that each iteration began with.
+        """
+        return None
+
+    def breathed(
+        self, rows: Any, sample: Sample, parameters: Any, untils: tuple[Until, Until]
+    ) -> tuple[Any, Any, list[float], int] | None:
+        """Iterations of more components, and of those that are missed most, where that can be.
+
+        Parameters
+        ----------
+        rows : Rows
+        sample : Sample
+            Of these rows.
+        parameters : object
+            Of more components than the model has.
+        untils : tuple of Until
+            For more components, and for those that remain.
+
+        Returns
+        -------
+        parameters, statistics, history
+            As of :meth:`settled`, of those that remain.
+        n_iter : int
+            Iterations in all.
+        """
+        return None
+
+    def splits(
+        self, sample: Sample, shares: np.ndarray, parameters: Any, until: Until
+    ) -> list[list[Split]] | None:
+        """What components become that are split in two, all at once, where that can be.
+
+        Parameters
+        ----------
+        sample : Sample
+        shares : ndarray of shape (n_sample_rows, n_components)
+            What share of each row a component is responsible for; nothing where it's negligible.
+        parameters : object
+            Of the components alone.
+        until : Until
+
+        Returns
+        -------
+        list of list of Split
+            For each component, one for each way to begin that leads anywhere.
         """
         return None
 
@@ -181,10 +240,19 @@ class MixtureModel(Model):
     def objective(self, statistics, parameters):
         return float(statistics.objective) / self.total_weight
 
+    def iterated(self, rows, parameters, most, previous):
+        before = self._before(previous)
+        until = Until(self.tol, self.tol, min(most, _AT_ONCE), before=before)
+        return self.settled(rows, parameters, until)
+
+    def _before(self, previous):
+        """The objective before an iteration, -inf if none is known."""
+        if previous is not None:
+            return previous
+        return self.resumed.objective if self.resumed else -math.inf
+
     def _change(self, step):
-        if step.previous is not None:
-            return step.objective - step.previous
-        return step.objective - self.resumed.objective if self.resumed else math.inf
+        return step.objective - self._before(step.previous)
 
     def converged(self, step):
         return abs(self._change(step)) < self.tol

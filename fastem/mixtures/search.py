@@ -13,9 +13,12 @@ from typing import Any
 import numpy as np
 
 from fastem.kernels.linalg.factors import product
-from fastem.loop.search import Breathing, Moves, Offers, Pace, Settled, Until
-from fastem.mixtures.model import MixtureModel
-from fastem.mixtures.sampled import Sample, least_peaked_axes
+from fastem.kernels.mixtures.removing import removed
+from fastem.loop.model import Until
+from fastem.loop.search import Breathing, Moves, Offers, Pace, Settled
+from fastem.mixtures.halving import halvings
+from fastem.mixtures.model import MixtureModel, Split
+from fastem.mixtures.sampled import Sample
 from fastem.rows import array_rows
 
 _PACE = Pace(
@@ -37,18 +40,13 @@ PACES = {
 _SAMPLE_ROWS, _ROWS_PER_COMPONENT, _MOST_VALUES = 4096, 256, 1 << 23
 # Rows count for a component that has at least this share of them.
 _LEAST_SHARE = 1e-3
-# Power iterations towards the direction of greatest spread, and EM's for two components.
-_POWER_ITERATIONS, _ITERATIONS = 5, 4
-_UNTIL = Until(-np.inf, _ITERATIONS, None, np.inf)
-# With more features, fourth moments cost too much, and tell little.
-_MOST_FEATURES = 64
+# EM's for two components.
+_ITERATIONS = 4
+_UNTIL = Until(-np.inf, np.inf, _ITERATIONS)
 # Responsibilities are about the same if their squared difference is at most this share of their
 # square: twelve kinds of rows ended as high in 0.73 of the time, with five times as much lower.
 _ALIKE = 1e-2
-# A share of one is taken for so much less: what the others have is not known any better.
-_MOST_SHARE = 1.0 - 1e-12
 
-_EPS = np.finfo(np.float64).eps
 _FAILURES = (ValueError, ArithmeticError, np.linalg.LinAlgError)
 
 
@@ -92,21 +90,22 @@ class MixtureMoves(Moves):
         sample, parameters = self._sample_of(model, rows), settled.parameters
         responsibilities = self._responsibilities(model, sample, parameters)
         same = self._surveyed.same(responsibilities, sample.weight)
-        splits_of = [
-            list(self._splits(model, sample, parameters, component, shares))
-            if same[component] is None
-            else same[component]
-            for component, shares in enumerate(responsibilities.T)
-        ]
+        new = [component for component, known in enumerate(same) if known is None]
+        found = self._splits(model, sample, parameters, new, responsibilities[:, new])
+        for component, splits in zip(new, found, strict=True):
+            same[component] = splits
+        splits_of = same
         self._surveyed = Surveyed(responsibilities, splits_of)
+        least = self._least_half * model.row_unit
         splits = [
-            (gain, component, children)
+            (component, split)
             for component, found in enumerate(splits_of)
-            for gain, children in found
+            for split in found
+            if split.gain > 0 and split.least >= least
         ]
-        gains = np.array([gain for gain, _, _ in splits]) / sample.weight.sum()
-        components = np.array([component for _, component, _ in splits], int)
-        return rows.agree(Offers(gains, components, [children for _, _, children in splits]))
+        gains = np.array([split.gain for _, split in splits]) / sample.weight.sum()
+        components = np.array([component for component, _ in splits], int)
+        return rows.agree(Offers(gains, components, [split.children for _, split in splits]))
 
     def grow(self, model, settled, offers, chosen):
         parameters = settled.parameters
@@ -125,29 +124,27 @@ class MixtureMoves(Moves):
         return model.replaced(parameters, weights, grown)
 
     def settle(self, model, rows, parameters, until):
-        found = model.iterated(rows, parameters, until)
+        found = model.settled(rows, parameters, until)
         if found is None:
             return None
-        updated, statistics, n_iter = found
-        objective = model.objective(statistics, updated)
-        return Settled(updated, None, statistics, objective), n_iter
+        updated, statistics, history = found
+        return Settled(updated, None, statistics, history[-1]), len(history)
+
+    def breathe(self, model, rows, parameters, untils):
+        sample = self._sample_of(model, rows)
+        found = model.breathed(rows, sample, parameters, untils)
+        if found is None:
+            return None
+        updated, statistics, history, n_iter = found
+        return Settled(updated, None, statistics, history[-1]), n_iter
 
     def shrink(self, model, rows, settled, size):
         parameters, sample = settled.parameters, self._sample_of(model, rows)
         shares = self._responsibilities(model, sample, parameters)
-        weights = parameters.weights.copy()
-        kept = np.arange(len(weights))
-        for _ in range(size):
-            # Without component k and with the other weights as they are among themselves, the
-            # density of a row is (1 - share k) / (1 - weight k) of what it was.
-            total = weights.sum()
-            lost = -(sample.weight @ np.log1p(-np.minimum(shares, _MOST_SHARE)))
-            lost += sample.weight.sum() * np.log1p(-np.minimum(weights / total, _MOST_SHARE))
-            least = rows.agree(int(np.argmin(lost)))
-            rest = 1.0 - np.minimum(shares[:, least], _MOST_SHARE)
-            shares = np.delete(shares, least, axis=1) / rest[:, np.newaxis]
-            weights, kept = np.delete(weights, least), np.delete(kept, least)
-            weights *= total / weights.sum()
+        weights = parameters.weights
+        gone = rows.agree(removed(shares, sample.weight, weights, size))
+        kept = np.delete(np.arange(len(weights)), gone)
+        weights = weights[kept] * (weights.sum() / weights[kept].sum())
         arrays = [array[kept] for array in model.arrays(parameters)]
         return model.replaced(parameters, weights, arrays)
 
@@ -168,43 +165,60 @@ class MixtureMoves(Moves):
         self._passes[k].evaluate(components, responsibilities=shares)
         return shares[:, : model.n_components]
 
-    def _splits(self, model, sample, parameters, component, shares):
-        """What two components gain over one in sum, and their parameters; for each way to start.
+    def _splits(self, model, sample, parameters, components, shares):
+        """What becomes of components that are split, with their shares of the sample.
 
-        By Jensen's inequality the log-likelihood of all gains no less.
+        By Jensen's inequality the log-likelihood of all gains no less than that of their shares.
         """
-        weight = shares * sample.weight
-        own = np.flatnonzero(shares > _LEAST_SHARE)
-        X, weight = sample.X[own], weight[own]
-        if weight.sum() < 2 * self._least_half * model.row_unit:
-            return
-        one = model.replaced(
-            model.alone(parameters), np.ones(1), [a[[component]] for a in model.arrays(parameters)]
+        shares = np.where(shares > _LEAST_SHARE, shares, 0.0)
+        totals = sample.weight @ shares
+        enough = np.flatnonzero(totals >= 2 * self._least_half * model.row_unit)
+        found = [[] for _ in components]
+        some = [components[number] for number in enough]
+        ones = model.replaced(
+            model.alone(parameters),
+            np.ones(len(some)),
+            [array[some] for array in model.arrays(parameters)],
         )
-        total, rows = weight.sum(), array_rows(X, weight)
-        single, pair = model.sampled(1, total), model.sampled(2, total)
-        # Together as dense as the one, in a pass that pairs take, too.
-        alike = model.replaced(
-            one, np.full(2, 0.5), [np.concatenate([array, array]) for array in model.arrays(one)]
-        )
+        shares = shares[:, enough]
+        at_once = model.splits(sample, shares, ones, _UNTIL)
+        if at_once is None:
+            at_once = (
+                list(_one_by_one(model, sample, ones, number, own))
+                for number, own in enumerate(shares.T)
+            )
+        for number, splits in zip(enough, at_once, strict=True):
+            found[number] = splits
+        return found
+
+
+def _one_by_one(model, sample, ones, number, shares):
+    """The splits of one of these components, as of :meth:`MixtureModel.splits`."""
+    own = np.flatnonzero(shares)
+    X, weight = sample.X[own], shares[own] * sample.weight[own]
+    one = model.replaced(ones, np.ones(1), [array[[number]] for array in model.arrays(ones)])
+    total, rows = weight.sum(), array_rows(X, weight)
+    single, pair = model.sampled(1, total), model.sampled(2, total)
+    # Together as dense as the one, in a pass that pairs take, too.
+    alike = model.replaced(
+        one, np.full(2, 0.5), [np.concatenate([array, array]) for array in model.arrays(one)]
+    )
+    try:
+        before = single.objective(pair.e_step(rows, alike), one)
+        firsts = [first for first in halvings(X, weight) if 0 < first.sum() < len(first)]
+    except _FAILURES:
+        return
+    for first in firsts:
         try:
-            before = single.objective(pair.e_step(rows, alike), one)
-            halvings = [first for first in _halvings(X, weight) if 0 < first.sum() < len(first)]
+            children, statistics = _iterated_halves(pair, rows, one, first)
         except _FAILURES:
-            return
-        for first in halvings:
-            try:
-                found = pair.iterated(rows, alike, _UNTIL, (~first).astype(np.int32))
-                children, statistics, _ = found or _one_by_one(pair, rows, one, first)
-            except _FAILURES:
-                continue
-            after = pair.objective(statistics, children)
-            if after > before and statistics.counts.min() >= self._least_half * model.row_unit:
-                yield (after - before) * total, children
+            continue
+        gain = (pair.objective(statistics, children) - before) * total
+        yield Split(gain, statistics.counts.min(), children)
 
 
-def _one_by_one(pair, rows, one, first):
-    """The iterations of a component's halves, as :meth:`MixtureModel.iterated` returns them."""
+def _iterated_halves(pair, rows, one, first):
+    """The parameters to which a component's halves lead, and the last statistics."""
     single = pair.sampled(1, pair.total_weight)
     part, halves, counts = rows.parts[0], [], []
     for half in (first, ~first):
@@ -217,7 +231,7 @@ def _one_by_one(pair, rows, one, first):
     for _ in range(_ITERATIONS):
         statistics = pair.e_step(rows, both)
         both = pair.m_step(rows, statistics, both)
-    return both, statistics, _ITERATIONS
+    return both, statistics
 
 
 class Surveyed:
@@ -255,73 +269,6 @@ class Surveyed:
 
 def _products(weight, values):
     return np.einsum("i,ij,ij->j", weight, values, values)
-
-
-def _halvings(X, weight):
-    """Ways to cut rows in two, of which one may find what the other doesn't.
-
-    Across the direction of greatest correlation, and across that along which rows that have no
-    other directions look most like two clusters side by side: the one of the least fourth moment
-    of sphered rows. Without the latter, a component that has two of a grid's clusters is cut
-    along both.
-    """
-    shares = weight / weight.sum()
-    if X.shape[1] > _MOST_FEATURES:
-        yield _projections(X, shares) > 0.0
-        return
-    X, gaps = _filled(X, shares)
-    with np.errstate(over="ignore", invalid="ignore"):
-        X -= shares @ X
-        covariance = (X * shares[:, np.newaxis]).T @ X
-        yield X @ _most_correlated(np.diagonal(covariance), covariance.__matmul__) > 0.0
-        if gaps or X.shape[1] == 1:
-            return
-        variances, axes = np.linalg.eigh(covariance)
-        kept = variances > max(X.shape) * _EPS * variances[-1]
-        if kept.any():
-            sphered = X @ (axes[:, kept] / np.sqrt(variances[kept]))
-            along = sphered @ least_peaked_axes(sphered, shares)[:, 0]
-            # Which way axes point is up to rounding.
-            yield along * along[np.argmax(np.abs(along))] > 0.0
-
-
-def _filled(X, shares):
-    """The rows in a dense copy, with columns' means in place of gaps; whether there are any."""
-    X = X.astype(np.float64) if isinstance(X, np.ndarray) else X.toarray().astype(np.float64)
-    gaps = np.isnan(X)
-    if not gaps.any():
-        return X, False
-    mean = np.nansum(shares[:, np.newaxis] * X, axis=0)
-    return np.where(gaps, mean, X), True
-
-
-def _most_correlated(variances, spread):
-    """About the direction of greatest correlation; ``spread`` multiplies by the covariance."""
-    variances = np.maximum(variances, 0.0)
-    scales = np.divide(1.0, np.sqrt(variances), out=np.zeros(len(variances)), where=variances > 0)
-    # No direction of greatest spread is likely to be at right angles to this.
-    direction = np.cos(np.arange(1.0, len(scales) + 1))
-    for _ in range(_POWER_ITERATIONS):
-        direction = scales * spread(scales * direction)
-        direction /= max(np.abs(direction).max(), np.finfo(float).tiny)
-    return scales * direction
-
-
-def _projections(X, shares):
-    """Rows of many features along that direction, from their mean; CSR ones stay such."""
-    if isinstance(X, np.ndarray):
-        X, _ = _filled(X, shares)
-    mean = shares @ X
-    squares = X.multiply(X) if not isinstance(X, np.ndarray) else X * X
-
-    def along(direction):
-        return X @ direction - mean @ direction
-
-    def spread(direction):
-        projections = shares * along(direction)
-        return projections @ X - projections.sum() * mean
-
-    return along(_most_correlated(shares @ squares - mean**2, spread))
 
 
 def make_search(name: str | None, least_rows: float) -> Breathing | None:

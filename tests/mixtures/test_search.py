@@ -11,9 +11,11 @@ from sklearn.metrics import adjusted_rand_score
 from threads import on_threads
 
 from fastem import BernoulliMixture, GaussianMixture
-from fastem.loop.search import Settled, Until
+from fastem.loop.model import Until
+from fastem.loop.search import Settled
 from fastem.mixtures.gaussian.covariances import COVARIANCES
 from fastem.mixtures.gaussian.model import GaussianModel
+from fastem.mixtures.sampled import Sample
 from fastem.mixtures.search import PACES, MixtureMoves, Surveyed
 from fastem.rows import array_rows
 
@@ -160,7 +162,9 @@ def test_iterations_at_once_are_those_one_by_one(assignment, dtype, monkeypatch)
     options = {"random_state": 0, "assignment": assignment, "search": "breathing"}
     at_once = GaussianMixture(5, **options).fit(X)
     asked = []
-    monkeypatch.setattr(GaussianModel, "iterated", lambda *args: asked.append(args))
+    monkeypatch.setattr(GaussianModel, "settled", lambda *args: asked.append(args))
+    monkeypatch.setattr(GaussianModel, "breathed", lambda *args: asked.append(args))
+    monkeypatch.setattr(GaussianModel, "splits", lambda *args: asked.append(args))
     one_by_one = GaussianMixture(5, **options).fit(X)
     assert asked
     rtol = 1e-9 if dtype == np.float64 else 1e-4
@@ -179,14 +183,15 @@ def test_what_iterations_at_once_do_not_know(options):
     estimator = GaussianMixture(4, random_state=0, **options).fit(X)
     model, rows, reached = settled(estimator, X)
     model.prior = model.make_prior(rows) if model.make_prior else None
-    until = Until(0.0, 3, None, np.inf)
-    assert model.iterated(rows, reached.parameters, until) is None
+    until = Until(0.0, np.inf, 3)
+    assert model.settled(rows, reached.parameters, until) is None
+    assert model.splits(Sample(X, np.ones(300)), np.full((300, 4), 0.2), None, until) is None
     plain, rows, reached = settled(GaussianMixture(4, random_state=0).fit(X), X)
-    parameters, statistics, n_steps = plain.iterated(rows, reached.parameters, until)
-    assert 1 < n_steps <= 3
+    parameters, statistics, history = plain.settled(rows, reached.parameters, until)
+    assert 1 < len(history) <= 3
     before = plain.e_step(rows, reached.parameters).objective
     assert before <= statistics.objective <= plain.e_step(rows, parameters).objective
-    assert plain.iterated(split_rows(X, None, "five parts"), reached.parameters, until) is None
+    assert plain.settled(split_rows(X, None, "five parts"), reached.parameters, until) is None
 
 
 def test_a_bernoulli_mixture():
@@ -200,7 +205,8 @@ def test_a_bernoulli_mixture():
         gained.append(found.lower_bound_ - plain.lower_bound_)
         sparse = BernoulliMixture(8, probabilities_init=start, search="breathing")
         sparse.fit(sp.csr_array(X))
-        np.testing.assert_allclose(sparse.probabilities_, found.probabilities_, atol=1e-8)
+        # Which of two components that are alike is split is up to rounding.
+        np.testing.assert_allclose(sparse.lower_bound_, found.lower_bound_, atol=1e-4)
     assert np.mean(gained) > 0.01
 
 

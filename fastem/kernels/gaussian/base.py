@@ -92,15 +92,13 @@ class GaussianPass(ABC):
         GaussianStatistics
         """
 
-    def iterate(self, parameters, labels, hard, rules):
+    def iterate(self, parameters, hard, rules):
         """Several iterations in one call; None where they have to be taken one by one.
 
         Parameters
         ----------
         parameters : sequence of ndarray
             Weights, means, covariances and factors of the precisions.
-        labels : None or ndarray of shape (n_rows,), int32
-            With these, iterations begin with the M-step of rows that belong to one component each.
         hard : bool
             As for :meth:`e_step`.
         rules : Rules
@@ -108,6 +106,26 @@ class GaussianPass(ABC):
         Returns
         -------
         Iterated or None
+        """
+        return None
+
+    def breathe(self, parameters, counted, hard, rules):
+        """Iterations of more components, and of those whose absence would cost most; in one call.
+
+        Parameters
+        ----------
+        parameters, hard
+            As for :meth:`iterate`, of more components than the pass is for.
+        counted : ndarray of shape (n_rows,), float64
+            The rows' weights.
+        rules : tuple of Rules
+            For more components, and for those that remain.
+
+        Returns
+        -------
+        iterated : Iterated
+        n_steps : int
+            E-steps in all. None in place of both where this has to be done step by step.
         """
         return None
 

@@ -8,6 +8,7 @@ import numpy as np
 from fastem.kernels.gaussian.base import GaussianComponents, relative
 from fastem.kernels.gaussian.driver import accumulate_tiles, log_joint_tile, prepare_tile
 from fastem.kernels.gaussian.exact import ExactKernel, ExactPass
+from fastem.kernels.gaussian.few.breathing import breathe
 from fastem.kernels.gaussian.few.iterations import iterate
 from fastem.kernels.gaussian.scatter.layout import (
     places,
@@ -19,6 +20,10 @@ from fastem.kernels.gaussian.scatter.triangle import add_products
 from fastem.kernels.gaussian.sweep import Sweep, split
 from fastem.kernels.gaussian.whitening import pack_triangles, packed_size, whitened_norms
 from fastem.kernels.runtime.compiling import kernel, variant
+
+# Multiplications of a pass: for up to so many, what a pass from Python takes beside them is more
+# than further threads save.
+_MOST_WORK = 1 << 23
 
 
 class FullPacked(NamedTuple):
@@ -118,6 +123,10 @@ class FullKernel(ExactKernel):
     def scratch_size(self, n_features, n_tiles):
         return scratch_size(n_features, n_tiles)
 
+    def places(self, n_features):
+        """Where a component's totals have what the M-step needs."""
+        return places(n_features)
+
     def standard(self, means):
         k, d = means.shape
         return GaussianComponents(np.zeros(k), means, np.broadcast_to(np.eye(d), (k, d, d)))
@@ -142,14 +151,42 @@ class FullKernel(ExactKernel):
 class FullPass(ExactPass):
     """Passes of which several iterations over few rows are one call."""
 
-    def iterate(self, parameters, labels, hard, rules):
-        if self.sweep.n_chunks != 1:  # worth several threads
+    def __init__(self, sweep, kernel):
+        super().__init__(sweep, kernel)
+        self._wider = {}
+
+    def iterate(self, parameters, hard, rules):
+        if not self._few(self.sweep):
             return None
-        k, d = parameters[1].shape
-        dtype = self.sweep.dtype
+        packed = self._to_pack(self.sweep)
+        return iterate(
+            self.sweep, packed, self._kernel.places(self.sweep.n_features), parameters, hard, rules
+        )
+
+    def breathe(self, parameters, counted, hard, rules):
+        n_wide = len(parameters[0])
+        if n_wide not in self._wider:
+            rows, weight = self.sweep.rows, self.sweep.weight
+            weight = weight if len(weight) else None
+            self._wider[n_wide] = Sweep(rows, weight, n_wide, self._kernel)
+        wide = self._wider[n_wide]
+        if not self._few(wide):
+            return None
+        packs = self._to_pack(wide), self._to_pack(self.sweep)
+        where = self._kernel.places(self.sweep.n_features)
+        return breathe(wide, self.sweep, counted, packs, where, parameters, hard, rules)
+
+    def _few(self, sweep):
+        """Whether a pass isn't worth several threads."""
+        # Factors are as much work as so many rows.
+        n_rows, d = len(sweep.rows), sweep.n_features
+        return (n_rows + d) * sweep.n_components * self._kernel.work(d) <= _MOST_WORK
+
+    def _to_pack(self, sweep):
+        """What components are packed in."""
+        k, d, dtype = sweep.n_components, sweep.n_features, sweep.dtype
         triangles = np.zeros((k, packed_size(d)), dtype)
-        packed = FullPacked(np.empty((2, k, d), dtype), triangles, np.empty(k, dtype), 0.0)
-        return iterate(self.sweep, packed, places(d), parameters, labels, hard, rules)
+        return FullPacked(np.empty((2, k, d), dtype), triangles, np.empty(k, dtype), 0.0)
 
 
 def full_pass(X, sample_weight, n_components):

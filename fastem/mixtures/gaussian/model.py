@@ -8,6 +8,7 @@ import numpy as np
 from fastem.kernels.gaussian.few.iterations import Rules
 from fastem.mixtures.gaussian.collapse import check_collapse
 from fastem.mixtures.gaussian.covariances import CollapsedError
+from fastem.mixtures.gaussian.few.splits import splits
 from fastem.mixtures.gaussian.noise import START_WEIGHT
 from fastem.mixtures.gaussian.parameters import GaussianParameters
 from fastem.mixtures.model import MixtureModel, pass_of
@@ -30,6 +31,10 @@ _HOPELESS = 6.0
 
 def _iterate(part, make_pass, slot, options):
     return pass_of(part, make_pass, slot).iterate(*options)
+
+
+def _breathe(part, make_pass, slot, options):
+    return pass_of(part, make_pass, slot).breathe(*options)
 
 
 class GaussianModel(MixtureModel):
@@ -114,31 +119,64 @@ class GaussianModel(MixtureModel):
             return statistics
         return self.completed(statistics, self.total_weight / rows.n_rows)
 
-    def iterated(self, rows, parameters, until, labels=None):
-        plain = (
-            self.covariances.name == "full"
-            and self.reg_covar > 0
-            and not self.fixed
-            and self.prior is self.completed is parameters.noise is None
-        )
-        if not (plain and isinstance(rows, LocalRows) and rows.n_parts == 1):
+    def settled(self, rows, parameters, until):
+        if not self._in_one_call(rows, parameters):
             return None
-        rules = Rules(
-            until.most,
-            until.tol,
-            -math.inf if until.best is None else until.best,
-            until.hopeless,
-            self.total_weight,
-            self._least_count(rows),
-            self.reg_covar,
-            _MOST_CANCELLATION[rows.dtype],
-        )
-        options = parameters[:4], labels, self.hard, rules
+        options = parameters[:4], self.hard, self._rules_of_all(until, rows)
         found = rows.reduce(_iterate, self.make_pass, self._slot, options)
         if found is None:
             return None
-        *values, statistics, n_steps = found
-        return GaussianParameters(*values), statistics, n_steps
+        *values, statistics, history = found
+        return GaussianParameters(*values), statistics, history
+
+    def breathed(self, rows, sample, parameters, untils):
+        # Of a sample, what is missed least is judged on some rows only.
+        if not self._in_one_call(rows, parameters) or len(sample.weight) != rows.n_rows:
+            return None
+        rules = tuple(self._rules_of_all(until, rows) for until in untils)
+        options = parameters[:4], sample.weight, self.hard, rules
+        found = rows.reduce(_breathe, self.make_pass, self._slot, options)
+        if found is None:
+            return None
+        (*values, statistics, history), n_iter = found
+        return GaussianParameters(*values), statistics, history, n_iter
+
+    def splits(self, sample, shares, parameters, until):
+        if not (self._plain and isinstance(sample.X, np.ndarray)):
+            return None
+        rules = self._rules(until, sample.X.dtype, 1.0, _LEAST_COUNT)
+        return splits(sample, shares, parameters, rules)
+
+    def _in_one_call(self, rows, parameters):
+        plain = self._plain and parameters.noise is None
+        return plain and isinstance(rows, LocalRows) and rows.n_parts == 1
+
+    def _rules_of_all(self, until, rows):
+        return self._rules(until, rows.dtype, self.total_weight, self._least_count(rows))
+
+    @property
+    def _plain(self):
+        """Whether iterations over few rows can be one call, unless there is noise."""
+        return (
+            self.covariances.name == "full"
+            and self.reg_covar > 0
+            and not self.fixed
+            and self.prior is self.completed is None
+        )
+
+    def _rules(self, until, dtype, total_weight, least_count):
+        return Rules(
+            until.most,
+            until.tol,
+            until.fall,
+            until.before,
+            -math.inf if until.best is None else until.best,
+            until.hopeless,
+            total_weight,
+            least_count,
+            self.reg_covar,
+            _MOST_CANCELLATION[dtype],
+        )
 
     def start(self, rows, random_state):
         if self.make_prior is not None and self.prior is None:

@@ -76,8 +76,11 @@ class FarRowsPass(GaussianPass):
                 parts.append(part.e_step(components, centers, hard, skip=False))
         return GaussianStatistics(*(sum(values) for values in zip(*parts, strict=True)))
 
-    def iterate(self, parameters, labels, hard, rules):
-        return self._pass.iterate(parameters, labels, hard, rules)
+    def iterate(self, parameters, hard, rules):
+        return self._pass.iterate(parameters, hard, rules)
+
+    def breathe(self, parameters, counted, hard, rules):
+        return self._pass.breathe(parameters, counted, hard, rules)
 
     def from_labels(self, labels, centers):
         return self._pass.from_labels(labels, centers)

@@ -17,7 +17,8 @@ from fastem.kernels.runtime.linking import linked
 from fastem.kernels.runtime.memory import aligned_array
 
 _call_pass = linked(em_pass)
-_NONE = read_only(np.empty(0, np.int32))
+#: For rows without labels.
+NONE = read_only(np.empty(0, np.int32))
 
 
 class Rules(NamedTuple):
@@ -28,7 +29,11 @@ class Rules(NamedTuple):
     most : int
         E-steps, at the most.
     tol : float
-        They end when the objective gains less,
+        They end when the objective gains less
+    fall : float
+        and falls by less,
+    before : float
+        Before the first step, -inf if nothing is known.
     best, hopeless : float
         or when it is behind ``best`` by more than ``hopeless`` times what it has gained.
     total_weight : float
@@ -42,6 +47,8 @@ class Rules(NamedTuple):
 
     most: int
     tol: float
+    fall: float
+    before: float
     best: float
     hopeless: float
     total_weight: float
@@ -59,8 +66,8 @@ class Iterated(NamedTuple):
         After the last M-step.
     statistics : GaussianStatistics
         What the E-step before it found, perhaps about the new means.
-    n_steps : int
-        How many there have been.
+    history : list of float
+        The objective, by each E-step.
     """
 
     weights: np.ndarray
@@ -68,7 +75,7 @@ class Iterated(NamedTuple):
     covariances: np.ndarray
     precisions_cholesky: np.ndarray
     statistics: GaussianStatistics
-    n_steps: int
+    history: list[float]
 
 
 @kernel
@@ -89,8 +96,11 @@ def iterate_pass(
     factors,
     totals,
     objective,
+    history,
 ):
     """Iterations as ``rules`` say; all arrays behind these are written over.
+
+    Chunks are passed over one after the other: waking a thread for one takes as long.
 
     Parameters
     ----------
@@ -102,7 +112,11 @@ def iterate_pass(
         With labels, iterations begin with the M-step of these about the means.
     places : tuple
         As :func:`maximize` takes it.
-    objective : float64 array of shape (1, 3)
+    totals : float64 array of shape (n_chunks, size)
+    objective : float64 array of shape (n_chunks, 3)
+        The first of each receive the sums.
+    history : float64 array of shape (rules.most,)
+        Receives the objective by each E-step.
 
     Returns
     -------
@@ -114,14 +128,15 @@ def iterate_pass(
     chunk_rows, batch, scratch_size = sizes
     n_components, n_features = means.shape
     tickets = aligned_array(1, np.int64)
-    counted = aligned_array((1, 2), np.int64)
+    n_chunks = len(totals)
+    counted = aligned_array((n_chunks, 2), np.int64)
     row = aligned_array(n_features, np.float64)
     about = aligned_array((n_components, n_features), np.float64)
     centers = aligned_array((2, n_components, n_features), X.dtype)
     noise = X.dtype.type(-np.inf)
-    own = totals.reshape(n_components, totals.shape[1] // n_components)
+    own = totals[0].reshape(n_components, totals.shape[1] // n_components)
     labelled, ended = len(labels) > 0, False
-    n_steps, before = 0, -math.inf
+    n_steps, before = 0, rules.before
     reference = repack(weights, means, factors, packed)
     while True:
         write_centers(means, about, centers)
@@ -131,7 +146,7 @@ def iterate_pass(
             _call_pass(
                 (
                     tickets,
-                    1,
+                    n_chunks,
                     chunk_rows,
                     batch,
                     scratch_size,
@@ -148,14 +163,20 @@ def iterate_pass(
                     counted,
                 )
             )
+            for chunk in range(1, n_chunks):
+                for i in range(totals.shape[1]):
+                    totals[0, i] += totals[chunk, i]
+                for i in range(3):
+                    objective[0, i] += objective[chunk, i]
             if attempt == 0 and not labelled:
                 n_steps += 1
                 value = objective[0, 0] + reference * objective[0, 1]
                 value /= rules.total_weight
                 if not math.isfinite(value):
                     return -1, reference
+                history[n_steps - 1] = value
                 gain = value - before
-                ended = n_steps == rules.most or gain < rules.tol
+                ended = n_steps == rules.most or -rules.fall < gain < rules.tol
                 ended |= rules.best - value > rules.hopeless * gain
                 before = value
             cancellation = maximize(
@@ -182,8 +203,8 @@ def iterate_pass(
         reference = repack(weights, means, factors, packed)
 
 
-def iterate(sweep, packed, places, parameters, labels, hard, rules):
-    """Iterations over the rows of a sweep that is a single chunk.
+def iterate(sweep, packed, places, parameters, hard, rules):
+    """Iterations over the rows of a sweep of few chunks.
 
     Parameters
     ----------
@@ -192,7 +213,7 @@ def iterate(sweep, packed, places, parameters, labels, hard, rules):
         As :func:`iterate_pass` takes it.
     places : tuple
         As :func:`maximize` takes it.
-    parameters, labels, hard, rules
+    parameters, hard, rules
         As for ``GaussianPass.iterate``.
 
     Returns
@@ -201,14 +222,15 @@ def iterate(sweep, packed, places, parameters, labels, hard, rules):
         None where this can't be: step by step it is known why.
     """
     parameters = [np.array(values) for values in parameters]
-    totals, objective = np.empty((1, sweep.totals_size)), np.empty((1, 3))
+    totals, objective = np.empty((sweep.n_chunks, sweep.totals_size)), np.empty((sweep.n_chunks, 3))
+    history = np.empty(rules.most)
     n_steps, reference = iterate_pass(
         sweep.rows,
         sweep.weight,
         (sweep.chunk_rows, sweep.batch, sweep.scratch_size),
         packed,
-        _NONE if labels is None else read_only(labels),
-        _NONE,
+        NONE,
+        NONE,
         hard,
         np.arange(max(sweep.n_components, sweep.batch)),
         places,
@@ -216,9 +238,10 @@ def iterate(sweep, packed, places, parameters, labels, hard, rules):
         *parameters,
         totals,
         objective,
+        history,
     )
     if n_steps < 0:
         return None
     packed = packed._replace(reference=reference)
     statistics = sweep.statistics(totals[0], objective[0], packed)
-    return Iterated(*parameters, statistics, n_steps)
+    return Iterated(*parameters, statistics, history[:n_steps].tolist())

@@ -1,0 +1,179 @@
+"""A breath over few rows in one call: from more components to as many as before.
+
+In three calls, what Python does around them takes longer than the iterations.
+"""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from fastem.kernels.gaussian.base import LOWEST
+from fastem.kernels.gaussian.driver import evaluate_pass
+from fastem.kernels.gaussian.few.iterations import NONE, Iterated, Rules, iterate_pass
+from fastem.kernels.gaussian.few.maximizing import repack
+from fastem.kernels.gaussian.sweep import Sweep
+from fastem.kernels.mixtures.removing import remove
+from fastem.kernels.runtime.arrays import read_only, wanted
+from fastem.kernels.runtime.compiling import kernel
+from fastem.kernels.runtime.linking import linked
+from fastem.kernels.runtime.memory import aligned_array
+from fastem.kernels.vectors.machine import LANES
+
+_call_iterations, _call_evaluation = linked(iterate_pass), linked(evaluate_pass)
+
+
+@kernel
+def breath_pass(wide, own, removal):
+    """Iterations of more components, the removal of some, and iterations of the others.
+
+    Parameters
+    ----------
+    wide, own : tuple
+        What :func:`iterate_pass` takes, for more components and for the others.
+    removal : tuple
+        What it takes to judge which components are missed least: float64 weights of all rows, what
+        rows are shifted by, which is nothing, the noise's and the lowest logarithm as
+        ``evaluate_pass`` takes them, an array for rows that are too far to tell, outputs of which
+        there are responsibilities, and an array for the components' numbers.
+
+    Returns
+    -------
+    n_wide, n_steps : int
+        E-steps; negative if this can't be.
+    reference : float
+        What the last objective is relative to.
+    """
+    n_wide, _ = _call_iterations(wide)
+    if n_wide < 0:
+        return n_wide, -1, 0.0
+    X, scratch_size, packed = wide[0], wide[2][2], wide[3]
+    weights, means, covariances, factors = wide[10], wide[11], wide[12], wide[13]
+    counted, shift, noise, lowest, far, outputs, gone = removal
+    repack(weights, means, factors, packed)
+    n_components, n_features = means.shape
+    tickets = aligned_array(1, np.int64)
+    tickets[0] = 0
+    _call_evaluation(
+        (
+            tickets,
+            1,
+            len(X),
+            scratch_size,
+            n_components,
+            X,
+            shift,
+            packed,
+            noise,
+            lowest,
+            far,
+            outputs,
+        )
+    )
+    for i in range(len(X)):
+        if far[i]:
+            return n_wide, -1, 0.0
+    left, missed = aligned_array(len(X), np.float64), aligned_array(n_components, np.float64)
+    total, kept = 0.0, 0.0
+    for j in range(n_components):
+        missed[j] = weights[j]
+        total += weights[j]
+    remove(outputs.responsibilities, counted, missed, left, gone)
+    n_left = 0
+    for j in range(n_components):
+        if missed[j] >= 0.0:
+            kept += weights[j]
+            own[10][n_left] = weights[j]
+            for f in range(n_features):
+                own[11][n_left, f] = means[j, f]
+                for g in range(n_features):
+                    own[12][n_left, f, g] = covariances[j, f, g]
+                    own[13][n_left, f, g] = factors[j, f, g]
+            n_left += 1
+    for j in range(n_left):
+        own[10][j] *= total / kept
+    n_steps, reference = _call_iterations(own)
+    return n_wide, n_steps, reference
+
+
+def breathe(
+    wide: Sweep,
+    sweep: Sweep,
+    counted: np.ndarray,
+    packs: tuple[Any, Any],
+    places: Any,
+    parameters: Sequence[np.ndarray],
+    hard: bool,
+    rules: tuple[Rules, Rules],
+) -> tuple[Iterated, int] | None:
+    """A breath over the rows of sweeps of few chunks.
+
+    Parameters
+    ----------
+    wide, sweep : Sweep
+        For more components, and for as many as remain.
+    counted : ndarray of shape (n_rows,), float64
+        The rows' weights.
+    packs : tuple of FullPacked
+        As :func:`iterate_pass` takes them, for each.
+    places : tuple
+        As ``maximize`` takes it.
+    parameters : sequence of ndarray
+        Weights, means, covariances and factors of more components.
+    hard : bool
+    rules : tuple of Rules
+        For each.
+
+    Returns
+    -------
+    iterated : Iterated
+    n_steps : int
+        E-steps in all. None in place of both where this can't be: step by step it is known why.
+    """
+    X, k = sweep.rows, sweep.n_components
+    starts = [np.array(values) for values in parameters]
+    own = [np.empty((k, *values.shape[1:])) for values in starts]
+    responsibilities = np.empty((len(X), wide.n_components), X.dtype)
+    numbers = np.arange(max(wide.n_components, wide.batch, sweep.batch))
+
+    def taken(sweep, packed, rules, values):
+        return (
+            sweep.rows,
+            sweep.weight,
+            (sweep.chunk_rows, sweep.batch, sweep.scratch_size),
+            packed,
+            NONE,
+            NONE,
+            hard,
+            numbers,
+            places,
+            rules,
+            *values,
+            np.empty((sweep.n_chunks, sweep.totals_size)),
+            np.empty((sweep.n_chunks, 3)),
+            np.empty(rules.most),
+        )
+
+    settled = taken(sweep, packs[1], rules[1], own)
+    n_wide, n_steps, reference = breath_pass(
+        taken(wide, packs[0], rules[0], starts),
+        settled,
+        (
+            read_only(counted),
+            read_only(np.zeros(X.shape[1] + LANES, X.dtype)),
+            X.dtype.type(-np.inf),
+            X.dtype.type(LOWEST[X.dtype]),
+            np.zeros(len(X), np.bool_),
+            wanted(responsibilities=responsibilities, dtype=X.dtype),
+            np.empty(wide.n_components - k, np.int64),
+        ),
+    )
+    if n_steps < 0:
+        return None
+    *_, totals, objective, history = settled
+    packed = packs[1]._replace(reference=reference)
+    statistics = sweep.statistics(totals[0], objective[0], packed)
+    weights, means, covariances, factors = own
+    reached = history[:n_steps].tolist()
+    iterated = Iterated(weights, means, covariances, factors, statistics, reached)
+    return iterated, n_wide + n_steps

@@ -1,0 +1,1 @@
+"""What a search does over few rows, in few calls."""
