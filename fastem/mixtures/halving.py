@@ -5,10 +5,9 @@ from typing import Any
 
 import numpy as np
 
+from fastem.kernels.gaussian.few.splitting import POWER_ITERATIONS
 from fastem.mixtures.sampled import least_peaked_axes
 
-# Power iterations towards the direction of greatest spread.
-_POWER_ITERATIONS = 5
 # With more features, fourth moments cost too much, and tell little.
 _MOST_FEATURES = 64
 
@@ -43,10 +42,10 @@ def halvings(X: Any, weight: np.ndarray) -> Iterator[np.ndarray]:
             yield along * along[np.argmax(np.abs(along))] > 0.0
 
 
-def directions(
+def least_peaked(
     covariances: np.ndarray, fourth_moments: Callable[[np.ndarray], np.ndarray]
-) -> list[np.ndarray]:
-    """The directions across which many components are cut, as :func:`halvings` does one.
+) -> np.ndarray | None:
+    """The second direction, of many components; which way they point is up to rounding.
 
     Parameters
     ----------
@@ -58,26 +57,20 @@ def directions(
 
     Returns
     -------
-    list of ndarray of shape (n_components, n_features)
-        One or two ways. Which way the second ones point is up to rounding.
+    ndarray of shape (n_components, n_features), or None if there is no second one
     """
     n_features = covariances.shape[2]
-    correlated = _most_correlated(
-        np.einsum("kii->ki", covariances),
-        lambda direction: np.einsum("kij,kj->ki", covariances, direction),
-    )
     if n_features == 1 or n_features > _MOST_FEATURES:
-        return [correlated]
+        return None
     variances, axes = np.linalg.eigh(covariances)
     kept = variances > n_features * _EPS * variances[:, -1:]
     scales = np.divide(1.0, np.sqrt(np.maximum(variances, 0.0)), where=kept, out=0.0 * variances)
     axes *= scales[:, np.newaxis]
     peaked = fourth_moments(axes)
-    # Axes without variance are last.
-    diagonal = np.einsum("kii->ki", peaked)
-    diagonal += np.where(kept, 0.0, 1.0 + 2.0 * diagonal.sum(axis=1, keepdims=True))
-    least = np.linalg.eigh(peaked)[1][:, :, 0]
-    return [correlated, np.einsum("kij,kj->ki", axes, least)]
+    if not kept.all():  # axes without variance are last
+        diagonal = np.einsum("kii->ki", peaked)
+        diagonal += np.where(kept, 0.0, 1.0 + 2.0 * diagonal.sum(axis=1, keepdims=True))
+    return np.einsum("kij,kj->ki", axes, np.linalg.eigh(peaked)[1][:, :, 0])
 
 
 def _filled(X, shares):
@@ -93,13 +86,12 @@ def _filled(X, shares):
 def _most_correlated(variances, spread):
     """About the direction of greatest correlation; ``spread`` multiplies by the covariance."""
     variances = np.maximum(variances, 0.0)
-    scales = np.divide(1.0, np.sqrt(variances), out=np.zeros_like(variances), where=variances > 0)
+    scales = np.divide(1.0, np.sqrt(variances), out=np.zeros(len(variances)), where=variances > 0)
     # No direction of greatest spread is likely to be at right angles to this.
-    direction = np.cos(np.arange(1.0, scales.shape[-1] + 1))
-    for _ in range(_POWER_ITERATIONS):
+    direction = np.cos(np.arange(1.0, len(scales) + 1))
+    for _ in range(POWER_ITERATIONS):
         direction = scales * spread(scales * direction)
-        most = np.abs(direction).max(axis=-1, keepdims=True)
-        direction /= np.maximum(most, np.finfo(float).tiny)
+        direction /= max(np.abs(direction).max(), np.finfo(float).tiny)
     return scales * direction
 
 

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from fastem.kernels.linalg.factors import product
+from fastem.kernels.mixtures.alike import squared_differences
 from fastem.kernels.mixtures.removing import removed
 from fastem.loop.model import Until
 from fastem.loop.search import Breathing, Moves, Offers, Pace, Settled
@@ -109,19 +109,21 @@ class MixtureMoves(Moves):
 
     def grow(self, model, settled, offers, chosen):
         parameters = settled.parameters
-        weights, arrays = parameters.weights.copy(), model.arrays(parameters)
-        pairs, chosen = [offers.children[offer] for offer in chosen], offers.components[chosen]
-        shares = np.array([pair.weights for pair in pairs])
-        weights = np.append(weights, weights[chosen] * shares[:, 1])
-        weights[chosen] *= shares[:, 0]
-        children = [np.stack(both) for both in zip(*map(model.arrays, pairs), strict=True)]
-        grown = [
-            np.concatenate([array, pair[:, 1]])
-            for array, pair in zip(arrays, children, strict=True)
+        components = offers.components[chosen].tolist()
+        whole = parameters.weights, *model.arrays(parameters)
+        pairs = [
+            (parameters.weights[component] * pair.weights, *model.arrays(pair))
+            for component, pair in zip(
+                components, (offers.children[offer] for offer in chosen), strict=True
+            )
         ]
-        for array, pair in zip(grown, children, strict=True):
-            array[chosen] = pair[:, 0]
-        return model.replaced(parameters, weights, grown)
+        grown = []
+        for values, both in zip(whole, zip(*pairs, strict=True), strict=True):
+            values = np.concatenate([values, *(pair[1:] for pair in both)])
+            for component, pair in zip(components, both, strict=True):
+                values[component] = pair[0]
+            grown.append(values)
+        return model.replaced(parameters, grown[0], grown[1:])
 
     def settle(self, model, rows, parameters, until):
         found = model.settled(rows, parameters, until)
@@ -174,6 +176,8 @@ class MixtureMoves(Moves):
         totals = sample.weight @ shares
         enough = np.flatnonzero(totals >= 2 * self._least_half * model.row_unit)
         found = [[] for _ in components]
+        if len(enough) == 0:
+            return found
         some = [components[number] for number in enough]
         ones = model.replaced(
             model.alone(parameters),
@@ -255,20 +259,13 @@ class Surveyed:
         """The splits of components with about the same responsibilities, None for the others."""
         if not self._splits:
             return [None] * responsibilities.shape[1]
-        earlier = np.ascontiguousarray((weight[:, np.newaxis] * self._responsibilities).T)
-        norms = _products(weight, responsibilities)
-        differences = _products(weight, self._responsibilities)[:, np.newaxis] + norms
-        differences -= 2.0 * product(earlier, responsibilities)
+        differences, norms = squared_differences(self._responsibilities, responsibilities, weight)
         nearest = differences.argmin(axis=0)
         alike = differences.min(axis=0) <= _ALIKE * norms
         return [
             self._splits[number] if is_alike else None
             for number, is_alike in zip(nearest.tolist(), alike.tolist(), strict=True)
         ]
-
-
-def _products(weight, values):
-    return np.einsum("i,ij,ij->j", weight, values, values)
 
 
 def make_search(name: str | None, least_rows: float) -> Breathing | None:

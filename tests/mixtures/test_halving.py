@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from fastem.mixtures.halving import directions, halvings
+from fastem.mixtures.halving import halvings, least_peaked
 
 
 @pytest.mark.parametrize("n_features", [1, 2, 7, 70])
@@ -25,11 +25,12 @@ def test_many_components_are_cut_as_each_one_alone(n_features, flat):
             Y = (X - mean) @ own
             yield (Y * (weight * (Y**2).sum(axis=1))[:, np.newaxis]).T @ Y
 
-    found = directions(np.array(covariances), lambda axes: np.array([*fourth_moments(axes)]))
+    found = least_peaked(np.array(covariances), lambda axes: np.array([*fourth_moments(axes)]))
+    if n_features in (1, 70):
+        assert found is None
+        return
     for j, (X, weight) in enumerate(parts):
-        expected = list(halvings(X, weight))
-        for first, cut in zip(expected, found, strict=flat is False):
-            along = (X - means[j]) @ cut[j] > 0.0
-            assert 0 < along.sum() < len(X) or flat
-            same = np.mean(along == first)
-            assert same in (0.0, 1.0)
+        _, first = halvings(X, weight)
+        along = (X - means[j]) @ found[j] > 0.0
+        assert 0 < along.sum() < len(X)
+        assert np.mean(along == first) in (0.0, 1.0)

@@ -1,5 +1,6 @@
 """Trials to split components in two, each over the rows that it has a share in."""
 
+import math
 from typing import NamedTuple
 
 import numpy as np
@@ -18,6 +19,8 @@ from fastem.kernels.vectors.machine import TILE
 
 _call_iterations = linked(iterate_pass)
 
+#: Towards the direction of greatest correlation.
+POWER_ITERATIONS = 5
 # Multiplications that are worth a thread.
 _WORK = 1 << 21
 
@@ -78,26 +81,42 @@ class Moments(NamedTuple):
         About these means.
     distances : ndarray of shape (n_components,)
         Weighted sums of the squared Mahalanobis distances from the components.
+    directions : ndarray of shape (n_components, n_features)
+        About those of greatest correlation.
     """
 
     totals: np.ndarray
     means: np.ndarray
     covariances: np.ndarray
     distances: np.ndarray
+    directions: np.ndarray
 
 
 @kernel
-def moments_pass(tickets, n_chunks, shared, means, factors, found):
-    """Write a chunk of components' :class:`Moments`.
+def count_shares(shares, counts):
+    """Write how many rows each component has a share in."""
+    counts[:] = 0
+    for i in range(shares.shape[0]):
+        for j in range(shares.shape[1]):
+            counts[j] += shares[i, j] > 0
+
+
+@kernel
+def moments_pass(tickets, n_chunks, sample, shared, means, factors, found):
+    """Write a chunk of components' rows, and their :class:`Moments`.
 
     Parameters
     ----------
+    sample : tuple
+        Rows, their weights, and the components' shares in them.
     shared : Shared
+        Receives the rows; the starts are known.
     means, factors
-        The components', as for :func:`find_moments`.
+        The components', as for :func:`share_rows`.
     found : Moments
         Receives them.
     """
+    rows, sample_weight, shares = sample
     X, weight, starts = shared
     n_components, n_features = means.shape
     delta, white = aligned_array(n_features, np.float64), aligned_array(n_features, np.float64)
@@ -107,6 +126,13 @@ def moments_pass(tickets, n_chunks, shared, means, factors, found):
             return
         for j in range(chunk * n_components // n_chunks, (chunk + 1) * n_components // n_chunks):
             center, covariance = found.means[j], found.covariances[j]
+            place = starts[j]
+            for i in range(len(rows)):
+                if shares[i, j] > 0:
+                    weight[place] = sample_weight[i] * shares[i, j]
+                    for f in range(n_features):
+                        X[place, f] = rows[i, f]
+                    place += 1
             center[:] = 0.0
             total = distances = 0.0
             for i in range(starts[j], starts[j + 1]):
@@ -129,6 +155,7 @@ def moments_pass(tickets, n_chunks, shared, means, factors, found):
             _mirror(covariance)
             found.totals[j] = total
             found.distances[j] = distances
+            _most_correlated(covariance, delta, white, found.directions[j])
 
 
 @kernel
@@ -158,6 +185,32 @@ def fourth_pass(tickets, n_chunks, shared, means, axes, found):
 
 
 @inline
+def _most_correlated(covariance, scales, scaled, direction):
+    """Write about the direction of greatest correlation; the two in between are scratch."""
+    n = len(direction)
+    for f in range(n):
+        variance = covariance[f, f]
+        scales[f] = 1.0 / math.sqrt(variance) if variance > 0.0 else 0.0
+        # No direction of greatest spread is likely to be at right angles to this.
+        direction[f] = math.cos(f + 1.0)
+    for _ in range(POWER_ITERATIONS):
+        for f in range(n):
+            scaled[f] = scales[f] * direction[f]
+        most = 0.0
+        for f in range(n):
+            total = 0.0
+            for g in range(n):
+                total += covariance[f, g] * scaled[g]
+            direction[f] = scales[f] * total
+            most = max(most, abs(direction[f]))
+        if most > 0.0:
+            for f in range(n):
+                direction[f] /= most
+    for f in range(n):
+        direction[f] *= scales[f]
+
+
+@inline
 def _add_square(values, factor, matrix):
     """Add the lower triangle of ``factor * outer(values, values)``."""
     for f in range(len(values)):
@@ -176,15 +229,33 @@ def _mirror(matrix):
 
 @kernel
 def split_pass(
-    tickets, n_chunks, shared, sides, sizes, size, places, rules, numbers, unlabelled, totals, found
+    tickets,
+    n_chunks,
+    shared,
+    moments,
+    cuts,
+    sides,
+    labels,
+    sizes,
+    size,
+    places,
+    rules,
+    numbers,
+    unlabelled,
+    found,
 ):
     """Write what becomes of a chunk of components that are split.
 
     Parameters
     ----------
     shared : Shared
-    sides : int32 array of shape (n_ways, n_rows)
-        Which half each row begins in, in each way to begin.
+    moments : Moments
+        Of these rows.
+    cuts : float64 array of shape (n_ways, n_components, n_features)
+        What to cut each component across, in each way to begin. From the second way on, the
+        farthest row is on the first side.
+    sides, labels : int32 array of shape (n_ways, n_rows)
+        Receive the sides; the same memory, and as iterations take them.
     sizes : tuple of int
         Chunk, batch and scratch, as ``em_pass`` takes them.
     size : int
@@ -195,13 +266,11 @@ def split_pass(
         Of total weight 1 and of least counts for rows of weight 1.
     numbers, unlabelled
         As ``em_pass`` takes them.
-    totals : float64 array of shape (n_components,)
-        Sums of the rows' weights.
     found : Split
         Twice each component for each way, written over.
     """
     X, weight, starts = shared
-    n_components, n_features = len(totals), X.shape[1]
+    n_components, n_features = moments.means.shape
     triangles = aligned_array((2, packed_size(n_features)), X.dtype)
     triangles[:] = 0
     packed = FullPacked(
@@ -222,15 +291,24 @@ def split_pass(
                 rules.before,
                 rules.best,
                 rules.hopeless,
-                totals[j],
-                rules.least_count * totals[j] / (stop - start),
+                moments.totals[j],
+                rules.least_count * moments.totals[j] / (stop - start),
                 rules.reg_covar,
                 rules.most_cancellation,
             )
             for way in range(len(sides)):
                 found.counts[j, way] = 0.0
+                mean, cut = moments.means[j], cuts[way, j]
+                sign = 1.0
+                if way > 0:
+                    least = most = 0.0
+                    for i in range(start, stop):
+                        along = _along(X, i, mean, cut)
+                        least, most = min(least, along), max(most, along)
+                    sign = -1.0 if least + most < 0.0 else 1.0
                 n_others = 0
                 for i in range(start, stop):
+                    sides[way, i] = sign * _along(X, i, mean, cut) <= 0.0
                     n_others += sides[way, i]
                 if n_others == 0 or n_others == stop - start:
                     continue
@@ -240,7 +318,7 @@ def split_pass(
                         weight[start:stop],
                         sizes,
                         packed,
-                        sides[way, start:stop],
+                        labels[way, start:stop],
                         unlabelled,
                         False,
                         numbers,
@@ -260,22 +338,61 @@ def split_pass(
                     found.counts[j, way] = min(sums[0, places[0]], sums[0, size + places[0]])
 
 
-def find_moments(shared: Shared, means: np.ndarray, factors: np.ndarray) -> Moments:
-    """The moments of components' rows.
+@inline
+def _along(X, i, mean, cut):
+    """How far a row is from the mean, in a direction."""
+    along = 0.0
+    for f in range(len(mean)):
+        along += (X[i, f] - mean[f]) * cut[f]
+    return along
+
+
+def shares_of(shares: np.ndarray) -> np.ndarray:
+    """How many rows each component has a share in, of shares of shape (n_rows, n_components)."""
+    counts = np.empty(shares.shape[1], np.int64)
+    count_shares(read_only(shares), counts)
+    return counts
+
+
+def share_rows(
+    X: np.ndarray,
+    sample_weight: np.ndarray,
+    shares: np.ndarray,
+    counts: np.ndarray,
+    means: np.ndarray,
+    factors: np.ndarray,
+) -> tuple[Shared, Moments]:
+    """The rows that components have a share in, and their moments.
 
     Parameters
     ----------
-    shared : Shared
+    X : ndarray of shape (n_rows, n_features), float32 or float64
+    sample_weight : ndarray of shape (n_rows,), float64
+    shares : ndarray of shape (n_rows, n_components), C-contiguous
+    counts : ndarray of shape (n_components,), int64
+        As :func:`shares_of` returns them; positive.
     means : ndarray of shape (n_components, n_features), float64
         Of the components.
     factors : ndarray of shape (n_components, n_features, n_features), float64
         Of their precisions.
     """
     k, d = means.shape
-    found = Moments(np.empty(k), np.empty((k, d)), np.empty((k, d, d)), np.empty(k))
-    means, factors = np.ascontiguousarray(means), np.ascontiguousarray(factors)
-    run(moments_pass, shared.n_chunks(d * (d + 2)), shared, means, factors, found)
-    return found
+    starts = np.zeros(k + 1, np.int64)
+    np.cumsum(counts, out=starts[1:])
+    shared = Shared(np.empty((starts[-1], d), X.dtype), np.empty(starts[-1]), starts)
+    found = Moments(
+        np.empty(k), np.empty((k, d)), np.empty((k, d, d)), np.empty(k), np.empty((k, d))
+    )
+    run(
+        moments_pass,
+        shared.n_chunks(d * (d + 2)),
+        (read_only(X), read_only(sample_weight), read_only(shares)),
+        shared,
+        np.ascontiguousarray(means),
+        np.ascontiguousarray(factors),
+        found,
+    )
+    return Shared(read_only(shared.X), read_only(shared.weight), starts), found
 
 
 def fourth_moments(shared: Shared, means: np.ndarray, axes: np.ndarray) -> np.ndarray:
@@ -295,8 +412,8 @@ def fourth_moments(shared: Shared, means: np.ndarray, axes: np.ndarray) -> np.nd
 
 def split_components(
     shared: Shared,
-    sides: np.ndarray,
-    totals: np.ndarray,
+    moments: Moments,
+    cuts: np.ndarray,
     means: np.ndarray,
     covariances: np.ndarray,
     factors: np.ndarray,
@@ -307,17 +424,17 @@ def split_components(
     Parameters
     ----------
     shared : Shared
-    sides : ndarray of shape (n_ways, n_rows), bool
-        Which half each row begins in, in each way to begin.
-    totals : ndarray of shape (n_components,)
-        Sums of weights.
+    moments : Moments
+        Of these rows.
+    cuts : ndarray of shape (n_ways, n_components, n_features)
+        What to cut each component across, in each way to begin.
     means, covariances, factors : ndarray
         The components', which the first M-step of halves is about.
     rules : Rules
         Of a total weight of 1, and least counts for rows of weight 1.
     """
-    (n_ways, n_rows), (k, d) = sides.shape, means.shape
-    kernel = FullKernel()
+    (n_ways, k, d), n_rows = cuts.shape, len(shared.weight)
+    kernel, sides = FullKernel(), np.empty((n_ways, n_rows), np.int32)
     sweep = Sweep(shared.X, shared.weight, 2, kernel)
 
     def twice(values):
@@ -335,14 +452,16 @@ def split_components(
         split_pass,
         shared.n_chunks(n_ways * rules.most * 2 * kernel.work(d)),
         shared,
-        read_only(sides.astype(np.int32)),
+        moments,
+        cuts,
+        sides,
+        read_only(sides),
         (round_up(n_rows, TILE), sweep.batch, sweep.scratch_size),
         sweep.totals_size // 2,
         kernel.places(d),
         rules,
         np.arange(max(2, sweep.batch)),
         NONE,
-        totals,
         found,
     )
     return found

@@ -6,34 +6,42 @@ from reference import gaussian_em, gaussian_m_step
 
 from fastem.kernels.gaussian.few.iterations import Rules
 from fastem.kernels.gaussian.few.splitting import (
-    Shared,
-    find_moments,
+    POWER_ITERATIONS,
     fourth_moments,
+    share_rows,
+    shares_of,
     split_components,
 )
-from fastem.kernels.runtime.arrays import read_only
 
 DTYPES = [np.float32, np.float64]
 RTOL = {np.float32: 1e-3, np.float64: 1e-9}
 REG_COVAR = 0.1
 
 
-def shared_rows(counts, n_features, dtype, offset=0.0, seed=0):
-    """Rows of components, and these: means, covariances and factors."""
-    rng = np.random.default_rng(seed)
+def problem(counts, n_features, dtype, offset=0.0):
+    """Rows, their weights and shares; means, covariances and factors of components."""
+    rng = np.random.default_rng(0)
     X = (rng.normal(size=(sum(counts), n_features)) + offset).astype(dtype)
-    weight = rng.uniform(0.2, 2.0, len(X))
-    starts = np.concatenate([[0], np.cumsum(counts)])
+    weight = rng.uniform(0.5, 2.0, len(X))
+    owned = np.eye(len(counts), dtype=bool)[np.repeat(np.arange(len(counts)), counts)]
+    owned |= rng.random(owned.shape) < 0.1
+    owned = owned[rng.permutation(len(X))]
+    shares = np.where(owned, rng.uniform(0.1, 1.0, owned.shape), 0.0).astype(dtype)
     means = rng.normal(size=(len(counts), n_features)) + offset
     roots = rng.normal(size=(len(counts), n_features, n_features)) + 3.0 * np.eye(n_features)
     covariances = roots @ roots.swapaxes(1, 2)
     factors = np.linalg.cholesky(np.linalg.inv(covariances)[:, ::-1, ::-1])[:, ::-1, ::-1]
-    return Shared(read_only(X), read_only(weight), starts), means, covariances, factors
+    return (X, weight, shares), means, covariances, factors
 
 
-def parts(shared):
-    for start, stop in zip(shared.starts, shared.starts[1:], strict=False):
-        yield shared.X[start:stop].astype(float), shared.weight[start:stop]
+def parts(X, weight, shares):
+    """The rows of each component, and their weights for it."""
+    for share in shares.T.astype(float):
+        yield X[share > 0].astype(float), (weight * share)[share > 0]
+
+
+def shared_rows(sample, means, factors):
+    return share_rows(*sample, shares_of(sample[2]), means, factors)
 
 
 def rules(dtype, **others):
@@ -55,11 +63,14 @@ def rules(dtype, **others):
 @pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("n_features", [1, 4, 13])
 @pytest.mark.parametrize("counts", [(90,), (40, 30, 200), (9000, 20, 9000)])
-def test_moments(counts, n_features, dtype):
-    shared, means, _, factors = shared_rows(counts, n_features, dtype)
-    found = find_moments(shared, means, factors)
+def test_rows_and_moments(counts, n_features, dtype):
+    sample, means, _, factors = problem(counts, n_features, dtype)
+    shared, found = shared_rows(sample, means, factors)
     fourth = fourth_moments(shared, found.means, factors)
-    for j, (X, weight) in enumerate(parts(shared)):
+    for j, (X, weight) in enumerate(parts(*sample)):
+        own = slice(*shared.starts[j : j + 2])
+        np.testing.assert_array_equal(shared.X[own], X)
+        np.testing.assert_allclose(shared.weight[own], weight)
         np.testing.assert_allclose(found.totals[j], weight.sum())
         mean = np.average(X, axis=0, weights=weight)
         np.testing.assert_allclose(found.means[j], mean, atol=1e-12)
@@ -72,20 +83,38 @@ def test_moments(counts, n_features, dtype):
         np.testing.assert_allclose(fourth[j], (Y * weight[:, np.newaxis]).T @ Y, atol=1e-10)
 
 
+def test_the_direction_of_greatest_correlation():
+    """Power iterations find it as far as they go; a feature that doesn't vary has no part."""
+    (X, weight, shares), means, _, factors = problem((300, 200), 5, np.float64)
+    X[:, 1] += 3.0 * X[:, 0]
+    X[:, 4] = 0.0
+    _, found = shared_rows((X, weight, shares), means, factors)
+    for covariance, direction in zip(found.covariances, found.directions, strict=True):
+        scales = np.sqrt(np.diag(covariance)[:4])
+        correlations = covariance[:4, :4] / np.outer(scales, scales)
+        power = np.linalg.matrix_power(correlations, POWER_ITERATIONS)
+        expected = power @ np.cos(np.arange(1.0, 5.0)) / scales
+        cosine = expected @ direction[:4] / np.linalg.norm(expected) / np.linalg.norm(direction)
+        np.testing.assert_allclose(cosine, 1.0)
+        assert direction[4] == 0.0
+
+
 @pytest.mark.parametrize("offset", [0.0, 1e4])
 @pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("counts", [(90,), (40, 75, 200)])
 def test_the_textbooks_iterations_of_each_half(counts, dtype, offset):
     """The means may be far from the rows: statistics that lose digits are found again."""
-    shared, means, covariances, factors = shared_rows(counts, 3, dtype, offset)
+    sample, means, covariances, factors = problem(counts, 3, dtype, offset)
     means -= offset / 2
-    totals = np.array([weight.sum() for _, weight in parts(shared)])
-    sides = np.stack([shared.X[:, 0] > offset, shared.X[:, 1] > offset + 0.3])
-    found = split_components(shared, sides, totals, means, covariances, factors, rules(dtype))
-    for j, (X, weight) in enumerate(parts(shared)):
+    shared, moments = shared_rows(sample, means, factors)
+    cuts = np.random.default_rng(1).normal(size=(2, len(counts), 3))
+    found = split_components(shared, moments, cuts, means, covariances, factors, rules(dtype))
+    for j, (X, weight) in enumerate(parts(*sample)):
         for way in range(2):
-            own = sides[way, shared.starts[j] : shared.starts[j + 1]].astype(int)
-            shares = np.eye(2)[own] * weight[:, np.newaxis]
+            along = (X - moments.means[j]) @ cuts[way, j]
+            if way > 0:  # the farthest row is on the first side
+                along *= np.sign(along[np.abs(along).argmax()])
+            shares = np.eye(2)[(along <= 0).astype(int)] * weight[:, np.newaxis]
             start = gaussian_m_step(X, shares, "full", REG_COVAR)
             expected, history = gaussian_em(
                 X, start, "full", 4, sample_weight=weight, reg_covar=REG_COVAR
@@ -93,34 +122,22 @@ def test_the_textbooks_iterations_of_each_half(counts, dtype, offset):
             for values, other in zip(found[:3], expected, strict=True):
                 atol = RTOL[dtype] * np.abs(other).max()
                 np.testing.assert_allclose(values[j, way], other, rtol=RTOL[dtype], atol=atol)
-            reached = found.objectives[j, way] / totals[j]
+            reached = found.objectives[j, way] / weight.sum()
             np.testing.assert_allclose(reached, history[-1], rtol=RTOL[dtype])
-            # Of the last E-step's rows, hence by the parameters before.
-            before, _ = gaussian_em(X, start, "full", 3, sample_weight=weight, reg_covar=REG_COVAR)
-            after, _ = gaussian_em(X, before, "full", 1, sample_weight=weight)
-            least = after[0].min() * totals[j]
-            np.testing.assert_allclose(found.counts[j, way], least, rtol=RTOL[dtype])
+            np.testing.assert_allclose(
+                found.counts[j, way], expected[0].min() * weight.sum(), rtol=RTOL[dtype]
+            )
 
 
 def test_what_comes_of_nothing():
-    """All rows on one side, or a half without variance."""
-    shared, means, covariances, factors = shared_rows((50, 60), 3, np.float64)
-    totals = np.array([weight.sum() for _, weight in parts(shared)])
-    sides = shared.X[:, 0] > 0.0
-    sides[:50] = True
-    X = np.array(shared.X)
-    X[50:][sides[50:]] = 1.0
+    """A direction across which no row is cut, and a half without variance."""
+    (X, weight, shares), means, covariances, factors = problem((50, 60), 3, np.float64)
+    X[X[:, 0] > 0.0] = 1.0
+    shared, moments = shared_rows((X, weight, shares), means, factors)
+    cuts = np.zeros((2, 2, 3))
+    cuts[1, 0, 0] = 1.0
     bare = rules(np.float64, reg_covar=0.0)
-    for own in (sides, ~sides):
-        found = split_components(
-            shared._replace(X=read_only(X)),
-            own[np.newaxis],
-            totals,
-            means,
-            covariances,
-            factors,
-            bare,
-        )
-        assert (found.counts == 0.0).all()
-    found = split_components(shared, sides[np.newaxis], totals, means, covariances, factors, bare)
-    assert found.counts[0] == 0.0 < found.counts[1]
+    found = split_components(shared, moments, cuts, means, covariances, factors, bare)
+    assert (found.counts == 0.0).all()
+    found = split_components(shared, moments, cuts, means, covariances, factors, rules(np.float64))
+    np.testing.assert_array_equal(found.counts > 0.0, [[False, True], [False, False]])
