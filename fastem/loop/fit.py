@@ -109,22 +109,21 @@ def iterate(
     while len(history) < max_iter:
         iteration_task = task.subtask("iteration", parameters=parameters)
         statistics = None  # the last ones' memory is for the next
-        previous = history[-1] if history else None
-        found = None
+        found, previous = None, history[-1] if history else None
         if at_once:
             most = 1 if watched else max_iter - len(history)
             found = model.iterated(rows, parameters, most, previous)
         at_once = found is not None
-        if found is not None:
-            updated, statistics, objectives = found
-            history += objectives
-        else:
+        if found is None:
             statistics = model.e_step(rows, parameters)
             updated = model.m_step(rows, statistics, parameters)
             history.append(model.objective(statistics, parameters))
-        objective = history[-1]
-        previous = history[-2] if len(history) > 1 else None
-        step = Step(len(history) - 1, statistics, parameters, updated, objective, previous)
+        else:
+            updated, statistics, objectives = found
+            history += objectives
+            previous = history[-2] if len(history) > 1 else None
+        number, objective = len(history) - 1, history[-1]
+        step = Step(number, statistics, parameters, updated, objective, previous)
         if verbose:
             model.report(step)
         parameters = updated
