@@ -31,7 +31,14 @@ FLOORS = [
     [""],
 ]
 # These have rooms within rooms: each knows those around and within it, but not its neighbours.
-SPLIT = ["rows", "clustering", "mixtures", "kernels.gaussian", "kernels.kmeans"]
+SPLIT = [
+    "rows",
+    "clustering",
+    "mixtures",
+    "kernels.gaussian",
+    "kernels.kmeans",
+    "kernels.seeding",
+]
 # For users: whoever is inside imports from the module itself.
 DOORS = ["", "em", "kernels", "__main__"]
 

@@ -50,7 +50,8 @@ FITS = {
             X = np.random.default_rng(1).normal(size=(9000, 12)).astype(dtype)
             KMeans(7, random_state=1).fit(X)
             rows = scipy.sparse.random(500, 60, 0.1, "csr", dtype, random_state=0)
-            KMeans(9, random_state=0).fit(rows).predict(rows)
+            for n_clusters in (9, 20):
+                KMeans(n_clusters, random_state=0).fit(rows).predict(rows)
         """,
     "KMedians": """
         from fastem import KMedians

@@ -42,6 +42,9 @@ _LEAST_DIFFERENCE = {"float32": 2.0**-40, "float64": 2.0**-480}
 # multiply to so much. With less it is no faster than plain comparisons, and its kernels take three
 # times as long to compile.
 _COARSE_FEATURES, _COARSE_WORK = 16, 1 << 22
+# With so many seeds, CSR rows get a copy by columns, if it takes no more than a quarter of them
+# beside so many arrays of centres, which a fit needs afterwards.
+_FEWEST_SEEDS, _ARRAYS_OF_CENTERS = 16, 4
 
 
 def greedy_kmeans_plusplus(
@@ -68,21 +71,26 @@ def greedy_kmeans_plusplus(
         The seeds.
     indices : ndarray of shape (n_clusters,), int
     """
-    options = n_clusters, frame, _is_dwarfed(rows, frame)
+    room = 0
+    if n_clusters >= _FEWEST_SEEDS:
+        room = _ARRAYS_OF_CENTERS * 8 * n_clusters * rows.n_features // rows.n_parts
+    options = n_clusters, frame, _is_dwarfed(rows, frame), room
     indices = draw_greedily(rows, n_clusters, random_state, n_local_trials, _start, *options)
     return rows.take(indices), indices
 
 
-def _start(part, n_clusters, frame, dwarfed, point):
-    return keep_seeder(part, _seeder(part, n_clusters, frame, dwarfed), point)
+def _start(part, n_clusters, frame, dwarfed, room, point):
+    return keep_seeder(part, _seeder(part, n_clusters, frame, dwarfed, room), point)
 
 
-def _seeder(part, n_clusters, frame, dwarfed):
+def _seeder(part, n_clusters, frame, dwarfed, room):
     X, scale = part.X, frame.scale
     if dwarfed:
         X, scale = X.astype(np.float64), 1.0  # squares of what the rows are fit into that anyway
     if not isinstance(X, np.ndarray):
-        return SparseGreedySeeder(X, part.sample_weight, scale)
+        if room and part.in_memory:
+            room += (X.data.nbytes + X.indices.nbytes + X.indptr.nbytes) // 4
+        return SparseGreedySeeder(X, part.sample_weight, scale, room if part.in_memory else 0)
     if not tiles_fit(X):
         return DirectSeeder(X, part.sample_weight, scale)
     coarse = part.X.dtype == np.float64 and X.shape[1] >= _COARSE_FEATURES

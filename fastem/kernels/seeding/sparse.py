@@ -1,157 +1,104 @@
 """Greedy k-means++ over one part's CSR rows.
 
-The candidates of a step are a table of eight columns, a cache line for each feature that any of
-them has, so that a row is compared with all at once for each value that it stores. The other
-features share a line of zeros: lines of their own would not fit into the second-level cache. Which
-candidates are nearer than the seeds is kept, a bit for each row, and how near these are, so that
-the rows aren't read again for the one that becomes a seed.
+The candidates of a step are a table of eight columns, a line for each feature that any of them has,
+so that a row is compared with all at once for each value that it stores. The other features share
+a line of zeros: lines of their own would not fit into the second-level cache.
+
+Where there is room for the rows by columns in 16 bits, the candidates' columns are looked at first,
+in which a fifth of a text's values lie. This tells which rows a candidate may be nearer to, and
+bounds what it gains: most often only one of them is left, which is compared with these rows.
 
 Where the rows are float32, so are the distances and their running sums, as in scikit-learn: sums of
 more digits would end at other rows.
 """
 
-from typing import NamedTuple
-
 import numpy as np
 
-from fastem.kernels.distances.sparse import (
-    TOLERANCE,
-    SparseRows,
-    coordinate,
-    distance_to_one,
-    row_work,
-    sparse_rows,
-    squared_norms,
-)
+from fastem.kernels.distances.sparse import SparseRows, row_work, sparse_rows, squared_norms
 from fastem.kernels.runtime.arrays import as_weights, read_only
-from fastem.kernels.runtime.chunks import row_chunks, worthwhile_threads
-from fastem.kernels.runtime.compiling import inline, kernel, variant
+from fastem.kernels.runtime.chunks import ceil_div, row_chunks, worthwhile_threads
+from fastem.kernels.runtime.compiling import kernel
 from fastem.kernels.runtime.parallel import next_chunk, run
 from fastem.kernels.seeding.base import Seeder, no_bounds
-from fastem.kernels.vectors.machine import VECTOR_BYTES
-from fastem.kernels.vectors.stored import row_products
+from fastem.kernels.seeding.csr.points import BATCH, Placed, compare, place
+from fastem.kernels.seeding.csr.screen import ALL, ColumnScreen, screened_rows
+from fastem.kernels.vectors.machine import TILE
 from fastem.kernels.vectors.tiles import aligned_empty_like
-from fastem.kernels.vectors.twofold import add_product
 from fastem.kernels.vectors.vector import (
-    bits,
     broadcast,
     count_bits,
-    double,
+    fetch,
     first_bit,
     lesser,
     load,
-    single,
     store,
 )
 
-# Candidates that a pass compares, the table's columns.
-_BATCH = 8
-_LANES = VECTOR_BYTES // 8
-_WIDTH = _BATCH // _LANES
 # Running sums of more float32 distances would stand still: float64 ones are better seeds then.
 _MOST_SINGLE = 1 << 20
 # Distances kept for each row on average: beside the first seeds, there may be more to keep.
 _ROOM = 2
-
-
-class Placed(NamedTuple):
-    """Up to eight points as rows are compared with them.
-
-    Parameters
-    ----------
-    places : int16 or int32 array of shape (n_features,)
-        The features' lines in the table: that of zeros, 0, for those that no point has.
-    table : float64 array
-        Lines of eight, the points' values of a feature side by side.
-    norms : float64 array of shape (2, 8)
-        Their squared norms in twofold precision, infinite behind the last.
-    """
-
-    places: np.ndarray
-    table: np.ndarray
-    norms: np.ndarray
-
-
-@variant(coordinate, of=Placed)
-def _coordinate(points, j, f):
-    return points.table[points.places[f] * _BATCH + j]
+# Values of 4 bytes in a cache line.
+_LINE = 16
 
 
 @kernel
-def _place(points, chosen, placed):
-    """Lay out some of the points, SparseRows."""
-    places, table, norms = placed
-    for f in range(len(places)):
-        places[f] = 0
-    for j in range(_BATCH):
-        table[j], norms[0, j], norms[1, j] = 0.0, np.inf, np.inf
-    n_lines = 1
-    for j in range(len(chosen)):
-        high = low = 0.0
-        for i in range(points.indptr[chosen[j]], points.indptr[chosen[j] + 1]):
-            value, f = points.data[i], points.indices[i]
-            if places[f] == 0:
-                places[f] = n_lines
-                for other in range(_BATCH):
-                    table[n_lines * _BATCH + other] = 0.0
-                n_lines += 1
-            table[places[f] * _BATCH + j] = value
-            high, low = add_product(high, low, value, value)
-        norms[0, j], norms[1, j] = high, low
+def _settle(
+    tickets, n_chunks, chunk_rows, rows, squares, unit, sample_weight, closest, points, bit,
+    nearer, potentials,
+):  # fmt: skip
+    """Make a point a seed.
 
-
-@inline
-def _compare(rows, row, square, unit, near, points, zeros, rounded, distances):
-    """Write a row's distances to placed points; return which of them are less than ``near``.
-
-    The others need not be precise.
+    Parameters
+    ----------
+    rows, squares, unit, sample_weight
+        As for :func:`_try`.
+    closest : float array of shape (n_rows,)
+        Squared distances to the nearest seed, which are brought up to date.
+    points : Placed
+        The point, as the first.
+    bit : int
+        What rows that it may be nearer to have set in ``nearer``.
+    nearer : uint8 array of shape (n_rows,)
+    potentials : float64 array of shape (n_chunks,)
+        Gets each chunk's weighted sum of the distances.
     """
-    start, stop = rows.indptr[row], rows.indptr[row + 1]
-    row_products(
-        rows.data,
-        rows.indices,
-        points.places,
-        start,
-        stop,
-        -2.0,
-        points.table,
-        0,
-        _WIDTH,
-        zeros,
-        distances,
-        0,
-    )
-    share = broadcast((stop - start + 4) * 2.0**-52, _LANES)
-    most, units = broadcast(near, _LANES), broadcast(unit, _LANES)
-    nearer = np.uint64(0)
-    for j in range(0, _BATCH, _LANES):
-        norm = load(points.norms, j, _LANES)
-        squares = norm + broadcast(square, _LANES)
-        distance = load(distances, j, _LANES) + squares
-        error = share * (squares + norm)
-        blurred = broadcast(TOLERANCE, _LANES) * distance < error
-        unsure = bits(blurred & ((distance - error) * units < most))
-        if unsure != np.uint64(0):
-            store(distance, distances, j)
-            while unsure != np.uint64(0):
-                lane = j + np.intp(first_bit(unsure))
-                unsure &= unsure - np.uint64(1)
-                distances[lane] = distance_to_one(rows, row, points, points.norms, lane)
-            distance = load(distances, j, _LANES)
-        distance = distance * units
-        if rounded:
-            distance = double(single(distance))
-        store(distance, distances, j)
-        nearer |= bits(distance < most) << np.uint64(j)
-    return nearer
+    zeros, distances = np.zeros(BATCH), np.empty(BATCH)
+    listed = np.empty(TILE, np.int64)
+    rounded, bit = closest.itemsize == 4, np.uint64(bit)
+    while True:
+        chunk = next_chunk(tickets)
+        if chunk >= n_chunks:
+            return
+        total = 0.0
+        stop = min((chunk + 1) * chunk_rows, len(closest))
+        for first in range(chunk * chunk_rows, stop, TILE):
+            n_listed = 0
+            for row in range(first, min(first + TILE, stop)):
+                listed[n_listed] = row
+                n_listed += np.intp((np.uint64(nearer[row]) & bit) != np.uint64(0))
+            for i in range(n_listed):
+                for at in range(rows.indptr[listed[i]], rows.indptr[listed[i] + 1], _LINE):
+                    fetch(rows.indices, at)
+                    fetch(rows.data, at)
+            for i in range(n_listed):
+                row = listed[i]
+                near = np.float64(closest[row])
+                compare(rows, row, squares[row], unit, near, points, zeros, rounded, distances)
+                if distances[0] < near:
+                    closest[row] = distances[0]
+            for row in range(first, min(first + TILE, stop)):
+                weight = sample_weight[row] if len(sample_weight) else 1.0
+                total += weight * np.float64(closest[row])
+        potentials[chunk] = total
 
 
 @kernel
 def _try(
-    tickets, n_chunks, chunk_rows, rows, squares, unit, sample_weight, closest, points, nearer,
-    found, lost, potentials,
+    tickets, n_chunks, chunk_rows, rows, squares, unit, sample_weight, closest, points, wanted,
+    nearer, found, lost, potentials,
 ):  # fmt: skip
-    """Compare all rows with up to eight points.
+    """Compare rows with some of up to eight points that may be nearer than the nearest seed.
 
     Parameters
     ----------
@@ -164,41 +111,48 @@ def _try(
     closest : float array of shape (n_rows,)
         Squared distances to the nearest seed.
     points : Placed
+    wanted : int
+        A bit for each point that is compared.
     nearer : uint8 array of shape (n_rows,)
-        Gets a bit for each point that is nearer than the nearest seed.
+        Has a bit for each point that may be nearer than the nearest seed; gets one for those that
+        are.
     found : float array of shape (_ROOM * n_rows,)
         From ``_ROOM`` times each chunk's first row on, gets the distances that bits are set for.
     lost : int64 array of shape (n_chunks,)
         For how many of these there was no room.
-    potentials : float64 array of shape (n_points, n_chunks)
+    potentials : float64 array of shape (8, n_chunks)
         Gets each chunk's weighted sum of the distances if the point were a seed.
     """
-    zeros, distances, totals = np.zeros(_BATCH), np.empty(_BATCH), np.empty(_BATCH)
-    rounded = closest.itemsize == 4
+    zeros, distances, sums = np.zeros(BATCH), np.empty(BATCH), np.empty(BATCH)
+    rounded, wanted = closest.itemsize == 4, np.uint64(wanted)
     while True:
         chunk = next_chunk(tickets)
         if chunk >= n_chunks:
             return
-        for j in range(_BATCH):
-            totals[j] = 0.0
+        totals = load(zeros, 0, BATCH)
         start, stop = chunk * chunk_rows, min((chunk + 1) * chunk_rows, len(closest))
         at = _ROOM * start
         for row in range(start, stop):
             near = np.float64(closest[row])
-            left = _compare(rows, row, squares[row], unit, near, points, zeros, rounded, distances)
+            least = broadcast(near, BATCH)
+            left = np.uint64(nearer[row]) & wanted
+            if left != np.uint64(0):
+                left &= compare(
+                    rows, row, squares[row], unit, near, points, zeros, rounded, distances
+                )
+                least = lesser(load(distances, 0, BATCH), least)
             nearer[row] = left
-            weight = broadcast(sample_weight[row] if len(sample_weight) else 1.0, _LANES)
-            for j in range(0, _BATCH, _LANES):
-                distance = lesser(load(distances, j, _LANES), broadcast(near, _LANES))
-                store(load(totals, j, _LANES) + weight * distance, totals, j)
+            weight = sample_weight[row] if len(sample_weight) else 1.0
+            totals = totals + broadcast(weight, BATCH) * least
             while left != np.uint64(0):
                 if at < _ROOM * stop:
                     found[at] = distances[np.intp(first_bit(left))]
                 left &= left - np.uint64(1)
                 at += 1
         lost[chunk] = max(at - _ROOM * stop, 0)
-        for j in range(len(potentials)):
-            potentials[j, chunk] = totals[j]
+        store(totals, sums, 0)
+        for j in range(BATCH):
+            potentials[j, chunk] = sums[j]
 
 
 @kernel
@@ -251,57 +205,91 @@ class SparseGreedySeeder(Seeder):
     sample_weight : None or ndarray of shape (n_rows,), float64
     scale : float
         A power of two that the rows are multiplied by.
+    room : int
+        The bytes that the rows by columns may take, which spare time from the second seed on.
     """
 
-    def __init__(self, X, sample_weight, scale):
+    def __init__(self, X, sample_weight, scale, room=0):
         n_rows, n_features = X.shape
-        self._rows, self._unit = sparse_rows(X), float(scale) ** 2
+        self._rows, self._scale, self._unit = sparse_rows(X), float(scale), float(scale) ** 2
         self._weight = as_weights(sample_weight)
-        self._split = row_chunks(n_rows, row_work(X, _BATCH))
+        self._split = row_chunks(n_rows, row_work(X, BATCH))
         self._closest = np.full(n_rows, np.inf, X.dtype)
         self._squares = squared_norms(self._rows, *self._split)
         self._places = np.empty(n_features, np.int16)
         self._table = np.empty(0)
         self._nearer = self._found = self._lost = np.empty((0, 0))
+        self._potential = np.inf
+        self._block_rows = screened_rows(X, self._squares, self._scale, room) if room else 0
+        self._columns = None
 
     def add(self, point):
         """As for dense rows; ``point`` is a CSR matrix of one row."""
-        self.screen(point)
+        self._take(point)
         self.try_candidates(np.zeros(1, int))
         return self.accept(0)
 
     def screen(self, candidates):
         """As for dense rows; ``candidates`` are a CSR matrix."""
-        data, indices, indptr = sparse_rows(candidates)
-        self._points = SparseRows(read_only(data.astype(np.float64)), indices, indptr)
-        return no_bounds(candidates.shape[0])
+        self._take(candidates)
+        n_candidates = candidates.shape[0]
+        if not self._block_rows:
+            return no_bounds(n_candidates)
+        if self._columns is None:
+            self._columns = ColumnScreen(
+                self._rows,
+                self._block_rows,
+                self._squares,
+                self._weight,
+                len(self._places),
+                self._scale,
+            )
+        bounds = [
+            self._columns.bounds(*self._placed(*self._batch(batch)), self._closest, nearer)
+            for batch, nearer in enumerate(self._nearer)
+        ]
+        bounds = np.concatenate(bounds, axis=1)[:, :n_candidates]
+        # Candidates whose potentials round to the same number are left to be compared.
+        rounding = len(self._closest) * 2.0**-53 + np.finfo(self._closest.dtype).eps
+        bounds += np.array([[-rounding], [rounding]]) * self._potential
+        return bounds if np.isfinite(bounds).all() else no_bounds(n_candidates)
 
     def try_candidates(self, kept):
-        starts = range(0, len(kept), _BATCH)
-        self._room(len(starts))
-        found = [
-            self._try(batch, kept[start : start + _BATCH]) for batch, start in enumerate(starts)
-        ]
-        self._kept, self._tried = kept, self._rounded(np.concatenate(found))
+        self._kept = kept
+        if len(kept) == 1:
+            self._tried = self._rounded(np.array([self._settle(int(kept[0]))]))
+            return self._tried
+        tried = np.empty(len(kept))
+        batches, numbers = np.divmod(kept, BATCH)
+        for batch in np.unique(batches):
+            own = batches == batch
+            tried[own] = self._try(int(batch), int((1 << numbers[own]).sum()))[numbers[own]]
+        self._tried = self._rounded(tried)
         return self._tried
 
     def accept(self, index):
-        batch, number = divmod(index, _BATCH)
-        chunk_rows, n_chunks = self._split
+        if len(self._kept) > 1:
+            self._accept(int(self._kept[index]))
+        self._potential = float(self._tried[index])
+        return self._potential
+
+    def _accept(self, number):
+        """Make one of several points tried a seed."""
+        batch, bit = number // BATCH, 1 << number % BATCH
         if self._lost[batch].any():
-            self._try(batch, self._kept[index : index + 1])
-            number = 0
+            self._settle(number)
+            return
+        chunk_rows, n_chunks = self._split
         run(
             _accept,
             n_chunks,
             chunk_rows,
             self._nearer[batch],
             self._found[batch],
-            1 << number,
+            bit,
             self._closest,
             most_threads=worthwhile_threads(len(self._closest) // 4),
         )
-        return float(self._tried[index])
 
     def locate(self, values):
         distances, weight = self._closest, self._weight
@@ -315,47 +303,73 @@ class SparseGreedySeeder(Seeder):
         found[order] = found.copy()
         return found
 
-    def _room(self, n_batches):
-        """Have room for what is found of so many batches of points."""
-        n_rows = len(self._closest)
-        if n_batches <= len(self._nearer):
-            return
-        self._nearer = np.empty((n_batches, n_rows), np.uint8)
-        self._found = np.empty((n_batches, _ROOM * n_rows), self._closest.dtype)
-        self._lost = np.empty((n_batches, self._split[1]), np.int64)
+    def _take(self, points):
+        """Look at other points, a CSR matrix; all rows may be near them."""
+        data, indices, indptr = sparse_rows(points)
+        self._points = SparseRows(read_only(data.astype(np.float64)), indices, indptr)
+        n_batches = ceil_div(points.shape[0], BATCH)
+        if n_batches != len(self._nearer):
+            self._nearer = np.empty((n_batches, len(self._closest)), np.uint8)
+        self._nearer.fill(ALL)
 
     def _rounded(self, potentials):
         return potentials.astype(self._closest.dtype).astype(np.float64)
 
-    def _placed(self, chosen):
-        """Up to eight of the points."""
-        n_values = _BATCH * (1 + min(len(self._points.data), len(self._places)))
+    def _placed(self, first, last):
+        """Up to eight of the points, how many these are, and of how many lines the table is."""
+        n_values = BATCH * (1 + min(len(self._points.data), len(self._places)))
         if len(self._table) < n_values:
             self._table = aligned_empty_like(n_values, self._squares)
         # In 16 bits, which hold the lines of few values, more places stay in the cache.
         dtype = np.dtype(np.int16 if len(self._points.data) < 1 << 15 else np.int32)
         if self._places.dtype != dtype:
             self._places = np.empty(len(self._places), dtype)
-        placed = Placed(self._places, self._table, np.empty((2, _BATCH)))
-        _place(self._points, read_only(chosen), placed)
-        return placed
+        features = np.empty(len(self._table) // BATCH, np.int32)
+        placed = Placed(self._places, self._table, np.empty((2, BATCH)), features)
+        return placed, last - first, place(self._points, first, last, placed)
 
-    def _try(self, batch, chosen):
+    def _batch(self, number):
+        """The first and the last point of a batch."""
+        first = number * BATCH
+        return first, min(first + BATCH, len(self._points.indptr) - 1)
+
+    def _settle(self, number):
+        """Make a point a seed; returns the potential."""
         chunk_rows, n_chunks = self._split
-        potentials = np.empty((len(chosen), n_chunks))
+        potentials = np.empty(n_chunks)
+        run(
+            _settle,
+            n_chunks,
+            chunk_rows,
+            *self._terms(),
+            self._placed(number, number + 1)[0],
+            1 << number % BATCH,
+            self._nearer[number // BATCH],
+            potentials,
+        )
+        return np.cumsum(potentials)[-1]
+
+    def _try(self, batch, wanted):
+        chunk_rows, n_chunks = self._split
+        if len(self._found) != len(self._nearer):
+            n_found = _ROOM * len(self._closest)
+            self._found = np.empty((len(self._nearer), n_found), self._closest.dtype)
+            self._lost = np.empty((len(self._nearer), n_chunks), np.int64)
+        potentials = np.empty((BATCH, n_chunks))
         run(
             _try,
             n_chunks,
             chunk_rows,
-            self._rows,
-            self._squares,
-            self._unit,
-            self._weight,
-            self._closest,
-            self._placed(chosen),
+            *self._terms(),
+            self._placed(*self._batch(batch))[0],
+            wanted,
             self._nearer[batch],
             self._found[batch],
             self._lost[batch],
             potentials,
         )
         return np.cumsum(potentials, axis=1)[:, -1]
+
+    def _terms(self):
+        """What kernels make distances of, beside the points."""
+        return self._rows, self._squares, self._unit, self._weight, self._closest

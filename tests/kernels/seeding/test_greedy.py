@@ -44,14 +44,22 @@ def coarse_seeder(X, sample_weight, scale):
 class sparse_seeder(SparseGreedySeeder):
     """Takes dense rows, as the others do."""
 
+    room = 0
+
     def __init__(self, X, sample_weight, scale):
-        super().__init__(sp.csr_array(X), sample_weight, scale)
+        super().__init__(sp.csr_array(X), sample_weight, scale, self.room)
 
     def add(self, point):
         return super().add(sp.csr_array(point[np.newaxis]))
 
     def screen(self, candidates):
         return super().screen(sp.csr_array(candidates))
+
+
+class columns_seeder(sparse_seeder):
+    """With the rows by columns, too."""
+
+    room = 1 << 40
 
 
 # What seeds rows, of which dtype.
@@ -63,6 +71,8 @@ SEEDERS = [
     pytest.param(coarse_seeder, np.float64, id="coarse"),
     pytest.param(sparse_seeder, np.float32, id="sparse-float32"),
     pytest.param(sparse_seeder, np.float64, id="sparse"),
+    pytest.param(columns_seeder, np.float32, id="columns-float32"),
+    pytest.param(columns_seeder, np.float64, id="columns"),
     pytest.param(DirectSeeder, np.float32, id="direct-float32"),
     pytest.param(DirectSeeder, np.float64, id="direct-float64"),
 ]

@@ -1,0 +1,1 @@
+"""What the seeding of CSR rows compares them with."""

@@ -1,0 +1,134 @@
+"""Up to eight points of few features, as CSR rows are compared with them."""
+
+from typing import NamedTuple
+
+import numpy as np
+
+from fastem.kernels.distances.sparse import TOLERANCE, coordinate, distance_to_one
+from fastem.kernels.runtime.compiling import inline, kernel, variant
+from fastem.kernels.vectors.machine import VECTOR_BYTES
+from fastem.kernels.vectors.stored import row_products
+from fastem.kernels.vectors.twofold import add_product
+from fastem.kernels.vectors.vector import (
+    bits,
+    broadcast,
+    double,
+    first_bit,
+    load,
+    single,
+    store,
+)
+
+# Points that a pass compares, the table's columns.
+BATCH = 8
+_LANES = VECTOR_BYTES // 8
+_WIDTH = BATCH // _LANES
+
+
+class Placed(NamedTuple):
+    """Up to eight points as rows are compared with them.
+
+    Parameters
+    ----------
+    places : int16 or int32 array of shape (n_features,)
+        The features' lines in the table: that of zeros, 0, for those that no point has.
+    table : float64 array
+        Lines of eight, the points' values of a feature side by side.
+    norms : float64 array of shape (2, 8)
+        Their squared norms in twofold precision, infinite behind the last.
+    features : int32 array
+        The lines' features, behind that of zeros.
+    """
+
+    places: np.ndarray
+    table: np.ndarray
+    norms: np.ndarray
+    features: np.ndarray
+
+
+@variant(coordinate, of=Placed)
+def _coordinate(points, j, f):
+    return points.table[points.places[f] * BATCH + j]
+
+
+@kernel
+def place(points, first, last, placed):
+    """Lay out the points from ``first`` up to ``last``, float64 SparseRows.
+
+    Parameters
+    ----------
+    points : SparseRows
+    first, last : int
+    placed : Placed
+
+    Returns
+    -------
+    int
+        The number of lines.
+    """
+    places, table, norms, features = placed
+    for f in range(len(places)):
+        places[f] = 0
+    for j in range(BATCH):
+        table[j], norms[0, j], norms[1, j] = 0.0, np.inf, np.inf
+    n_lines = 1
+    for j in range(last - first):
+        high = low = 0.0
+        for i in range(points.indptr[first + j], points.indptr[first + j + 1]):
+            value, f = points.data[i], points.indices[i]
+            if places[f] == 0:
+                places[f] = n_lines
+                features[n_lines] = f
+                for other in range(BATCH):
+                    table[n_lines * BATCH + other] = 0.0
+                n_lines += 1
+            table[places[f] * BATCH + j] = value
+            high, low = add_product(high, low, value, value)
+        norms[0, j], norms[1, j] = high, low
+    return n_lines
+
+
+@inline
+def compare(rows, row, square, unit, near, points, zeros, rounded, distances):
+    """Write a row's distances to placed points; return which of them are less than ``near``.
+
+    The others need not be precise.
+    """
+    start, stop = rows.indptr[row], rows.indptr[row + 1]
+    row_products(
+        rows.data,
+        rows.indices,
+        points.places,
+        start,
+        stop,
+        -2.0,
+        points.table,
+        0,
+        _WIDTH,
+        zeros,
+        distances,
+        0,
+    )
+    share = broadcast((stop - start + 4) * 2.0**-52, _LANES)
+    most, units = broadcast(near, _LANES), broadcast(unit, _LANES)
+    nearer = np.uint64(0)
+    for j in range(0, BATCH, _LANES):
+        norm = load(points.norms, j, _LANES)
+        squares = norm + broadcast(square, _LANES)
+        distance = load(distances, j, _LANES) + squares
+        error = share * (squares + norm)
+        blurred = broadcast(TOLERANCE, _LANES) * distance < error
+        unsure = bits(blurred & ((distance - error) * units < most))
+        if unsure != np.uint64(0):
+            store(distance, distances, j)
+            while unsure != np.uint64(0):
+                lane = j + np.intp(first_bit(unsure))
+                unsure &= unsure - np.uint64(1)
+                distances[lane] = distance_to_one(rows, row, points, points.norms, lane)
+            distance = load(distances, j, _LANES)
+        distance = distance * units
+        if rounded:
+            distance = double(single(distance))
+        store(distance, distances, j)
+        nearer |= bits(distance < most) << np.uint64(j)
+    return nearer
