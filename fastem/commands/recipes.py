@@ -101,6 +101,12 @@ def _kmeans(dtype: Any, algorithm: str) -> None:
     if algorithm == "steps":  # which it begins to follow once few rows move
         X = np.random.default_rng(0).standard_normal((3000, 600)).astype(dtype)
         KMeans(3, random_state=0, algorithm=algorithm).fit(X)
+    if algorithm == "bytes":  # which groups centres that are near each other
+        random = np.random.default_rng(0)
+        places = 4.0 * random.standard_normal((50, 64))
+        X = places[random.integers(50, size=12_000)] + random.standard_normal((12_000, 64))
+        start = places[np.arange(400) % 50] + 0.05 * random.standard_normal((400, 64))
+        KMeans(400, init=start, max_iter=4, algorithm=algorithm).fit(X.astype(dtype))
 
 
 def _kmedians(dtype: Any, option: str) -> None:

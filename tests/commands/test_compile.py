@@ -49,6 +49,10 @@ FITS = {
                 KMeans(n_clusters, search="breathing", random_state=1).fit(X)
             X = np.random.default_rng(1).normal(size=(9000, 12)).astype(dtype)
             KMeans(7, random_state=1).fit(X)
+            places = 9 * np.random.default_rng(1).normal(size=(45, 49))
+            X = np.repeat(places, 250, axis=0) + np.random.default_rng(2).normal(size=(11250, 49))
+            init = np.tile(places, (8, 1)) + 0.1 * np.random.default_rng(3).normal(size=(360, 49))
+            KMeans(360, init=init, algorithm="bytes", max_iter=5).fit(X.astype(dtype))
             rows = scipy.sparse.random(500, 60, 0.1, "csr", dtype, random_state=0)
             for n_clusters in (9, 20):
                 KMeans(n_clusters, random_state=0).fit(rows).predict(rows)

@@ -13,12 +13,13 @@ import numpy as np
 
 from fastem.kernels.distances.metric import compare_tile, distance_gaps
 from fastem.kernels.distances.one_row import direct_distance
-from fastem.kernels.distances.rounding import ROUNDED_DOWN
 from fastem.kernels.distances.tile_nearest import squared_norms
 from fastem.kernels.kmeans.active import Active
 from fastem.kernels.kmeans.bytewise.candidates import (
     MOST_BLOCKS,
     Noted,
+    distance_below,
+    least_beyond,
     nearest_noted,
     note_promising,
     score_above,
@@ -26,6 +27,7 @@ from fastem.kernels.kmeans.bytewise.candidates import (
 from fastem.kernels.kmeans.bytewise.centers import (
     LARGE,
     code_centers,
+    code_middles,
     empty_codes,
     farthest,
 )
@@ -94,7 +96,8 @@ def bytes_pass(
     order,
     packed,
     by_rows,
-    coded,
+    all_coded,
+    middles,
     limit,
     centers,
     drift,
@@ -115,7 +118,8 @@ def bytes_pass(
         As for ``hamerly.hamerly_pass``.
     by_rows : EuclideanPacked
         The same with the rounding of ``in_group.py``.
-    coded : CodedCenters
+    all_coded, middles : CodedCenters
+        The centres, and the middles of near ones with their groups' numbers; maybe none.
     limit : float
         Rows of this norm and above are compared in float32.
     centers : float64 array of shape (n_clusters, n_features)
@@ -130,19 +134,17 @@ def bytes_pass(
         many bytes could not decide.
     """
     n_rows, n_features = X.shape
-    n_quads = coded.codes.shape[1]
-    n_units = len(coded.limits) * (TILE // GROUP)
-    tile = aligned_empty(n_features * TILE)
+    n_quads = all_coded.codes.shape[1]
+    tile = aligned_empty(row_values(n_features) * TILE)
     codes = aligned_empty(n_quads * TILE).view(np.int32)
     rests, norms = aligned_empty(TILE), aligned_empty(TILE)
     described = aligned_empty(3 * TILE).reshape((3, TILE))
     best, second = aligned_empty(TILE), aligned_empty(TILE)
     scores, gaps = aligned_empty((BLOCK + 1) * GROUP), aligned_empty(TILE)
     outer = aligned_empty(TILE)
-    x, row_scores = aligned_empty(row_values(n_features)), aligned_empty(n_scores(groups, away))
-    for f in range(n_features, len(x)):
-        x[f] = 0
+    row_scores = aligned_empty(n_scores(groups, away) * TILE)
     own = aligned_empty(2 * TILE).view(np.int32).reshape((2, TILE))
+    own_distances = np.zeros(TILE)
     hit = np.empty(1, np.uint64)
     noted = Noted(
         np.empty(TILE, np.int64),
@@ -173,86 +175,110 @@ def bytes_pass(
                 failed[i] = start + i
         else:
             n_failed = list_failing(start, stop, bounds, drift, greatest, labels, failed)
-        n_opened = n_left = n_few = 0
-        grouped = away.rest < np.inf
+        n_left = n_few = 0
+        grouped = away.reaches[-1] < np.inf
         if grouped:
             sort_by_group(failed, n_failed, labels, groups, ends, by_group)
-        for t in range(0, n_failed, TILE):
-            n_lanes = min(TILE, n_failed - t)
-            within, unclear = np.uint64(0), ~np.uint64(0)
-            if grouped:
-                for lane in range(n_lanes):
-                    rows[lane] = failed[by_group[t + lane]]
-                within = compare_with_groups(
-                    X, rows, n_lanes, scale, shift, by_rows, coded.numbers, groups, away, outers,
-                    labels, x, row_scores, norms, best, second, nearest,
-                )  # fmt: skip
-                unclear = distance_gaps(by_rows, norms, best, second, gaps)
-            for lane in range(n_lanes):
-                i = np.intp(by_group[t + lane]) if grouped else t + lane
-                label, gap = nearest[lane], gaps[lane]
-                if (unclear >> np.uint64(lane)) & np.uint64(1):
-                    label, gap = np.int32(-1), np.float32(0)
-                    if (within >> np.uint64(lane)) & np.uint64(1):
-                        label, gap = nearest_in_group(
-                            X, np.intp(failed[i]), unit_scale, centers, coded.numbers, groups, away,
-                            outers, labels,
-                        )  # fmt: skip
-                chosen[i], found[i] = label, gap
-                beyond_group[i] = -1.0
-                opened[n_opened] = i
-                n_opened += label < 0
-        for t in range(0, n_opened, TILE):
-            n_lanes = min(TILE, n_opened - t)
-            if n_lanes <= FEW_ROWS:
-                n_few = n_lanes
-            if n_few > 0 or n_left > _GIVE_UP_SHARE * (t + TILE):
-                for i in range(t, n_opened):
-                    undecided[n_left] = opened[i]
-                    n_left += 1
-                break
-            for lane in range(TILE):
-                rows[lane] = failed[opened[t + min(lane, n_lanes - 1)]]
-            gather_tile(X, rows, scale, shift, tile)
-            _describe_rows(
-                tile, n_features, n_lanes, limit, codes, rests, norms, described, best, second,
-                outer,
-            )  # fmt: skip
-            for lane in range(TILE):
-                noted.counts[lane] = 0
-                own[0, lane] = own[1, lane] = 0
-                row = np.intp(rows[lane])
-                if labels[row] >= 0:
-                    own[0, lane] = groups.firsts[groups.numbers[labels[row]]]
-                    own[1, lane] = groups.counts[groups.numbers[labels[row]]]
-                    # Its own centre is seldom far from the nearest.
-                    distance = direct_distance(X, row, centers, np.intp(labels[row]))
-                    score = score_above(distance, unit_scale, np.float64(norms[lane]), relative)
-                    best[lane] = min(best[lane], score)
-            unit = 0
-            while True:
-                unit = next_promising(
-                    codes, n_quads, coded, coded.limits, described, unit, n_units, best, second,
-                    own, outer, scores, hit,
-                )  # fmt: skip
-                if unit == n_units:
+        for i in range(n_failed):
+            opened[i] = by_group[i] if grouped else i
+            chosen[i], beyond_group[i] = -1, -1.0
+        n_opened = n_failed
+        for stage in range(2):
+            # With the middles of near centres first, if there are any, for the outer bounds; then
+            # with all centres, where these don't tell.
+            coded = middles if stage == 0 else all_coded
+            n_units = len(coded.limits) * (TILE // GROUP)
+            if stage == 1 and grouped:
+                n_opened = 0
+                for t in range(0, n_failed, TILE):
+                    n_lanes = min(TILE, n_failed - t)
+                    for lane in range(n_lanes):
+                        rows[lane] = failed[by_group[t + lane]]
+                    within = compare_with_groups(
+                        X, rows, n_lanes, scale, shift, by_rows, coded.numbers, groups, away,
+                        outers, labels, tile, row_scores, norms, best, second, nearest,
+                    )  # fmt: skip
+                    unclear = distance_gaps(by_rows, norms, best, second, gaps)
+                    for lane in range(n_lanes):
+                        i = np.intp(by_group[t + lane])
+                        label, gap = nearest[lane], gaps[lane]
+                        if (unclear >> np.uint64(lane)) & np.uint64(1):
+                            label, gap = np.int32(-1), np.float32(0)
+                            if (within >> np.uint64(lane)) & np.uint64(1):
+                                label, gap = nearest_in_group(
+                                    X, np.intp(failed[i]), unit_scale, centers, coded.numbers,
+                                    groups, away, outers, labels,
+                                )  # fmt: skip
+                        chosen[i], found[i] = label, gap
+                        opened[n_opened] = i
+                        n_opened += label < 0
+            for t in range(0, n_opened if n_units > 0 else 0, TILE):
+                n_lanes = min(TILE, n_opened - t)
+                if n_lanes <= FEW_ROWS and stage == 0:
                     break
-                note_promising(unit, hit[0], scores, best, second, noted)
-                unit += 1
-            for lane in range(n_lanes):
-                label, gap = nearest_noted(
-                    X, np.intp(rows[lane]), unit_scale, relative, centers, coded, described, norms,
-                    best, second, noted, lane, places, lows,
+                if n_lanes <= FEW_ROWS:
+                    n_few = n_lanes
+                if n_few > 0 or n_left > _GIVE_UP_SHARE * (t + TILE):
+                    for i in range(t, n_opened):
+                        undecided[n_left] = opened[i]
+                        n_left += 1
+                    break
+                for lane in range(TILE):
+                    rows[lane] = failed[opened[t + min(lane, n_lanes - 1)]]
+                gather_tile(X, rows, scale, shift, tile)
+                _describe_rows(
+                    tile, n_features, n_lanes, limit, codes, rests, norms, described, best, second,
+                    outer,
                 )  # fmt: skip
-                i = np.intp(opened[t + lane])
-                chosen[i], found[i] = label, gap
-                if outer[lane] > -np.inf:
-                    square = np.float64(norms[lane]) * (1 - relative)
-                    square += 2.0 * np.float64(outer[lane])
-                    beyond_group[i] = np.sqrt(max(square, 0.0)) * ROUNDED_DOWN
-                if label < 0:
-                    undecided[n_left] = i
-                    n_left += 1
+                for lane in range(TILE):
+                    noted.counts[lane] = 0
+                    own[0, lane] = own[1, lane] = 0
+                    row = np.intp(rows[lane])
+                    if labels[row] >= 0:
+                        own[0, lane] = groups.firsts[groups.numbers[labels[row]]]
+                        own[1, lane] = groups.counts[groups.numbers[labels[row]]]
+                        # Its own centre is seldom far from the nearest.
+                        distance = direct_distance(X, row, centers, np.intp(labels[row]))
+                        score = score_above(distance, unit_scale, np.float64(norms[lane]), relative)
+                        best[lane] = min(best[lane], score)
+                        own_distances[lane] = distance
+                unit = 0
+                for lane in range(TILE):
+                    # The next tile's rows are fetched meanwhile: one after the other.
+                    ahead = np.intp(failed[opened[min(t + TILE + lane, n_opened - 1)]])
+                    stop_unit = (lane + 1) * n_units // TILE
+                    while True:
+                        unit = next_promising(
+                            codes, n_quads, coded, coded.limits, described, unit, stop_unit, best,
+                            second, own, outer, scores, hit, X, ahead,
+                        )  # fmt: skip
+                        if unit == stop_unit:
+                            break
+                        note_promising(unit, hit[0], scores, best, second, noted)
+                        unit += 1
+                for lane in range(n_lanes):
+                    i, row = np.intp(opened[t + lane]), np.intp(rows[lane])
+                    known = outer[lane] > -np.inf
+                    if stage == 0:
+                        if known and noted.counts[lane] <= MOST_BLOCKS:
+                            score = least_beyond(
+                                groups.numbers[labels[row]], coded, described, second, noted, lane
+                            )
+                            away_now = distance_below(score, np.float64(norms[lane]), relative)
+                            outers[row] = max(outers[row], away_now - away.greatest)
+                        continue
+                    label, gap = nearest_noted(
+                        X, row, unit_scale, relative, centers, coded, described, norms, best,
+                        second, noted, lane, places, lows, labels[row], own_distances[lane],
+                    )  # fmt: skip
+                    chosen[i], found[i] = label, gap
+                    if known:
+                        beyond_group[i] = distance_below(
+                            outer[lane], np.float64(norms[lane]), relative
+                        )
+                    if label < 0:
+                        undecided[n_left] = i
+                        n_left += 1
         left[chunk, 0], left[chunk, 1], left[chunk, 2] = n_failed, n_opened, n_left - n_few
         for t in range(0, n_left, TILE):
             n_lanes = min(TILE, n_left - t)
@@ -295,9 +321,10 @@ class Bytes(Active):
         # Rows of centres that lie on one cache line more took a sixth longer to compare in groups.
         self._negated = aligned_array(self._negated.shape, np.float32)
         self._coded = empty_codes(n_clusters, n_features) if self._use_bytes else None
+        self._no_middles = empty_codes(0, n_features)
         self._full_cost = _BYTES_COST if self._use_bytes else 1.0
         self._left = np.zeros((self._n_chunks, 3), np.int64)
-        self._grouping = Grouping(len(X), n_clusters)
+        self._grouping = Grouping(len(X), n_clusters, self._origin)
         self._moved = None  # in the last step
 
     def _renew_bounds(self, centers, packed, moved, before):
@@ -312,10 +339,14 @@ class Bytes(Active):
         radius = float(packed.radius)
         centers = self._previous
         away = self._grouping.follow(
-            self._rows, float(self._scale), self.labels, centers, self._moved, packed.half_norms
+            self._rows, float(self._scale), self.labels, centers, self._moved, packed
         )
         groups = self._grouping.groups
         code_centers(packed.negated, packed.half_norms, radius, groups.order, self._coded)
+        middles, crowds = self._no_middles, self._grouping.crowds
+        if crowds is not None:
+            middles = empty_codes(len(crowds.groups), self._rows.shape[1])
+            code_middles(packed.negated, packed.half_norms, radius, *crowds, middles)
         run(
             bytes_pass,
             self._n_chunks,
@@ -327,6 +358,7 @@ class Bytes(Active):
             packed,
             packed._replace(rounding=row_error(self._rows.shape[1])),
             self._coded,
+            middles,
             farthest(self._rows.shape[1], radius),
             centers,
             self._rounded,

@@ -125,6 +125,35 @@ def test_rows_are_compared_with_their_group(n_features, dtype):
         assert closed[5] > 1000  # after leaps of a few
 
 
+@pytest.mark.parametrize("far", [1.0, 1e7])
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("n_features", [40, 70])
+def test_rows_are_compared_with_crowds(n_features, dtype, far):
+    """Where centres are so near each other that their mean tells, as soon as rows have labels."""
+    rng = np.random.default_rng(6)
+    places = 2.0 * rng.normal(size=(N_CROWDS, n_features))
+    X = places[rng.integers(N_CROWDS, size=12000)]
+    X = (X + rng.normal(size=X.shape)).astype(dtype)
+    centers = places[np.arange(N_CLUSTERS) % N_CROWDS]
+    centers = rng.permutation(centers + 0.05 * rng.normal(size=centers.shape))
+    centers[17] = centers[20]
+    centers[30:34] = 0.5 * (places[:4] + places[4:8])  # between crowds, which some rows are near
+    X[5:105] = centers[30 + np.arange(100) % 4] + rng.normal(size=(100, n_features))
+    frame = frame_for(Bytes, X)
+    X[200::500] *= dtype(far)  # perhaps beyond what bytes hold
+    tested = Bytes(X, None, N_CLUSTERS, frame)
+    labels, closed = tested.labels.copy(), []
+    for n_pass in range(4):
+        if n_pass == 2:
+            centers[40:60] = rng.permutation(centers[40:60])  # to other crowds
+        centers = (centers + 1e-3 * rng.normal(size=centers.shape)).astype(dtype).astype(float)
+        labels, n_closed = check_labels(tested, X, centers, labels)
+        closed.append(n_closed if tested._grouping.crowds is not None else 0)
+    if BYTE_DOTS:
+        assert closed[1] > 2000
+        assert closed[2] > 11000
+
+
 @pytest.mark.parametrize("dtype", DTYPES)
 def test_rows_beyond_what_bytes_hold_beside_groups(dtype):
     """They are compared in float32; nothing is said of their distances beyond their group."""

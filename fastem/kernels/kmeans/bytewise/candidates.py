@@ -9,8 +9,9 @@ from typing import NamedTuple
 import numpy as np
 
 from fastem.kernels.distances.one_row import direct_distance
-from fastem.kernels.distances.rounding import ROUNDED_DOWN, ROUNDED_UP, WIDE
+from fastem.kernels.distances.rounding import ROUNDED_DOWN, ROUNDED_UP
 from fastem.kernels.kmeans.bytewise.centers import NEVER
+from fastem.kernels.kmeans.bytewise.compared import gap_to_others, in_doubt, with_one_more
 from fastem.kernels.kmeans.bytewise.tiles import BLOCK, GROUP
 from fastem.kernels.runtime.compiling import inline
 from fastem.kernels.vectors.machine import TILE
@@ -85,6 +86,41 @@ def _drop(lane, least, beyond, noted):
 
 
 @inline
+def _error(coded, place, rows, lane):
+    """How much a row's score may be off."""
+    return (
+        coded.terms[place, 0] * rows[1, lane]
+        + coded.terms[place, 1] * rows[2, lane]
+        + coded.terms[place, 2]
+    ) * ROUNDED_UP
+
+
+@inline
+def least_beyond(group, middles, rows, beyond, noted, lane):
+    """At most the scores of a row's centres in other groups; ``middles`` are numbered by these.
+
+    All blocks of middles have been noted, or lowered ``beyond``.
+    """
+    least = beyond[lane]
+    for i in range(noted.counts[lane]):
+        for j in range(BLOCK):
+            place = noted.blocks[lane, i] * BLOCK + j
+            if middles.halves[place] != NEVER and middles.numbers[place] != group:
+                least = min(least, noted.scores[lane, i, j] - _error(middles, place, rows, lane))
+    return least
+
+
+@inline
+def distance_below(score, norm, relative):
+    """At most the distance, in scaled units, of a centre of at least this score.
+
+    ``norm`` and ``relative`` are as for :func:`score_above`.
+    """
+    square = norm * (1 - relative) + 2.0 * np.float64(score)
+    return np.sqrt(max(square, 0.0)) * ROUNDED_DOWN
+
+
+@inline
 def score_above(distance, scale, norm, relative):
     """At least the score of a centre.
 
@@ -103,8 +139,9 @@ def score_above(distance, scale, norm, relative):
 
 @inline
 def nearest_noted(
-    X, row, scale, relative, centers, coded, rows, norms, least, beyond, noted, lane, places, lows
-):
+    X, row, scale, relative, centers, coded, rows, norms, least, beyond, noted, lane, places, lows,
+    own, own_distance,
+):  # fmt: skip
     """A row's nearest centre of those noted, and the gap to all others in scaled units.
 
     The number is -1 where that is left to a comparison with all of them: too many are left, or
@@ -118,6 +155,9 @@ def nearest_noted(
     rows, norms, least, beyond
         What is known of the tile's rows, and the bounds of their scores.
     places, lows : int32 and float32 scratch of ``MOST_BLOCKS * BLOCK`` values
+    own : int
+        A centre whose squared distance is known, or -1.
+    own_distance : float
     """
     failed = np.int32(-1), np.float32(0)
     if noted.counts[lane] > MOST_BLOCKS:
@@ -132,12 +172,7 @@ def nearest_noted(
             place = noted.blocks[lane, i] * BLOCK + j
             if coded.halves[place] == NEVER:
                 continue  # padding
-            error = (
-                coded.terms[place, 0] * rows[1, lane]
-                + coded.terms[place, 1] * rows[2, lane]
-                + coded.terms[place, 2]
-            ) * ROUNDED_UP
-            low = noted.scores[lane, i, j] - error
+            low = noted.scores[lane, i, j] - _error(coded, place, rows, lane)
             if low > limit:
                 others = min(others, low)
                 continue
@@ -148,7 +183,9 @@ def nearest_noted(
     if n == 0:
         return failed
     label = coded.numbers[places[first]]
-    near, far = direct_distance(X, row, centers, np.intp(label)), np.inf
+    near, far = own_distance, np.inf
+    if label != own:
+        near = direct_distance(X, row, centers, np.intp(label))
     norm = np.float64(norms[lane])
     limit = min(limit, score_above(near, scale, norm, relative))
     n_compared = 1
@@ -163,19 +200,13 @@ def nearest_noted(
         if n_compared > most:
             return failed
         number = coded.numbers[places[i]]
-        distance = direct_distance(X, row, centers, np.intp(number))
-        if distance < near or (distance == near and number < label):
-            far = near
-            label, near = number, distance
-        elif distance < far:
-            far = distance
+        distance = own_distance
+        if number != own:
+            distance = direct_distance(X, row, centers, np.intp(number))
+        label, near, far = with_one_more(number, distance, label, near, far)
     n_features = X.shape[1]
-    if not near < np.inf:
+    if not near < np.inf or in_doubt(near, far, n_features):
         return failed
-    if n_compared > 1 and n_features < WIDE and far - near <= (n_features + 8) * 2.0**-50 * far:
-        return failed
-    # Of those that bytes have ruled out, and of those compared.
+    # Of those that bytes have ruled out.
     away = np.sqrt(max(norm * (1 - relative) + 2.0 * np.float64(others), 0.0))
-    away = min(away, np.sqrt(far) * (1 - (n_features + 8) * 2.0**-52) * scale)
-    gap = away * ROUNDED_DOWN - np.sqrt(near) * scale * ROUNDED_UP
-    return label, np.float32(max(min(gap, 1e30), 0.0))
+    return label, gap_to_others(near, far, away, n_features, scale)

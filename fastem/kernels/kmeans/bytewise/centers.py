@@ -1,4 +1,4 @@
-"""Centres in bytes, as ``tiles.py`` compares rows with them."""
+"""Centres in bytes, as ``tiles.py`` compares rows with them, or the middles of near centres."""
 
 from typing import NamedTuple
 
@@ -6,8 +6,10 @@ import numpy as np
 
 from fastem.kernels.kmeans.bytewise.tiles import BLOCK, CODES, LEAST_STEP
 from fastem.kernels.runtime.chunks import ceil_div, round_up
-from fastem.kernels.runtime.compiling import kernel
+from fastem.kernels.runtime.compiling import inline, kernel
 from fastem.kernels.runtime.parallel import next_chunk, run
+from fastem.kernels.vectors.machine import VECTOR_BYTES
+from fastem.kernels.vectors.vector import broadcast, double, load, multiply_add, sum_of_lanes
 
 # The padding's score, which is never the least of rows that are compared.
 NEVER = np.float32(1e36)
@@ -32,6 +34,9 @@ LARGE = 1e15
 
 _CHUNK_BLOCKS = 16
 
+# Values of a vector of float64.
+_LANES = VECTOR_BYTES // 8
+
 
 class CodedCenters(NamedTuple):
     """Centres in bytes, in blocks of centres of like norms.
@@ -39,19 +44,22 @@ class CodedCenters(NamedTuple):
     ``n`` is the number of clusters in whole blocks; behind the last centre come ones to which no
     row is nearest.
 
+    A middle stands for several centres, its *members*, of which each has a score that is off by no
+    more than the terms say.
+
     Parameters
     ----------
     numbers : ndarray of shape (n,), int32
-        The clusters; the padding's is the number of clusters.
+        The clusters, or what else has been given; the padding's is the number of clusters.
     codes : ndarray of shape (n_blocks, n_quads, BLOCK), int32
         The negated codes of four features each, as bytes.
     starts : ndarray of shape (n,), int32
         128 times the sum of the codes.
     steps, halves : ndarrays of shape (n,), float32
-        The codes' units, and half the squared norms.
+        The codes' units, and half the squared norms; for members, the middle of these.
     terms : ndarray of shape (n, 3), float32
         A centre's ``rest``, the norm of what its codes leave; its ``length``, its norm; and its
-        ``slack``, an error that doesn't depend on the row.
+        ``slack``, an error that doesn't depend on the row. The greatest of any member.
     limits : ndarray of shape (n_blocks, 3), float32
         The greatest of these in each block.
     """
@@ -65,11 +73,45 @@ class CodedCenters(NamedTuple):
     limits: np.ndarray
 
 
+@inline
+def _write_middle(negated, members, first, last, middle):
+    """Write the mean of some centres, in float32's values; its greatest coordinate."""
+    n_features = len(middle)
+    for f in range(n_features):
+        middle[f] = 0.0
+    for i in range(first, last):
+        number = members[i]
+        for f in range(n_features):
+            middle[f] += negated[number, f]
+    greatest, share = 0.0, 1.0 / max(last - first, 1)
+    for f in range(n_features):
+        middle[f] = np.float64(np.float32(middle[f] * share))
+        greatest = max(greatest, abs(middle[f]))
+    return np.float32(greatest)
+
+
+@inline
+def _square_left(negated, number, codes, step):
+    """The squared length of what the codes of a middle leave of a centre."""
+    n_features = len(codes)
+    whole = n_features // _LANES * _LANES
+    own, sums = negated[number], broadcast(0.0, _LANES)
+    for f in range(0, whole, _LANES):
+        left = double(load(own, f, _LANES)) - load(codes, f, _LANES) * broadcast(step, _LANES)
+        sums = multiply_add(left, left, sums)
+    total = sum_of_lanes(sums)
+    for f in range(whole, n_features):
+        left = own[f] - codes[f] * step
+        total += left * left
+    return total
+
+
 @kernel
-def _code_blocks(tickets, n_chunks, negated, half_norms, least_length, coded):
-    numbers, codes, starts, steps, halves, terms, limits = coded
+def _code_blocks(tickets, n_chunks, negated, half_norms, least_length, members, ends, coded):
+    _, codes, starts, steps, halves, terms, limits = coded
     n_blocks, n_quads, _ = codes.shape
-    n_features, n_clusters = negated.shape[1], len(half_norms) - 1
+    n_features, n_coded = negated.shape[1], len(ends) - 1
+    middle = np.empty(n_features)
     while True:
         chunk = next_chunk(tickets)
         if chunk >= n_chunks:
@@ -79,31 +121,34 @@ def _code_blocks(tickets, n_chunks, negated, half_norms, least_length, coded):
                 limits[block, t] = 0
             for i in range(BLOCK):
                 at = block * BLOCK + i
-                number = numbers[at]
-                greatest = np.float32(0)
-                for f in range(n_features):
-                    greatest = max(greatest, abs(negated[number, f]))
+                first, last = ends[min(at, n_coded)], ends[min(at + 1, n_coded)]
+                greatest = _write_middle(negated, members, first, last, middle)
                 step = np.float32(max(greatest / np.float32(CODES), np.float32(LEAST_STEP)))
                 inverse = np.float32(1) / step
-                total, rest = 0, 0.0
+                total = 0
                 for quad in range(n_quads):
                     word = np.uint32(0)
                     for f in range(4 * quad, min(4 * quad + 4, n_features)):
-                        code = np.int32(np.rint(negated[number, f] * inverse))
-                        left = np.float64(negated[number, f]) - code * np.float64(step)
-                        rest += left * left
+                        code = np.int32(np.rint(np.float32(middle[f]) * inverse))
+                        middle[f] = code  # in place of what it stands for
                         total -= code
                         word |= np.uint32(code & 255) << np.uint32(8 * (f - 4 * quad))
                     codes[block, quad, i] = np.int32(word)
                 starts[at] = 128 * total
                 steps[at] = step
-                halves[at], length = NEVER, 0.0
-                if number < n_clusters:
-                    halves[at] = half_norms[number]
-                    length = max(np.sqrt(2.0 * half_norms[number]), least_length)
+                rest, length, least, most = 0.0, 0.0, np.inf, 0.0
+                for member in range(first, last):
+                    number = members[member]
+                    rest = max(rest, _square_left(negated, number, middle, np.float64(step)))
+                    half = np.float64(half_norms[number])
+                    length = max(length, np.sqrt(2.0 * half), least_length)
+                    least, most = min(least, half), max(most, half)
+                halves[at], apart = NEVER, 0.0
+                if last > first:
+                    halves[at], apart = 0.5 * (least + most), most - least
                 terms[at, 0] = (np.sqrt(rest) + length * _RELATIVE) * (1 + _RELATIVE) + _TINY
                 terms[at, 1] = length * (1 + _RELATIVE) + _SUBNORMAL
-                terms[at, 2] = length * length * _RELATIVE + _TINY
+                terms[at, 2] = 0.5 * apart + length * length * _RELATIVE + _TINY
                 for t in range(3):
                     limits[block, t] = max(limits[block, t], terms[at, t])
 
@@ -143,8 +188,28 @@ def code_centers(negated, half_norms, radius, order, coded):
     """
     n_clusters = len(half_norms) - 1
     if len(order) == 0:
-        order = np.argsort(half_norms[:-1], kind="stable")
-    coded.numbers[:n_clusters] = order
-    coded.numbers[n_clusters:] = n_clusters
+        order = np.argsort(half_norms[:-1], kind="stable").astype(np.int32)
+    ends = np.arange(n_clusters + 1)
+    code_middles(negated, half_norms, radius, order, ends, order, coded)
+
+
+def code_middles(negated, half_norms, radius, members, ends, numbers, coded):
+    """Code the means of centres that are near each other.
+
+    Parameters
+    ----------
+    negated, half_norms, radius, coded
+        As for :func:`code_centers`.
+    members : int32 array of shape (n_clusters,)
+        The clusters, those of a middle together.
+    ends : int64 array of shape (n_middles + 1,)
+        Where each middle's begin, and where all end.
+    numbers : int32 array of shape (n_middles,)
+        What is written to ``coded.numbers``.
+    """
+    coded.numbers[: len(numbers)] = numbers
+    coded.numbers[len(numbers) :] = len(half_norms) - 1
     n_chunks = ceil_div(len(coded.limits), _CHUNK_BLOCKS)
-    run(_code_blocks, n_chunks, negated, half_norms, radius * _LEAST_LENGTH, coded)
+    run(
+        _code_blocks, n_chunks, negated, half_norms, radius * _LEAST_LENGTH, members, ends, coded
+    )  # fmt: skip

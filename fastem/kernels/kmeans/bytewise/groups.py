@@ -11,9 +11,9 @@ from typing import NamedTuple
 
 import numpy as np
 
-from fastem.kernels.distances.one_row import direct_distance
 from fastem.kernels.kmeans.bytewise.tiles import BLOCK
-from fastem.kernels.runtime.compiling import kernel
+from fastem.kernels.runtime.compiling import inline, kernel
+from fastem.kernels.vectors.vector import broadcast, lanes_of, load, multiply_add, sum_of_lanes
 
 # A group's blocks hold up to this share of the centres on average: alone, one is compared in the
 # time that a tile of bytes takes for some five.
@@ -23,6 +23,9 @@ _MOST_SHARE = 1 / 32
 # there are few: not this share of them belongs to another one's group.
 _ROWS_A_GROUP = 200
 _TRIED, _LEAST_TOGETHER = 512, 1 / 64
+
+# After so many features it is seen whether two centres are already too far apart.
+_FEATURES = 64
 
 
 class Groups(NamedTuple):
@@ -51,14 +54,38 @@ class Away(NamedTuple):
     Parameters
     ----------
     fast : ndarray of int32
-        Centres that are farther than the others, which rows are compared with besides their group.
-    rest, greatest : float
-        At least how far any other is, and any, in scaled units.
+        Centres that are farther than the others, the farthest first, in whole blocks: rows are
+        compared with these besides their group.
+    reaches : ndarray of len(fast) / BLOCK + 1 values, float64
+        At least how far any is, in scaled units, but for the first 0, 1, ... blocks of ``fast`` and
+        but for all of them; the last is infinite if nothing is known.
+    greatest : float
+        At least how far any is.
     """
 
     fast: np.ndarray
-    rest: float
+    reaches: np.ndarray
     greatest: float
+
+
+@inline
+def is_within(square, centers, one, other):
+    """Whether the squared distance of two centres is no greater: mostly, some features tell."""
+    n_features, lanes = centers.shape[1], lanes_of(centers)
+    total = 0.0
+    for start in range(0, n_features, _FEATURES):
+        stop = min(start + _FEATURES, n_features)
+        whole = start + (stop - start) // lanes * lanes
+        sums = broadcast(centers.dtype.type(0), lanes)
+        for f in range(start, whole, lanes):
+            apart = load(centers[one], f, lanes) - load(centers[other], f, lanes)
+            sums = multiply_add(apart, apart, sums)
+        total += sum_of_lanes(sums)
+        for f in range(whole, stop):
+            total += (centers[one, f] - centers[other, f]) ** 2
+        if total > square:
+            return False
+    return True
 
 
 @kernel
@@ -71,7 +98,7 @@ def _find_groups(centers, square, most, numbers):
     n = 0
     for j in range(len(centers)):
         group = 0
-        while group < n and direct_distance(centers, j, centers, leaders[group]) > square:
+        while group < n and not is_within(square, centers, j, leaders[group]):
             group += 1
         if group == n:
             if n == most:
@@ -95,7 +122,7 @@ def group_centers(centers, half_norms, square, n_rows):
 
     Parameters
     ----------
-    centers : ndarray of shape (n_clusters, n_features), float64
+    centers : ndarray of shape (n_clusters, n_features), float32 or float64
     half_norms : float32 array of shape (n_clusters + 1,)
         As ``tile_nearest.pack_centers`` writes them.
     square : float

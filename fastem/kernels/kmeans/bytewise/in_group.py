@@ -13,8 +13,9 @@ from numba import types
 from numba.extending import intrinsic
 
 from fastem.kernels.distances.one_row import direct_distance
-from fastem.kernels.distances.rounding import ROUNDED_DOWN, ROUNDED_UP, WIDE, chain_error
+from fastem.kernels.distances.rounding import ROUNDED_DOWN, ROUNDED_UP, chain_error
 from fastem.kernels.kmeans.bytewise.centers import LARGE
+from fastem.kernels.kmeans.bytewise.compared import gap_to_others, in_doubt, with_one_more
 from fastem.kernels.kmeans.bytewise.tiles import BLOCK
 from fastem.kernels.runtime.chunks import ceil_div, round_up
 from fastem.kernels.runtime.compiling import inline
@@ -140,13 +141,33 @@ def _least_two(scores, n_scores):
 @inline
 def _read_row(X, row, scale, shift, x):
     """The row as the centres are packed, and its squared norm."""
-    for f in range(X.shape[1]):
+    n_features = X.shape[1]
+    for f in range(n_features):
         x[f] = X[row, f] * scale + shift[f]
+    for f in range(n_features, len(x)):
+        x[f] = 0
     total = broadcast(np.float32(0), LANES)
     for f in range(0, len(x), LANES):
         values = load(x, f, LANES)
         total = multiply_add(values, values, total)
     return sum_of_lanes(total)
+
+
+@inline
+def _fill_up(scores, n_scores):
+    """Fill up whole vectors with infinite scores; how many there are then."""
+    n_filled = round_up(n_scores, LANES)
+    for i in range(n_scores, n_filled):
+        scores[i] = np.inf
+    return n_filled
+
+
+@inline
+def _score_of_outer(outer, moved, norm, packed):
+    """At most the scores of centres that were so far from a row before they moved."""
+    outer = min(max((np.float64(outer) - moved) * ROUNDED_DOWN, 0.0), LARGE)
+    bound = 0.5 * (outer * outer - np.float64(norm) * (1 + 2 * np.float64(packed.rounding)))
+    return np.float32(bound - abs(bound) * 2.0**-22)
 
 
 @inline
@@ -186,10 +207,12 @@ def sort_by_group(rows, n_listed, labels, groups, ends, order):
 
 @inline
 def compare_with_groups(
-    X, rows, n_lanes, scale, shift, packed, numbers, groups, away, outers, labels, x, scores,
+    X, rows, n_lanes, scale, shift, packed, numbers, groups, away, outers, labels, xs, scores,
     norms, best, second, nearest,
 ):  # fmt: skip
     """Compare rows with their group and the fast centres, and with a bound on all others.
+
+    Not with those of the fast ones whose bound says that two others are nearer.
 
     Parameters
     ----------
@@ -199,8 +222,8 @@ def compare_with_groups(
         The first ``n_lanes`` are the rows' numbers; they have labels.
     numbers : int32 array
         The clusters, group by group, in whole blocks.
-    x, scores : float32 scratch of ``row_values(n_features)`` values, the last of them zeros, and of
-        ``n_scores(groups, away)``
+    xs, scores : float32 scratch
+        Of ``row_values(n_features)`` and ``n_scores(groups, away)`` values a lane.
     norms, best, second, nearest : arrays of TILE values
         Get the rows' squared norms, least and second least scores, and the centre of the least. A
         bound on the scores of all centres that a row is not compared with counts as one.
@@ -210,39 +233,48 @@ def compare_with_groups(
     uint64
         The lanes whose second least score is a centre's and not this bound.
     """
-    within = np.uint64(0)
+    width, n_fast = row_values(X.shape[1]), len(away.fast)
+    stride = len(scores) // TILE
+    pending = np.uint64(0)
     for lane in range(TILE):
         norms[lane] = best[lane] = second[lane] = np.float32(0)
     for lane in range(n_lanes):
         row = np.intp(rows[lane])
-        own = labels[row]
-        if outers[row] <= away.rest:
+        if outers[row] <= away.reaches[-1]:
             continue
+        pending |= np.uint64(1) << np.uint64(lane)
         ahead = np.intp(rows[min(lane + 1, n_lanes - 1)])
-        norm = _read_row(X, row, scale, shift, x)
-        first, last = own_places(groups, own)
-        n_own, n_fast = last - first, len(away.fast)
-        _score_and_fetch(x, len(x), packed, numbers, first, scores, 0, X, ahead)
-        for i in range(BLOCK, n_own, BLOCK):
-            _score_block(x, len(x), packed, numbers, first + i, scores, i, X, ahead)
-        for i in range(0, n_fast, BLOCK):
-            _score_block(x, len(x), packed, away.fast, i, scores, n_own + i, X, ahead)
-        for i in range(n_fast):
-            if first <= groups.places[away.fast[i]] < last:
-                scores[n_own + i] = np.inf
-        n_filled = round_up(n_own + n_fast, LANES)
-        for i in range(n_own + n_fast, n_filled):
-            scores[i] = np.inf
-        place, least, runner_up = _least_two(scores, n_filled)
-        label = numbers[first + place] if place < n_own else away.fast[place - n_own]
-        outer = min((np.float64(outers[row]) - away.rest) * ROUNDED_DOWN, LARGE)
-        square = np.float64(norm) * (1 + 2 * np.float64(packed.rounding))
-        bound = 0.5 * (outer * outer - square)
-        bound = np.float32(bound - abs(bound) * 2.0**-22)
-        if runner_up < bound:
-            within |= np.uint64(1) << np.uint64(lane)
-        norms[lane], best[lane] = norm, least
-        second[lane], nearest[lane] = min(runner_up, bound), label
+        x, own_scores = xs[lane * width : (lane + 1) * width], scores[lane * stride :]
+        norms[lane] = _read_row(X, row, scale, shift, x)
+        first, last = own_places(groups, labels[row])
+        _score_and_fetch(x, width, packed, numbers, first, own_scores, 0, X, ahead)
+        for i in range(BLOCK, last - first, BLOCK):
+            _score_block(x, width, packed, numbers, first + i, own_scores, i, X, ahead)
+    within = np.uint64(0)
+    for i in range(0, n_fast + BLOCK, BLOCK):
+        # A block of fast centres stays in the cache for all rows that want it.
+        lanes = pending
+        while lanes != np.uint64(0):
+            lane = np.intp(first_bit(lanes))
+            lanes &= lanes - np.uint64(1)
+            row = np.intp(rows[lane])
+            first, last = own_places(groups, labels[row])
+            n_own, own_scores = last - first, scores[lane * stride : (lane + 1) * stride]
+            if i > 0:
+                x, at = xs[lane * width : (lane + 1) * width], n_own + i - BLOCK
+                _score_block(x, width, packed, away.fast, i - BLOCK, own_scores, at, X, row)
+                for j in range(BLOCK):
+                    if first <= groups.places[away.fast[i - BLOCK + j]] < last:
+                        own_scores[at + j] = np.inf
+            place, least, runner_up = _least_two(own_scores, _fill_up(own_scores, n_own + i))
+            bound = _score_of_outer(outers[row], away.reaches[i // BLOCK], norms[lane], packed)
+            if not (runner_up < bound or i == n_fast):
+                continue
+            pending ^= np.uint64(1) << np.uint64(lane)
+            if runner_up < bound:
+                within |= np.uint64(1) << np.uint64(lane)
+            best[lane], second[lane] = least, min(runner_up, bound)
+            nearest[lane] = numbers[first + place] if place < n_own else away.fast[place - n_own]
     return within
 
 
@@ -256,10 +288,10 @@ def nearest_in_group(X, row, scale, centers, numbers, groups, away, outers, labe
     Parameters
     ----------
     X, row, scale, centers, numbers, groups, away, outers, labels
-        As for :func:`compare_with_groups`; the row's outer bound exceeds ``away.rest``.
+        As for :func:`compare_with_groups`; the row's outer bound exceeds ``away.reaches[-1]``.
     """
     failed = np.int32(-1), np.float32(0)
-    outer = (np.float64(outers[row]) - away.rest) * ROUNDED_DOWN
+    outer = (np.float64(outers[row]) - away.reaches[-1]) * ROUNDED_DOWN
     first, last = own_places(groups, labels[row])
     label, near, far = np.int32(-1), np.inf, np.inf
     for i in range(first, last + len(away.fast)):
@@ -267,16 +299,8 @@ def nearest_in_group(X, row, scale, centers, numbers, groups, away, outers, labe
         if number == len(centers) or (i >= last and first <= groups.places[number] < last):
             continue
         distance = direct_distance(X, row, centers, np.intp(number))
-        if distance < near or (distance == near and number < label):
-            far = near
-            label, near = number, distance
-        elif distance < far:
-            far = distance
+        label, near, far = with_one_more(number, distance, label, near, far)
     n_features = X.shape[1]
-    if not np.sqrt(near) * scale * ROUNDED_UP < outer:
+    if not np.sqrt(near) * scale * ROUNDED_UP < outer or in_doubt(near, far, n_features):
         return failed
-    if n_features < WIDE and far < np.inf and far - near <= (n_features + 8) * 2.0**-50 * far:
-        return failed
-    beyond = min(outer, np.sqrt(far) * (1 - (n_features + 8) * 2.0**-52) * scale)
-    gap = beyond * ROUNDED_DOWN - np.sqrt(near) * scale * ROUNDED_UP
-    return label, np.float32(max(min(gap, 1e30), 0.0))
+    return label, gap_to_others(near, far, outer, n_features, scale)

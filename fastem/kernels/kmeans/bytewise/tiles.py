@@ -27,6 +27,7 @@ from fastem.kernels.vectors.emit import (
     load_at,
     maximum,
     minimum,
+    prefetch,
     splat,
     store_at,
 )
@@ -151,6 +152,8 @@ def next_promising(
     outer,
     scores,
     lanes,
+    X,
+    ahead,
 ):
     """Compare groups of rows with blocks of centres up to the first that may hold a nearest one.
 
@@ -181,6 +184,8 @@ def next_promising(
         Gets the scores of the unit returned, and lower bounds of each row's least.
     lanes : uint64 array of one value
         Gets the rows of the group to which one of the unit's centres may be nearest.
+    X, ahead
+        The row ``X[ahead]`` is fetched meanwhile.
 
     Returns
     -------
@@ -201,6 +206,8 @@ def next_promising(
         outer,
         scores,
         lanes,
+        X,
+        types.intp,
     )
 
     def codegen(context, builder, signature, args):
@@ -209,6 +216,7 @@ def next_promising(
         builder.function.attributes.alignstack = VECTOR_BYTES
         x, limit, row, least_pointer, beyond_pointer = e.pointers(0, 3, 4, 7, 8)
         own, outer_pointer, output, mask_pointer = e.pointers(9, 10, 11, 12)
+        later = e.row(*e.pointers(13), args[14], e.extent(13, 1))
         n_quads, first, stop = args[1], args[5], args[6]
         fields = dict(zip(centers.fields, range(len(centers.types)), strict=True))
 
@@ -243,6 +251,7 @@ def next_promising(
         sums = [e.places(n_vectors, e.splat(starts, number, LANES)) for number in numbers]
         base = e.row(c, e.times(block, BLOCK), n_quads)
         with e.loop(0, n_quads) as quad:
+            prefetch(builder, later, e.times(quad, 4))
             at = e.plus(e.times(quad, TILE), lane)
             vectors = [
                 load_at(builder, x, e.plus(at, v * LANES), integers, VECTOR_BYTES)

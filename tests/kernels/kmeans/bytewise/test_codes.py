@@ -3,7 +3,12 @@
 import numpy as np
 import pytest
 
-from fastem.kernels.kmeans.bytewise.centers import NEVER, code_centers, empty_codes
+from fastem.kernels.kmeans.bytewise.centers import (
+    NEVER,
+    code_centers,
+    code_middles,
+    empty_codes,
+)
 from fastem.kernels.kmeans.bytewise.tiles import BLOCK, GROUP, code_tile, next_promising
 from fastem.kernels.runtime.compiling import kernel
 from fastem.kernels.vectors.machine import TILE
@@ -74,15 +79,18 @@ def coded_rows(rows):
     return codes[:, :n_features], steps, rests, words
 
 
-def coded_centers(centers):
+def packed_centers(centers):
     n_clusters, n_features = centers.shape
     negated = np.zeros((n_clusters + 1, n_features), np.float32)
     negated[:-1] = -centers
     half_norms = np.full(n_clusters + 1, np.inf, np.float32)
     half_norms[:-1] = 0.5 * (negated[:-1].astype(float) ** 2).sum(axis=1)
-    coded = empty_codes(n_clusters, n_features)
-    radius = np.sqrt(2.0 * half_norms[:-1].max())
-    code_centers(negated, half_norms, radius, np.empty(0, np.int32), coded)
+    return negated, half_norms, np.sqrt(2.0 * half_norms[:-1].max())
+
+
+def coded_centers(centers):
+    coded = empty_codes(*centers.shape)
+    code_centers(*packed_centers(centers), np.empty(0, np.int32), coded)
     return coded
 
 
@@ -130,7 +138,7 @@ def test_codes_of_centers(kind, n_features, n_clusters):
 
 
 @kernel
-def _compare(codes, n_quads, coded, rows, least, beyond, own, outer, units, lanes, found):
+def _compare(codes, n_quads, coded, rows, least, beyond, own, outer, X, units, lanes, found):
     """All units that are promising, with their scores; how many."""
     n_units = len(coded.limits) * (TILE // GROUP)
     hit = np.empty(1, np.uint64)
@@ -139,7 +147,7 @@ def _compare(codes, n_quads, coded, rows, least, beyond, own, outer, units, lane
     while True:
         unit = next_promising(
             codes, n_quads, coded, coded.limits, rows, unit, n_units, least, beyond, own, outer,
-            scores, hit,
+            scores, hit, X, unit % len(X),
         )  # fmt: skip
         if unit == n_units:
             return n
@@ -166,8 +174,9 @@ def compare(rows, coded, own, n_lanes=TILE):
     units, lanes = np.empty(n_units, np.int64), np.empty(n_units, np.uint64)
     found = np.empty((n_units, (BLOCK + 1) * GROUP), np.float32)
     n = _compare(
-        words, len(words) // TILE, coded, described, least, beyond, own, outer, units, lanes, found
-    )
+        words, len(words) // TILE, coded, described, least, beyond, own, outer, rows, units, lanes,
+        found,
+    )  # fmt: skip
     # (row, place of a centre): the score where the unit was promising to the row, else NaN.
     scores = np.full((TILE, len(coded.numbers)), np.nan)
     lows = np.full((TILE, len(coded.limits)), np.nan)
@@ -229,6 +238,45 @@ def test_no_nearest_center_is_ruled_out(n_features, n_clusters, row_kind, center
         low, of_block = lows[:, block], true[:, block * BLOCK : (block + 1) * BLOCK]
         assert (np.isnan(low) | (low <= of_block.min(axis=1))).all()
     assert (np.isnan(padding) | (padding > 1e35)).all()
+
+
+@pytest.mark.parametrize("spread", [0.0, 0.1, 3.0])
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize(("n_features", "n_middles"), SHAPES)
+def test_no_member_is_nearer_than_its_middle_tells(n_features, n_middles, kind, spread):
+    rng = np.random.default_rng(4)
+    rows = kind(rng, (TILE, n_features)).astype(np.float32)
+    places = kind(rng, (n_middles, n_features))
+    middle = np.append(np.arange(n_middles), rng.integers(n_middles, size=40))
+    centers = places[middle] * (1 + spread * rng.normal(size=(len(middle), n_features)))
+    centers = centers.astype(np.float32)
+    members = np.argsort(middle, kind="stable").astype(np.int32)
+    ends = np.append(0, np.cumsum(np.bincount(middle)))
+    numbers = rng.integers(1000, size=n_middles).astype(np.int32)
+    coded = empty_codes(n_middles, n_features)
+    code_middles(*packed_centers(centers), members, ends, numbers, coded)
+    np.testing.assert_array_equal(coded.numbers[:n_middles], numbers)
+    assert (coded.numbers[n_middles:] == len(centers)).all()
+    assert (coded.halves[n_middles:] == NEVER).all()
+    np.testing.assert_array_equal(coded.limits, coded.terms.reshape(-1, BLOCK, 3).max(axis=1))
+    own = aligned_empty(2 * TILE).view(np.int32).reshape(2, TILE)
+    own[:] = 0
+    scores, _, least, beyond, _, described = compare(rows, coded, own)
+    products = rows.astype(float) @ centers.T.astype(float)
+    true = 0.5 * (centers.astype(float) ** 2).sum(axis=1) - products
+    noted = ~np.isnan(scores[:, middle])
+    rest, length, slack = coded.terms[middle].T.astype(float)
+    error = np.outer(described[1], rest) + np.outer(described[2], length) + slack
+    assert (np.abs(scores[:, middle] - true)[noted] <= error[noted] * (1 + 1e-6)).all()
+    assert (least >= true.min(axis=1)).all()
+    assert (np.where(noted, np.inf, true).min(axis=1) >= beyond).all()
+    # The bounds are as wide as the middles' members are apart, and a few codes more.
+    means = np.array([centers[middle == m].mean(axis=0, dtype=float) for m in range(n_middles)])
+    apart = np.linalg.norm(centers - means[middle], axis=1)
+    norms = np.linalg.norm(centers.astype(float), axis=1)
+    widest = np.zeros(n_middles)
+    np.maximum.at(widest, middle, apart + 0.01 * n_features * norms)
+    assert (coded.terms[:n_middles, 0] <= 1.01 * widest + 1e-3 * norms.max() + 1e-20).all()
 
 
 def test_nothing_is_promising_to_lanes_without_rows():

@@ -8,6 +8,7 @@ from scipy.spatial.distance import cdist
 from fastem.kernels.distances.euclidean import EuclideanPacked
 from fastem.kernels.distances.rounding import exact_layout
 from fastem.kernels.distances.tile_nearest import pack_centers
+from fastem.kernels.kmeans.bytewise.crowds import crowd_centers
 from fastem.kernels.kmeans.bytewise.groups import Away, group_centers
 from fastem.kernels.kmeans.bytewise.in_group import (
     compare_with_groups,
@@ -52,6 +53,30 @@ def test_crowds_are_groups():
         assert groups.counts[group] == len(touched)
 
 
+def test_crowds_of_a_group():
+    """Each group's centres lie in three places."""
+    rng = np.random.default_rng(3)
+    middles, group = crowds(rng, 60, 180, 24)
+    place = rng.permutation(np.append(np.arange(180), rng.integers(180, size=420)))
+    centers = middles[place] + 0.01 * rng.normal(size=(600, 24))
+    groups = group_centers(centers, half_norms_of(centers), 1.0, 100_000)
+    together = groups.numbers[:, np.newaxis] == groups.numbers
+    np.testing.assert_array_equal(together, group[place][:, np.newaxis] == group[place])
+    found, means, radii = crowd_centers(centers, groups, 0.01)
+    assert len(found.groups) == len(means) == len(radii) == 180
+    np.testing.assert_array_equal(np.sort(found.members), np.arange(600))
+    for i in range(180):
+        members = found.members[found.ends[i] : found.ends[i + 1]]
+        np.testing.assert_array_equal(np.sort(members), np.flatnonzero(place == place[members[0]]))
+        assert (groups.numbers[members] == found.groups[i]).all()
+        mean = centers[members].mean(axis=0)
+        np.testing.assert_allclose(means[i], mean, rtol=1e-12, atol=1e-12)
+        radius = np.linalg.norm(centers[members] - mean, axis=1).max()
+        np.testing.assert_allclose(radii[i], radius, atol=1e-12)
+    assert (np.diff(radii) >= 0).all()
+    assert crowd_centers(centers, groups, 1e-6) is None  # each of them is one by itself
+
+
 @pytest.mark.parametrize(
     ("n_crowds", "n_clusters", "n_rows"),
     [
@@ -72,11 +97,11 @@ def test_no_groups(n_crowds, n_clusters, n_rows):
 @kernel
 def _compare(X, rows, n_lanes, scale, shift, packed, numbers, groups, away, outers, labels, found):
     norms, best, second, nearest = found
-    x, scores = aligned_empty(row_values(X.shape[1])), aligned_empty(n_scores(groups, away))
-    for f in range(X.shape[1], len(x)):
-        x[f] = 0
+    xs = aligned_empty(row_values(X.shape[1]) * TILE)
+    scores = aligned_empty(n_scores(groups, away) * TILE)
+    xs[:] = scores[:] = np.float32(np.nan)
     return compare_with_groups(
-        X, rows, n_lanes, scale, shift, packed, numbers, groups, away, outers, labels, x, scores,
+        X, rows, n_lanes, scale, shift, packed, numbers, groups, away, outers, labels, xs, scores,
         norms, best, second, nearest,
     )  # fmt: skip
 
@@ -105,7 +130,7 @@ def test_rows_are_compared_with_their_group_and_fast_centers(n_clusters, n_featu
     numbers[:n_clusters] = groups.order
     # Some of the fast ones are in some rows' groups.
     fast = np.append(labels[:3], rng.choice(np.setdiff1d(np.arange(n_clusters), labels), 5))
-    away = Away(fast.astype(np.int32), 0.25, 9.0)
+    away = Away(fast.astype(np.int32), np.array([9.0, 9.0, 0.25]), 9.0)
     rows = rng.choice(80, TILE, replace=False).astype(np.int32)
     outers = rng.uniform(0.2, 3, size=80).astype(np.float32)
     found = (*(aligned_empty(TILE) for _ in range(3)), np.empty(TILE, np.int32))
