@@ -133,6 +133,7 @@ class ClusterMoves(Moves):
         self._settled_losses = settled_losses
         self._ahead = ahead
 
+    measure = "inertia"
     failures: tuple[type[Exception], ...] = ()
 
     def sound(self, model: Clustering, settled: Settled, best: Settled) -> bool:

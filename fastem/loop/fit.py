@@ -72,8 +72,7 @@ def fit(
                 verbose,
                 run_task,
             )
-            # Not if a watcher has stopped it.
-            if search is not None and (run.converged or run.n_iter == max_iter > 0):
+            if search is not None and run.n_iter > 0 and not run.stopped:
                 run = search(model, rows, run, max_iter, verbose, run_task)
             if best is None or model.better(rows, run, best):
                 best = run
@@ -105,6 +104,7 @@ def iterate(
     history: list[float] = []
     statistics, objective = None, -inf
     converged: bool | str = False
+    stopped = False
     watched, at_once = verbose or task is not UNWATCHED, True
     while len(history) < max_iter:
         iteration_task = task.subtask("iteration", parameters=parameters)
@@ -129,9 +129,10 @@ def iterate(
         parameters = updated
         converged = model.converged(step)
         del step  # a model may write parameters anew that nobody holds
-        if iteration_task.end(parameters) or converged:
+        stopped = iteration_task.end(parameters)
+        if stopped or converged:
             break
-    run = Run(parameters, history, converged, objective, statistics)
+    run = Run(parameters, history, converged, objective, statistics, stopped)
     if verbose:
         model.report_end(run)
     model.finish(rows, run)

@@ -46,6 +46,8 @@ class Run:
         Of ``parameters``, as far as the model's ``finish`` knows.
     statistics : object
         What the last E-step returned.
+    stopped : bool
+        Whether a watcher ended the iterations.
     """
 
     parameters: Any
@@ -53,6 +55,7 @@ class Run:
     converged: bool | str
     objective: float
     statistics: Any
+    stopped: bool = False
 
     @property
     def n_iter(self) -> int:

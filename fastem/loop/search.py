@@ -93,6 +93,9 @@ class Moves(Protocol):
     def shrink(self, model: Any, rows: Any, settled: Settled, size: int) -> Any:
         """Parameters of ``size`` components less, where the iterations have just settled."""
 
+    #: What the objective is called.
+    measure: str = "objective"
+
     #: What iterations may raise that lead nowhere: they count as vain.
     failures: tuple[type[Exception], ...]
 
@@ -126,6 +129,9 @@ class Pace(NamedTuple):
     hopeless : float
         A breath ends as soon as it is behind the best by more than so many times what its last
         iteration has gained.
+    patience_of_few : int
+        As ``patience`` if it is more, where there are fewer than eight components: so few can't
+        breathe less and less deep.
     """
 
     patience: int
@@ -136,10 +142,13 @@ class Pace(NamedTuple):
     settled_wide: float = 1e-2
     most_iterations: int = 20
     hopeless: float = math.inf
+    patience_of_few: int = 0
 
 
+_ONE = Until(-math.inf, math.inf, 1)
 # Components that are added at first, at least.
 _LEAST_DEPTH = 2
+_FEW = 8
 # Luck multiplies gains by up to this power of e, or divides them.
 _LUCK = 2.0
 # How often it is tried to choose what hasn't been tried.
@@ -212,6 +221,8 @@ class Breathing:
         """Where breaths lead, less and less deep ones."""
         n_components = self.moves.n_components(iterations.model)
         size = min(max(int(self.pace.depth * n_components), _LEAST_DEPTH), n_components - 1)
+        few = n_components < _FEW
+        patience = max(self.pace.patience, self.pace.patience_of_few if few else 0)
         choices, vain = None, 0
         while size > 0 and not iterations.stopped:
             if choices is None:
@@ -220,14 +231,16 @@ class Breathing:
             chosen = choices.next(size, lucky=vain > 0)
             trial = None if chosen is None else self._better(iterations, best, choices, chosen)
             if verbose:
-                outcome = "no better" if trial is None else f"objective {trial.objective}"
+                outcome = (
+                    "no better" if trial is None else f"{self.moves.measure} {trial.objective}"
+                )
                 print(f"Search by {size}: {outcome}.")
             if trial is not None:
                 best, choices, vain = trial, None, 0
                 iterations.best = best
                 continue
             vain += 1
-            if chosen is None or vain == self.pace.patience:
+            if chosen is None or vain == patience:
                 size, vain = size // self.pace.shallower, 0
         return best
 
@@ -237,11 +250,14 @@ class Breathing:
             trial = self._breathe(iterations, best, choices.offers, chosen)
         except self.moves.failures:
             return None
+        if trial is None:
+            return None
         gain = self.moves.gain(trial.objective, best.objective)
         sound = self.moves.sound(iterations.model, trial, best)
         return trial if gain > self.pace.least_gain and sound else None
 
     def _breathe(self, iterations, best, offers, chosen):
+        """Where a breath leads, None if a watcher has stopped it."""
         model, size = iterations.model, len(chosen)
         parameters = self.moves.grow(model, best, offers, chosen)
         found = iterations.breathe(parameters, best.objective)
@@ -250,6 +266,8 @@ class Breathing:
         wide = self.moves.resized(model, self.moves.n_components(model) + size)
         wide.begin(iterations.rows)
         settled = iterations.settle(wide, parameters, iterations.wide)
+        if iterations.stopped:
+            return None
         parameters = self.moves.shrink(wide, iterations.rows, settled, size)
         model.begin(iterations.rows)
         return iterations.settle(model, parameters, iterations.until(best.objective))
@@ -292,12 +310,18 @@ class _Iterations:
     def step(self, model, parameters):
         """One iteration."""
         task = self._task.subtask("iteration", parameters=self.best.parameters)
-        statistics = model.e_step(self.rows, parameters)
-        updated = model.m_step(self.rows, statistics, parameters)
-        objective = model.objective(statistics, parameters)
+        # By the same code as several at once, so that what is watched is what is found otherwise.
+        found = self._moves.settle(model, self.rows, parameters, _ONE)
+        if found is None:
+            statistics = model.e_step(self.rows, parameters)
+            updated = model.m_step(self.rows, statistics, parameters)
+            objective = model.objective(statistics, parameters)
+            settled = Settled(updated, parameters, statistics, objective)
+        else:
+            settled, _ = found
         self.history.append(self.best.objective)
-        self.stopped = task.end(self.best.parameters)
-        return Settled(updated, parameters, statistics, objective)
+        self.stopped |= task.end(self.best.parameters)
+        return settled
 
     def until(self, best):
         """How long iterations go on of as many components as the best has."""

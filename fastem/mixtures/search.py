@@ -146,7 +146,8 @@ class MixtureMoves(Moves):
         weights = parameters.weights
         gone = rows.agree(removed(shares, sample.weight, weights, size))
         kept = np.delete(np.arange(len(weights)), gone)
-        weights = weights[kept] * (weights.sum() / weights[kept].sum())
+        # Added up one after the other, as the kernels that breathe at once do it.
+        weights = weights[kept] * (np.cumsum(weights)[-1] / np.cumsum(weights[kept])[-1])
         arrays = [array[kept] for array in model.arrays(parameters)]
         return model.replaced(parameters, weights, arrays)
 

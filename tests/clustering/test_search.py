@@ -7,8 +7,11 @@ import pytest
 import scipy.sparse as sp
 from sklearn.base import clone
 from sklearn.callback import ProgressBar
+from sklearn.datasets import load_breast_cancer
 from sklearn.metrics import adjusted_rand_score
+from sklearn.preprocessing import StandardScaler
 from threads import on_threads
+from watchers import StopsOnce
 
 from fastem import KMeans, KMedians
 from fastem.clustering.euclidean.frame import measure_spread
@@ -201,7 +204,7 @@ def test_verbose_says_what_the_search_does(estimator, capsys):
     # A third of 12, and of 4; or a quarter, of which a quarter is none.
     last = (4, 1) if estimator is KMeans else (3, 3)
     assert searched[-2:] == [f"Search by {size}: no better." for size in last]
-    assert any("objective" in line for line in searched)
+    assert any("inertia" in line for line in searched)
     assert fitted.n_iter_ == len(fitted.inertias_)
 
 
@@ -244,6 +247,39 @@ def test_a_callback_can_stop_a_search(last):
     assert last <= fitted.n_iter_ <= last + 1
     np.testing.assert_array_equal(fitted.predict(X), fitted.labels_)
     assert -fitted.score(X) == pytest.approx(fitted.inertia_)
+
+
+@pytest.mark.parametrize("estimator", ESTIMATORS, ids=IDS)
+def test_a_request_to_stop_is_not_forgotten(estimator):
+    """Whichever iteration it follows: the last before the search, or any of this."""
+    X, _ = grid()
+    options = {"random_state": 0, "search": "breathing"}
+    before = estimator(25, random_state=0).fit(X).n_iter_
+    whole = estimator(25, **options).fit(X).n_iter_
+    assert whole > before + 9
+    for after in (before, before + 1, *range(before + 2, whole, 5)):
+        watcher = StopsOnce(after)
+        fitted = estimator(25, **options).set_callbacks(watcher).fit(X)
+        # One more iteration may label the rows by the best clusters that were found.
+        assert after <= fitted.n_iter_ == watcher.n_seen <= after + 1
+
+
+@pytest.mark.parametrize("estimator", ESTIMATORS, ids=IDS)
+def test_who_looks_on_changes_nothing(estimator):
+    X, _ = grid()
+    alone = estimator(25, random_state=0, search="breathing").fit(X)
+    watched = clone(alone).set_callbacks(StopsOnce()).fit(X)
+    np.testing.assert_array_equal(watched.cluster_centers_, alone.cluster_centers_)
+    assert watched.inertias_ == alone.inertias_
+
+
+def test_few_clusters_end_lower_than_restarts():
+    X = StandardScaler().fit_transform(load_breast_cancer().data)
+
+    def mean_inertia(**options):
+        return np.mean([KMeans(5, random_state=i, **options).fit(X).inertia_ for i in range(10)])
+
+    assert mean_inertia(search="breathing") < mean_inertia(n_init=10)
 
 
 def test_a_progress_bar_shows_a_search(capsys):

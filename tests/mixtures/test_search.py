@@ -6,9 +6,11 @@ import numpy as np
 import pytest
 import scipy.sparse as sp
 from homes import PoissonMixture, split_rows
+from sklearn.datasets import load_digits
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.metrics import adjusted_rand_score
 from threads import on_threads
+from watchers import StopsOnce
 
 from fastem import BernoulliMixture, GaussianMixture
 from fastem.loop.model import Until
@@ -341,12 +343,35 @@ def test_no_likelihood_from_a_few_rows():
         assert few[1] <= few[0]
 
 
+MANY_OPTIMA = load_digits().data[:, [20, 21, 26, 28, 35, 36, 42, 43]]
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_who_looks_on_changes_nothing(seed):
+    options = {"n_components": 10, "random_state": seed, "search": "breathing"}
+    alone = GaussianMixture(**options).fit(MANY_OPTIMA)
+    watched = GaussianMixture(**options).set_callbacks(StopsOnce()).fit(MANY_OPTIMA)
+    np.testing.assert_array_equal(watched.means_, alone.means_)
+    assert watched.lower_bounds_ == alone.lower_bounds_
+
+
+def test_a_request_to_stop_is_not_forgotten():
+    options = {"n_components": 10, "random_state": 0}
+    before = GaussianMixture(**options).fit(MANY_OPTIMA).n_iter_
+    whole = GaussianMixture(**options, search="breathing").fit(MANY_OPTIMA).n_iter_
+    for after in (before, before + 1, *range(before + 2, whole, 11)):
+        watcher = StopsOnce(after)
+        mixture = GaussianMixture(**options, search="breathing").set_callbacks(watcher)
+        n_iter = mixture.fit(MANY_OPTIMA).n_iter_
+        assert after <= n_iter == watcher.n_seen <= after + 1
+
+
 def test_what_has_no_search():
     X = blobs(50)
     for name in ("weights", "means"):
         with pytest.raises(ValueError, match="'search' moves all parameters: none can be 'fixed'"):
             GaussianMixture(2, search="breathing", fixed=(name,)).fit(X)
-    with pytest.raises(ValueError, match="without their 'noise'"):
+    with pytest.raises(ValueError, match="'search' and 'noise' can't go together"):
         GaussianMixture(2, search="breathing").fit(X, noise=np.ones(3))
     with pytest.raises(ValueError, match="The 'search' parameter of GaussianMixture must be"):
         GaussianMixture(2, search="swaps").fit(X)

@@ -76,5 +76,10 @@ class _Moves(ClusterMoves):
 _MOVES = _Moves(_survey, _settled_losses, _ahead)
 # Two vain breaths at each depth, and a quarter as deep ones after them, ended 0.05 % lower, in 29 %
 # more time; single ones that become half as deep 0.02 %, in 15 % more.
-_PACES = {**PACES, "breathing": PACES["breathing"]._replace(patience=1, shallower=3)}
+# Two to seven clusters of seven tables ended 0.23 % above the least found with single ones, 0.09 %
+# with four, in 1.6 times the time; ten restarts 0.20 %, in 2.6 times.
+_PACES = {
+    **PACES,
+    "breathing": PACES["breathing"]._replace(patience=1, shallower=3, patience_of_few=4),
+}
 make_search = partial(search, _MOVES, _PACES)

@@ -416,7 +416,7 @@ class GaussianMixture(IncompleteMixin, DistributionMixin, BaseMixture):
     def _make_model(self, rows, noise=None, **options):
         if noise is not None and self.search is not None:
             raise ValueError(
-                "'search' judges components on some of the rows, without their 'noise'"
+                "'search' and 'noise' can't go together: components are judged on some rows"
             )
         complete_pass = partial(
             make_pass, n_components=self.n_components, covariance_type=self._covariances.passes
