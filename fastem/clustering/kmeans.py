@@ -181,8 +181,8 @@ class KMeans(BaseClustering):
     search : {'breathing', 'patient-breathing'} or None, default=None
         How each run goes on once it has ended, to leave its local optimum: clusters that gain most
         by it are split, centres that cost least are removed, the iterations settle after either,
-        and what is better is kept. ``'breathing'`` takes the time of a few runs and, from some
-        eight clusters on, usually ends lower than ten from other starts; ``'patient-breathing'``
+        and what is better is kept. ``'breathing'`` takes the time of a few runs and, from five
+        clusters on, usually ends lower than ten from other starts; ``'patient-breathing'``
         takes some four times as long and usually ends a little lower still. The inertia is never
         worse than without. See :doc:`/better-optima`.
 
