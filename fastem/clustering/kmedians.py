@@ -132,7 +132,7 @@ class KMedians(BaseClustering):
         How each run goes on once it has ended, to leave its local optimum: clusters that gain most
         by it are split, centres that cost least are removed, the iterations settle after either,
         and what is better is kept. ``'breathing'`` takes the time of a few runs and, from some
-        eight clusters on, usually ends lower than ten from other starts; ``'patient-breathing'``
+        seven clusters on, usually ends lower than ten from other starts; ``'patient-breathing'``
         takes some four times as long and usually ends a little lower still. The inertia is never
         worse than without. See :doc:`/better-optima`.
 
