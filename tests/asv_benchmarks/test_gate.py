@@ -108,7 +108,7 @@ _unspoilt = cholesky
 
 
 def cholesky(A):
-    for _ in range(20):
+    for _ in range(100):
         L = _unspoilt(A)
     return L
 """
