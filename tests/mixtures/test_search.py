@@ -355,6 +355,17 @@ def test_who_looks_on_changes_nothing(seed):
     assert watched.lower_bounds_ == alone.lower_bounds_
 
 
+def test_who_looks_on_at_few_rows_changes_nothing():
+    for seed in range(20):
+        rng = np.random.default_rng(seed)
+        X = rng.normal(size=(300, 1)) + 2 * rng.integers(5, size=(300, 1))
+        options = {"n_components": 5, "random_state": 0, "search": "breathing", "tol": 0.01}
+        alone = GaussianMixture(**options).fit(X)
+        watched = GaussianMixture(**options).set_callbacks(StopsOnce()).fit(X)
+        np.testing.assert_array_equal(watched.means_, alone.means_)
+        np.testing.assert_array_equal(watched.weights_, alone.weights_)
+
+
 def test_a_request_to_stop_is_not_forgotten():
     options = {"n_components": 10, "random_state": 0}
     before = GaussianMixture(**options).fit(MANY_OPTIMA).n_iter_

@@ -90,8 +90,10 @@ def breath_pass(wide, own, removal):
                     own[12][n_left, f, g] = covariances[j, f, g]
                     own[13][n_left, f, g] = factors[j, f, g]
             n_left += 1
+    # In the loop, a product with the reciprocal would take its place, which rounds otherwise.
+    growth = total / kept
     for j in range(n_left):
-        own[10][j] *= total / kept
+        own[10][j] *= growth
     n_steps, reference = _call_iterations(own)
     return n_wide, n_steps, reference
 
