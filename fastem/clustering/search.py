@@ -18,8 +18,8 @@ from fastem.loop.search import Breathing, Moves, Offers, Pace, Settled
 # Clusters that have just been split need two iterations for others to be worth less: with ten,
 # searches ended 0.05 % higher, and took as long. With two vain breaths at each of twice as many
 # depths they took 5 % longer and ended no lower.
-# Two to seven clusters of K-medians ended 0.085 % above the least found with three, 0.060 % with six
-# vain breaths, in 1.3 times the time; ten restarts 0.073 %, in 2.3 times.
+# Two to seven clusters of K-medians ended 0.085 % above the least found with three, 0.060 % with
+# six vain breaths, in 1.3 times the time; ten restarts 0.073 %, in 2.3 times.
 _PACE = Pace(patience=3, shallower=4, settled_wide=0.1, hopeless=6.0, patience_of_few=6)
 
 #: The searches by name.
