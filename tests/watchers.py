@@ -1,12 +1,8 @@
 """Callbacks for tests."""
 
 
-class StopsOnce:
-    """Asks once, after so many iterations, that there be no more; never if there aren't so many."""
-
-    def __init__(self, after=None):
-        self.after = after
-        self.n_seen = 0
+class Watching:
+    """What scikit-learn asks of every callback; derived ones look at the ends of tasks."""
 
     def setup(self, estimator, context):
         pass
@@ -16,6 +12,14 @@ class StopsOnce:
 
     def on_fit_task_begin(self, estimator, context):
         pass
+
+
+class StopsOnce(Watching):
+    """Asks once, after so many iterations, that there be no more; never if there aren't so many."""
+
+    def __init__(self, after=None):
+        self.after = after
+        self.n_seen = 0
 
     def on_fit_task_end(self, estimator, context):
         if context.task_name != "iteration":

@@ -11,7 +11,7 @@ from sklearn.datasets import load_breast_cancer
 from sklearn.metrics import adjusted_rand_score
 from sklearn.preprocessing import StandardScaler
 from threads import on_threads
-from watchers import StopsOnce
+from watchers import StopsOnce, Watching
 
 from fastem import KMeans, KMedians
 from fastem.clustering.euclidean.frame import measure_spread
@@ -208,21 +208,12 @@ def test_verbose_says_what_the_search_does(estimator, capsys):
     assert fitted.n_iter_ == len(fitted.inertias_)
 
 
-class Watcher:
+class Watcher(Watching):
     """Counts iterations, keeps what an estimator would be after them, and stops them all late."""
 
     def __init__(self, last):
         self.last = last
         self.inertias = []
-
-    def setup(self, estimator, context):
-        pass
-
-    def teardown(self, estimator, context):
-        pass
-
-    def on_fit_task_begin(self, estimator, context):
-        pass
 
     def on_fit_task_end(self, estimator, context, *, X, fitted_estimator):
         if context.task_name == "iteration":

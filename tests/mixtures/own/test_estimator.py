@@ -15,6 +15,7 @@ from scipy.stats import multivariate_normal, multivariate_t
 from sklearn.base import clone
 from sklearn.exceptions import ConvergenceWarning, NotFittedError
 from sklearn.utils.estimator_checks import check_estimator
+from watchers import Watching
 
 from fastem import GaussianMixture, em
 from fastem.kernels.own import Functions, OwnComponents, OwnPass
@@ -168,18 +169,9 @@ def test_a_start_of_ones_own(X):
     np.testing.assert_allclose(model.parameters_, expected[1], rtol=1e-10)
 
 
-class Recorder:
+class Recorder(Watching):
     def __init__(self):
         self.tasks, self.scores = [], []
-
-    def setup(self, estimator, context):
-        pass
-
-    def teardown(self, estimator, context):
-        pass
-
-    def on_fit_task_begin(self, estimator, context):
-        pass
 
     def on_fit_task_end(self, estimator, context, *, X, fitted_estimator):
         self.tasks.append(context.task_name)

@@ -10,7 +10,7 @@ import numpy as np
 
 from fastem.kernels.gaussian.base import LOWEST
 from fastem.kernels.gaussian.driver import evaluate_pass
-from fastem.kernels.gaussian.few.iterations import NONE, Iterated, Rules, iterate_pass
+from fastem.kernels.gaussian.few.iterations import Iterated, Rules, iterate_pass, taken, where_ended
 from fastem.kernels.gaussian.few.maximizing import repack
 from fastem.kernels.gaussian.sweep import Sweep
 from fastem.kernels.mixtures.removing import remove
@@ -138,27 +138,9 @@ def breathe(
     responsibilities = np.empty((len(X), wide.n_components), X.dtype)
     numbers = np.arange(max(wide.n_components, wide.batch, sweep.batch))
 
-    def taken(sweep, packed, rules, values):
-        return (
-            sweep.rows,
-            sweep.weight,
-            (sweep.chunk_rows, sweep.batch, sweep.scratch_size),
-            packed,
-            NONE,
-            NONE,
-            hard,
-            numbers,
-            places,
-            rules,
-            *values,
-            np.empty((sweep.n_chunks, sweep.totals_size)),
-            np.empty((sweep.n_chunks, 3)),
-            np.empty(rules.most),
-        )
-
-    settled = taken(sweep, packs[1], rules[1], own)
+    settled = taken(sweep, packs[1], places, own, hard, rules[1], numbers)
     n_wide, n_steps, reference = breath_pass(
-        taken(wide, packs[0], rules[0], starts),
+        taken(wide, packs[0], places, starts, hard, rules[0], numbers),
         settled,
         (
             read_only(counted),
@@ -172,10 +154,4 @@ def breathe(
     )
     if n_steps < 0:
         return None
-    *_, totals, objective, history = settled
-    packed = packs[1]._replace(reference=reference)
-    statistics = sweep.statistics(totals[0], objective[0], packed)
-    weights, means, covariances, factors = own
-    reached = history[:n_steps].tolist()
-    iterated = Iterated(weights, means, covariances, factors, statistics, reached)
-    return iterated, n_wide + n_steps
+    return where_ended(settled, sweep, packs[1], n_steps, reference), n_wide + n_steps

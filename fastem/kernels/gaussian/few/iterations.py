@@ -203,6 +203,37 @@ def iterate_pass(
         reference = repack(weights, means, factors, packed)
 
 
+def taken(sweep, packed, places, parameters, hard, rules, numbers):
+    """What :func:`iterate_pass` takes for iterations over a sweep's rows, which have no labels.
+
+    The parameters are those of :func:`iterate`; ``numbers`` as :func:`em_pass` takes it.
+    """
+    return (
+        sweep.rows,
+        sweep.weight,
+        (sweep.chunk_rows, sweep.batch, sweep.scratch_size),
+        packed,
+        NONE,
+        NONE,
+        hard,
+        numbers,
+        places,
+        rules,
+        *parameters,
+        np.empty((sweep.n_chunks, sweep.totals_size)),
+        np.empty((sweep.n_chunks, 3)),
+        np.empty(rules.most),
+    )
+
+
+def where_ended(arguments, sweep, packed, n_steps, reference):
+    """Where iterations have ended that were given these arguments, and have returned the rest."""
+    *_, weights, means, covariances, factors, totals, objective, history = arguments
+    statistics = sweep.statistics(totals[0], objective[0], packed._replace(reference=reference))
+    reached = history[:n_steps].tolist()
+    return Iterated(weights, means, covariances, factors, statistics, reached)
+
+
 def iterate(sweep, packed, places, parameters, hard, rules):
     """Iterations over the rows of a sweep of few chunks.
 
@@ -222,26 +253,7 @@ def iterate(sweep, packed, places, parameters, hard, rules):
         None where this can't be: step by step it is known why.
     """
     parameters = [np.array(values) for values in parameters]
-    totals, objective = np.empty((sweep.n_chunks, sweep.totals_size)), np.empty((sweep.n_chunks, 3))
-    history = np.empty(rules.most)
-    n_steps, reference = iterate_pass(
-        sweep.rows,
-        sweep.weight,
-        (sweep.chunk_rows, sweep.batch, sweep.scratch_size),
-        packed,
-        NONE,
-        NONE,
-        hard,
-        np.arange(max(sweep.n_components, sweep.batch)),
-        places,
-        rules,
-        *parameters,
-        totals,
-        objective,
-        history,
-    )
-    if n_steps < 0:
-        return None
-    packed = packed._replace(reference=reference)
-    statistics = sweep.statistics(totals[0], objective[0], packed)
-    return Iterated(*parameters, statistics, history[:n_steps].tolist())
+    numbers = np.arange(max(sweep.n_components, sweep.batch))
+    arguments = taken(sweep, packed, places, parameters, hard, rules, numbers)
+    n_steps, reference = iterate_pass(*arguments)
+    return None if n_steps < 0 else where_ended(arguments, sweep, packed, n_steps, reference)
