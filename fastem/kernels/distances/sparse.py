@@ -24,7 +24,7 @@ _LESS = 2.0**-600
 # Distances with a larger relative error are computed in twofold precision.
 TOLERANCE = 2.0**-36
 # Sums that are under way at once.
-_PARTIAL = 16
+PARTIAL = 16
 
 
 class SparseRows(NamedTuple):
@@ -85,27 +85,45 @@ def pack_sparse(points: np.ndarray) -> SparsePacked:
     return packed
 
 
+@inline
+def twofold_norm(points, j, partial, norms):
+    """Write the squared norm of one of several points.
+
+    Parameters
+    ----------
+    points : float64 array of shape (n_points, n_features)
+    j : int
+    partial : float64 scratch of shape (2, PARTIAL)
+    norms : float64 array of shape (2, n_points)
+        Gets it in twofold precision, high and low.
+    """
+    n_features = points.shape[1]
+    for lane in range(PARTIAL):
+        partial[0, lane] = partial[1, lane] = 0.0
+    whole = n_features - n_features % PARTIAL
+    for first in range(0, whole, PARTIAL):
+        for lane in range(PARTIAL):
+            value = points[j, first + lane]
+            partial[0, lane], partial[1, lane] = add_product(
+                partial[0, lane], partial[1, lane], value, value
+            )
+    for f in range(whole, n_features):
+        value = points[j, f]
+        partial[0, 0], partial[1, 0] = add_product(partial[0, 0], partial[1, 0], value, value)
+    total = rest = 0.0
+    for lane in range(PARTIAL):
+        total, rest = add_value(total, rest + partial[1, lane], partial[0, lane])
+    norms[0, j], norms[1, j] = total, rest
+
+
 @kernel
 def _twofold_norms(tickets, n_chunks, points, norms):
-    n_features = points.shape[1]
-    high, low = np.empty(_PARTIAL), np.empty(_PARTIAL)
+    partial = np.empty((2, PARTIAL))
     while True:
         j = next_chunk(tickets)
         if j >= n_chunks:
             return
-        for lane in range(_PARTIAL):
-            high[lane] = low[lane] = 0.0
-        whole = n_features - n_features % _PARTIAL
-        for first in range(0, whole, _PARTIAL):
-            for lane in range(_PARTIAL):
-                value = points[j, first + lane]
-                high[lane], low[lane] = add_product(high[lane], low[lane], value, value)
-        for f in range(whole, n_features):
-            high[0], low[0] = add_product(high[0], low[0], points[j, f], points[j, f])
-        total = rest = 0.0
-        for lane in range(_PARTIAL):
-            total, rest = add_value(total, rest + low[lane], high[lane])
-        norms[0, j], norms[1, j] = total, rest
+        twofold_norm(points, j, partial, norms)
 
 
 def twofold_norms(points: np.ndarray) -> np.ndarray:

@@ -88,7 +88,7 @@ class Algorithm:
         Parameters
         ----------
         centers : ndarray of shape (n_clusters, n_features), float64
-            In the rows' coordinates.
+            In the rows' coordinates. They must not be changed until the next assignment.
 
         Returns
         -------

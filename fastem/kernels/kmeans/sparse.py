@@ -4,6 +4,7 @@ import numpy as np
 
 from fastem.kernels.distances.sparse import pack_sparse, sparse_rows, twofold_norms
 from fastem.kernels.kmeans.base import Algorithm, KMeansStatistics
+from fastem.kernels.kmeans.csr.bounds import follow_centers, kept_pass
 from fastem.kernels.kmeans.csr.nearest import exact_pass, table_pass
 from fastem.kernels.kmeans.csr.sums import SparseSums
 from fastem.kernels.kmeans.csr.table import (
@@ -12,13 +13,18 @@ from fastem.kernels.kmeans.csr.table import (
     is_coarse,
     rounding,
     row_lengths,
+    smaller_table,
 )
 from fastem.kernels.kmeans.losses import sparse_losses
+from fastem.kernels.runtime.chunks import round_up
 from fastem.kernels.runtime.parallel import run
+from fastem.kernels.vectors.machine import LANES
 
 # If float32 leaves more than this share of the rows open, float64 alone takes less time; if 16-bit
 # floats leave more open twice, float32. Once they may: a fit's first centres are single rows.
 _MOST_OPEN, _MOST_OPEN_COARSE = 1 / 8, 1 / 4
+# So many of the centres are compared by themselves where others haven't moved.
+_SOME = 1 / 4
 
 
 class Sparse(Algorithm):
@@ -37,7 +43,12 @@ class Sparse(Algorithm):
         scale = float(self._frame.scale)
         self._lengths = row_lengths(self._rows, scale, self._chunk_rows, self._n_chunks)
         self._table = empty_table(n_clusters, n_features, coarse=True)
-        self._left = np.zeros(n_rows, bool)
+        # What rows are multiplied by, 0 for an empty table, and which centres have moved since.
+        self._factor, self._stale = 0.0, np.ones(n_clusters, bool)
+        self._left = np.empty(n_rows, bool)
+        self._bounds = np.empty((2, n_rows), np.float32)
+        # The centres that these are of, and their squared norms; a table of some that moved.
+        self._centers = self._squares = self._some = None
         self._counts = np.zeros((2, self._n_chunks), np.int64)
         self._was_open = self._is_exact = False
         self._totals = SparseSums(self._rows, self._weight, n_clusters, n_features)
@@ -46,16 +57,24 @@ class Sparse(Algorithm):
         return twofold_norms(centers)
 
     def _pass(self, centers):
-        if self._is_exact or not self._compare_coarsely(centers):
+        # Centres may be larger than the rows: they are kept until the next pass, not copied.
+        before, self._centers = self._centers, None
+        if self._is_exact or not self._compare_coarsely(before, centers):
             self._compare_exactly(centers, np.empty(0, bool))
+        else:
+            self._centers = centers
 
-    def _compare_coarsely(self, centers):
+    def _compare_coarsely(self, before, centers):
         """Compare in few digits first; False if centres are too long for that."""
-        norms, scale = twofold_norms(centers), float(self._frame.scale)
-        factor = fill_table(self._table, centers, norms[0], scale)
+        if before is None:
+            self._squares, self._factor = twofold_norms(centers), 0.0
+            self._left.fill(True)
+        elif not self._keep(before, centers):
+            return True
+        factor = self._fill(centers)
         if not factor and is_coarse(self._table):
             self._refine(centers)
-            factor = fill_table(self._table, centers, norms[0], scale)
+            factor = self._fill(centers)
         if not factor:
             return False
         run(
@@ -68,9 +87,10 @@ class Sparse(Algorithm):
             rounding(self._table),
             self._table,
             centers,
-            norms,
+            self._squares,
             self.labels,
             self._left,
+            *self._bounds,
             self._counts,
         )
         n_open, n_left = self._counts.sum(axis=1)
@@ -85,7 +105,49 @@ class Sparse(Algorithm):
             self._was_open = True
         return True
 
+    def _keep(self, before, centers):
+        """Keep labels that no move of a centre can have changed; returns how many rows are left."""
+        scale = float(self._frame.scale)
+        moved, moves = follow_centers(before, centers, self._squares, scale)
+        if len(moved) == 0:
+            return 0
+        self._stale[moved] = True
+        table, factor = self._table, 0.0
+        if len(moved) <= _SOME * len(table.halves):
+            n_columns = round_up(len(moved), LANES)
+            if self._some is None or n_columns != self._some[0]:
+                self._some = n_columns, smaller_table(n_columns, table)
+            table = self._some[1]
+            factor = fill_table(table, centers, self._squares[0], scale, moved)
+        run(
+            kept_pass,
+            self._n_chunks,
+            self._chunk_rows,
+            self._rows,
+            self._lengths,
+            factor,
+            rounding(table),
+            table,
+            moves,
+            self.labels,
+            self._left,
+            *self._bounds,
+            self._counts[1],
+        )
+        return self._counts[1].sum()
+
+    def _fill(self, centers):
+        """Put the centres that have moved into the table; returns the rows' factor."""
+        scale, squares = float(self._frame.scale), self._squares[0]
+        self._factor = fill_table(
+            self._table, centers, squares, scale, None, self._stale, self._factor
+        )
+        self._stale.fill(False)
+        return self._factor
+
     def _refine(self, centers):
+        self._factor = 0.0
+        self._some = None
         del self._table  # not to have room for both
         self._table = empty_table(*centers.shape)
 

@@ -3,11 +3,12 @@
 import numpy as np
 
 from fastem.kernels.distances.sparse import nearest_to_row, precise_distance_to_one
+from fastem.kernels.kmeans.csr.bounds import bounds_of, no_less, no_more
+from fastem.kernels.kmeans.csr.scores import write_scores
 from fastem.kernels.kmeans.csr.table import MORE_TERMS, MOST_LENGTH, MOST_STORED, SHARE
 from fastem.kernels.runtime.compiling import inline, kernel
 from fastem.kernels.runtime.parallel import next_chunk
 from fastem.kernels.vectors.machine import LANES
-from fastem.kernels.vectors.stored import row_products
 from fastem.kernels.vectors.tiles import aligned_empty
 from fastem.kernels.vectors.vector import (
     bits,
@@ -22,31 +23,6 @@ from fastem.kernels.vectors.vector import (
 
 # So many centres are compared one by one with a row; if more are left, with all at once.
 _FEW = 32
-
-
-@inline
-def _score(rows, row, factor, table, scores):
-    """Write one row's scores of all centres."""
-    column = at = 0
-    n_features = len(table.values) // len(table.halves)
-    for piece in range(len(table.widths)):
-        width = table.widths[piece]
-        row_products(
-            rows.data,
-            rows.indices,
-            None,
-            rows.indptr[row],
-            rows.indptr[row + 1],
-            -factor,
-            table.values,
-            at,
-            width,
-            table.halves,
-            scores,
-            column,
-        )
-        column += width * LANES
-        at += width * LANES * n_features
 
 
 @inline
@@ -117,9 +93,9 @@ def _nearest_of(rows, row, centers, norms, found, n_found, plain):
 @kernel
 def table_pass(
     tickets, n_chunks, chunk_rows, rows, lengths, factor, rounding, table, centers, norms, labels,
-    left, counts,
+    left, own, others, counts,
 ):  # fmt: skip
-    """Label the rows whose nearest centre is among the few that their scores leave.
+    """Label those of the rows left whose nearest centre is among the few that their scores leave.
 
     Parameters
     ----------
@@ -136,7 +112,9 @@ def table_pass(
         Their squared norms in twofold precision.
     labels : int32 array of shape (n_rows,)
     left : bool array of shape (n_rows,)
-        Gets which rows are left to be compared with all centres.
+        Which rows to compare; gets which are left to be compared with all centres in float64.
+    own, others : float32 arrays of shape (n_rows,)
+        Get bounds as for :func:`kept_pass`.
     counts : int64 array of shape (2, n_chunks)
         How many rows of each chunk had several candidates, and how many are left.
     """
@@ -148,21 +126,25 @@ def table_pass(
             return
         n_open = n_left = 0
         for row in range(chunk * chunk_rows, min((chunk + 1) * chunk_rows, len(labels))):
+            if not left[row]:
+                continue
             length = lengths[row]
             n_stored = rows.indptr[row + 1] - rows.indptr[row]
-            n_found = _FEW + 1
+            n_found, share = _FEW + 1, SHARE * (n_stored + MORE_TERMS)
             if length < MOST_LENGTH and n_stored < MOST_STORED:
-                _score(rows, row, factor, table, scores)
-                share = SHARE * (n_stored + MORE_TERMS)
+                write_scores(rows, row, factor, table, scores)
                 n_found = _candidates(scores, table, share, rounding, length, found)
             left[row] = n_found > _FEW
             n_open += n_found > 1
             n_left += n_found > _FEW
+            own[row], others[row] = np.float32(np.inf), np.float32(-np.inf)
             if n_found <= _FEW:
                 label = found[0]
                 if n_found > 1:
                     label = _nearest_of(rows, row, centers, norms, found, n_found, plain)
                 labels[row] = label
+                most, least = bounds_of(scores, table, share, rounding, length, label)
+                own[row], others[row] = no_less(most), no_more(least)
         counts[0, chunk], counts[1, chunk] = n_open, n_left
 
 

@@ -6,7 +6,7 @@ Values and centres are rounded to float32, as is each sum of a product, and what
 more roundings: ``(n + 16) 2^-24`` times that sum is a bound up to terms of second order (Higham,
 Accuracy and Stability of Numerical Algorithms, 2002, section 3.1), which are below its fiftieth for
 less than 2^18 non-zeros. Where values or products are subnormal, each errs by up to 2^-150 times a
-length or one: that is what ``_TINY`` adds.
+length or one: that is what ``TINY`` adds.
 
 A large table waits for the caches, and is kept in 16-bit floats: centres are multiplied by a power
 of two that brings the longest near their largest number, and rows by its inverse. Each value then
@@ -24,7 +24,7 @@ from fastem.kernels.distances.sparse import SparseRows, squared_norms
 from fastem.kernels.runtime.arrays import read_only
 from fastem.kernels.runtime.chunks import ceil_div
 from fastem.kernels.runtime.compiling import kernel
-from fastem.kernels.runtime.memory import aligned_array, aligned_empty
+from fastem.kernels.runtime.memory import aligned_array, aligned_empty, aligned_empty_like
 from fastem.kernels.runtime.parallel import next_chunk, run
 from fastem.kernels.vectors.machine import LANES, WIDENS_HALVES
 from fastem.kernels.vectors.stored import piece_widths, put
@@ -35,15 +35,16 @@ from fastem.kernels.vectors.vector import load
 SHARE, MORE_TERMS, MOST_STORED = 1.02 * 2.0**-24, 16, 1 << 18
 # Nothing overflows in float32 between rows and centres that are no longer.
 MOST_LENGTH = 2.0**60
-_TINY, _UP = 2.0**-80, 1 + 2.0**-20
+TINY, UP = 2.0**-80, 1 + 2.0**-20
 # Of 16-bit floats: by what they round, the power of the longest centre, between which powers of two
 # this and the rows' factor may be, and what its length adds to that of each.
 _HALF_SHARE, _HALF_POWER, _HALF_RANGE, _HALF_TINY = 1.02 * 2.0**-11, 14, 2.0**20, 2.0**-17
 _FACTORS = 2.0**100
 # Smaller float32 tables stay in the second-level cache, where 16-bit floats gain nothing.
 _LARGE = 1 << 20
-# Features that are transposed at a time.
-_BLOCK = 64
+# Features that are transposed at a time, and the share of a piece's columns up to which these are
+# put there one by one.
+_BLOCK, _FEW = 64, 1 / 4
 
 
 class CenterTable(NamedTuple):
@@ -54,11 +55,11 @@ class CenterTable(NamedTuple):
     values : ndarray of float32, or of uint16 for 16-bit floats
         One piece after the other, each of shape (n_features, LANES * width).
     widths : ndarray of shape (n_pieces,), int64
-        The pieces' vectors. Columns behind the last centre are zeros.
+        The pieces' vectors. Columns without a centre are zeros.
     halves : ndarray of float32
-        Half the squared norms, infinite behind the last centre.
+        Half the squared norms, infinite behind the last column.
     sizes, lengths : ndarray of float32
-        No less than these and the norms; zero behind the last centre.
+        No less than these and the norms; zero behind the last column.
     """
 
     values: np.ndarray
@@ -68,25 +69,36 @@ class CenterTable(NamedTuple):
     lengths: np.ndarray
 
 
-def empty_table(n_clusters: int, n_features: int, coarse: bool = False) -> CenterTable:
-    """Room for centres; in 16-bit floats if it may be ``coarse``, and these are faster."""
-    widths = piece_widths(n_clusters, 4)
-    n_columns = LANES * int(widths.sum())
-    size = n_features * n_columns
-    coarse = coarse and WIDENS_HALVES and 4 * size > _LARGE
+def empty_table(n_columns: int, n_features: int, coarse: bool = False) -> CenterTable:
+    """Room for so many centres; in 16-bit floats if it may be ``coarse``, and these are faster."""
+    n_lanes = LANES * int(piece_widths(n_columns, 4).sum())
+    coarse = coarse and WIDENS_HALVES and 4 * n_features * n_lanes > _LARGE
+    return _room(n_columns, n_features, np.uint16 if coarse else np.float32)
+
+
+def smaller_table(n_columns: int, table: CenterTable) -> CenterTable:
+    """Room for some of the centres of a table, of the same type."""
+    n_features = len(table.values) // len(table.halves)
+    return _room(n_columns, n_features, table.values.dtype)
+
+
+def _room(n_columns, n_features, dtype):
+    widths = piece_widths(n_columns, 4)
+    n_lanes = LANES * int(widths.sum())
     return CenterTable(
         # NumPy asks for huge pages, which rows need here.
-        aligned_array(size, np.uint16 if coarse else np.float32),
+        aligned_array(n_features * n_lanes, dtype),
         widths,
-        np.full(n_columns, np.inf, np.float32),
-        *np.zeros((2, n_columns), np.float32),
+        np.full(n_lanes, np.inf, np.float32),
+        *np.zeros((2, n_lanes), np.float32),
     )
 
 
 @kernel
-def _fill(tickets, n_chunks, chunk_features, centers, scale, widths, values):
-    n_clusters, n_features = centers.shape
+def _fill(tickets, n_chunks, chunk_features, centers, chosen, stale, scale, widths, values):
+    n_features = centers.shape[1]
     block = aligned_empty(_BLOCK * LANES * widths.max())
+    stored = aligned_empty_like(_BLOCK, values)
     while True:
         chunk = next_chunk(tickets)
         if chunk >= n_chunks:
@@ -96,18 +108,30 @@ def _fill(tickets, n_chunks, chunk_features, centers, scale, widths, values):
         column = at = 0
         for piece in range(len(widths)):
             n_columns = widths[piece] * LANES
-            for first in range(start, stop, _BLOCK):
+            own = min(column + n_columns, len(chosen))
+            n_stale = 0
+            for c in range(column, own):
+                n_stale += np.intp(stale[c])
+            few = n_stale <= _FEW * n_columns
+            for first in range(start, stop if n_stale > 0 else start, _BLOCK):
                 last = min(first + _BLOCK, stop)
                 for c in range(n_columns):
-                    if column + c < n_clusters:
+                    known = column + c < own
+                    if few and not (known and stale[column + c]):
+                        continue
+                    step, to = (1, 0) if few else (n_columns, c)
+                    j = chosen[column + c] if known else 0
+                    for f in range(first, last):
+                        value = np.float32(centers[j, f] * scale) if known else np.float32(0.0)
+                        block[(f - first) * step + to] = value
+                    if few:
+                        for i in range(0, _BLOCK, LANES):
+                            put(load(block, i, LANES), stored, i)
                         for f in range(first, last):
-                            value = np.float32(centers[column + c, f] * scale)
-                            block[(f - first) * n_columns + c] = value
-                    else:
-                        for f in range(first, last):
-                            block[(f - first) * n_columns + c] = np.float32(0.0)
-                for i in range(0, (last - first) * n_columns, LANES):
-                    put(load(block, i, LANES), values, at + first * n_columns + i)
+                            values[at + f * n_columns + c] = stored[f - first]
+                if not few:
+                    for i in range(0, (last - first) * n_columns, LANES):
+                        put(load(block, i, LANES), values, at + first * n_columns + i)
             column += n_columns
             at += n_columns * n_features
 
@@ -122,7 +146,15 @@ def rounding(table: CenterTable) -> float:
     return _HALF_SHARE if is_coarse(table) else 0.0
 
 
-def fill_table(table: CenterTable, centers: np.ndarray, squares: np.ndarray, scale: float) -> float:
+def fill_table(
+    table: CenterTable,
+    centers: np.ndarray,
+    squares: np.ndarray,
+    scale: float,
+    chosen: np.ndarray | None = None,
+    stale: np.ndarray | None = None,
+    factor: float = 0.0,
+) -> float:
     """Put centres into a table.
 
     Parameters
@@ -133,33 +165,46 @@ def fill_table(table: CenterTable, centers: np.ndarray, squares: np.ndarray, sca
         Their squared norms.
     scale : float
         A power of two that they are multiplied by.
+    chosen : None or ndarray of shape (n_columns,), int64
+        The table's columns, if they aren't all the centres.
+    stale : None or ndarray of shape (n_columns,), bool
+        Which columns are not in the table yet, if rows are still to be multiplied by
+    factor : float
+        as when the others were put there.
 
     Returns
     -------
     float
         What the rows are to be multiplied by; 0 if centres are too long for the table.
     """
-    n_clusters, n_features = centers.shape
-    lengths = np.sqrt(squares) * scale
+    if chosen is None:
+        chosen = np.arange(len(centers))
+    n_columns, n_features = len(chosen), centers.shape[1]
+    lengths = np.sqrt(squares[chosen]) * scale
     longest = float(lengths.max())
     if not longest < MOST_LENGTH:
         return 0.0
-    up, more = 1.0, _TINY
+    up, more = 1.0, TINY
     if is_coarse(table):
         if not 1 / _HALF_RANGE < longest < _HALF_RANGE:
             return 0.0
         up, more = 2.0 ** (_HALF_POWER - math.frexp(longest)[1]), longest * _HALF_TINY
         if not 1 / _FACTORS < scale / up < _FACTORS:
             return 0.0
-    table.halves[:n_clusters] = 0.5 * lengths**2
-    table.sizes[:n_clusters] = (0.5 * lengths**2 + _TINY) * _UP
-    table.lengths[:n_clusters] = (lengths + more) * _UP
+    table.halves[n_columns:], table.sizes[n_columns:], table.lengths[n_columns:] = np.inf, 0.0, 0.0
+    table.halves[:n_columns] = 0.5 * lengths**2
+    table.sizes[:n_columns] = (0.5 * lengths**2 + TINY) * UP
+    table.lengths[:n_columns] = (lengths + more) * UP
+    if stale is None or factor != scale / up:
+        stale = np.ones(n_columns, bool)
     chunk_features = max(_BLOCK, ceil_div(n_features, 64 * _BLOCK) * _BLOCK)
     run(
         _fill,
         ceil_div(n_features, chunk_features),
         chunk_features,
         read_only(centers),
+        chosen,
+        stale,
         float(scale) * up,
         table.widths,
         table.values,
@@ -170,6 +215,6 @@ def fill_table(table: CenterTable, centers: np.ndarray, squares: np.ndarray, sca
 def row_lengths(rows: SparseRows, scale: float, chunk_rows: int, n_chunks: int) -> np.ndarray:
     """No less than the lengths of the rows times a power of two, in float32."""
     lengths = np.sqrt(squared_norms(rows, chunk_rows, n_chunks))
-    lengths *= scale * _UP
+    lengths *= scale * UP
     with np.errstate(over="ignore"):  # beyond float32 they are infinite
         return lengths.astype(np.float32)

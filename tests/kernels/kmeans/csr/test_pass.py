@@ -98,6 +98,7 @@ def test_where_few_digits_decide_little_float64_is_taken(kind):
     centers = 1e4 + rng.normal(size=(20, 30))
     tested = check_labels(X, centers)
     for _ in range(2):  # halves are given up after two passes
+        centers = centers + 0.1 * rng.normal(size=centers.shape)
         check_labels(X, centers, tested=tested)
     assert not is_coarse(tested._table)
     assert tested._is_exact
@@ -212,6 +213,85 @@ def test_norms_in_twofold_precision():
         np.testing.assert_allclose(
             (high - expected.high) + (low - expected.low), 0, atol=1e-28 * n_features
         )
+
+
+def watched(tested):
+    """A list that gets how many rows bounds have left open in each pass."""
+    n_left, keep = [], tested._keep
+    tested._keep = lambda *args: n_left.append(keep(*args)) or n_left[-1]
+    return n_left
+
+
+def check_bounds(tested, X, centers):
+    """What is known of the scores holds."""
+    scale = float(tested._frame.scale)
+    X, centers = X.astype(np.longdouble) * scale, centers.astype(np.longdouble) * scale
+    scores = 0.5 * (centers**2).sum(axis=1) - X @ centers.T
+    rows = np.arange(len(X))
+    own, others = tested._bounds
+    assert (scores[rows, tested.labels] <= own).all()
+    scores[rows, tested.labels] = np.inf
+    assert (others <= scores.min(axis=1)).all()
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("n_clusters", [2, 10, 50, 130])
+def test_labels_are_kept_where_centers_move_little(n_clusters, dtype, kind):
+    """All of them or a few, by less and less, far away, hardly at all, and back again."""
+    rng = np.random.default_rng(n_clusters)
+    X = scattered(rng, (1500, 40), dtype) * 10.0 ** rng.integers(-3, 2, (1500, 1))
+    X = X.astype(dtype)
+    X[::50], X[1::50] = 0, X[2::50]
+    centers = X[rng.choice(1500, n_clusters)] + 0.1 * rng.normal(size=(n_clusters, 40))
+    tested = made(X, n_clusters)
+    n_left = watched(tested)
+    check_labels(X, centers, tested=tested)
+    for step in range(24):
+        moved = rng.choice(n_clusters, [n_clusters, 1, n_clusters // 5, 0][step % 4], replace=False)
+        before, centers = centers, centers.copy()
+        centers[moved] += 10.0 ** -(step / 2) * rng.normal(size=(len(moved), 40))
+        if step % 5 == 1:
+            centers[rng.integers(n_clusters)] = X[rng.integers(1500)]
+        if step % 7 == 1:
+            centers[rng.integers(n_clusters)] *= 1 + 2.0**-50
+        check_labels(X, centers, tested=tested)
+        check_bounds(tested, X, centers)
+        if step % 6 == 5:
+            centers = before
+    assert len(n_left) == 24
+    assert 0 < np.count_nonzero(np.array(n_left) < 1000) < 24
+
+
+@pytest.mark.parametrize("n_moved", [1, 5, 16, 17, 60])
+def test_rows_are_compared_with_those_centers_that_moved(n_moved, kind):
+    rng = np.random.default_rng(n_moved)
+    X = scattered(rng, (2000, 60), np.float64)
+    centers = rng.normal(size=(100, 60))
+    tested = check_labels(X, centers)
+    n_left = watched(tested)
+    for size in (1.0, 0.3, 1e-3, 0.0, 1e-9, 2.0):
+        moved = rng.choice(100, n_moved, replace=False)
+        centers = centers.copy()
+        centers[moved] = X[rng.choice(2000, n_moved)] + size * rng.normal(size=(n_moved, 60))
+        check_labels(X, centers, tested=tested)
+        check_bounds(tested, X, centers)
+        assert (tested._some is not None) == (n_moved <= len(tested._table.halves) / 4)
+    assert 0 < max(n_left)
+    assert min(n_left) < 1500
+
+
+@pytest.mark.parametrize("far", [1e5, 1e15, 1e25, 1e100])
+def test_nothing_is_known_after_centers_that_are_too_long(far, kind):
+    rng = np.random.default_rng(0)
+    X = scattered(rng, (500, 12), np.float64)
+    X[:3] *= 1e10
+    centers = rng.normal(size=(9, 12))
+    tested = made(X, 9, 1.0)
+    for factor in (1.0, far, 1.0, 1.0, far, far, 1.0):
+        centers = centers + 1e-3 * rng.normal(size=centers.shape)
+        remote = centers.copy()
+        remote[0] *= factor
+        check_labels(X, remote, tested=tested)
 
 
 def test_sums_follow_the_rows_that_move():
