@@ -9,7 +9,7 @@ from fastem.kernels.vectors.machine import LANES, TILE
 from fastem.kernels.vectors.vector import bits, count_bits, first_bit, load, store
 
 # A chunk lists up to this share of its rows as moved; beyond it, sums are made anew.
-_LISTED_SHARE = 1 / 8
+LISTED_SHARE = 1 / 8
 
 
 class Moves(NamedTuple):
@@ -31,9 +31,9 @@ class Moves(NamedTuple):
     capacity: int
 
 
-def no_moves(chunk_rows, n_chunks):
-    """Empty lists."""
-    capacity = int(chunk_rows * _LISTED_SHARE)
+def no_moves(chunk_rows, n_chunks, share=LISTED_SHARE):
+    """Empty lists, of up to this share of the rows."""
+    capacity = int(chunk_rows * share)
     rows, origins = (np.empty(n_chunks * capacity, np.int32) for _ in range(2))
     return Moves(rows, origins, np.zeros(n_chunks, np.int64), capacity)
 

@@ -48,7 +48,7 @@ def _sum_up(e, width, values, add):
     return builder.fadd(sum_lanes(builder, vector), builder.load(total))
 
 
-def _load_doubles(builder, pointer, index, lanes):
+def load_doubles(builder, pointer, index, lanes):
     """Some values, widened to float64."""
     if lanes == 1:
         values, target = builder.load(builder.gep(pointer, [index])), ir.DoubleType()
@@ -72,7 +72,7 @@ def _direct(add, X, points):
         p = e.row(p, args[3], width)
 
         def differences(f, lanes):
-            return builder.fsub(*(_load_doubles(builder, a, f, lanes) for a in (x, p)))
+            return builder.fsub(*(load_doubles(builder, a, f, lanes) for a in (x, p)))
 
         return _sum_up(e, width, differences, add)
 
@@ -142,7 +142,7 @@ def direct_product(typingctx, X, row, origin, directions, direction):
         d = e.row(d, args[4], width)
 
         def values(f, lanes):
-            value, start, share = (_load_doubles(builder, a, f, lanes) for a in (x, o, d))
+            value, start, share = (load_doubles(builder, a, f, lanes) for a in (x, o, d))
             return builder.fsub(value, start), share
 
         return _sum_up(e, width, values, add_product)

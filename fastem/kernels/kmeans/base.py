@@ -4,7 +4,7 @@ from typing import ClassVar, NamedTuple
 
 import numpy as np
 
-from fastem.kernels.clusters.moves import no_moves
+from fastem.kernels.clusters.moves import LISTED_SHARE, no_moves
 from fastem.kernels.distances.euclidean import EuclideanPacked
 from fastem.kernels.distances.rounding import exact_layout, rounding_error
 from fastem.kernels.distances.tile_nearest import pack_centers, pad_order
@@ -18,6 +18,10 @@ from fastem.kernels.vectors.machine import LANES
 
 # Partial sums take up to this share of the data's memory, and there are at most so many.
 _SUMS_SHARE, _MOST_GROUPS = 1 / 32, 16
+
+# Sums of rows with so many features follow up to this share of them: they are read from memory one
+# by one at nearly the rate that all are read at, and a list takes nothing beside them.
+_WIDE, _LISTED_OF_WIDE = 64, 1 / 3
 
 
 class KMeansStatistics(NamedTuple):
@@ -65,12 +69,16 @@ class Algorithm:
         self._frame = frame
         self._origin = np.ascontiguousarray(frame.origin, np.float64)
         self._chunk_rows, self._n_chunks = self._split(n_rows, n_features * n_clusters)
-        self._moves = no_moves(self._chunk_rows, self._n_chunks)
+        self._moves = no_moves(self._chunk_rows, self._n_chunks, self._listed_share(n_features))
         self._set_up_statistics(X, n_clusters)
 
     def _split(self, n_rows, work):
         """Rows of a chunk, and the number of chunks, for so many multiplications a row."""
         return row_chunks(n_rows, work)
+
+    def _listed_share(self, n_features):
+        """The most rows of a chunk that are listed as moved, as a share of all."""
+        return _LISTED_OF_WIDE if n_features >= _WIDE else LISTED_SHARE
 
     def _set_up_statistics(self, X, n_clusters):
         """Make what ``_statistics`` keeps between passes."""

@@ -1,34 +1,14 @@
-"""Each cluster's sums and the inertia, in float64, for dense and CSR rows.
-
-``rows`` is a dense array, or a CSR matrix as ``SparseRows``.
-"""
+"""Each cluster's sums, of dense rows, and the inertia, of CSR rows too, in float64."""
 
 import numpy as np
 from numba import types
 
 from fastem.kernels.distances.one_row import squared_distance
 from fastem.kernels.distances.sparse import SparseRows, distance_to_one
+from fastem.kernels.kmeans.row_sums import move_row
 from fastem.kernels.runtime.compiling import kernel, variant
 from fastem.kernels.runtime.memory import aligned_array
 from fastem.kernels.runtime.parallel import next_chunk
-
-
-def add_row(rows, origin, row, weight, sums, cluster):
-    """Add ``weight * (x - origin)`` of one row to ``sums[cluster]``."""
-    raise NotImplementedError("for kernels only")
-
-
-@variant(add_row, of=types.Array)
-def _add_dense(rows, origin, row, weight, sums, cluster):
-    for f in range(rows.shape[1]):
-        sums[cluster, f] += weight * (rows[row, f] - origin[f])
-
-
-@variant(add_row, of=SparseRows)
-def _add_sparse(rows, origin, row, weight, sums, cluster):
-    data, indices, indptr = rows
-    for i in range(indptr[row], indptr[row + 1]):
-        sums[cluster, indices[i]] += weight * data[i]
 
 
 def own_distance(rows, row, centers, norms, cluster):
@@ -65,9 +45,9 @@ def update_sums(
 
     Parameters
     ----------
-    rows : float array of shape (n_rows, n_features), or SparseRows
+    rows : float array of shape (n_rows, n_features)
     origin : float64 array of shape (n_features,)
-        Subtracted from dense rows, in their own units.
+        Subtracted from the rows, in their own units.
     sample_weight : float64 array of n_rows values, or of none
     labels : int32 array of shape (n_rows,)
     chunk_rows : int
@@ -105,18 +85,19 @@ def update_sums(
             start = chunk * chunk_rows
             n_listed = min(chunk_rows, n_rows - start) if anew else moves.counts[chunk]
             for i in range(n_listed):
-                row, old = start + i, np.int32(-1)
+                row, later, old = start + i, start + i + 1, np.intp(-1)
                 if not anew:
-                    row = np.intp(moves.rows[chunk * capacity + i])
-                    old = moves.origins[chunk * capacity + i]
+                    listed = chunk * capacity + i
+                    row, old = np.intp(moves.rows[listed]), np.intp(moves.origins[listed])
+                    later = np.intp(moves.rows[listed + 1]) if i + 1 < n_listed else row
+                new = np.intp(labels[row])
                 weight = sample_weight[row] if len(sample_weight) else 1.0
+                move_row(rows, origin, row, later, weight, group_sums, old, new)
                 if old >= 0:
-                    add_row(rows, origin, row, -weight, group_sums, old)
                     group_weights[old] -= weight
                     group_counts[old] -= weight != 0.0
-                add_row(rows, origin, row, weight, group_sums, labels[row])
-                group_weights[labels[row]] += weight
-                group_counts[labels[row]] += weight != 0.0
+                group_weights[new] += weight
+                group_counts[new] += weight != 0.0
         for j in range(n_clusters):
             # Subtraction leaves rounding errors where nothing is left.
             empty = group_counts[j] == 0

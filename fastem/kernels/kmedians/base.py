@@ -4,6 +4,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from fastem.kernels.clusters.moves import LISTED_SHARE
 from fastem.kernels.distances.manhattan import pack_centers
 from fastem.kernels.distances.one_row import manhattan_distance
 from fastem.kernels.kmeans.base import DenseAlgorithm
@@ -102,6 +103,9 @@ class MedianAlgorithm(DenseAlgorithm):
     The centres aren't relative to the frame's origin, which only serves the comparison in float32.
     Parameters and attributes are those of ``kmeans.base.Algorithm``.
     """
+
+    def _listed_share(self, n_features):
+        return LISTED_SHARE  # what follows the moves is not sums
 
     def _set_up_statistics(self, X, n_clusters):
         self._n_clusters = n_clusters

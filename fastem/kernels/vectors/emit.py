@@ -313,8 +313,12 @@ def store_at(builder, value, pointer, index, align):
     builder.store(value, address, align=align)
 
 
-def prefetch(builder, pointer, index):
-    """Ask for the cache line of a value, which need not exist."""
+def prefetch(builder, pointer, index, nearest=True):
+    """Ask for the cache line of a value, which need not exist.
+
+    It comes into all levels of the data cache, or into all but the ``nearest``: rows that stream
+    through this one push out of it what they are compared with.
+    """
     byte, flag = ir.IntType(8).as_pointer(), ir.IntType(32)
     function = cgutils.get_or_insert_function(
         builder.module,
@@ -322,5 +326,5 @@ def prefetch(builder, pointer, index):
         "llvm.prefetch.p0",
     )
     address = builder.bitcast(builder.gep(pointer, [index]), byte)
-    # For reading, to all levels of the data cache.
-    builder.call(function, [address, flag(0), flag(3), flag(1)])
+    # For reading, into a cache of data.
+    builder.call(function, [address, flag(0), flag(3 if nearest else 2), flag(1)])
