@@ -1,4 +1,4 @@
-"""What passes of K-means and K-medians share: the coordinates, and the rows that moved."""
+"""What passes of K-means and K-medians share: the coordinates, rows that moved, and sums."""
 
 from fastem.kernels.clusters.frame import Frame
 

@@ -37,8 +37,8 @@ _MOST_CENTERS = 10 if WIDE_REGISTER_FILE else 4  # likewise
 
 # What the centres' segment may take of the fastest cache, and the most vectors of a row that are
 # summed at a stretch, for the sake of the rounding error.
-# With all of a cache of 32 kB, and rows fetched into it, 157 MB took 8.8 ms on two threads; with half
-# of it, and rows fetched into the next cache, 6.5 (314 MB in float64: 14.1 and 9.6, memory's rate).
+# With all of a cache of 32 kB, and rows fetched into it, 157 MB took 8.8 ms on two threads; with
+# half of it, and rows fetched into the next cache, 6.5 (314 MB of float64: 14.1 and 9.6).
 _SEGMENT_BYTES, _SEGMENT_VECTORS = 16384, 64
 
 _AHEAD = 12288  # bytes that rows are fetched before they are compared

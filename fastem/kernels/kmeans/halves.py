@@ -7,10 +7,10 @@ cluster's hyperplane.
 import numpy as np
 from numba import types
 
+from fastem.kernels.clusters.row_sums import add_row
 from fastem.kernels.distances.metric import row_distance
 from fastem.kernels.distances.one_row import FEW_FEATURES, direct_product
 from fastem.kernels.distances.sparse import SparseRows
-from fastem.kernels.kmeans.row_sums import add_row
 from fastem.kernels.runtime.arrays import write_row
 from fastem.kernels.runtime.compiling import kernel, variant
 from fastem.kernels.runtime.parallel import next_chunk, run

@@ -3,9 +3,9 @@
 import numpy as np
 from numba import types
 
+from fastem.kernels.clusters.row_sums import move_row
 from fastem.kernels.distances.one_row import squared_distance
 from fastem.kernels.distances.sparse import SparseRows, distance_to_one
-from fastem.kernels.kmeans.row_sums import move_row
 from fastem.kernels.runtime.compiling import kernel, variant
 from fastem.kernels.runtime.memory import aligned_array
 from fastem.kernels.runtime.parallel import next_chunk

@@ -28,15 +28,16 @@ def move_rows(chunk, chunk_rows, nearest, labels, moves):
 @pytest.mark.parametrize("share", [0.0, 0.05, 1.0])
 @pytest.mark.parametrize("n_rows", [1, 63, 64, 65, 128, 200, 500])
 @pytest.mark.parametrize("body", [move_tiles, move_rows])
-def test_moves(body, n_rows, share):
+@pytest.mark.parametrize("listed_share", [1 / 8, 1 / 3])
+def test_moves(listed_share, body, n_rows, share):
     rng = np.random.default_rng(n_rows)
     before = rng.integers(-1, 4, size=n_rows).astype(np.int32)
     nearest = np.where(rng.uniform(size=n_rows) < share, rng.integers(4, size=n_rows), before)
     # A tile's results are as many as its lanes, whatever those behind the last row say.
     padded = np.concatenate([nearest, rng.integers(4, size=TILE)]).astype(np.int32)
     labels, chunk_rows = before.copy(), 192
-    moves = no_moves(chunk_rows, 3)
-    assert isinstance(moves, Moves) and moves.capacity == chunk_rows // 8
+    moves = no_moves(chunk_rows, 3, listed_share)
+    assert isinstance(moves, Moves) and moves.capacity == int(chunk_rows * listed_share)
     for chunk in range(3):
         body(chunk, chunk_rows, padded, labels, moves)
         changed = np.flatnonzero(nearest != before)

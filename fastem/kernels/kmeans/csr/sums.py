@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from fastem.kernels.kmeans.row_sums import add_row
+from fastem.kernels.clusters.row_sums import add_row
 from fastem.kernels.runtime.arrays import read_only
 from fastem.kernels.runtime.compiling import inline, kernel
 from fastem.kernels.runtime.parallel import next_chunk, run

@@ -1,6 +1,5 @@
 """One row's share in sums of clusters, in float64: added, or moved from one sum to another."""
 
-from llvmlite import ir
 from numba import types
 from numba.extending import intrinsic
 
@@ -93,7 +92,7 @@ def _add_sparse(rows, origin, row, weight, sums, cluster):
 
 @inline
 def move_row(rows, origin, row, later, weight, sums, before, after):
-    """Add ``weight * (x - origin)`` of a dense row to ``sums[after]``, take it from ``sums[before]``.
+    """Add ``weight * (x - origin)`` of a dense row to one sum, take it from the one ``before``.
 
     Where ``before`` is negative, from none. The row ``later`` is fetched meanwhile.
     """
