@@ -25,7 +25,7 @@ def _shares(signs):
     def emit(context, builder, signature, args):
         e = Emitter(context, builder, signature, args)
         x, origin, sums = e.pointers(0, 1, 5)
-        row, later, weight, clusters = *args[2:5], args[6]
+        row, later, weight, clusters = (args[i] for i in (2, 3, 4, 6))
         width = e.extent(0, 1)
         size = signature.args[0].dtype.bitwidth // 8
         x, ahead = e.row(x, row, width), e.row(x, later, width)
