@@ -98,6 +98,11 @@ def _kmeans(dtype: Any, algorithm: str) -> None:
         for X, n_clusters, sample_weight in _problems(dtype, [(300, 2, 8), (2000, 64, 80)]):
             model = KMeans(n_clusters, search="breathing", random_state=0)
             model.fit(X, sample_weight=sample_weight)
+    if algorithm == "filtering":  # which arranges the rows once it pays
+        for X, n_clusters, sample_weight in _problems(dtype, [(3000, 3, 60)]):
+            KMeans(n_clusters, random_state=0, algorithm=algorithm).fit(
+                X, sample_weight=sample_weight
+            )
     if algorithm == "steps":  # which it begins to follow once few rows move
         X = np.random.default_rng(0).standard_normal((3000, 600)).astype(dtype)
         KMeans(3, random_state=0, algorithm=algorithm).fit(X)
@@ -261,7 +266,7 @@ class _Model(NamedTuple):
 
 MODELS = {
     "KMeans": _Model(
-        _kmeans, 10.0, ("lloyd", "hamerly", "active", "wide", "steps", "bytes", "csr")
+        _kmeans, 10.0, ("lloyd", "filtering", "hamerly", "active", "wide", "steps", "bytes", "csr")
     ),
     "KMedians": _Model(_kmedians, 10.0),
     "GaussianMixture": _Model(

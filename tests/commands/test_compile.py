@@ -49,6 +49,8 @@ FITS = {
                 KMeans(n_clusters, search="breathing", random_state=1).fit(X)
             X = np.random.default_rng(1).normal(size=(9000, 12)).astype(dtype)
             KMeans(7, random_state=1).fit(X)
+            X = np.random.default_rng(1).normal(size=(9500, 2)).astype(dtype)
+            KMeans(70, random_state=1).fit(X)
             places = 9 * np.random.default_rng(1).normal(size=(45, 49))
             X = np.repeat(places, 250, axis=0) + np.random.default_rng(2).normal(size=(11250, 49))
             init = np.tile(places, (8, 1)) + 0.1 * np.random.default_rng(3).normal(size=(360, 49))

@@ -7,6 +7,7 @@ import numpy as np
 from fastem.kernels.kmeans.active import Active
 from fastem.kernels.kmeans.base import KMeansStatistics
 from fastem.kernels.kmeans.bytes import Bytes
+from fastem.kernels.kmeans.filtering import Filtering, can_arrange
 from fastem.kernels.kmeans.hamerly import Hamerly
 from fastem.kernels.kmeans.lloyd import Lloyd
 from fastem.kernels.kmeans.sparse import Sparse
@@ -18,11 +19,12 @@ from fastem.kernels.vectors.tiles import tile_fits
 __all__ = ["ALGORITHMS", "KMeansStatistics", "Lloyd", "Sparse", "choose"]
 
 ALGORITHMS = {
-    algorithm.name: algorithm for algorithm in (Lloyd, Hamerly, Active, Wide, Steps, Bytes)
+    algorithm.name: algorithm
+    for algorithm in (Lloyd, Filtering, Hamerly, Active, Wide, Steps, Bytes)
 }
 
-# Up to so many features and clusters, comparing a row with all centres costs no more than reading
-# and writing its bound.
+# Up to so many features, tiles of neighbours have few centres within reach. Up to so many features
+# and clusters, comparing a row with all centres costs no more than reading and writing its bound.
 _FEW_FEATURES, _FEW_CLUSTERS = 4, 64
 
 # Multiplications of a pass up to which these take longer than comparing all rows: fits of tables of
@@ -62,15 +64,18 @@ def choose(
         return Sparse
     if algorithm in ALGORITHMS:
         return ALGORITHMS[algorithm]
-    if algorithm == "auto" and n_features <= _FEW_FEATURES and n_clusters <= _FEW_CLUSTERS:
-        return Lloyd
+    little = algorithm == "auto" and n_rows * n_features * n_clusters <= _LITTLE_WORK
+    if algorithm == "auto" and n_features <= _FEW_FEATURES:
+        if not little and can_arrange(n_rows, n_features, np.dtype(dtype).itemsize):
+            return Filtering
+        if n_clusters <= _FEW_CLUSTERS:
+            return Lloyd
     if not tile_fits(n_rows, n_features, np.dtype(dtype).itemsize):
         return Lloyd  # few long rows: it keeps the least beside them
     if n_features >= _WIDE_FEATURES and n_clusters <= _WIDE_CLUSTERS:
         follows = pays(n_rows, n_features, n_clusters, np.dtype(dtype).itemsize)
         return Steps if follows else Wide
     if n_features * n_clusters < _MUCH_WORK:
-        little = algorithm == "auto" and n_rows * n_features * n_clusters <= _LITTLE_WORK
         return Lloyd if little else Hamerly
     wide = n_features >= _BYTES_FEATURES and n_clusters >= _BYTES_CLUSTERS
     return Bytes if BYTE_DOTS and wide and n_rows >= _BYTES_ROWS * n_clusters else Active
