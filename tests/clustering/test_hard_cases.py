@@ -357,7 +357,7 @@ def test_words_are_listed_in_a_fixed_order(estimator):
     with pytest.raises(InvalidParameterError, match=message):
         estimator(init="foo").fit(np.eye(9))
     if estimator is KMeans:
-        with pytest.raises(InvalidParameterError, match="'auto', 'lloyd', 'elkan', 'hamerly'"):
+        with pytest.raises(InvalidParameterError, match="'auto', 'lloyd', 'elkan', 'filtering'"):
             KMeans(algorithm="foo").fit(np.eye(9))
 
 

@@ -10,11 +10,11 @@ from fastem.kernels.clusters.moves import move_tile
 from fastem.kernels.distances.euclidean import EuclideanPacked
 from fastem.kernels.distances.metric import compare_tile, nearest_exactly, undecided_lanes
 from fastem.kernels.distances.rounding import WIDE
-from fastem.kernels.distances.tile_nearest import pack_centers
+from fastem.kernels.distances.tile_nearest import BLOCK, pack_centers
 from fastem.kernels.kmeans.base import KMeansStatistics
+from fastem.kernels.kmeans.boxes.near import NARROW, lay_out, list_near
 from fastem.kernels.kmeans.centers import average_pass, inertia_change_pass
 from fastem.kernels.kmeans.lloyd import Lloyd
-from fastem.kernels.kmeans.regions import NARROW, lay_out, list_near
 from fastem.kernels.kmeans.sums import update_sums
 from fastem.kernels.runtime.chunks import round_up
 from fastem.kernels.runtime.compiling import kernel
@@ -24,15 +24,17 @@ from fastem.kernels.vectors.vector import first_bit
 
 
 @kernel
-def label_near(X, order, packed, regions, columns, apart, near, labels, moves):
-    """As ``lloyd.lloyd_pass`` in one chunk, less the centres out of a tile's reach.
+def label_near(X, order, packed, regions, columns, scores, near, labels, moves):
+    """As ``lloyd.lloyd_pass`` in one chunk, less the centres out of the question for a tile.
 
     Parameters
     ----------
     X, order, packed, labels, moves
         As for ``lloyd.lloyd_pass``.
-    regions, columns, apart, near
-        As for ``regions.list_near``; of many features all centres are compared.
+    regions : Regions
+        Of the rows; of many features all centres are compared.
+    columns, scores, near
+        As for ``boxes.near.list_near``.
     """
     n_rows, n_features = X.shape
     n_clusters = len(packed.half_norms) - 1
@@ -41,20 +43,32 @@ def label_near(X, order, packed, regions, columns, apart, near, labels, moves):
     distances = aligned_array(len(order), np.float64)
     narrow = n_features <= NARROW
     n_moved = 0
+    boxes = regions.boxes
     if narrow:
-        lay_out(packed.negated, columns)
+        lay_out(packed, order, n_clusters, columns)
     for first in range(0, n_rows, TILE):
-        n_near, n_listed = 0, 0
+        t, n_near = first // TILE, 0
         if narrow:
-            n_near, n_listed = list_near(
-                regions, first // TILE, columns, packed.radius, n_clusters, apart, near
+            n_near = list_near(
+                boxes.middles[t],
+                boxes.halves[t],
+                boxes.norms[t],
+                packed,
+                order,
+                n_clusters,
+                columns,
+                scores,
+                near,
             )
         if n_near == 1:
             for lane in range(TILE):
                 nearest[lane] = near[0]
         else:
-            tile = regions.tiles[first // TILE]
-            compared = near[:n_listed] if n_listed > 0 else order
+            while n_near % BLOCK > 0:
+                near[n_near] = n_clusters  # no centre
+                n_near += 1
+            compared = near[:n_near] if narrow else order
+            tile = regions.tiles[t]
             compare_tile(packed, tile, n_features, compared, norms, best, second, nearest)
             undecided = undecided_lanes(packed, norms, best, second)
             while undecided != np.uint64(0):
@@ -115,10 +129,9 @@ def settle(
     """
     n_clusters, n_features = centers.shape
     tickets, partial = np.zeros(1, np.int64), aligned_array(1, np.float64)
-    width = round_up(n_clusters, LANES)
-    narrow = n_features <= NARROW
-    columns = aligned_empty(n_features * width if narrow else 0)
-    apart = aligned_empty(width + LANES)
+    width = round_up(n_clusters, max(LANES, BLOCK))
+    columns = aligned_array((n_features + 1 if n_features <= NARROW else 0, width), np.float32)
+    scores = aligned_empty(width)
     near = aligned_array(width, np.int32)
     before = np.inf
     for iteration in range(most):
@@ -130,7 +143,7 @@ def settle(
                 else:
                     exact[j, f] = centers[j, f]
         packed = EuclideanPacked(negated, half_norms, exact, rounding, np.float32(greatest * 1.001))
-        label_near(X, order, packed, regions, columns, apart, near, labels, moves)
+        label_near(X, order, packed, regions, columns, scores, near, labels, moves)
         tickets[0] = 0
         update_sums(
             tickets, 1, X, origin, sample_weight, labels, len(X), moves, sums, weights, counts

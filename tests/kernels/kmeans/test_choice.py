@@ -12,6 +12,7 @@ from reference import squared_distances
 
 from fastem.kernels.clusters import Frame
 from fastem.kernels.kmeans import ALGORITHMS, Lloyd, Sparse, choose
+from fastem.kernels.kmeans.filtering import Filtering
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
@@ -107,7 +108,9 @@ def test_fits_are_those_of_lloyd(data, dtype, n_clusters):
         assert len(history) == len(expected)
         for labels, wanted in zip(history, expected, strict=True):
             np.testing.assert_array_equal(labels, wanted)
-        np.testing.assert_array_equal(same_centers, centers)
+        # Along a curve, sums are rounded in another order.
+        rounding = 1e-13 * np.abs(X).max() if algorithm is Filtering else 0
+        np.testing.assert_allclose(same_centers, centers, rtol=0, atol=rounding)
     # Rounding the centres to float32 may cost that much.
     slack = 1e-12 if dtype is np.float64 else 1e-6
     for before, after in pairwise(inertias):

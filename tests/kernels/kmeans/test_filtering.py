@@ -9,9 +9,7 @@ from reference import squared_distances
 from fastem import KMeans
 from fastem.kernels.clusters import Frame
 from fastem.kernels.kmeans import Lloyd, choose, filtering
-from fastem.kernels.kmeans.boxes.order import order_on_curve
 from fastem.kernels.kmeans.filtering import Filtering
-from fastem.kernels.vectors.machine import TILE
 
 # Rows, features, clusters: tiles and families of tiles that are filled, and others.
 SHAPES = [
@@ -106,46 +104,6 @@ def test_most_tiles_of_clusters_apart_are_not_looked_at(dtype, always, monkeypat
     tested._tiles.values[owned] = 1e6
     tested.label_rows(places)
     np.testing.assert_array_equal(tested.labels, labels)
-
-
-@pytest.mark.parametrize("dtype", DTYPES)
-@pytest.mark.parametrize("n_features", [1, 2, 3, 4, 8])
-def test_rows_lie_in_their_boxes(n_features, dtype, always):
-    X = np.random.default_rng(1).normal(size=(3 * TILE + 5, n_features)).astype(dtype)
-    frame = frame_for(Filtering, X)
-    tested = Filtering(X, None, 2, frame)
-    for _ in range(2):
-        tested.label_rows(X[:2])
-    scaled = ((X.astype(float) - frame.origin) * frame.scale)[tested._tiles.order]
-    boxes, tiles = tested._boxes, scaled.reshape(4, TILE, n_features)
-    away = np.abs(tiles - boxes.middles[:, np.newaxis]).max(axis=1)
-    assert (away <= boxes.halves).all()
-    assert (boxes.halves <= away * (1 + 1e-5) + 1e-5).all()
-    norms = np.linalg.norm(tiles, axis=2).max(axis=1)
-    assert (norms * (1 - 1e-6) <= boxes.norms).all()
-
-
-@pytest.mark.parametrize("dtype", DTYPES)
-@pytest.mark.parametrize("shape", [(1, 1), (65, 2), (5000, 1), (300_000, 2), (4096, 3), (2000, 8)])
-def test_the_order_has_every_row_once_and_neighbours_together(shape, dtype):
-    X = np.random.default_rng(5).normal(size=shape).astype(dtype)
-    order = order_on_curve(X)
-    assert len(order) % TILE == 0
-    np.testing.assert_array_equal(np.sort(order[: len(X)]), np.arange(len(X)))
-    assert (order[len(X) :] == order[len(X) - 1]).all()
-    if len(X) < 4096:
-        return
-    spread = X[order].reshape(-1, TILE, shape[1]).std(axis=1)[:-1].mean()
-    assert spread < 4 * (TILE / len(X)) ** (1 / shape[1]) * X.std()
-
-
-def test_far_rows_do_not_blur_the_order():
-    X = np.random.default_rng(6).normal(size=(20_000, 2))
-    near = X[order_on_curve(X)].reshape(-1, TILE, 2)[:-1]
-    X[[7, 9000]] = [[1e150], [-1e150]]
-    X[11, 0] = 1e12
-    blurred = X[order_on_curve(X)[: len(X) // TILE * TILE]].reshape(-1, TILE, 2)
-    assert np.median(blurred.std(axis=1)) < 1.2 * np.median(near.std(axis=1))
 
 
 @pytest.mark.parametrize("dtype", DTYPES)

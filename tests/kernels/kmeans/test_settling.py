@@ -1,4 +1,4 @@
-"""Iterations in one call, and the tiles' regions that spare them comparisons."""
+"""Iterations in one call, and the tiles' boxes that spare them comparisons."""
 
 import hard_rows
 import numpy as np
@@ -7,9 +7,8 @@ from clustering_passes import DTYPES, frame_for
 from guards import Guarded
 from reference import settled, squared_distances
 
-from fastem.kernels.kmeans.regions import regions_of
+from fastem.kernels.kmeans.boxes.regions import regions_of
 from fastem.kernels.kmeans.settling import Settling
-from fastem.kernels.vectors.machine import TILE
 
 # Rows, features, clusters: with and without regions, tiles that are filled and others.
 SHAPES = [
@@ -89,19 +88,6 @@ def test_nothing_is_said_of_an_inertia_of_few_digits():
     X = np.repeat(np.eye(3), 50, axis=0)
     assert settle(made(X, None, 3), X, None, np.eye(3))[0] == 0
     assert settle(made(np.ones((9, 2)), None, 1), np.ones((9, 2)), None, np.ones((1, 2)))[0] == 0
-
-
-@pytest.mark.parametrize("dtype", DTYPES)
-@pytest.mark.parametrize("n_features", [1, 2, 5, 8])
-def test_rows_lie_in_their_regions(n_features, dtype):
-    X = np.random.default_rng(1).normal(size=(3 * TILE + 5, n_features)).astype(dtype)
-    frame = frame_for(Settling, X)
-    regions = regions_of(X, frame)
-    scaled = (X.astype(float) - frame.origin) * frame.scale
-    assert len(regions.radii) == 4
-    for t, (middle, radius) in enumerate(zip(*regions[1:], strict=True)):
-        away = np.sqrt(((scaled[t * TILE : (t + 1) * TILE] - middle) ** 2).sum(axis=1)).max()
-        assert away * (1 - 1e-6) <= radius <= away * (1 + 1e-4) + 1e-6
 
 
 @pytest.mark.parametrize("dtype", DTYPES)

@@ -1,9 +1,12 @@
-"""The order of rows along a curve that leaves a part of space when it has seen it all.
+"""The order of rows along Hilbert's curve, which visits all cells of a grid, neighbours in turn.
 
-Cells of a grid have the bits of their coordinates in turn as their numbers (G. M. Morton, "A
-computer oriented geodetic data base", IBM 1966). Rows are sorted by their cells, by counting.
+D. Hilbert, "Über die stetige Abbildung einer Linie auf ein Flächenstück", Mathematische Annalen 38,
+1891. Along Morton's, which jumps, tiles have larger boxes. Rows are sorted by their cells by
+counting.
 """
 
+import math
+from functools import cache
 from typing import NamedTuple
 
 import numpy as np
@@ -15,7 +18,7 @@ from fastem.kernels.runtime.parallel import next_chunk, run
 from fastem.kernels.vectors.machine import TILE
 
 # Rows of a cell there are to be on average, bits of a cell's number that are enough, and at most.
-_CELL_ROWS, _ENOUGH_BITS, _MOST_BITS = 16, 14, 16
+_CELL_ROWS, _ENOUGH_BITS, _MOST_BITS = 8, 14, 16
 # The grid spans all of so many rows but this share at either end: few far rows don't widen it.
 _SAMPLE, _OUTSIDE = 1024, 1 / 128
 # Groups of rows are counted apart, by a thread each.
@@ -23,47 +26,75 @@ _MOST_GROUPS, _GROUP_ROWS = 8, 1 << 17
 
 
 class Grid(NamedTuple):
-    """Cells, each feature's side in ``len(spread)`` parts; rows outside belong to those at the end.
+    """Cells, of each feature ``2**n_bits``; rows outside belong to those at the end.
 
     Parameters
     ----------
     lows, inverses : ndarray of shape (n_features,)
         Where the grid begins, and how many cells there are to a unit.
-    spread : ndarray of int32
-        The bits of a cell's place along the first feature within its number.
+    n_bits : int
+        A cell's number has so many bits for its place along each feature, the first one's last.
     """
 
     lows: np.ndarray
     inverses: np.ndarray
-    spread: np.ndarray
+    n_bits: int
 
 
 def _grid(X):
     n_rows, n_features = X.shape
-    n_bits = round(np.log2(max(n_rows / _CELL_ROWS, 2)) / n_features)
-    n_bits = max(1, min(n_bits, ceil_div(_ENOUGH_BITS, n_features), _MOST_BITS // n_features))
-    numbers = np.arange(1 << n_bits)
-    spread = np.zeros(len(numbers), np.int32)
-    for bit in range(n_bits):
-        spread |= ((numbers >> bit & 1) << (bit * n_features)).astype(np.int32)
+    n_bits = math.ceil(math.log2(max(n_rows / _CELL_ROWS, 2)) / n_features)
+    n_bits = min(n_bits, ceil_div(_ENOUGH_BITS, n_features), _MOST_BITS // n_features)
     sample = np.sort(X[:: ceil_div(n_rows, _SAMPLE)].astype(np.float64), axis=0)
     outside = int(len(sample) * _OUTSIDE)
     lows, highs = sample[outside], sample[len(sample) - 1 - outside]
     widths = 0.5 * highs - 0.5 * lows  # differences stay in range
     inverses = np.zeros(n_features)
-    wide = widths > np.finfo(np.float64).tiny * len(numbers)
-    inverses[wide] = 0.5 * len(numbers) / widths[wide]
-    return Grid(lows, inverses, spread)
+    wide = widths > np.finfo(np.float64).tiny * 2**n_bits
+    inverses[wide] = 0.5 * 2**n_bits / widths[wide]
+    return Grid(lows, inverses, n_bits)
+
+
+@cache
+def cells_on_curve(n_features: int, n_bits: int) -> np.ndarray:
+    """The numbers of a grid's cells in their order along the curve.
+
+    J. Skilling, "Programming the Hilbert curve", AIP Conference Proceedings 707, 2004.
+    """
+    cells = np.arange(1 << n_features * n_bits)
+    places = [cells >> f * n_bits & (1 << n_bits) - 1 for f in range(n_features)]
+    bits = [1 << bit for bit in range(n_bits - 1, 0, -1)]
+    # Undo the turns and reflections of ever smaller cubes, ...
+    for bit in bits:
+        for f in range(n_features):
+            inverted = (places[f] & bit) != 0
+            swapped = np.where(inverted, 0, (places[0] ^ places[f]) & bit - 1)
+            places[f] = places[f] ^ swapped
+            places[0] = places[0] ^ swapped ^ np.where(inverted, bit - 1, 0)
+    # ... then that of Gray's code.
+    for f in range(1, n_features):
+        places[f] = places[f] ^ places[f - 1]
+    turned = np.zeros_like(cells)
+    for bit in bits:
+        turned ^= np.where(places[-1] & bit, bit - 1, 0)
+    along = np.zeros_like(cells)
+    for bit in range(n_bits - 1, -1, -1):
+        for place in places:
+            along = along << 1 | (place ^ turned) >> bit & 1
+    order = np.empty(len(cells), np.int32)
+    order[along] = cells
+    order.flags.writeable = False
+    return order
 
 
 @inline
 def _cell_of(X, row, grid):
-    cell, last = 0, np.float64(len(grid.spread) - 1)
+    cell, last = 0, np.float64((1 << grid.n_bits) - 1)
     for f in range(X.shape[1]):
         place = (X[row, f] - grid.lows[f]) * grid.inverses[f]
         if not place > 0.0:
             place = 0.0
-        cell |= np.intp(grid.spread[np.intp(min(place, last))]) << f
+        cell |= np.intp(min(place, last)) << f * grid.n_bits
     return cell
 
 
@@ -105,10 +136,10 @@ def _place_pass(tickets, n_groups, cells, places, order):
 
 
 @kernel
-def _counts_to_places(counts):
-    """Turn the counts into where each cell's rows of each group begin."""
+def _counts_to_places(counts, cells):
+    """Turn the counts into where each cell's rows of each group begin, in the cells' order."""
     place = 0
-    for cell in range(counts.shape[1]):
+    for cell in cells:
         for group in range(counts.shape[0]):
             count = counts[group, cell]
             counts[group, cell] = place
@@ -132,10 +163,11 @@ def order_on_curve(X):
     grid = _grid(X)
     n_groups = max(1, min(_MOST_GROUPS, n_rows // _GROUP_ROWS))
     cells = np.empty(n_rows, np.uint16)
-    places = np.zeros((n_groups, len(grid.spread) ** X.shape[1]), np.int32)
+    curve = cells_on_curve(X.shape[1], grid.n_bits)
+    places = np.zeros((n_groups, len(curve)), np.int32)
     order = np.empty(ceil_div(n_rows, TILE) * TILE, np.int32)
     run(_count_pass, n_groups, read_only(X), grid, cells, places)
-    _counts_to_places(places)
+    _counts_to_places(places, curve)
     run(_place_pass, n_groups, cells, places, order)
     order[n_rows:] = order[n_rows - 1]
     return order
