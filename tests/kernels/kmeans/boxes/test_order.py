@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from clustering_passes import DTYPES
 
-from fastem.kernels.kmeans.boxes.order import order_on_curve
+from fastem.kernels.kmeans.boxes.order import cells_on_curve, order_on_curve
 from fastem.kernels.vectors.machine import TILE
 
 
@@ -39,9 +39,20 @@ def test_tiles_are_as_small_as_squares_of_so_many_rows(n_rows):
     assert np.median(widths) < 2 * np.sqrt(TILE / n_rows)
 
 
-def test_the_curves_cells_take_turns():
+@pytest.mark.parametrize("grid", [(1, 5), (2, 1), (2, 4), (3, 3), (5, 2), (8, 2)])
+def test_the_curve_visits_every_cell_and_goes_to_a_neighbour(grid):
+    n_features, n_bits = grid
+    cells = cells_on_curve(n_features, n_bits)
+    np.testing.assert_array_equal(np.sort(cells), np.arange(2 ** (n_features * n_bits)))
+    places = np.array([cells >> f * n_bits & (1 << n_bits) - 1 for f in range(n_features)])
+    assert (np.abs(np.diff(places, axis=1)).sum(axis=0) == 1).all()
+
+
+def test_rows_of_a_cell_are_in_their_own_order():
     X = np.array([[0.0, 0.0], [1.0, 0.0], [0.0, 1.0], [1.0, 1.0], [0.4, 0.4]])
-    assert order_on_curve(X)[:5].tolist() == [0, 4, 1, 2, 3]
+    order = order_on_curve(X)[:5].tolist()
+    assert order[:2] == [0, 4]  # of one cell
+    assert order[3] == 3  # the cell opposite comes between the other two
 
 
 def test_far_rows_do_not_blur_it():
