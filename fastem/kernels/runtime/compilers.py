@@ -4,11 +4,16 @@ import contextlib
 import gc
 import os
 
-from numba.core.codegen import JITCodeLibrary
 from numba.core.compiler import Compiler, Flags
 from numba.core.compiler_lock import global_compiler_lock
 from numba.core.compiler_machinery import register_pass
-from numba.core.typed_passes import NopythonTypeInference
+from numba.core.ir_utils import build_definitions
+from numba.core.ssa import reconstruct_ssa
+from numba.core.typed_passes import NopythonTypeInference, PreLowerStripPhis
+from numba.core.untyped_passes import ReconstructSSA
+
+from fastem.kernels.runtime.contexts import Target, Typing
+from fastem.kernels.runtime.libraries import Ingredient, Library
 
 
 def _wake_collector():
@@ -47,6 +52,7 @@ def resting_collector():
 # Steps that find nothing to do: kernels have no ``with`` and no closures, and call nothing that
 # Numba would copy into its own representation of them. Most analyse the whole function once more.
 _IDLE = {
+    "IRProcessing",
     "WithLifting",
     "InlineClosureLikes",
     "MakeFunctionToJitFunction",
@@ -65,54 +71,74 @@ class _Flags(Flags):
         return {name: option.default for name, option in self.options.items()} | self._values
 
 
-class _Typing:
-    """Numba's typing context, which finds out once what a call with arguments of some types is.
-
-    Types are inferred in rounds, in each of which Numba resolves every call of a function anew.
-    """
-
-    def __init__(self, context):
-        self._context = context
-        self._resolved = {}
-
-    def __getattr__(self, name):
-        return getattr(self._context, name)
-
-    def resolve_function_type(self, func, args, kws):
-        key = func, tuple(args), tuple(sorted(kws.items()))
-        if key not in self._resolved:
-            signature = self._context.resolve_function_type(func, args, kws)
-            if signature is None:
-                return None
-            self._resolved[key] = signature
-        return self._resolved[key]
-
-
 @register_pass(mutates_CFG=True, analysis_only=False)
 class _TypeInference(NopythonTypeInference):
     _name = "fastem_type_inference"
 
     def run_pass(self, state):
         context = state.typingctx
-        state.typingctx = _Typing(context)
+        state.typingctx = Typing(context)
         try:
             return super().run_pass(state)
         finally:
             state.typingctx = context
 
 
+# Two steps without the analysis of the whole function that Numba ends them with: the next one
+# analyses it anew, and all that is asked in between is the state of generators.
+
+
+@register_pass(mutates_CFG=False, analysis_only=False)
+class _ReconstructSSA(ReconstructSSA):
+    _name = "fastem_reconstruct_ssa"
+
+    def run_pass(self, state):
+        state.func_ir = reconstruct_ssa(state.func_ir)
+        self._patch_locals(state)
+        state.func_ir._definitions = build_definitions(state.func_ir.blocks)
+        return True
+
+
+@register_pass(mutates_CFG=True, analysis_only=False)
+class _StripPhis(PreLowerStripPhis):
+    _name = "fastem_strip_phis"
+
+    def run_pass(self, state):
+        state.func_ir = self._strip_phi_nodes(state.func_ir)
+        state.func_ir._definitions = build_definitions(state.func_ir.blocks)
+        return True
+
+
+# What stands in for Numba's steps.
+_OWN = {
+    NopythonTypeInference: _TypeInference,
+    ReconstructSSA: _ReconstructSSA,
+    PreLowerStripPhis: _StripPhis,
+}
+
+
 class _QuickCompiler(Compiler):
-    """Numba's compiler, with less of what it does time and again: a sixth of a first fit."""
+    """Numba's compiler, with less of what it does time and again: a quarter of a first fit."""
 
     idle = frozenset(_IDLE)
 
+    def __init__(self, *args):
+        super().__init__(*args)
+        self.state.flags = _Flags(self.state.flags)
+        if not self._parallel:
+            self.state.targetctx = Target.copied(self.state.targetctx)
+
+    @property
+    def _parallel(self):
+        return self.state.flags.auto_parallel.enabled
+
     def define_pipelines(self):
         pipelines = super().define_pipelines()
-        if self.state.flags.auto_parallel.enabled:
+        if self._parallel:
             return pipelines
         for pipeline in pipelines:
             pipeline.passes = [
-                (_TypeInference if step is NopythonTypeInference else step, description)
+                (_OWN.get(step, step), description)
                 for step, description in pipeline.passes
                 if step.__name__ not in self.idle
             ]
@@ -126,35 +152,13 @@ class KernelCompiler(_QuickCompiler):
     def __init__(self, *args):
         with resting_collector():  # the first one has Numba learn all that it knows
             super().__init__(*args)
-        self.state.flags = _Flags(self.state.flags)
 
     def compile_extra(self, func):
+        codegen = self.state.targetctx.codegen()
+        self.state.library = Library(codegen, func.__qualname__)
+        self.state.library.enable_object_caching()
         with resting_collector():
             return super().compile_extra(func)
-
-
-class _Ingredient(JITCodeLibrary):
-    """Code that waits to be linked into callers, where it is optimised with theirs."""
-
-    @property
-    def codegen(self):
-        return self
-
-    def set_env(self, name, env):
-        """Refuse Python objects, which only code of its own could find; Numba calls this last."""
-        if env.consts:
-            raise NotImplementedError("an inlined function can't refer to Python objects")
-
-    def get_pointer_to_function(self, name):
-        self._ensure_finalized()
-        return 0
-
-    def _optimize_final_module(self):
-        pass
-
-    def _finalize_final_module(self):
-        self._finalize_dynamic_globals()
-        self._finalized = True
 
 
 class InlinedCompiler(_QuickCompiler):
@@ -169,6 +173,5 @@ class InlinedCompiler(_QuickCompiler):
 
     def compile_extra(self, func):
         codegen = self.state.targetctx.codegen()
-        self.state.flags = _Flags(self.state.flags)
-        self.state.library = _Ingredient(codegen, func.__qualname__)
+        self.state.library = Ingredient(codegen, func.__qualname__)
         return super().compile_extra(func)

@@ -9,7 +9,6 @@ from numba.extending import (
     intrinsic,
     lower_builtin,
     models,
-    overload,
     register_model,
     type_callable,
 )
@@ -51,10 +50,14 @@ def lanes_of(array):
     return VECTOR_BYTES // array.itemsize
 
 
-@overload(lanes_of)
-def _lanes_of(array):
-    lanes = vector_lanes(array.dtype)
-    return lambda array: lanes
+@type_callable(lanes_of)
+def _type_lanes(context):
+    return lambda array: types.literal(vector_lanes(array.dtype))
+
+
+@lower_builtin(lanes_of, types.Array)
+def _lower_lanes(context, builder, signature, args):
+    return context.get_constant(types.intp, signature.return_type.literal_value)
 
 
 def lowest_of(array):
@@ -62,10 +65,15 @@ def lowest_of(array):
     return np.finfo(array.dtype).min
 
 
-@overload(lowest_of)
-def _lowest_of(array):
-    lowest = np.finfo(str(array.dtype)).min
-    return lambda array: lowest
+@type_callable(lowest_of)
+def _type_lowest(context):
+    return lambda array: array.dtype
+
+
+@lower_builtin(lowest_of, types.Array)
+def _lower_lowest(context, builder, signature, args):
+    dtype = signature.return_type
+    return context.get_constant(dtype, np.finfo(str(dtype)).min)
 
 
 @intrinsic

@@ -83,6 +83,9 @@ print(json.dumps(result))
 TOTAL = REPORT % "result['total'] = probe.total(values)"
 
 
+COMPILING = {"cache.py", "compiling.py", "compilers.py", "contexts.py", "libraries.py"}
+
+
 @pytest.fixture
 def package(tmp_path):
     """A copy of the compiling layer with two files of kernels, nothing cached."""
@@ -93,7 +96,7 @@ def package(tmp_path):
             shutil.rmtree(path) if path.is_dir() else path.unlink()
     runtime = kernels / "runtime"
     for path in [*kernels.iterdir(), *runtime.iterdir()]:
-        if path != runtime and path.name not in ("cache.py", "compiling.py", "compilers.py"):
+        if path != runtime and path.name not in COMPILING:
             shutil.rmtree(path) if path.is_dir() else path.unlink()
     for folder in (package, kernels, runtime):
         (folder / "__init__.py").touch()

@@ -2,9 +2,7 @@ import gc
 import os
 
 import pytest
-from numba import njit, types
-from numba.core.imputils import impl_ret_borrowed
-from numba.extending import lower_builtin, overload, type_callable
+from numba.extending import overload
 from processes import run_script
 
 from fastem.kernels.runtime.compilers import resting_collector
@@ -62,42 +60,3 @@ def test_the_collector_wakes_in_a_child():
         """
     )
     assert output == "False 0\nTrue\n"
-
-
-_RESOLVED = []
-
-
-def same(value):
-    """Notes whenever Numba asks what a call returns."""
-
-
-@type_callable(same)
-def _type_same(context):
-    def typer(value):
-        _RESOLVED.append(value)
-        return value
-
-    return typer
-
-
-@lower_builtin(same, types.Any)
-def _lower_same(context, builder, signature, args):
-    return impl_ret_borrowed(context, builder, signature.return_type, args[0])
-
-
-def _asks_often(value):
-    for _ in range(3):
-        value = same(same(value) + same(value))
-    return value
-
-
-@pytest.mark.parametrize("value", [1.5, 2])
-def test_what_a_call_returns_is_found_out_once(value):
-    """For each type that it is called with, however often it is called, and inferred in rounds."""
-    compiled = kernel(_asks_often)
-    _RESOLVED.clear()
-    assert compiled(value) == 8 * value
-    assert len(_RESOLVED) == len(set(_RESOLVED))
-    _RESOLVED.clear()
-    assert njit(_asks_often)(value) == 8 * value
-    assert len(_RESOLVED) > len(set(_RESOLVED))

@@ -1,0 +1,50 @@
+"""Where LLVM's code of kernels, and of what is inlined into them, is optimised."""
+
+from numba.core.codegen import JITCodeLibrary
+
+
+class Library(JITCodeLibrary):
+    """A kernel's code."""
+
+    def add_ir_module(self, ir_module):
+        """Leave what unpacks the arguments of a call from Python as it is.
+
+        To optimise it took a twentieth of a first fit, and spares 0.06 us of 1 us a call.
+        """
+        if ir_module.name == "wrapper":
+            for function in ir_module.functions:
+                if not function.is_declaration:
+                    function.attributes.update(("noinline", "optnone"))
+        super().add_ir_module(ir_module)
+
+    def _optimize_functions(self, ll_module):
+        """Not those without a body, for each of which Numba makes passes that do nothing."""
+        ll_module.data_layout = self._codegen._data_layout
+        manager, builder = self._codegen._function_pass_manager()
+        for function in ll_module.functions:
+            if not function.is_declaration:
+                manager.run(function, builder)
+
+
+class Ingredient(Library):
+    """Code that waits to be linked into callers, where it is optimised with theirs."""
+
+    @property
+    def codegen(self):
+        return self
+
+    def set_env(self, name, env):
+        """Refuse Python objects, which only code of its own could find; Numba calls this last."""
+        if env.consts:
+            raise NotImplementedError("an inlined function can't refer to Python objects")
+
+    def get_pointer_to_function(self, name):
+        self._ensure_finalized()
+        return 0
+
+    def _optimize_final_module(self):
+        pass
+
+    def _finalize_final_module(self):
+        self._finalize_dynamic_globals()
+        self._finalized = True
