@@ -3,6 +3,7 @@
 from typing import Any
 
 import numpy as np
+import scipy.sparse
 
 from fastem.clustering.labels import LABELS
 from fastem.loop.model import Model
@@ -121,6 +122,8 @@ class Clustering(Model):
 
     def start(self, rows, random_state):
         centers = self._start(rows, self.n_clusters, self.frame, random_state)
+        if scipy.sparse.issparse(centers):  # rows, which needn't be rounded: no copies in between
+            return rows.agree(centers.astype(np.float64).toarray())
         return rows.agree(self.rounded(centers))
 
     def e_step(self, rows, parameters):

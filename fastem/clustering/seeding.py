@@ -1,7 +1,8 @@
 """What the starts of both metrics share.
 
 Every strategy is a function ``(rows, n_clusters, frame, random_state)`` that returns centres in the
-rows' coordinates as an ndarray of shape (n_clusters, n_features).
+rows' coordinates as an ndarray of shape (n_clusters, n_features); or as a CSR matrix, if they are
+some of the rows.
 """
 
 import math

@@ -53,7 +53,7 @@ def greedy_kmeans_plusplus(
     frame: Frame,
     random_state: np.random.RandomState,
     n_local_trials: int | None = None,
-) -> tuple[np.ndarray, np.ndarray]:
+) -> tuple[Any, np.ndarray]:
     """Greedy k-means++ on scikit-learn's random stream: the same state picks the same rows.
 
     Parameters
@@ -67,8 +67,8 @@ def greedy_kmeans_plusplus(
 
     Returns
     -------
-    centers : ndarray of shape (n_clusters, n_features)
-        The seeds.
+    centers : ndarray or CSR matrix of shape (n_clusters, n_features)
+        The seeds, as the rows are.
     indices : ndarray of shape (n_clusters,), int
     """
     room = 0
@@ -76,7 +76,7 @@ def greedy_kmeans_plusplus(
         room = _ARRAYS_OF_CENTERS * 8 * n_clusters * rows.n_features // rows.n_parts
     options = n_clusters, frame, _is_dwarfed(rows, frame), room
     indices = draw_greedily(rows, n_clusters, random_state, n_local_trials, _start, *options)
-    return rows.take(indices), indices
+    return rows.pick(indices) if rows.sparse else rows.take(indices), indices
 
 
 def _start(part, n_clusters, frame, dwarfed, room, point):
