@@ -216,8 +216,8 @@ class SparseGreedySeeder(Seeder):
         self._split = row_chunks(n_rows, row_work(X, BATCH))
         self._closest = np.full(n_rows, np.inf, X.dtype)
         self._squares = squared_norms(self._rows, *self._split)
-        self._places = np.empty(n_features, np.int16)
-        self._table = np.empty(0)
+        self._places, self._n_lines = np.zeros(n_features, np.int16), 0
+        self._table, self._features = np.empty(0), np.empty(0, np.int32)
         self._nearer = self._found = self._lost = np.empty((0, 0))
         self._potential = np.inf
         self._block_rows = screened_rows(X, self._squares, self._scale, room) if room else 0
@@ -318,15 +318,15 @@ class SparseGreedySeeder(Seeder):
     def _placed(self, first, last):
         """Up to eight of the points, how many these are, and of how many lines the table is."""
         n_values = BATCH * (1 + min(len(self._points.data), len(self._places)))
-        if len(self._table) < n_values:
-            self._table = aligned_empty_like(n_values, self._squares)
         # In 16 bits, which hold the lines of few values, more places stay in the cache.
         dtype = np.dtype(np.int16 if len(self._points.data) < 1 << 15 else np.int32)
-        if self._places.dtype != dtype:
-            self._places = np.empty(len(self._places), dtype)
-        features = np.empty(len(self._table) // BATCH, np.int32)
-        placed = Placed(self._places, self._table, np.empty((2, BATCH)), features)
-        return placed, last - first, place(self._points, first, last, placed)
+        if len(self._table) < n_values or self._places.dtype != dtype:
+            self._places, self._n_lines = np.zeros(len(self._places), dtype), 0
+            self._table = aligned_empty_like(max(n_values, len(self._table)), self._squares)
+            self._features = np.empty(len(self._table) // BATCH, np.int32)
+        placed = Placed(self._places, self._table, np.empty((2, BATCH)), self._features)
+        self._n_lines = place(self._points, first, last, self._n_lines, placed)
+        return placed, last - first, self._n_lines
 
     def _batch(self, number):
         """The first and the last point of a batch."""

@@ -52,13 +52,15 @@ def _coordinate(points, j, f):
 
 
 @kernel
-def place(points, first, last, placed):
+def place(points, first, last, n_before, placed):
     """Lay out the points from ``first`` up to ``last``, float64 SparseRows.
 
     Parameters
     ----------
     points : SparseRows
     first, last : int
+    n_before : int
+        The number of lines of the points laid out before, which are forgotten; 0 for none.
     placed : Placed
 
     Returns
@@ -67,8 +69,8 @@ def place(points, first, last, placed):
         The number of lines.
     """
     places, table, norms, features = placed
-    for f in range(len(places)):
-        places[f] = 0
+    for n in range(1, n_before):
+        places[features[n]] = 0
     for j in range(BATCH):
         table[j], norms[0, j], norms[1, j] = 0.0, np.inf, np.inf
     n_lines = 1

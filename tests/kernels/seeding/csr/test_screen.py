@@ -19,13 +19,13 @@ def laid_out(points):
     rows = sparse_rows(points)
     n_features = points.shape[1]
     placed = Placed(
-        np.empty(n_features, np.int16),
+        np.zeros(n_features, np.int16),
         np.empty(8 * (n_features + 1)),
         np.empty((2, 8)),
         np.empty(n_features + 1, np.int32),
     )
     rows = SparseRows(rows.data.astype(np.float64), rows.indices, rows.indptr)
-    return placed, points.shape[0], place(rows, 0, points.shape[0], placed)
+    return placed, points.shape[0], place(rows, 0, points.shape[0], 0, placed)
 
 
 def screened(X, points, weight, scale, closest):
