@@ -13,6 +13,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from fastem.kernels.clusters.moves import LISTED_SHARE
 from fastem.kernels.distances.metric import compare_tile, nearest_exactly, undecided_lanes
 from fastem.kernels.distances.tile_nearest import BLOCK
 from fastem.kernels.kmeans.base import KMeansStatistics
@@ -26,17 +27,16 @@ from fastem.kernels.kmeans.boxes.near import (
 )
 from fastem.kernels.kmeans.boxes.order import order_on_curve
 from fastem.kernels.kmeans.boxes.sums import (
-    add_tile,
+    add_rows,
     forget_empty,
     load_weights,
     move_lanes,
-    move_row,
     move_whole,
     sum_tile,
 )
 from fastem.kernels.kmeans.lloyd import Lloyd
 from fastem.kernels.runtime.arrays import read_only
-from fastem.kernels.runtime.chunks import ceil_div, round_up
+from fastem.kernels.runtime.chunks import ceil_div, round_up, summing_chunks
 from fastem.kernels.runtime.compiling import inline, kernel
 from fastem.kernels.runtime.memory import aligned_array
 from fastem.kernels.runtime.parallel import next_chunk, run
@@ -117,6 +117,19 @@ def _shared(labels):
     return labels[0] if others == np.uint64(0) else np.int32(-1)
 
 
+@inline
+def _sum_anew(start, stop, origin, sample_weight, tiles, weights, sums):
+    """Sum the clusters' rows of a chunk: differences lose digits where great addends leave."""
+    for i in range(len(sums)):
+        sums[i] = 0.0
+    for first in range(start, stop, TILE):
+        t, n_lanes = first // TILE, min(TILE, stop - first)
+        owner, labels = tiles.owners[t], tiles.labels[first:]
+        if owner < 0:
+            load_weights(sample_weight, tiles.order[first:], n_lanes, weights)
+        add_rows(tiles.values[t], tiles.totals[t], owner, labels, origin, weights, n_lanes, sums)
+
+
 @kernel
 def arrange_pass(
     tickets,
@@ -171,11 +184,7 @@ def arrange_pass(
             for lane in range(TILE):
                 own[lane] = labels[rows[lane]]
             tiles.owners[t] = _shared(own)
-            if tiles.owners[t] >= 0:
-                add_tile(tiles.totals[t], tiles.owners[t], sums)
-                continue
-            for lane in range(n_lanes):
-                move_row(values, lane, origin, weights[lane], np.int32(-1), own[lane], sums)
+            add_rows(values, tiles.totals[t], tiles.owners[t], own, origin, weights, n_lanes, sums)
 
 
 @kernel
@@ -210,7 +219,7 @@ def filtering_pass(
     n_clusters = len(packed.negated) - 1
     tile = aligned_empty(n_features * TILE)
     norms, best, second = aligned_empty(TILE), aligned_empty(TILE), aligned_empty(TILE)
-    nearest = aligned_array(TILE, np.int32)
+    nearest, weights = aligned_array(TILE, np.int32), aligned_array(TILE, np.float64)
     distances = aligned_array(len(order), np.float64)
     width = round_up(n_clusters, max(LANES, BLOCK))
     columns = aligned_array((n_features + 1, width), np.float32)
@@ -274,7 +283,10 @@ def filtering_pass(
             )
             tiles.owners[t] = _shared(labels)
         n_moved[chunk] = moved
-        forget_empty(n_clusters, n_features, sums)
+        if moved > LISTED_SHARE * (stop - start):
+            _sum_anew(start, stop, origin, sample_weight, tiles, weights, sums)
+        else:
+            forget_empty(n_clusters, n_features, sums)
 
 
 @kernel
@@ -300,6 +312,11 @@ class Filtering(Lloyd):
         super().__init__(X, sample_weight, n_clusters, frame)
         self._may_arrange = can_arrange(*X.shape, X.itemsize) and tiles_fit(X)
         self._n_passes, self._n_moved = 0, self._moves.counts
+
+    def _split(self, n_rows, work):
+        # Each chunk has its sums: those of 20,000 clusters took eight times as much as the rows.
+        n_features = self._rows.shape[1]
+        return summing_chunks(self._rows, work, work // n_features * (n_features + 2))
 
     @property
     def labels(self):

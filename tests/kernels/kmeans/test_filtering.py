@@ -1,10 +1,12 @@
 """Passes over tiles of neighbouring rows, on rows whose boxes round badly."""
 
+import tracemalloc
+
 import numpy as np
 import pytest
 from clustering_passes import DTYPES, center_sequence, check_pass, drifting, frame_for
 from hard_rows import KINDS
-from reference import squared_distances
+from reference import cluster_statistics, squared_distances
 
 from fastem import KMeans
 from fastem.kernels.clusters import Frame
@@ -104,6 +106,41 @@ def test_most_tiles_of_clusters_apart_are_not_looked_at(dtype, always, monkeypat
     tested._tiles.values[owned] = 1e6
     tested.label_rows(places)
     np.testing.assert_array_equal(tested.labels, labels)
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_heavy_rows_leave_no_error_behind_where_many_rows_move(dtype, always):
+    """Each cluster's sums to its own rounding, though it had rows of 2**60 times the weight."""
+    rng = np.random.default_rng(5)
+    X = rng.uniform(size=(2000, 2)).astype(dtype)
+    weights = rng.uniform(0.5, 1, size=2000)
+    weights[::400] *= 2.0**60
+    origin = np.full(2, -1.0)  # so that no sum is a small difference itself
+    tested = Filtering(X, weights, 20, Frame(origin, 1.0))
+    centers = X[rng.choice(2000, 20, replace=False)].astype(float)
+    for _ in range(4):
+        statistics = tested.assign(centers)
+        labels = squared_distances(X.astype(float), centers).argmin(axis=1)
+        sums, totals = cluster_statistics(X - origin, weights, labels, 20)
+        np.testing.assert_allclose(statistics.weights, totals, rtol=1e-12)
+        np.testing.assert_allclose(statistics.sums, sums, rtol=1e-12)
+        centers = centers[rng.permutation(20)]
+
+
+def test_sums_of_many_clusters_are_small_beside_the_rows(always):
+    """Of a pass over arranged rows there stay a copy, 8 bytes a row, and little else."""
+    rng = np.random.default_rng(6)
+    X = rng.normal(size=(200_000, 4))
+    centers = X[:1500]
+    for rows in (X[:2000], X):  # few at first, to compile what is called
+        tested = Filtering(rows, None, len(centers), Frame(np.zeros(4), 1.0))
+        tested.label_rows(centers)
+        tracemalloc.start()
+        tested.label_rows(centers)
+        kept, _ = tracemalloc.get_traced_memory()
+        tracemalloc.stop()
+    assert tested._tiles is not None
+    assert kept < X.nbytes + 8 * len(X) + X.nbytes / 4
 
 
 @pytest.mark.parametrize("dtype", DTYPES)

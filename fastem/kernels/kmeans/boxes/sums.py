@@ -56,6 +56,24 @@ def add_tile(tile_totals, label, totals):
 
 
 @inline
+def add_rows(tile, tile_totals, owner, labels, origin, weights, n_lanes, totals):
+    """Add a tile's rows to the sums of their clusters, at once if one has them all.
+
+    Parameters
+    ----------
+    owner : int32
+        This one; -1 if they have several.
+    weights : float64 array of TILE values
+        Not looked at if one has them all.
+    """
+    if owner >= 0:
+        add_tile(tile_totals, owner, totals)
+        return
+    for lane in range(n_lanes):
+        move_row(tile, lane, origin, weights[lane], np.int32(-1), labels[lane], totals)
+
+
+@inline
 def move_whole(tile_totals, old, new, totals):
     """Take a tile's sums out of one cluster's, and add them to another's."""
     old_start, new_start = old * len(tile_totals), new * len(tile_totals)
