@@ -8,6 +8,7 @@ import scipy.sparse
 from fastem.clustering.labels import LABELS
 from fastem.loop.model import Model
 from fastem.rows import Slot
+from fastem.rows.mapped import is_mapped
 from fastem.rows.reading import outgrows_memory
 
 STRICT = "strict convergence"
@@ -36,9 +37,13 @@ def assign(part, algorithm, n_clusters, frame, centers):
 
 
 def _begin(part, algorithm, n_clusters, frame):
-    if algorithm.lean is not None and outgrows_memory(part):
+    if algorithm.lean is not None and (outgrows_memory(part) or _copies_file(algorithm, part)):
         algorithm = algorithm.lean
     return algorithm(part.X, part.sample_weight, n_clusters, frame)
+
+
+def _copies_file(algorithm, part):
+    return algorithm.copies and is_mapped(part.X)
 
 
 def inertia_of(part, centers):

@@ -317,3 +317,17 @@ def test_little_is_kept_of_rows_that_memory_does_not_hold(tmp_path, monkeypatch)
         labels.append(part.kept(ALGORITHM).labels)
     assert kinds == ["steps", "wide"]
     np.testing.assert_array_equal(*labels)
+
+
+def test_a_mapped_file_is_not_copied_into_tiles(tmp_path):
+    values = np.random.default_rng(0).normal(size=(3000, 3))
+    mapped = np.memmap(tmp_path / "rows", dtype=np.float64, mode="w+", shape=values.shape)
+    mapped[:] = values
+    kinds, labels = [], []
+    for X in (values, mapped):
+        part = Part(X)
+        assign(part, ALGORITHMS["filtering"], 9, Frame(np.zeros(3), 1.0), np.array(values[:9]))
+        kinds.append(type(part.kept(ALGORITHM)).name)
+        labels.append(part.kept(ALGORITHM).labels)
+    assert kinds == ["filtering", "lloyd"]
+    np.testing.assert_array_equal(*labels)

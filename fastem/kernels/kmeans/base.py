@@ -61,6 +61,9 @@ class Algorithm:
     #: What stands for this algorithm where memory doesn't hold the rows; None if it keeps little.
     lean: ClassVar[type | None] = None
 
+    #: Whether it keeps a copy of all rows, which those of a mapped file are not to have.
+    copies: ClassVar[bool] = False
+
     def __init__(self, X, sample_weight, n_clusters, frame):
         n_rows, n_features = X.shape
         self.labels = np.full(n_rows, -1, np.int32)

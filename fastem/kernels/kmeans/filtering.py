@@ -306,6 +306,7 @@ class Filtering(Lloyd):
 
     name = "filtering"
     lean = Lloyd
+    copies = True
 
     def __init__(self, X, sample_weight, n_clusters, frame):
         self._tiles, self._behind = None, False
