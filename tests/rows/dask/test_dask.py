@@ -324,7 +324,8 @@ LARGE = """
 
 @pytest.mark.parametrize("kind", ["parquet", "zarr"])
 def test_more_than_fits_into_memory(kind, tmp_path):
-    X = da.random.default_rng(0).normal(size=(1 << 19, 64), chunks=(1 << 13, 64))
+    # A quarter of which is twice what threads' stacks and heaps take of the limit, 50 MB.
+    X = da.random.default_rng(0).normal(size=(3 << 18, 64), chunks=(1 << 13, 64))
     for name, rows in (("rows", X), ("rows-small", X[: 1 << 14])):
         if kind == "zarr":
             rows.to_zarr(str(tmp_path / name))
