@@ -12,7 +12,11 @@ vector over the group.
 
 from fastem.kernels.bernoulli.tables import GROUP, transpose_group
 from fastem.kernels.mixtures.lanes import load_weights, write_labels, write_rows
-from fastem.kernels.mixtures.responsibilities import normalize_tile
+from fastem.kernels.mixtures.responsibilities import (
+    log_densities,
+    log_likelihood,
+    normalize_tile,
+)
 from fastem.kernels.runtime.chunks import ceil_div
 from fastem.kernels.runtime.compiling import inline, kernel
 from fastem.kernels.runtime.parallel import next_chunk
@@ -146,7 +150,7 @@ def bernoulli_pass(
         if chunk >= n_chunks:
             return
         lane_counts[:] = 0.0
-        log_likelihood = 0.0
+        total_density = 0.0
         if len(totals) > 0:
             total = totals[chunk]
             total[:] = 0.0
@@ -164,20 +168,19 @@ def bernoulli_pass(
                 if len(log_joint) > 0:
                     write_rows(tile, n_components, first + row, inside, log_joint)
                 normalize_tile(tile, n_components, weights, hard, density)
+                total_density += log_likelihood(weights, density)
                 if len(log_density) > 0:
+                    log_densities(density)
                     for lane in range(inside):
                         log_density[first + row + lane] = density[lane]
                 if len(responsibilities) > 0:
                     write_rows(tile, n_components, first + row, inside, responsibilities)
-                for lane in range(inside):
-                    if weights[lane] > 0:  # no weight, no matter even if impossible
-                        log_likelihood += weights[lane] * density[lane]
                 _add_counts(tile, n_components, lane_counts)
                 _from_tile(tile, row, batch_rows, n_groups, batch)
             if len(totals) > 0:
                 accumulate_batch(packed, rows, first, n, batch_rows, scratch, batch, total)
         if len(totals) > 0:
-            objective[chunk] = log_likelihood
+            objective[chunk] = total_density
             for j in range(n_components):
                 counts[chunk, j] = 0.0
                 for i in range(GROUP):

@@ -15,8 +15,13 @@ features of a tile are at ``tile[f * TILE + lane]``, and a tile's values of comp
 import numpy as np
 
 from fastem.kernels.mixtures.lanes import assign, fill_column, load_weights, write_rows
-from fastem.kernels.mixtures.products import sum_tile, weighted_sum
-from fastem.kernels.mixtures.responsibilities import choose_tile, normalize_tile
+from fastem.kernels.mixtures.products import sum_tile
+from fastem.kernels.mixtures.responsibilities import (
+    choose_tile,
+    log_densities,
+    log_likelihood,
+    normalize_tile,
+)
 from fastem.kernels.runtime.compiling import inline, kernel
 from fastem.kernels.runtime.memory import aligned_array
 from fastem.kernels.runtime.parallel import next_chunk
@@ -191,7 +196,7 @@ def em_pass(
                 if noisy:
                     fill_column(noise, n_components, log_joint)
                 normalize_tile(log_joint, n_columns, weights, hard, density)
-                total_density += weighted_sum(weights, density)
+                total_density += log_likelihood(weights, density)
                 total_weight += sum_tile(weights, 0)
                 if noisy:
                     total_noise += sum_tile(log_joint, n_components * TILE)
@@ -291,6 +296,7 @@ def evaluate_pass(
                         far[first + lane] = True
             if len(log_density) or len(responsibilities):
                 normalize_tile(shares, n_columns, weights, False, density)
+                log_densities(density)
                 for lane in range(n_lanes):
                     if not lowest <= density[lane] < np.inf:
                         far[first + lane] = True

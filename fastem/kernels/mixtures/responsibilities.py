@@ -21,12 +21,16 @@ from fastem.kernels.vectors.elementary import exp_nonpositive, log
 from fastem.kernels.vectors.machine import LANES, TILE
 from fastem.kernels.vectors.tiles import aligned_empty_like, load_tile
 from fastem.kernels.vectors.vector import (
+    bits,
     broadcast,
+    double,
     greater,
     lanes_of,
     load,
     lowest_of,
+    multiply_add,
     store,
+    sum_of_lanes,
     where,
 )
 
@@ -55,7 +59,7 @@ def _divide(weights, total, none):
 
 
 @inline
-def normalize_tile(log_joint, n_components, weights, hard, log_density, components=None):
+def normalize_tile(log_joint, n_components, weights, hard, density, components=None):
     """Turn a tile's log-densities into responsibilities, in place.
 
     Parameters
@@ -68,9 +72,9 @@ def normalize_tile(log_joint, n_components, weights, hard, log_density, componen
         Factors of the lanes' responsibilities.
     hard : bool
         Whether the most probable component (the first of equals) gets all, instead of its share.
-    log_density : array of 2 * TILE values
-        The first TILE receive the logarithms of the sums, or if ``hard`` the greatest terms; the
-        others are scratch.
+    density : array of 2 * TILE values
+        Receives the greatest terms, and behind them by how many times the sums are greater, or
+        ones if ``hard``: what :func:`log_densities` or :func:`log_likelihood` takes.
     components : None or array of int
         The ``n_components`` to be considered; None stands for the first ones.
     """
@@ -83,7 +87,7 @@ def normalize_tile(log_joint, n_components, weights, hard, log_density, componen
                 if log_joint[at] > greatest:
                     greatest, chosen = log_joint[at], at
                 log_joint[at] = zero
-            log_density[lane] = greatest
+            density[lane], density[TILE + lane] = greatest, log_joint.dtype.type(1)
             if chosen >= 0:
                 log_joint[chosen] = weights[lane]
         return
@@ -107,21 +111,49 @@ def normalize_tile(log_joint, n_components, weights, hard, log_density, componen
             share = exp_nonpositive(load(log_joint, start + right, lanes) - greatest_right)
             total_right = total_right + share
             store(share, log_joint, start + right)
-        store(greatest_left, log_density, left)
-        store(greatest_right, log_density, right)
-        store(total_left, log_density, TILE + left)
-        store(total_right, log_density, TILE + right)
+        store(greatest_left, density, left)
+        store(greatest_right, density, right)
+        store(total_left, density, TILE + left)
+        store(total_right, density, TILE + right)
         factor_left = _divide(load(weights, left, lanes), total_left, none)
         factor_right = _divide(load(weights, right, lanes), total_right, none)
         for i in range(n_components):
             start = _listed(components, i) * TILE
             store(load(log_joint, start + left, lanes) * factor_left, log_joint, start + left)
             store(load(log_joint, start + right, lanes) * factor_right, log_joint, start + right)
-    # One after the other, without other work between, which hides that each is a chain: a sixth of
-    # the time with two components.
+
+
+@inline
+def log_densities(density):
+    """Write the logarithms of a tile's densities, in place; the greatest terms if hard."""
+    lanes = lanes_of(density)
     for lane in range(0, TILE, lanes):
-        total = load(log_density, TILE + lane, lanes)
-        store(load(log_density, lane, lanes) + log(total), log_density, lane)
+        total = load(density, TILE + lane, lanes)
+        store(load(density, lane, lanes) + log(total), density, lane)
+
+
+@inline
+def log_likelihood(weights, density):
+    """The float64 sum of weights times logarithms of densities; a weight of zero beats -inf."""
+    lanes = lanes_of(density)
+    zero, one = broadcast(weights.dtype.type(0), lanes), broadcast(weights.dtype.type(1), lanes)
+    others, product, total = np.uint64(0), one, double(zero)
+    for lane in range(0, TILE, lanes):
+        weight = load(weights, lane, lanes)
+        counted = zero < weight
+        others |= bits(where(counted, weight, one) < one) | bits(one < weight)
+        product = product * where(counted, load(density, TILE + lane, lanes), one)
+        greatest = where(counted, load(density, lane, lanes), zero)
+        total = multiply_add(double(weight), double(greatest), total)
+    # Where all weights are one, one logarithm is enough, of a product of at most n_components to
+    # the eighth: a tenth of the time of a pass over 2 features and 8 components.
+    if others == np.uint64(0):
+        return sum_of_lanes(total + double(log(product)))
+    for lane in range(0, TILE, lanes):
+        weight = load(weights, lane, lanes)
+        times = where(zero < weight, load(density, TILE + lane, lanes), one)
+        total = multiply_add(double(weight), double(log(times)), total)
+    return sum_of_lanes(total)
 
 
 @inline
@@ -166,6 +198,7 @@ def normalize_pass(tickets, n_chunks, chunk_rows, log_joint, log_density, respon
         for first in range(chunk * chunk_rows, min((chunk + 1) * chunk_rows, n_rows), TILE):
             load_tile(log_joint, first, one, shift, numbers, tile)
             normalize_tile(tile, n_components, weights, False, density)
+            log_densities(density)
             n_lanes = min(TILE, n_rows - first)
             for lane in range(n_lanes):
                 log_density[first + lane] = density[lane]

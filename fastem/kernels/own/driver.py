@@ -11,7 +11,11 @@ import numpy as np
 
 from fastem.kernels.mixtures.lanes import assign, load_weights, write_labels, write_rows
 from fastem.kernels.mixtures.products import add_terms, sum_tile, weighted_sum
-from fastem.kernels.mixtures.responsibilities import normalize_tile
+from fastem.kernels.mixtures.responsibilities import (
+    log_densities,
+    log_likelihood,
+    normalize_tile,
+)
 from fastem.kernels.own.functions import call
 from fastem.kernels.runtime.arrays import write_row
 from fastem.kernels.runtime.compiling import inline, kernel
@@ -151,9 +155,11 @@ def own_pass(
                         if np.isnan(shares[i]):
                             total_density = np.nan
                 normalize_tile(shares, n_components, weights, hard, density)
-                total_density += weighted_sum(weights, density)
-                for lane in range(min(n_lanes, len(log_density) - first)):
-                    log_density[first + lane] = density[lane] + base[lane]
+                total_density += log_likelihood(weights, density)
+                if len(log_density) > 0:
+                    log_densities(density)
+                    for lane in range(n_lanes):
+                        log_density[first + lane] = density[lane] + base[lane]
                 if len(responsibilities) > 0:
                     write_rows(shares, n_components, first, n_lanes, responsibilities)
             if len(sums) == 0:

@@ -10,7 +10,12 @@ from numba.core.errors import TypingError
 from scipy.special import log_softmax, logsumexp, softmax
 
 from fastem.kernels import normalize_responsibilities
-from fastem.kernels.mixtures.responsibilities import choose_tile, normalize_tile
+from fastem.kernels.mixtures.responsibilities import (
+    choose_tile,
+    log_densities,
+    log_likelihood,
+    normalize_tile,
+)
 from fastem.kernels.runtime.compiling import kernel
 from fastem.kernels.vectors.machine import TILE
 
@@ -125,13 +130,17 @@ def test_no_rows():
 
 
 @kernel
-def normalize_all(log_joint, n_components, weights, hard, log_density):
-    normalize_tile(log_joint, n_components, weights, hard, log_density)
+def normalize_all(log_joint, n_components, weights, hard, density):
+    normalize_tile(log_joint, n_components, weights, hard, density)
+    likelihood = log_likelihood(weights, density)
+    log_densities(density)
+    return likelihood
 
 
 @kernel
-def normalize_listed(log_joint, components, n_listed, weights, hard, log_density):
-    normalize_tile(log_joint, n_listed, weights, hard, log_density, components)
+def normalize_listed(log_joint, components, n_listed, weights, hard, density):
+    normalize_tile(log_joint, n_listed, weights, hard, density, components)
+    log_densities(density)
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
@@ -169,6 +178,30 @@ def test_tile(dtype, hard, listed):
     np.testing.assert_allclose(log_density.array[:TILE], density, rtol=rtol, atol=rtol)
     others = np.setdiff1d(np.arange(5), listed)
     np.testing.assert_array_equal(log_joint.array[others], values[others])
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("hard", [False, True])
+@pytest.mark.parametrize("weights", ["ones", "ones and zeros", "any"])
+@pytest.mark.parametrize("n_components", [1, 3, 3000])
+def test_log_likelihood_of_a_tile(n_components, weights, hard, dtype):
+    rng = np.random.default_rng(0)
+    values = rng.normal(scale=0.01, size=(n_components, TILE)) + 100 * rng.normal(size=TILE)
+    values = values.astype(dtype)
+    weight = rng.uniform(0.5, 2, TILE) if weights == "any" else np.ones(TILE)
+    weight = weight.astype(dtype)
+    if weights != "ones":
+        weight[::5] = 0
+        values[:, 5], values[:, 10], values[:, 15] = -np.inf, np.nan, np.inf  # of no weight
+    density = np.zeros(2 * TILE, dtype)
+    found = normalize_all(values.flatten(), n_components, weight, hard, density)
+    counted = weight > 0
+    exact = values[:, counted].astype(float)
+    logs = exact.max(axis=0) if hard else logsumexp(exact, axis=0)
+    expected = (weight[counted] * logs).sum()
+    np.testing.assert_allclose(found, expected, rtol=tolerance(dtype), atol=100 * tolerance(dtype))
+    values[:, 1] = -np.inf
+    assert normalize_all(values.flatten(), n_components, weight, hard, density) == -np.inf
 
 
 @kernel

@@ -16,8 +16,11 @@ from fastem.kernels.gaussian.incomplete.small import LANES as _LANES
 from fastem.kernels.gaussian.incomplete.small import MOST_FEATURES, solve_small
 from fastem.kernels.gaussian.incomplete.solving import WIDTH, fill_matrices, place, sweep_out
 from fastem.kernels.mixtures.lanes import gather_weights, scatter_labels, scatter_rows
-from fastem.kernels.mixtures.products import weighted_sum
-from fastem.kernels.mixtures.responsibilities import normalize_tile
+from fastem.kernels.mixtures.responsibilities import (
+    log_densities,
+    log_likelihood,
+    normalize_tile,
+)
 from fastem.kernels.runtime.compiling import inline, kernel
 from fastem.kernels.runtime.parallel import next_chunk
 from fastem.kernels.vectors.elementary import log
@@ -257,8 +260,9 @@ def observed_pass(
             if len(labels):
                 scatter_labels(shares, n_components, rows, n_lanes, labels)
             normalize_tile(shares, n_components, weights, hard, density)
-            total_density += weighted_sum(weights, density)
+            total_density += log_likelihood(weights, density)
             if len(log_density):
+                log_densities(density)
                 for lane in range(n_lanes):
                     log_density[rows[lane]] = density[lane]
             if len(responsibilities):

@@ -22,8 +22,12 @@ from fastem.kernels.gaussian.incomplete.solving import place
 from fastem.kernels.gaussian.incomplete.sums import CompletedSums
 from fastem.kernels.gaussian.whitening import BLOCK, packed_size, whitened_norms
 from fastem.kernels.mixtures.lanes import gather_weights, scatter_labels, scatter_rows
-from fastem.kernels.mixtures.products import sum_tile, weighted_sum
-from fastem.kernels.mixtures.responsibilities import normalize_tile
+from fastem.kernels.mixtures.products import sum_tile
+from fastem.kernels.mixtures.responsibilities import (
+    log_densities,
+    log_likelihood,
+    normalize_tile,
+)
 from fastem.kernels.runtime.arrays import as_weights, wanted
 from fastem.kernels.runtime.chunks import round_up, summing_chunks
 from fastem.kernels.runtime.compiling import inline, kernel
@@ -194,9 +198,10 @@ def grouped_pass(
                     if len(labels):
                         scatter_labels(joint, n_components, rows, n_lanes, labels)
                     normalize_tile(joint, n_components, weights, hard, density)
-                    total_density += weighted_sum(weights, density)
+                    total_density += log_likelihood(weights, density)
                     total_density += reference * sum_tile(weights, 0)
                     if len(log_density):
+                        log_densities(density)
                         for lane in range(n_lanes):
                             log_density[rows[lane]] = density[lane] + reference
                     if len(responsibilities):

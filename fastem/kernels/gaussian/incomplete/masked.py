@@ -10,8 +10,12 @@ import numpy as np
 
 from fastem.kernels.gaussian.incomplete.sums import CompletedSums
 from fastem.kernels.mixtures.lanes import load_weights, write_rows
-from fastem.kernels.mixtures.products import weighted_sum
-from fastem.kernels.mixtures.responsibilities import choose_tile, normalize_tile
+from fastem.kernels.mixtures.responsibilities import (
+    choose_tile,
+    log_densities,
+    log_likelihood,
+    normalize_tile,
+)
 from fastem.kernels.runtime.arrays import as_weights, wanted
 from fastem.kernels.runtime.chunks import ceil_div, row_chunks, summing_chunks
 from fastem.kernels.runtime.compiling import inline, kernel
@@ -130,8 +134,9 @@ def masked_pass(
                 for lane in range(n_lanes):
                     labels[first + lane] = np.intp(density[lane])
             normalize_tile(shares, n_components, weights, hard, density)
-            total_density += weighted_sum(weights, density)
+            total_density += log_likelihood(weights, density)
             if len(log_density):
+                log_densities(density)
                 for lane in range(n_lanes):
                     log_density[first + lane] = density[lane]
             if len(responsibilities):

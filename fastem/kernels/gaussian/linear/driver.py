@@ -29,9 +29,8 @@ from fastem.kernels.mixtures.products import (
     squared_terms,
     squared_terms_of,
     sum_tile,
-    weighted_sum,
 )
-from fastem.kernels.mixtures.responsibilities import normalize_tile
+from fastem.kernels.mixtures.responsibilities import log_likelihood, normalize_tile
 from fastem.kernels.runtime.arrays import write_row
 from fastem.kernels.runtime.compiling import inline, kernel, variant
 from fastem.kernels.runtime.parallel import next_chunk
@@ -184,7 +183,7 @@ def linear_pass(
                 if noisy:
                     fill_column(noise, n_components, shares)
                 normalize_tile(shares, n_columns, weights, hard, density)
-                total_density += weighted_sum(weights, density)
+                total_density += log_likelihood(weights, density)
                 if noisy:
                     total_noise += sum_tile(shares, n_components * TILE)
                 if first // TILE % _SAMPLED == 0:

@@ -25,8 +25,8 @@ from fastem.kernels.gaussian.skip.floors import (
 )
 from fastem.kernels.gaussian.skip.sorting import sort_keys
 from fastem.kernels.mixtures.lanes import fill_column, gather_weights
-from fastem.kernels.mixtures.products import sum_tile, weighted_sum
-from fastem.kernels.mixtures.responsibilities import normalize_tile
+from fastem.kernels.mixtures.products import sum_tile
+from fastem.kernels.mixtures.responsibilities import log_likelihood, normalize_tile
 from fastem.kernels.runtime.compiling import inline, kernel
 from fastem.kernels.runtime.parallel import next_chunk
 from fastem.kernels.vectors.machine import LANES, TILE
@@ -365,7 +365,7 @@ def skipping_pass(
                     work.components[n_listed] = n_components
                 n_columns = n_listed + noisy
                 normalize_tile(log_joint, n_columns, weights, hard, density, work.components)
-                total_density += weighted_sum(weights, density)
+                total_density += log_likelihood(weights, density)
                 if noisy:
                     total_noise += sum_tile(log_joint, n_components * TILE)
                 total_weight += sum_tile(weights, 0)
