@@ -38,7 +38,10 @@ def lloyd(X, init, sample_weight=None, tol=0.0, max_iter=300):
 
 
 def lloyd_centers(X, weights, labels, centers):
-    """The clusters' means after the rows farthest from their centres moved to empty clusters."""
+    """The clusters' means after the rows farthest from their centres moved to empty clusters.
+
+    Rows that lie on their centres stay.
+    """
     n_clusters = len(centers)
     sums = np.array(
         [(X * weights[:, np.newaxis])[labels == j].sum(axis=0) for j in range(n_clusters)]
@@ -48,7 +51,8 @@ def lloyd_centers(X, weights, labels, centers):
     distances = ((X - centers[labels]) ** 2).sum(axis=1)
     if len(empty) and distances.max() > 0:
         farthest = np.argpartition(distances, -len(empty))[: -len(empty) - 1 : -1]
-        for j, row in zip(empty, farthest, strict=True):
+        on_own = distances[farthest] == 0
+        for j, row in zip(empty, farthest[~on_own], strict=False):
             sums[labels[row]] -= X[row] * weights[row]
             sums[j] = X[row] * weights[row]
             totals[j] = weights[row]

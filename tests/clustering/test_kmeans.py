@@ -207,6 +207,15 @@ def test_plain_lloyd_on_grids(data):
     np.testing.assert_allclose(model.inertia_, inertia, rtol=1e-9, atol=1e-9)
 
 
+def test_rows_on_their_centers_dont_fill_empty_clusters():
+    """Of three empty clusters two get the rows off their centres, one the heaviest's mean."""
+    X = np.array([[1.0], [3], [2], [2], [2], [3], [1], [2]])
+    model = KMeans(5, init=np.array([[2.0], [13], [6], [13], [1]]), max_iter=1, tol=0)
+    with pytest.warns(ConvergenceWarning, match="distinct clusters"):
+        model.fit(X)
+    np.testing.assert_array_equal(model.cluster_centers_, [[2], [3], [3], [2], [1]])
+
+
 @pytest.mark.parametrize("algorithm", ALGORITHMS)
 @pytest.mark.parametrize("n_clusters", [1, 2, 3, 7, 64, 65])
 def test_plain_lloyd_on_noise(algorithm, n_clusters):
