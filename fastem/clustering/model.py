@@ -113,7 +113,9 @@ class Clustering(Model):
         return centers.astype(self.dtype, copy=False)
 
     def rounded(self, centers):
-        """Centres as the user gets them, in the rows' coordinates."""
+        """Centres as the user gets them, in the rows' coordinates; rows of CSR become dense."""
+        if scipy.sparse.issparse(centers):  # rows, which needn't be rounded: no copies in between
+            return centers.astype(np.float64).toarray()
         # The kernels get exactly the centres that the user gets: so labels are what these predict.
         if self.dtype == np.float64 and self.factor == 1.0:
             return centers.astype(np.float64, copy=False)
@@ -127,8 +129,6 @@ class Clustering(Model):
 
     def start(self, rows, random_state):
         centers = self._start(rows, self.n_clusters, self.frame, random_state)
-        if scipy.sparse.issparse(centers):  # rows, which needn't be rounded: no copies in between
-            return rows.agree(centers.astype(np.float64).toarray())
         return rows.agree(self.rounded(centers))
 
     def e_step(self, rows, parameters):
