@@ -1,6 +1,7 @@
 """K-means: the model, and the estimator around it."""
 
 import math
+import weakref
 from numbers import Integral
 from typing import Any, NamedTuple
 
@@ -76,6 +77,9 @@ class KMeansModel(Clustering):
     def begin(self, rows):
         self._least = math.inf, None  # the least inertia so far, and its centres
         self._arrays = Reused()
+        # Refers to what the M-step has made of the last assignment's sums; whether the rows of the
+        # assignment under way are the same.
+        self._means, self._settled = None, False
         super().begin(rows)
 
     def start(self, rows, random_state):
@@ -86,6 +90,8 @@ class KMeansModel(Clustering):
     def e_step(self, rows, parameters):
         statistics = super().e_step(rows, parameters)
         sums, weights, n_changed = statistics
+        self._settled = n_changed == 0 and self._means is not None and self._means() is parameters
+        self._means = None
         change = kernels.inertia_change(sums, weights, parameters, self.frame.origin)
         inertia = self.squares + change
         if inertia * MOST_CANCELLED_IN_HISTORY < self.squares:
@@ -96,9 +102,14 @@ class KMeansModel(Clustering):
 
     def m_step(self, rows, statistics, parameters):
         sums, weights = statistics.sums, statistics.weights
-        if np.count_nonzero(weights) < len(weights):
+        if self._settled:  # which spares a pass over arrays that may be larger than all rows
+            self._moved = 0.0
+            return parameters
+        filled = np.count_nonzero(weights) == len(weights)
+        if not filled:
             sums, weights = relocate(rows, sums, weights, parameters, self.frame.origin, self.dtype)
         means = self._arrays.empty(sums.shape)
+        self._means = weakref.ref(means) if filled else None
         # As in scikit-learn a cluster that is still empty gets the heaviest one's mean, except that
         # there those before the heaviest get its sum, which may lie far from all rows.
         self._moved = kernels.average(

@@ -11,10 +11,12 @@ from sklearn.datasets import load_digits, load_iris
 from sklearn.exceptions import ConvergenceWarning
 
 from fastem import KMeans
+from fastem.clustering.euclidean.frame import measure_spread
+from fastem.clustering.kmeans import KMeansModel
 from fastem.clustering.model import ALGORITHM, assign
 from fastem.kernels.clusters import Frame
-from fastem.kernels.kmeans import ALGORITHMS
-from fastem.rows import Part, reading
+from fastem.kernels.kmeans import ALGORITHMS, Lloyd, Sparse
+from fastem.rows import Part, array_rows, reading
 
 
 def test_parameters_are_scikit_learns():
@@ -340,3 +342,37 @@ def test_a_mapped_file_is_not_copied_into_tiles(tmp_path):
         labels.append(part.kept(ALGORITHM).labels)
     assert kinds == ["filtering", "lloyd"]
     np.testing.assert_array_equal(*labels)
+
+
+@pytest.mark.parametrize("container", [np.asarray, sp.csr_array])
+def test_means_are_made_anew_unless_they_are_of_the_same_rows(container):
+    rng = np.random.default_rng(0)
+    X = np.repeat([[0.0, 1.0], [9.0, 1.0], [4.0, 8.0]], 40, axis=0) + rng.normal(size=(120, 2))
+    rows, (frame, _, squares, _) = measure_spread(array_rows(container(X)))
+    algorithm = Lloyd if container is np.asarray else Sparse
+    model = KMeansModel(None, 3, algorithm, frame, X.dtype, 0.0, squares)
+    model.begin(rows)
+
+    def iterate(centers):
+        statistics = model.e_step(rows, centers)
+        return statistics, model.m_step(rows, statistics, centers)
+
+    def means(centers):
+        labels = ((X[:, np.newaxis] - centers) ** 2).sum(axis=2).argmin(axis=1)
+        return np.array([X[labels == j].mean(axis=0) for j in range(3)])
+
+    _, found = iterate(np.array([[0.0, 0.0], [8.0, 0.0], [4.0, 7.0]]))
+    statistics, again = iterate(found)
+    assert statistics.n_changed == 0 and again is found
+    # No row moves, but these centres are not the means of the assignment before.
+    for _ in range(2):
+        other = found + 0.1 * rng.normal(size=(3, 2))
+        statistics, again = iterate(other)
+        assert statistics.n_changed == 0
+        np.testing.assert_allclose(again, means(other), rtol=1e-12)
+    # Nor are means from before another assignment.
+    other = np.array([[3.0, 1.0], [9.0, 1.0], [3.0, 9.0]])
+    model.e_step(rows, other)
+    model.e_step(rows, other)
+    statistics, again = iterate(found)
+    np.testing.assert_allclose(again, means(found), rtol=1e-12)
