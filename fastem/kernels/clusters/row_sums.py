@@ -1,5 +1,6 @@
 """One row's share in sums of clusters, in float64: added, or moved from one sum to another."""
 
+import numpy as np
 from numba import types
 from numba.extending import intrinsic
 
@@ -86,8 +87,10 @@ def _add_dense(rows, origin, row, weight, sums, cluster):
 @variant(add_row, of=SparseRows)
 def _add_sparse(rows, origin, row, weight, sums, cluster):
     data, indices, indptr = rows
-    for i in range(indptr[row], indptr[row + 1]):
-        sums[cluster, indices[i]] += weight * data[i]
+    own = sums[cluster]
+    # Unsigned numbers can't count from an array's end, which takes a third of the time.
+    for i in range(np.uint64(indptr[row]), np.uint64(indptr[row + 1])):
+        own[np.uint64(indices[i])] += weight * data[i]
 
 
 @inline

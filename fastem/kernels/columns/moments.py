@@ -202,8 +202,10 @@ def _stored_sums(tickets, n_chunks, data, indices, mean, sums):
             return
         for f in range(n_columns):
             sums[chunk, f, 0] = sums[chunk, f, 1] = 0.0
-        for i in range(chunk * n_stored // n_chunks, (chunk + 1) * n_stored // n_chunks):
-            value, f = np.float64(data[i]), indices[i]
+        for i in range(
+            np.uint64(chunk * n_stored // n_chunks), np.uint64((chunk + 1) * n_stored // n_chunks)
+        ):
+            value, f = np.float64(data[i]), np.uint64(indices[i])
             if len(mean):
                 sums[chunk, f, 0] += (value - mean[f]) * (value - mean[f])
                 sums[chunk, f, 1] += 1.0

@@ -10,7 +10,7 @@ from llvmlite import ir
 from numba import types
 from numba.extending import intrinsic
 
-from fastem.kernels.vectors.emit import INDEX, Emitter, load_at, splat, store_at
+from fastem.kernels.vectors.emit import INDEX, Emitter, fma, load_at, splat, store_at
 from fastem.kernels.vectors.machine import VECTOR_BYTES, WIDE_REGISTER_FILE
 
 # Vectors of a piece: as many as leave registers for the rest, and few widths, as each is compiled.
@@ -53,7 +53,8 @@ def row_products(
     start, stop : int
         Where the row's values lie.
     factor : float
-        A power of two, or its negative: products with it are not rounded.
+        What the sums are multiplied by: a power of two, or its negative, so that this rounds
+        nothing. To multiply each value instead takes a quarter of the time more.
     table : array of float32 or float64, or of uint16: the bits of 16-bit floats
     at : int
         Where the piece begins in the table.
@@ -107,20 +108,16 @@ def _emit_piece(e, width):
     if e.signature.args[6].dtype == types.uint16:
         stored, itemsize = ir.VectorType(ir.HalfType(), lanes), 2
     places = None if e.signature.args[2] == types.none else e.pointers(2)[0]
-    double = ir.DoubleType()
     sets = [e.zeros(vector, width) for _ in range(n_sets)]
-    for v in range(width):
-        builder.store(load_at(builder, starts, e.plus(to, v * lanes), vector, size), sets[0][v])
 
     def add(i, sums):
         value = e.value(data, i)
-        if value.type != double and vector.element == double:
-            value = builder.fpext(value, double)
-        scale = factor if value.type == double else builder.fptrunc(factor, value.type)
-        value = builder.fmul(value, scale)
-        if value.type != vector.element:
+        narrows = value.type == ir.DoubleType() != vector.element
+        if narrows:
             value = builder.fptrunc(value, vector.element)
         values = splat(builder, value, lanes)
+        if value.type != vector.element:  # in every lane, which one instruction does
+            values = builder.fpext(values, vector)
         line = builder.sext(e.value(indices, i), INDEX)
         if places is not None:
             line = builder.sext(e.value(places, line), INDEX)
@@ -137,8 +134,13 @@ def _emit_piece(e, width):
             add(e.plus(i, number), sums)
     with e.loop(whole, stop, 1) as i:
         add(i, sets[0])
+    if vector.element != factor.type:
+        factor = builder.fptrunc(factor, vector.element)
+    factor = splat(builder, factor, lanes)
     for v in range(width):
         values = [builder.load(sums[v]) for sums in sets]
         while len(values) > 1:
             values = [builder.fadd(a, b) for a, b in zip(values[::2], values[1::2], strict=True)]
-        store_at(builder, values[0], totals, e.plus(to, v * lanes), size)
+        first = load_at(builder, starts, e.plus(to, v * lanes), vector, size)
+        total = fma(builder, factor, values[0], first)
+        store_at(builder, total, totals, e.plus(to, v * lanes), size)
