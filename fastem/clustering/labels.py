@@ -7,6 +7,11 @@ from fastem.rows import Slot
 # What a part keeps: the labels of the best run so far.
 LABELS: Slot[np.ndarray] = Slot("labels")
 
+# What it keeps from the start of a run to its first assignment, if the start is of CSR rows and has
+# found that: the numbers of the nearest seeds, as that assignment would find them, and the rows'
+# squared norms.
+NEAREST_SEEDS: Slot[tuple[np.ndarray, np.ndarray]] = Slot("nearest seeds")
+
 _LABEL_BLOCK = 1 << 12
 
 

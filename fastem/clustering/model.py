@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 import scipy.sparse
 
-from fastem.clustering.labels import LABELS
+from fastem.clustering.labels import LABELS, NEAREST_SEEDS
 from fastem.loop.model import Model
 from fastem.rows import Slot
 from fastem.rows.mapped import is_mapped
@@ -22,6 +22,8 @@ ALGORITHM: Slot[Any] = Slot("algorithm")
 
 def same(left: np.ndarray, right: np.ndarray) -> bool:
     """Whether two arrays of one shape, (n_clusters, n_features), are equal."""
+    if left is right:
+        return True
     step = max(1, _BLOCK_VALUES // left.shape[1])
     blocks = (slice(start, start + step) for start in range(0, len(left), step))
     return all((left[block] == right[block]).all() for block in blocks)
@@ -39,7 +41,12 @@ def assign(part, algorithm, n_clusters, frame, centers):
 def _begin(part, algorithm, n_clusters, frame):
     if algorithm.lean is not None and (outgrows_memory(part) or _copies_file(algorithm, part)):
         algorithm = algorithm.lean
-    return algorithm(part.X, part.sample_weight, n_clusters, frame)
+    made = algorithm(part.X, part.sample_weight, n_clusters, frame)
+    if NEAREST_SEEDS.name in part.keeps:
+        # These are the first centres.
+        made.begin_with(*part.kept(NEAREST_SEEDS, reads=False))
+        part.drop(NEAREST_SEEDS)
+    return made
 
 
 def _copies_file(algorithm, part):
@@ -60,7 +67,7 @@ def relabel(part, centers):
 
 def forget_algorithm(part):
     """Forget the run before."""
-    part.drop(ALGORITHM)
+    part.drop(ALGORITHM, NEAREST_SEEDS)
 
 
 def _keep(part):

@@ -13,6 +13,7 @@ import numpy as np
 import scipy.sparse
 from sklearn.utils import check_array
 
+from fastem.clustering.labels import NEAREST_SEEDS
 from fastem.kernels.seeding.chunked import ChunkedSeeder
 from fastem.kernels.seeding.few import FewRowsSeeder
 from fastem.kernels.seeding.sparse import SparseGreedySeeder
@@ -78,6 +79,8 @@ def draw_greedily(
         best = int(rows.reduce(_try, kept).argmin())
         potentials = rows.map(_accept, best)
         indices[seed] = candidates[kept[best]]
+    if rows.sparse:
+        rows.map(_keep_nearest, rows.pick(indices))
     rows.map(forget, SEEDER, _READS)
     return indices
 
@@ -107,6 +110,13 @@ def _try(part, kept):
 
 def _accept(part, index):
     return part.offset, part.kept(SEEDER, reads=part.kept(_READS)).accept(index)
+
+
+def _keep_nearest(part, seeds):
+    seeder = part.kept(SEEDER)
+    labels = seeder.nearest(seeds) if isinstance(seeder, SparseGreedySeeder) else None
+    if labels is not None:
+        part.keep(NEAREST_SEEDS, (labels, seeder.squares))
 
 
 def _locate(rows, potentials, values):

@@ -2,7 +2,12 @@
 
 import numpy as np
 
-from fastem.kernels.distances.sparse import pack_sparse, sparse_rows, twofold_norms
+from fastem.kernels.distances.sparse import (
+    pack_sparse,
+    sparse_rows,
+    squared_norms,
+    twofold_norms,
+)
 from fastem.kernels.kmeans.base import Algorithm, KMeansStatistics
 from fastem.kernels.kmeans.csr.bounds import follow_centers, kept_pass
 from fastem.kernels.kmeans.csr.nearest import exact_pass, table_pass
@@ -40,8 +45,7 @@ class Sparse(Algorithm):
 
     def _set_up_statistics(self, X, n_clusters):
         n_rows, n_features = X.shape
-        scale = float(self._frame.scale)
-        self._lengths = row_lengths(self._rows, scale, self._chunk_rows, self._n_chunks)
+        self._lengths = None
         self._table = empty_table(n_clusters, n_features, coarse=True)
         # What rows are multiplied by, 0 for an empty table, and which centres have moved since.
         self._factor, self._stale = 0.0, np.ones(n_clusters, bool)
@@ -52,6 +56,21 @@ class Sparse(Algorithm):
         self._counts = np.zeros((2, self._n_chunks), np.int64)
         self._was_open = self._is_exact = False
         self._totals = SparseSums(self._rows, self._weight, n_clusters, n_features)
+        self._known = None
+
+    def begin_with(self, labels, squares):
+        """Take these for the labels of the first pass, which then need not be made.
+
+        Parameters
+        ----------
+        labels : int32 array of shape (n_rows,)
+        squares : float64 array of shape (n_rows,)
+            The rows' squared norms.
+        """
+        self._known, self._lengths = labels, self._lengths_of(squares)
+
+    def _lengths_of(self, squares):
+        return row_lengths(squares, float(self._frame.scale))
 
     def _norms(self, centers):
         return twofold_norms(centers)
@@ -59,6 +78,10 @@ class Sparse(Algorithm):
     def _pass(self, centers):
         # Centres may be larger than the rows: they are kept until the next pass, not copied.
         before, self._centers = self._centers, None
+        if self._known is not None:
+            self.labels[:] = self._known
+            self._known = None
+            return
         if self._is_exact or not self._compare_coarsely(before, centers):
             self._compare_exactly(centers, np.empty(0, bool))
         else:
@@ -66,6 +89,9 @@ class Sparse(Algorithm):
 
     def _compare_coarsely(self, before, centers):
         """Compare in few digits first; False if centres are too long for that."""
+        if self._lengths is None:
+            squares = squared_norms(self._rows, self._chunk_rows, self._n_chunks)
+            self._lengths = self._lengths_of(squares)
         if before is None:
             self._squares, self._factor = twofold_norms(centers), 0.0
             self._left.fill(True)

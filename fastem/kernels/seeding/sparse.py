@@ -20,7 +20,14 @@ from fastem.kernels.runtime.chunks import ceil_div, row_chunks, worthwhile_threa
 from fastem.kernels.runtime.compiling import kernel
 from fastem.kernels.runtime.parallel import next_chunk, run
 from fastem.kernels.seeding.base import Seeder, no_bounds
-from fastem.kernels.seeding.csr.points import BATCH, Placed, compare, place
+from fastem.kernels.seeding.csr.points import (
+    BATCH,
+    Placed,
+    compare,
+    nearest_pass,
+    place,
+    renew,
+)
 from fastem.kernels.seeding.csr.screen import ALL, ColumnScreen, screened_rows
 from fastem.kernels.vectors.machine import TILE
 from fastem.kernels.vectors.tiles import aligned_empty_like
@@ -36,16 +43,20 @@ from fastem.kernels.vectors.vector import (
 
 # Running sums of more float32 distances would stand still: float64 ones are better seeds then.
 _MOST_SINGLE = 1 << 20
+# If rounding leaves more than this share of the rows' nearest seeds open, a pass finds them.
+_MOST_DOUBTFUL = 1 / 256
 # Distances kept for each row on average: beside the first seeds, there may be more to keep.
 _ROOM = 2
 # Values of 4 bytes in a cache line.
 _LINE = 16
+# A multiplication takes as long as so many of a dense pass, as values are looked up in the caches.
+_SLOW = 8
 
 
 @kernel
 def _settle(
     tickets, n_chunks, chunk_rows, rows, squares, unit, sample_weight, closest, points, bit,
-    nearer, potentials,
+    nearer, seed, labels, potentials,
 ):  # fmt: skip
     """Make a point a seed.
 
@@ -60,6 +71,11 @@ def _settle(
     bit : int
         What rows that it may be nearer to have set in ``nearer``.
     nearer : uint8 array of shape (n_rows,)
+    seed : int
+        The point's number among the seeds.
+    labels : int32 array of shape (n_rows,)
+        The numbers of the nearest seeds, which are brought up to date; -1 if rounding leaves open
+        which that is.
     potentials : float64 array of shape (n_chunks,)
         Gets each chunk's weighted sum of the distances.
     """
@@ -85,8 +101,7 @@ def _settle(
                 row = listed[i]
                 near = np.float64(closest[row])
                 compare(rows, row, squares[row], unit, near, points, zeros, rounded, distances)
-                if distances[0] < near:
-                    closest[row] = distances[0]
+                renew(row, distances[0], seed, closest, labels)
             for row in range(first, min(first + TILE, stop)):
                 weight = sample_weight[row] if len(sample_weight) else 1.0
                 total += weight * np.float64(closest[row])
@@ -156,8 +171,11 @@ def _try(
 
 
 @kernel
-def _accept(tickets, n_chunks, chunk_rows, nearer, found, bit, closest):
-    """Make a point a seed: that of the ``bit`` in what ``_try`` has left."""
+def _accept(tickets, n_chunks, chunk_rows, nearer, found, bit, closest, seed, labels):
+    """Make a point a seed: that of the ``bit`` in what ``_try`` has left.
+
+    The other parameters are those of :func:`_settle`.
+    """
     bit = np.uint64(bit)
     while True:
         chunk = next_chunk(tickets)
@@ -170,7 +188,8 @@ def _accept(tickets, n_chunks, chunk_rows, nearer, found, bit, closest):
             if which != np.uint64(0):
                 if which & bit:
                     before = count_bits(which & (bit - np.uint64(1)))
-                    closest[row] = found[at + np.intp(before)]
+                    distance = np.float64(found[at + np.intp(before)])
+                    renew(row, distance, seed, closest, labels)
                 at += np.intp(count_bits(which))
 
 
@@ -207,20 +226,26 @@ class SparseGreedySeeder(Seeder):
         A power of two that the rows are multiplied by.
     room : int
         The bytes that the rows by columns may take, which spare time from the second seed on.
+
+    Attributes
+    ----------
+    squares : ndarray of shape (n_rows,), float64
+        The rows' squared norms, not scaled.
     """
 
     def __init__(self, X, sample_weight, scale, room=0):
         n_rows, n_features = X.shape
         self._rows, self._scale, self._unit = sparse_rows(X), float(scale), float(scale) ** 2
         self._weight = as_weights(sample_weight)
-        self._split = row_chunks(n_rows, row_work(X, BATCH))
+        self._split = row_chunks(n_rows, _SLOW * row_work(X, BATCH))
         self._closest = np.full(n_rows, np.inf, X.dtype)
-        self._squares = squared_norms(self._rows, *self._split)
+        self.squares = squared_norms(self._rows, *self._split)
         self._places, self._n_lines = np.zeros(n_features, np.int16), 0
         self._table, self._features = np.empty(0), np.empty(0, np.int32)
         self._nearer = self._found = self._lost = np.empty((0, 0))
+        self._labels, self._n_seeds = np.full(n_rows, -1, np.int32), 0
         self._potential = np.inf
-        self._block_rows = screened_rows(X, self._squares, self._scale, room) if room else 0
+        self._block_rows = screened_rows(X, self.squares, self._scale, room) if room else 0
         self._columns = None
 
     def add(self, point):
@@ -239,7 +264,7 @@ class SparseGreedySeeder(Seeder):
             self._columns = ColumnScreen(
                 self._rows,
                 self._block_rows,
-                self._squares,
+                self.squares,
                 self._weight,
                 len(self._places),
                 self._scale,
@@ -261,9 +286,10 @@ class SparseGreedySeeder(Seeder):
             return self._tried
         tried = np.empty(len(kept))
         batches, numbers = np.divmod(kept, BATCH)
-        for batch in np.unique(batches):
+        for batch in range(len(self._nearer)):
             own = batches == batch
-            tried[own] = self._try(int(batch), int((1 << numbers[own]).sum()))[numbers[own]]
+            if own.any():
+                tried[own] = self._try(batch, int((1 << numbers[own]).sum()))[numbers[own]]
         self._tried = self._rounded(tried)
         return self._tried
 
@@ -271,7 +297,33 @@ class SparseGreedySeeder(Seeder):
         if len(self._kept) > 1:
             self._accept(int(self._kept[index]))
         self._potential = float(self._tried[index])
+        self._n_seeds += 1
         return self._potential
+
+    def nearest(self, seeds):
+        """The numbers of the rows' nearest seeds, (n_rows,) int32, the first of equally near ones.
+
+        None if rounding has left many open, or distances overflow. Distances are compared exactly,
+        as a pass over the rows would.
+
+        Parameters
+        ----------
+        seeds : CSR matrix of shape (n_seeds, n_features)
+            All points that have been made seeds, in order.
+        """
+        labels = self._labels
+        listed = np.flatnonzero(labels < 0)
+        if len(listed) > _MOST_DOUBTFUL * len(labels):
+            return None
+        if len(listed):
+            self._look_at(seeds)
+            least = np.full(len(listed), np.inf)
+            for batch in range(ceil_div(self._n_seeds, BATCH)):
+                first, last = self._batch(batch)
+                placed = self._placed(first, last)[0]
+                args = listed, self._rows, placed, first, last - first, least, labels
+                run(nearest_pass, len(listed), *args)
+        return labels if labels.min() >= 0 else None
 
     def _accept(self, number):
         """Make one of several points tried a seed."""
@@ -288,6 +340,8 @@ class SparseGreedySeeder(Seeder):
             self._found[batch],
             bit,
             self._closest,
+            self._n_seeds,
+            self._labels,
             most_threads=worthwhile_threads(len(self._closest) // 4),
         )
 
@@ -305,12 +359,15 @@ class SparseGreedySeeder(Seeder):
 
     def _take(self, points):
         """Look at other points, a CSR matrix; all rows may be near them."""
-        data, indices, indptr = sparse_rows(points)
-        self._points = SparseRows(read_only(data.astype(np.float64)), indices, indptr)
+        self._look_at(points)
         n_batches = ceil_div(points.shape[0], BATCH)
         if n_batches != len(self._nearer):
             self._nearer = np.empty((n_batches, len(self._closest)), np.uint8)
         self._nearer.fill(ALL)
+
+    def _look_at(self, points):
+        data, indices, indptr = sparse_rows(points)
+        self._points = SparseRows(read_only(data.astype(np.float64)), indices, indptr)
 
     def _rounded(self, potentials):
         return potentials.astype(self._closest.dtype).astype(np.float64)
@@ -322,7 +379,7 @@ class SparseGreedySeeder(Seeder):
         dtype = np.dtype(np.int16 if len(self._points.data) < 1 << 15 else np.int32)
         if len(self._table) < n_values or self._places.dtype != dtype:
             self._places, self._n_lines = np.zeros(len(self._places), dtype), 0
-            self._table = aligned_empty_like(max(n_values, len(self._table)), self._squares)
+            self._table = aligned_empty_like(max(n_values, len(self._table)), self.squares)
             self._features = np.empty(len(self._table) // BATCH, np.int32)
         placed = Placed(self._places, self._table, np.empty((2, BATCH)), self._features)
         self._n_lines = place(self._points, first, last, self._n_lines, placed)
@@ -345,6 +402,8 @@ class SparseGreedySeeder(Seeder):
             self._placed(number, number + 1)[0],
             1 << number % BATCH,
             self._nearer[number // BATCH],
+            self._n_seeds,
+            self._labels,
             potentials,
         )
         return np.cumsum(potentials)[-1]
@@ -372,4 +431,4 @@ class SparseGreedySeeder(Seeder):
 
     def _terms(self):
         """What kernels make distances of, beside the points."""
-        return self._rows, self._squares, self._unit, self._weight, self._closest
+        return self._rows, self.squares, self._unit, self._weight, self._closest

@@ -6,10 +6,11 @@ Values and centres are rounded to float32, as is each sum of a product, and what
 more roundings: ``(n + 16) 2^-24`` times that sum is a bound up to terms of second order (Higham,
 Accuracy and Stability of Numerical Algorithms, 2002, section 3.1), which are below its fiftieth for
 less than 2^18 non-zeros. Where values or products are subnormal, each errs by up to 2^-150 times a
-length or one: that is what ``TINY`` adds.
+length or one, and up to 2^40 times that as rows are taken as they are, and centres are multiplied
+by the square of the scale: that is what ``TINY`` adds.
 
 A large table waits for the caches, and is kept in 16-bit floats: centres are multiplied by a power
-of two that brings the longest near their largest number, and rows by its inverse. Each value then
+of two that brings the longest near their largest number, and sums by its inverse. Each value then
 errs by 2^-11 of itself more, which is at most ``2^-11 |x| |c|`` in a score; values that are
 subnormal err by less than 2^-38 of the longest centre, in up to 2^18 products by less than 2^-28
 of its length times ``|x|``.
@@ -20,7 +21,6 @@ from typing import NamedTuple
 
 import numpy as np
 
-from fastem.kernels.distances.sparse import SparseRows, squared_norms
 from fastem.kernels.runtime.arrays import read_only
 from fastem.kernels.runtime.chunks import ceil_div
 from fastem.kernels.runtime.compiling import kernel
@@ -36,10 +36,11 @@ SHARE, MORE_TERMS, MOST_STORED = 1.02 * 2.0**-24, 16, 1 << 18
 # Nothing overflows in float32 between rows and centres that are no longer.
 MOST_LENGTH = 2.0**60
 TINY, UP = 2.0**-80, 1 + 2.0**-20
+# Rows as they are, which tables are multiplied for, are so far from those in the frame's units.
+_MOST_EXTENT = 2.0**40
 # Of 16-bit floats: by what they round, the power of the longest centre, between which powers of two
-# this and the rows' factor may be, and what its length adds to that of each.
+# this may be, and what its length adds to that of each.
 _HALF_SHARE, _HALF_POWER, _HALF_RANGE, _HALF_TINY = 1.02 * 2.0**-11, 14, 2.0**20, 2.0**-17
-_FACTORS = 2.0**100
 # Smaller float32 tables stay in the second-level cache, where 16-bit floats gain nothing.
 _LARGE = 1 << 20
 # Features that are transposed at a time, and the share of a piece's columns up to which these are
@@ -175,7 +176,8 @@ def fill_table(
     Returns
     -------
     float
-        What the rows are to be multiplied by; 0 if centres are too long for the table.
+        What the rows' products are to be multiplied by; 0 if centres are too long for the table, or
+        rows too large or small for float32.
     """
     if chosen is None:
         chosen = np.arange(len(centers))
@@ -184,13 +186,14 @@ def fill_table(
     longest = float(lengths.max())
     if not longest < MOST_LENGTH:
         return 0.0
-    up, more = 1.0, TINY
+    up, more, extent = scale, TINY, scale
     if is_coarse(table):
         if not 1 / _HALF_RANGE < longest < _HALF_RANGE:
             return 0.0
         up, more = 2.0 ** (_HALF_POWER - math.frexp(longest)[1]), longest * _HALF_TINY
-        if not 1 / _FACTORS < scale / up < _FACTORS:
-            return 0.0
+        extent = scale / up
+    if not 1 / _MOST_EXTENT < extent < _MOST_EXTENT:
+        return 0.0
     table.halves[n_columns:], table.sizes[n_columns:], table.lengths[n_columns:] = np.inf, 0.0, 0.0
     table.halves[:n_columns] = 0.5 * lengths**2
     table.sizes[:n_columns] = (0.5 * lengths**2 + TINY) * UP
@@ -212,9 +215,9 @@ def fill_table(
     return scale / up
 
 
-def row_lengths(rows: SparseRows, scale: float, chunk_rows: int, n_chunks: int) -> np.ndarray:
-    """No less than the lengths of the rows times a power of two, in float32."""
-    lengths = np.sqrt(squared_norms(rows, chunk_rows, n_chunks))
+def row_lengths(squares: np.ndarray, scale: float) -> np.ndarray:
+    """No less than the lengths of rows of such squared norms times a power of two, in float32."""
+    lengths = np.sqrt(squares)
     lengths *= scale * UP
     with np.errstate(over="ignore"):  # beyond float32 they are infinite
         return lengths.astype(np.float32)

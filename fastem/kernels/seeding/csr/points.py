@@ -4,8 +4,14 @@ from typing import NamedTuple
 
 import numpy as np
 
-from fastem.kernels.distances.sparse import TOLERANCE, coordinate, distance_to_one
+from fastem.kernels.distances.sparse import (
+    TOLERANCE,
+    coordinate,
+    distance_to_one,
+    precise_distance_to_one,
+)
 from fastem.kernels.runtime.compiling import inline, kernel, variant
+from fastem.kernels.runtime.parallel import next_chunk
 from fastem.kernels.vectors.machine import VECTOR_BYTES
 from fastem.kernels.vectors.stored import row_products
 from fastem.kernels.vectors.twofold import add_product
@@ -21,6 +27,8 @@ from fastem.kernels.vectors.vector import (
 
 # Points that a pass compares, the table's columns.
 BATCH = 8
+# A distance that is less by no more than this share, and so much, may not be less but for rounding.
+_DOUBT, _LEAST_DOUBT = 2.0**-22, 2.0**-140
 _LANES = VECTOR_BYTES // 8
 _WIDTH = BATCH // _LANES
 
@@ -92,7 +100,7 @@ def place(points, first, last, n_before, placed):
 
 @inline
 def compare(rows, row, square, unit, near, points, zeros, rounded, distances):
-    """Write a row's distances to placed points; return which of them are less than ``near``.
+    """Write a row's distances to placed points; return which of them may be less than ``near``.
 
     The others need not be precise.
     """
@@ -112,7 +120,8 @@ def compare(rows, row, square, unit, near, points, zeros, rounded, distances):
         0,
     )
     share = broadcast((stop - start + 4) * 2.0**-52, _LANES)
-    most, units = broadcast(near, _LANES), broadcast(unit, _LANES)
+    most = broadcast(near + (_DOUBT * near + _LEAST_DOUBT), _LANES)
+    units = broadcast(unit, _LANES)
     nearer = np.uint64(0)
     for j in range(0, BATCH, _LANES):
         norm = load(points.norms, j, _LANES)
@@ -134,3 +143,41 @@ def compare(rows, row, square, unit, near, points, zeros, rounded, distances):
         store(distance, distances, j)
         nearer |= bits(distance < most) << np.uint64(j)
     return nearer
+
+
+@inline
+def renew(row, distance, seed, closest, labels):
+    """Note that a seed may be a row's nearest; where rounding leaves that open, the label is -1."""
+    near = np.float64(closest[row])
+    doubt = _DOUBT * near + _LEAST_DOUBT
+    if distance < near + doubt:
+        labels[row] = seed if distance < near - doubt or near == np.inf else -1
+    if distance < near:
+        closest[row] = distance
+
+
+@kernel
+def nearest_pass(tickets, n_rows, listed, rows, points, first, n_points, least, labels):
+    """Compare listed rows with placed points in twofold precision.
+
+    Parameters
+    ----------
+    listed : int64 array of shape (n_rows,)
+    rows : SparseRows
+    points : Placed
+    first, n_points : int
+        The first one's number among all, and how many they are.
+    least : float64 array of shape (n_rows,)
+        The distances to the nearest of those before, which are brought up to date.
+    labels : int32 array, of all rows
+        Likewise their numbers; of equally near ones, the first.
+    """
+    while True:
+        i = next_chunk(tickets)
+        if i >= n_rows:
+            return
+        row = listed[i]
+        for j in range(n_points):
+            distance = precise_distance_to_one(rows, row, points, points.norms, j)
+            if distance < least[i]:
+                least[i], labels[row] = distance, first + j

@@ -8,7 +8,7 @@ from clustering_passes import DTYPES, check_pass, frame_for, rows_for
 from guards import Guarded
 
 from fastem.kernels.clusters import Frame
-from fastem.kernels.distances.sparse import pack_sparse, sparse_rows, twofold_norms
+from fastem.kernels.distances.sparse import pack_sparse, twofold_norms
 from fastem.kernels.kmeans import Sparse
 from fastem.kernels.kmeans.csr import table as tables
 from fastem.kernels.kmeans.csr.table import CenterTable, fill_table, is_coarse, row_lengths
@@ -193,10 +193,11 @@ def test_scores_err_by_less_than_their_bound(kind):
     values = values.reshape(5000, lanes)[:, :9]
     halves = tested._table.halves[:9]
     exact = 0.5 * ((centers * scale) ** 2).sum(axis=1) - (X * scale) @ (centers * scale).T
-    total = np.broadcast_to(halves, exact.shape).astype(np.float32)
+    total = np.zeros(exact.shape, np.float32)
     for f in range(5000):  # the longest chain there is
-        total = total - np.float32(X[:, f : f + 1] * factor) * values[f]
-    lengths = row_lengths(sparse_rows(sp.csr_array(X)), scale, 64, 1)[:, np.newaxis]
+        total = total + np.float32(X[:, f : f + 1]) * values[f]
+    total = halves - np.float32(factor) * total
+    lengths = row_lengths((X**2).sum(axis=1), scale)[:, np.newaxis]
     bound = 1.02 * 2.0**-24 * (5000 + 16)
     bound = bound * (tested._table.sizes[:9] + lengths * tested._table.lengths[:9])
     bound += tables.rounding(tested._table) * lengths * tested._table.lengths[:9]
