@@ -2,6 +2,8 @@
 
 import math
 import weakref
+from contextlib import nullcontext
+from functools import partial
 from numbers import Integral
 from typing import Any, NamedTuple
 
@@ -16,10 +18,13 @@ from fastem.clustering.euclidean.search import MOST_CANCELLED_IN_HISTORY, make_s
 from fastem.clustering.euclidean.seeding import STRATEGIES, greedy_kmeans_plusplus
 from fastem.clustering.model import Clustering, inertia_of, same
 from fastem.clustering.search import PACES
+from fastem.clustering.seeding import Called, Given
+from fastem.kernels.clusters import Frame
 from fastem.kernels.kmeans import ALGORITHMS, Lloyd, Sparse, choose
 from fastem.kernels.kmeans import centers as kernels
+from fastem.kernels.runtime.ahead import compiled_ahead
 from fastem.loop.reused import Reused
-from fastem.rows import array_rows
+from fastem.rows import LocalRows, array_rows
 from fastem.rows.checks import check_finite_rows, check_home
 from fastem.rows.weights import RowWeights
 from fastem.sklearn_private import Interval, validate_params
@@ -83,9 +88,19 @@ class KMeansModel(Clustering):
         super().begin(rows)
 
     def start(self, rows, random_state):
-        centers = super().start(rows, random_state)
+        with self._compiled_ahead(rows):
+            centers = super().start(rows, random_state)
         self._arrays.lend(centers)
         return centers
+
+    def _compiled_ahead(self, rows):
+        """A context that ends once the iterations' kernels are compiled; a start takes others."""
+        kernels = self.algorithm.kernels
+        # A user's function may fork, and the child would wait for a thread that it doesn't have.
+        users = isinstance(self._start, (Called, Given))
+        if users or not kernels or not isinstance(rows, LocalRows):
+            return nullcontext()
+        return compiled_ahead(*kernels, partial(_rehearse, self.algorithm, self.dtype))
 
     def e_step(self, rows, parameters):
         statistics = super().e_step(rows, parameters)
@@ -134,6 +149,18 @@ class KMeansModel(Clustering):
         run.objective = run.statistics.inertia
         if run.objective * _MOST_CANCELLED < self.squares:
             run.objective = rows.reduce(inertia_of, run.parameters)
+
+
+def _rehearse(algorithm, dtype):
+    """Two iterations over some rows."""
+    X = np.random.default_rng(0).standard_normal((256, 3)).astype(dtype)
+    rows, frame = array_rows(X), Frame(np.zeros(3), 1.0)
+    start = Given(X[:3].astype(np.float64))
+    model = KMeansModel(start, 3, algorithm, frame, X.dtype, 0.0, float((X**2).sum()))
+    model.begin(rows)
+    centers = Clustering.start(model, rows, None)
+    for _ in range(2):
+        centers = model.m_step(rows, model.e_step(rows, centers), centers)
 
 
 class KMeans(BaseClustering):

@@ -61,6 +61,9 @@ class Algorithm:
     #: What stands for this algorithm where memory doesn't hold the rows; None if it keeps little.
     lean: ClassVar[type | None] = None
 
+    #: The kernel of a pass, which takes longest to compile, where all its passes call this one.
+    kernels: ClassVar[tuple] = ()
+
     #: Whether it keeps a copy of all rows, which those of a mapped file are not to have.
     copies: ClassVar[bool] = False
 

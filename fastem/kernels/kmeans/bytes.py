@@ -9,6 +9,8 @@ chunk's. So few rows that a tile wouldn't pay go to float64 at once. The bounds 
 compared with their own only: ``bytewise/groups.py`` says why.
 """
 
+from typing import ClassVar
+
 import numpy as np
 
 from fastem.kernels.distances.metric import compare_tile, distance_gaps
@@ -313,6 +315,7 @@ class Bytes(Active):
     """For many clusters and features, where the CPU multiplies bytes."""
 
     name = "bytes"
+    kernels: ClassVar[tuple] = ()
 
     def __init__(self, X, sample_weight, n_clusters, frame):
         super().__init__(X, sample_weight, n_clusters, frame)

@@ -6,6 +6,8 @@ since. The sum of these drifts is kept per cluster, so that a row's bound is wri
 it is compared, and only read afterwards. Rows that fail the test are gathered into full tiles.
 """
 
+from typing import ClassVar
+
 import numpy as np
 
 from fastem.kernels.clusters.moves import move_row, move_tile
@@ -206,6 +208,7 @@ class Hamerly(DenseAlgorithm):
     """Skips the rows whose nearest centre can't have changed."""
 
     name = "hamerly"
+    kernels: ClassVar[tuple] = (hamerly_pass,)
 
     def __init__(self, X, sample_weight, n_clusters, frame):
         super().__init__(X, sample_weight, n_clusters, frame)

@@ -4,6 +4,8 @@ S. P. Lloyd, "Least squares quantization in PCM", IEEE Transactions on Informati
 1982, with the fused compare-and-accumulate of ``tile_nearest.py``.
 """
 
+from typing import ClassVar
+
 import numpy as np
 
 from fastem.kernels.clusters.moves import move_tile
@@ -76,6 +78,7 @@ class Lloyd(DenseAlgorithm):
     """Plain passes: the least work a row for few clusters and features."""
 
     name = "lloyd"
+    kernels: ClassVar[tuple] = (lloyd_pass,)
 
     def _pass(self, centers):
         run(

@@ -5,6 +5,8 @@ at a time (``row_nearest.py``): to transpose them would take longer than to comp
 takes no longer than to read them from memory.
 """
 
+from typing import ClassVar
+
 import numpy as np
 
 from fastem.kernels.distances.listed import LIST_SLACK, end_list
@@ -95,6 +97,7 @@ class Wide(Hamerly):
     """For many features and few clusters: needs no tiles."""
 
     name = "wide"
+    kernels: ClassVar[tuple] = (wide_pass,)
 
     def __init__(self, X, sample_weight, n_clusters, frame):
         super().__init__(X, sample_weight, n_clusters, frame)

@@ -156,6 +156,15 @@ def entry_folders():
     return [folder / _generation() for folder in _folders()]
 
 
+def has_entry(function):
+    """Whether any signature of a function may be on disk."""
+    for folder in entry_folders():
+        with contextlib.suppress(OSError), os.scandir(folder) as entries:
+            if any(entry.name.startswith(f"{function.__name__}-") for entry in entries):
+                return True
+    return False
+
+
 def _describe(value):
     """A text that is the same in every process, and differs if the compiled code may."""
     if value is None or isinstance(value, (bool, int, float, complex, str, bytes)):

@@ -3,6 +3,7 @@
 import contextlib
 import gc
 import os
+from functools import partial
 
 from numba.core.compiler import Compiler, Flags
 from numba.core.compiler_lock import global_compiler_lock
@@ -12,18 +13,19 @@ from numba.core.ssa import reconstruct_ssa
 from numba.core.typed_passes import NopythonTypeInference, PreLowerStripPhis
 from numba.core.untyped_passes import ReconstructSSA
 
+from fastem.kernels.runtime.apart import is_shared, once
 from fastem.kernels.runtime.contexts import Target, Typing
 from fastem.kernels.runtime.libraries import Ingredient, Library
 
 
 def _wake_collector():
-    global _resting
-    if _resting:
-        _resting = False
+    global _n_resting
+    if _n_resting:
+        _n_resting = 0
         gc.enable()
 
 
-_resting = False
+_n_resting = 0  # contexts in which it rests
 if hasattr(os, "register_at_fork"):
     # Another thread may fork while one compiles.
     os.register_at_fork(after_in_child=_wake_collector)
@@ -36,17 +38,19 @@ def resting_collector():
     Nearly all that Numba makes of a kernel lives until the kernel is done: to look through it, some
     hundred times, took a tenth of a first fit. What is kept meanwhile is about 10 MB.
     """
-    global _resting
-    with global_compiler_lock:  # one thread compiles at a time
-        if _resting or not gc.isenabled():
+    global _n_resting
+    with global_compiler_lock:  # which a thread has unless LLVM is at its part
+        if not (_n_resting or gc.isenabled()):
             yield
             return
-        _resting = True
+        _n_resting += 1
         gc.disable()
         try:
             yield
         finally:
-            _wake_collector()
+            if _n_resting == 1:
+                _wake_collector()
+            _n_resting = max(_n_resting - 1, 0)
 
 
 # Steps that find nothing to do: kernels have no ``with`` and no closures, and call nothing that
@@ -154,11 +158,15 @@ class KernelCompiler(_QuickCompiler):
             super().__init__(*args)
 
     def compile_extra(self, func):
-        codegen = self.state.targetctx.codegen()
-        self.state.library = Library(codegen, func.__qualname__)
-        self.state.library.enable_object_caching()
+        state = self.state
+        state.library = library = Library(state.targetctx.codegen(), func.__qualname__)
+        library.enable_object_caching()
+        library.outermost = not len(state.typingctx.callstack)
         with resting_collector():
-            return super().compile_extra(func)
+            if not (library.outermost and is_shared()):
+                return super().compile_extra(func)
+            key = func, state.args, state.return_type, state.flags
+            return once(key, partial(super().compile_extra, func))
 
 
 class InlinedCompiler(_QuickCompiler):

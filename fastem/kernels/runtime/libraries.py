@@ -1,10 +1,18 @@
 """Where LLVM's code of kernels, and of what is inlined into them, is optimised."""
 
+from llvmlite import binding as llvm
 from numba.core.codegen import JITCodeLibrary
+
+from fastem.kernels.runtime import apart
 
 
 class Library(JITCodeLibrary):
     """A kernel's code."""
+
+    #: Whether nothing else is being compiled whose caller this is: others may compile meanwhile.
+    outermost = False
+
+    _machine_code = None
 
     def add_ir_module(self, ir_module):
         """Leave what unpacks the arguments of a call from Python as it is.
@@ -24,6 +32,22 @@ class Library(JITCodeLibrary):
         for function in ll_module.functions:
             if not function.is_declaration:
                 manager.run(function, builder)
+
+    def _optimize_final_module(self):
+        found = apart.finished(self) if self.outermost and apart.is_shared() else None
+        if found is None:
+            super()._optimize_final_module()
+            return
+        bitcode, self._machine_code = found
+        name = self._final_module.name
+        self._final_module = llvm.parse_bitcode(bitcode)
+        self._final_module.name = name
+        self._compiled_object = self._machine_code  # for the engine, which forgets it
+
+    def _finalize_final_module(self):
+        super()._finalize_final_module()
+        if self._machine_code is not None:
+            self._compiled, self._compiled_object = True, self._machine_code
 
 
 class Ingredient(Library):

@@ -5,19 +5,23 @@ Every start is a method of :class:`GaussianStarts` named as in ``init_params`` a
 """
 
 from collections.abc import Callable
+from contextlib import nullcontext
 from copy import deepcopy
-from functools import reduce
+from functools import partial, reduce
 from itertools import pairwise
 from typing import Any
 
 import numpy as np
 
 from fastem.kernels.gaussian import GaussianStatistics
+from fastem.kernels.gaussian.driver import em_pass
+from fastem.kernels.gaussian.linear.driver import linear_pass
+from fastem.kernels.runtime.ahead import compiled_ahead
 from fastem.mixtures.gaussian.covariances import Covariances
 from fastem.mixtures.model import pass_of
 from fastem.mixtures.sampled import Sample, kmeans_clusters, ward_clusters
 from fastem.mixtures.starts import Starts, take_clusters
-from fastem.rows import add
+from fastem.rows import LocalRows, add
 from fastem.rows.choice import count_positive
 
 # Responsibilities in a block.
@@ -74,10 +78,19 @@ class GaussianStarts:
 
     def kmeans(self, rows, random_state):
         """Each row belongs to its cluster of K-means."""
-        centers = self._starts.kmeans(rows, random_state)
+        with self._compiled_ahead(rows):
+            centers = self._starts.kmeans(rows, random_state)
         statistics = rows.reduce(_from_labels, self._make_pass, centers)
         self._starts.warn_of_duplicates(statistics.counts)
         return statistics, centers
+
+    def _compiled_ahead(self, rows):
+        """A context that ends once the kernels of what follows are compiled, most of all."""
+        if not isinstance(rows, LocalRows):
+            return nullcontext()
+        longest = em_pass if self._covariances.passes == "full" else linear_pass
+        rehearse = partial(_rehearse, self._make_pass, self._covariances, rows.dtype)
+        return compiled_ahead(longest, rehearse)
 
     def kmeans_plusplus(self, rows, random_state):
         """Rows drawn by k-means++ are the only ones of their components."""
@@ -140,6 +153,14 @@ class GaussianStarts:
         _, counts, sums, scatter, _ = rows.reduce(_of_all, self._make_pass, center)
         delta = sums / counts[:, np.newaxis]
         return (scatter - self._covariances.products(0.5 * sums, delta)) / counts.sum()
+
+
+def _rehearse(make_pass, covariances, dtype):
+    """What some rows in one component come to."""
+    X = np.random.default_rng(0).standard_normal((64, 2)).astype(dtype)
+    labels, center = np.zeros(len(X), np.int32), np.zeros((1, 2))
+    _, counts, _, scatter, _ = make_pass(X, None, n_components=1).from_labels(labels, center)
+    covariances.factor(scatter / counts[0])
 
 
 def _states(rows, random_state, n_components):

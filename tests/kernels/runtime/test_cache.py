@@ -83,7 +83,7 @@ print(json.dumps(result))
 TOTAL = REPORT % "result['total'] = probe.total(values)"
 
 
-COMPILING = {"cache.py", "compiling.py", "compilers.py", "contexts.py", "libraries.py"}
+COMPILING = {"cache.py", "compiling.py", "compilers.py", "contexts.py", "apart.py", "libraries.py"}
 
 
 @pytest.fixture

@@ -1,0 +1,143 @@
+"""LLVM's part of a kernel's compilation, while another thread compiles the next kernel.
+
+It is half of the work, and Numba's lock and llvmlite's allow it to one thread at a time. What
+LLVM needs these for is what modules share, above all their context: here a module has its own.
+"""
+
+import contextlib
+import copy
+import ctypes
+import threading
+from concurrent.futures import Future
+
+from llvmlite import binding as llvm
+from llvmlite.binding import ffi
+from numba.core import config
+from numba.core.codegen import JITCodeLibrary, JITCPUCodegen
+from numba.core.compiler_lock import global_compiler_lock
+
+_n_sharing = 0
+_counting = threading.Lock()
+_under_way: dict = {}
+
+
+@contextlib.contextmanager
+def compiling_shared():
+    """A context in which threads that compile kernels let each other in."""
+    global _n_sharing
+    with _counting:
+        _n_sharing += 1
+    try:
+        yield
+    finally:
+        with _counting:
+            _n_sharing -= 1
+
+
+def is_shared():
+    """Whether any thread is in such a context."""
+    return _n_sharing > 0
+
+
+def once(key, work):
+    """A compile result as ``work()`` returns it, of another thread if that is at it already.
+
+    Called with Numba's lock: whoever it let in meanwhile may want what is half done.
+    """
+    other = _under_way.get(key)
+    if other is not None:
+        with contextlib.suppress(Exception), _unlocked():
+            return other.result()._replace(metadata={})  # which each dispatcher's call writes
+    own = _under_way[key] = Future()
+    try:
+        result = work()
+    except BaseException as error:
+        own.set_exception(error)
+        raise
+    finally:
+        _under_way.pop(key, None)
+    own.set_result(result)
+    return result
+
+
+def finished(library):
+    """A library's optimised code, and the machine code of it.
+
+    Called with Numba's lock, which others may take meanwhile.
+
+    Parameters
+    ----------
+    library : JITCodeLibrary
+        With all that it links, not optimised yet; it is left as it is.
+
+    Returns
+    -------
+    bitcode, machine_code : bytes
+        Or None if that can't be done apart.
+    """
+    try:
+        bitcode = library._final_module.as_bitcode()
+        with _unlocked():
+            return _finish(library, bitcode)
+    except Exception:  # another Numba, with other insides, which compiles as it always does
+        return None
+
+
+def _finish(library, bitcode):
+    module = llvm.parse_bitcode(bitcode, llvm.create_context())
+    machine = _machine(library._codegen)
+    own = copy.copy(library)
+    own._final_module = module
+    own._codegen = copy.copy(library._codegen)
+    own._codegen.__class__ = _Codegen
+    own._codegen._tm = machine
+    JITCodeLibrary._optimize_final_module(own)
+    return module.as_bitcode(), _emitted(machine, module)
+
+
+class _Codegen(JITCPUCodegen):
+    """Numba's, for a target machine of its own, which threads can't share."""
+
+    def _module_pass_manager(self, **options):
+        manager, builder = super()._module_pass_manager(**options)
+        manager.run = lambda module, builder: _call("RunNewModulePassManager")(
+            manager, module, builder
+        )
+        return manager, builder
+
+
+def _machine(codegen):
+    """A target machine as Numba's."""
+    options = {"opt": config.OPT}
+    codegen._customize_tm_options(options)
+    return llvm.Target.from_triple(llvm.get_process_triple()).create_target_machine(**options)
+
+
+def _emitted(machine, module):
+    """As ``machine.emit_object``."""
+    with ffi.OutputString() as error:
+        buffer = _call("TargetMachineEmitToMemory")(machine, module, 1, error)
+        if not buffer:
+            raise RuntimeError(str(error))
+    try:
+        start, size = (getattr(ffi.lib, f"LLVMPY_GetBuffer{what}") for what in ("Start", "Size"))
+        return ctypes.string_at(start(buffer), size(buffer))
+    finally:
+        ffi.lib.LLVMPY_DisposeMemoryBuffer(buffer)
+
+
+def _call(name):
+    """A function of llvmlite's that takes long, without its lock."""
+    return getattr(ffi.lib, f"LLVMPY_{name}")._cfn
+
+
+@contextlib.contextmanager
+def _unlocked():
+    """A context without Numba's lock, however often this thread has it."""
+    lock = global_compiler_lock._lock
+    # As `threading.Condition` does while it waits.
+    held = lock._release_save()
+    try:
+        yield
+    finally:
+        lock._acquire_restore(held)
