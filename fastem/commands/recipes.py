@@ -266,7 +266,9 @@ class _Model(NamedTuple):
 
 MODELS = {
     "KMeans": _Model(
-        _kmeans, 10.0, ("lloyd", "filtering", "hamerly", "active", "wide", "steps", "bytes", "csr")
+        _kmeans,
+        10.0,
+        ("lloyd", "filtering", "hamerly", "lists", "active", "wide", "steps", "bytes", "csr"),
     ),
     "KMedians": _Model(_kmedians, 10.0),
     "GaussianMixture": _Model(

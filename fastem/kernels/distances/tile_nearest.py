@@ -139,10 +139,14 @@ def absolute_norms(typingctx, tile, n_features, norms):
     return _sum_features(add_magnitude, tile, norms)
 
 
-def _compare(add, tile, centers, offsets, order, best, second, labels):
-    """An intrinsic's signature and code; ``add`` emits one feature's share of a score."""
+def _compare(add, tile, centers, offsets, order, best, second, labels, *scores):
+    """An intrinsic's signature and code; ``add`` emits one feature's share of a score.
+
+    Where there is a last argument, all scores are written to it.
+    """
     integer = types.intp
-    sig = types.void(tile, integer, centers, offsets, order, integer, integer, best, second, labels)
+    outputs = best, second, labels, *scores
+    sig = types.void(tile, integer, centers, offsets, order, integer, integer, *outputs)
 
     def codegen(context, builder, signature, args):
         e = Emitter(context, builder, signature, args)
@@ -151,6 +155,7 @@ def _compare(add, tile, centers, offsets, order, best, second, labels):
         builder.function.attributes.alignstack = VECTOR_BYTES
 
         x, c, first_terms, numbers, *outputs = e.pointers(0, 2, 3, 4, 7, 8, 9)
+        kept = e.pointers(10)[0] if scores else None
         n_features, start, stop = args[1], args[5], args[6]
         single = ir.FloatType()
         vector = ir.VectorType(single, LANES)
@@ -196,10 +201,13 @@ def _compare(add, tile, centers, offsets, order, best, second, labels):
                         for v in range(VECTORS):
                             total = builder.fadd(builder.load(row[v]), builder.load(slots[v]))
                             builder.store(total, row[v])
-                for number, row in zip(which, sums, strict=True):
+                for i, (number, row) in enumerate(zip(which, sums, strict=True)):
                     number = splat(builder, number, LANES)
                     for v in range(VECTORS):
                         score, old = builder.load(row[v]), builder.load(least[v])
+                        if scores:
+                            at = e.plus(e.times(e.plus(j, i), TILE), e.plus(lane, v * LANES))
+                            store_at(builder, score, kept, at, 4)
                         closer = builder.fcmp_ordered("<", score, old)
                         label = builder.select(closer, number, builder.load(nearest[v]))
                         builder.store(label, nearest[v])
@@ -226,6 +234,15 @@ def nearest_two(
     that comes first in it wins. ``best``, ``second`` and ``labels`` have TILE values.
     """
     return _compare(_add_product, tile, centers, half_norms, order, best, second, labels)
+
+
+@intrinsic
+def nearest_two_of_all(
+    typingctx, tile, n_features, centers, half_norms, order, start, stop, best, second, labels,
+    scores,
+):  # fmt: skip
+    """As ``nearest_two``, and write all scores, (len(order), TILE), of ``order`` in its order."""
+    return _compare(_add_product, tile, centers, half_norms, order, best, second, labels, scores)
 
 
 @intrinsic

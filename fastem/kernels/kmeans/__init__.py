@@ -9,6 +9,7 @@ from fastem.kernels.kmeans.base import KMeansStatistics
 from fastem.kernels.kmeans.bytes import Bytes
 from fastem.kernels.kmeans.filtering import Filtering, can_arrange
 from fastem.kernels.kmeans.hamerly import Hamerly
+from fastem.kernels.kmeans.listed.lists import Lists, can_list
 from fastem.kernels.kmeans.lloyd import Lloyd
 from fastem.kernels.kmeans.sparse import Sparse
 from fastem.kernels.kmeans.steps import Steps, pays
@@ -20,7 +21,7 @@ __all__ = ["ALGORITHMS", "KMeansStatistics", "Lloyd", "Sparse", "choose"]
 
 ALGORITHMS = {
     algorithm.name: algorithm
-    for algorithm in (Lloyd, Filtering, Hamerly, Active, Wide, Steps, Bytes)
+    for algorithm in (Lloyd, Filtering, Hamerly, Lists, Active, Wide, Steps, Bytes)
 }
 
 # Up to so many features, tiles of neighbours have few centres within reach. Up to so many features
@@ -31,6 +32,9 @@ _FEW_FEATURES, _FEW_CLUSTERS = 4, 64
 # some hundred rows took 0.94 to 0.98 of the time without them, those of 10,000 x 8 rows and 8
 # clusters 0.86 to 0.93; and less is compiled.
 _LITTLE_WORK = 1 << 20
+
+# From so many multiplications a row on, lists of near centres are worth being made and read.
+_LISTED_WORK = 1 << 12
 
 # With so many features and so few clusters, it would take longer to transpose rows than to compare
 # them: whole rows take half the time at 784 features and 10 clusters, as much as tiles at 30.
@@ -75,7 +79,13 @@ def choose(
     if n_features >= _WIDE_FEATURES and n_clusters <= _WIDE_CLUSTERS:
         follows = pays(n_rows, n_features, n_clusters, np.dtype(dtype).itemsize)
         return Steps if follows else Wide
-    if n_features * n_clusters < _MUCH_WORK:
-        return Lloyd if little else Hamerly
+    work = n_features * n_clusters
     wide = n_features >= _BYTES_FEATURES and n_clusters >= _BYTES_CLUSTERS
-    return Bytes if BYTE_DOTS and wide and n_rows >= _BYTES_ROWS * n_clusters else Active
+    if BYTE_DOTS and wide and work >= _MUCH_WORK and n_rows >= _BYTES_ROWS * n_clusters:
+        return Bytes
+    listed = can_list(n_features, n_clusters, np.dtype(dtype).itemsize)
+    if listed and work >= _LISTED_WORK and not little:
+        return Lists
+    if work >= _MUCH_WORK:
+        return Active
+    return Lloyd if little else Hamerly
