@@ -19,7 +19,7 @@ from fastem.kernels.distances.listed import LIST_SLACK, end_list
 from fastem.kernels.distances.metric import distance_gaps
 from fastem.kernels.distances.row_nearest import fill_blocks, n_scores, nearest_two_rows
 from fastem.kernels.distances.tile_nearest import squared_norms
-from fastem.kernels.kmeans.bytewise.sevens import n_stored, pack_words, unpack_words
+from fastem.kernels.kmeans.bytewise.sevens import n_stored, pack_words
 from fastem.kernels.kmeans.bytewise.steps import code_steps, no_steps, step_products
 from fastem.kernels.kmeans.bytewise.tiles import MOST_FEATURES, code_tile_in_seven_bits
 from fastem.kernels.kmeans.hamerly import renew_row, settle
@@ -205,8 +205,8 @@ def steps_pass(
     blocks, half_norms = packed.negated, packed.half_norms
     n_rows, n_features = X.shape
     n_clusters, size = len(half_norms) - 1, blocks.shape[2]
-    n_quads, n_words = coded.codes.shape[1], known.words.shape[1]
-    codes = aligned_empty(n_quads * TILE).view(np.int32)
+    n_quads = coded.codes.shape[1]
+    codes = aligned_empty(n_quads * TILE if work == _CODE else 0).view(np.int32)
     products = aligned_empty(len(coded.starts) * TILE)
     tile = aligned_empty(n_features * TILE if work == _CODE else 0)
     rests, norms = aligned_empty(TILE), aligned_empty(TILE)
@@ -227,11 +227,10 @@ def steps_pass(
             doubt = first_lanes(n_lanes)
             if work == _FOLLOW and n_opened <= _GIVE_UP_SHARE * (first - start + TILE):
                 at = first // TILE
-                unpack_words(known.words[at], n_quads, codes)
                 following = known.words[min(at + 1, len(known.words) - 1)]
                 for lane in range(n_lanes):
                     nearest[lane] = labels[first + lane]
-                step_products(codes, n_quads, coded, known.rows[at], following, n_words, products)
+                step_products(known.words[at], n_quads, coded, known.rows[at], following, products)
                 doubt &= _follow(
                     coded, products, known.rows[at], known.lows[at], known.above[at], nearest
                 )

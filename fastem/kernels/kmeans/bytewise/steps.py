@@ -17,15 +17,16 @@ from llvmlite import ir
 from numba import types
 from numba.extending import intrinsic
 
+from fastem.kernels.kmeans.bytewise.sevens import CARRIERS, CarriedWord
 from fastem.kernels.kmeans.bytewise.tiles import CODES, LEAST_STEP, add_byte_products
 from fastem.kernels.runtime.chunks import ceil_div
 from fastem.kernels.runtime.compiling import kernel
 from fastem.kernels.vectors.emit import Emitter, constant, prefetch, store_at
 from fastem.kernels.vectors.machine import LANES, TILE, VECTOR_BYTES, WIDE_REGISTER_FILE
 
-# Centres accumulated together, with so many vectors of rows: ten centres are two blocks.
-_BLOCK = 5 if WIDE_REGISTER_FILE else 4
-_VECTORS = min(4 if WIDE_REGISTER_FILE else 2, TILE // LANES)
+# Centres accumulated together, with so many vectors of rows.
+_BLOCK = 10 if WIDE_REGISTER_FILE else 4
+_VECTORS = 2
 
 _MIDDLE = 64  # what is added to the codes of rows
 
@@ -120,31 +121,31 @@ def code_steps(before, after, origin, scale, coded):
 
 
 @intrinsic
-def step_products(typingctx, codes, n_quads, coded, units, following, n_following, products):
+def step_products(typingctx, words, n_quads, coded, units, following, products):
     """The products of a tile's rows and of negated steps.
 
     Parameters
     ----------
-    codes : int32 array of n_quads * TILE values
-        Unpacked, from ``code_tile_in_seven_bits``.
+    words : int32 array
+        The tile's codes, from ``pack_words``. They are unpacked in registers: unpacked, those of
+        784 features are more than the fastest cache holds, and fits took a sixth more time.
     n_quads : int
     coded : CodedSteps
     units : float32 array of TILE values
         The rows' steps.
     following : int32 array
-        Its first ``n_following`` words a row of a tile are fetched meanwhile.
-    n_following : int
+        The words of a tile that are fetched meanwhile.
     products : float32 array of n * TILE values
         Gets the products, with the padding's.
     """
-    sig = types.void(codes, types.intp, coded, units, following, types.intp, products)
+    sig = types.void(words, types.intp, coded, units, following, products)
 
     def codegen(context, builder, signature, args):
         e = Emitter(context, builder, signature, args)
         # Vectors that don't fit into registers must not straddle cache lines on the stack.
         builder.function.attributes.alignstack = VECTOR_BYTES
-        x, row_units, later, output = e.pointers(0, 3, 4, 6)
-        n_quads, n_following = args[1], args[5]
+        x, row_units, later, output = e.pointers(0, 3, 4, 5)
+        n_quads = args[1]
         fields = dict(zip(coded.fields, range(len(coded.types)), strict=True))
 
         def field(name):
@@ -155,23 +156,42 @@ def step_products(typingctx, codes, n_quads, coded, units, following, n_followin
         n_blocks = builder.extract_value(field("codes").shape, 0)
         vector = ir.VectorType(ir.FloatType(), LANES)
         integers = ir.VectorType(ir.IntType(32), LANES)
+        n_eights = e.quotient(n_quads, CARRIERS + 1)
+        rest = builder.srem(n_quads, constant(CARRIERS + 1))
+
+        def every(value):
+            return ir.Constant(integers, [value] * LANES)
+
         with e.loop(0, n_blocks) as block, e.loop(0, TILE, _VECTORS * LANES) as lane:
             numbers = [e.plus(e.times(block, _BLOCK), i) for i in range(_BLOCK)]
             sums = [e.places(_VECTORS, e.splat(starts, number, LANES)) for number in numbers]
             base = e.row(c, e.times(block, _BLOCK), n_quads)
-            first = builder.icmp_signed("==", e.plus(block, lane), constant(0))
-            until = builder.select(first, n_following, constant(0))
-            with e.loop(0, n_quads) as quad:
-                with builder.if_then(builder.icmp_signed("<", quad, until)):
-                    for line in range(0, TILE, _LINE // 4):
-                        prefetch(builder, later, e.plus(e.times(quad, TILE), line))
-                places = [e.plus(lane, v * LANES) for v in range(_VECTORS)]
-                rows = [e.lanes(x, quad, place, integers) for place in places]
+            places = [e.plus(lane, v * LANES) for v in range(_VECTORS)]
+
+            def load_words(number):
+                with builder.if_then(builder.icmp_signed("==", block, constant(0))):
+                    for line in range(0, _VECTORS * LANES, _LINE // 4):
+                        at = e.plus(e.times(number, TILE), e.plus(lane, line))
+                        prefetch(builder, later, at)
+                return [e.lanes(x, number, place, integers) for place in places]
+
+            def add(quad, rows):
                 for i, slots in enumerate(sums):
                     four = e.splat(base, e.plus(e.times(quad, _BLOCK), i), LANES)
                     for slot, row in zip(slots, rows, strict=True):
                         total = add_byte_products(builder, builder.load(slot), row, four)
                         builder.store(total, slot)
+
+            with e.loop(0, n_eights) as eight:
+                carried = [CarriedWord(builder, every) for _ in places]
+                for w in range(CARRIERS):
+                    packed = load_words(e.plus(e.times(eight, CARRIERS), w))
+                    rows = [one.take(word) for one, word in zip(carried, packed, strict=True)]
+                    add(e.plus(e.times(eight, CARRIERS + 1), w), rows)
+                add(e.plus(e.times(eight, CARRIERS + 1), CARRIERS), [one.word for one in carried])
+            with e.loop(0, rest) as i:
+                rows = load_words(e.plus(e.times(n_eights, CARRIERS), i))
+                add(e.plus(e.times(n_eights, CARRIERS + 1), i), rows)
             for number, slots in zip(numbers, sums, strict=True):
                 unit = e.splat(step_units, number, LANES)
                 for v, slot in enumerate(slots):
