@@ -157,6 +157,8 @@ def test_is_chosen_for_much_work_where_it_takes_little_memory():
         assert choose("auto", 200_000, 64, 100, dtype, sparse=False) is Lists
         assert choose("auto", 300_000, 16, 256, dtype, sparse=False) is Lists
         assert choose("auto", 500_000, 16, 64, dtype, sparse=False) is Hamerly
+        assert choose("auto", 10_000, 64, 100, dtype, sparse=False) is Hamerly
+        assert choose("elkan", 10_000, 64, 100, dtype, sparse=False) is Hamerly
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
