@@ -5,6 +5,11 @@ import threading
 from collections.abc import Callable, Iterator
 from typing import Any
 
+try:
+    import resource
+except ImportError:  # Windows, without such limits
+    resource = None  # type: ignore[assignment]
+
 from fastem.kernels.runtime.apart import compiling_shared
 from fastem.kernels.runtime.compiling import cache
 from fastem.kernels.runtime.threads import get_num_threads
@@ -47,4 +52,6 @@ def _pays(kernel):
         return False
     if threading.stack_size():  # so small, perhaps, that LLVM would overflow it
         return False
+    if resource and resource.getrlimit(resource.RLIMIT_AS)[0] != resource.RLIM_INFINITY:
+        return False  # LLVM ends a process that has no memory for it, of which two take more
     return cache is None or not cache.has_entry(kernel.py_func)

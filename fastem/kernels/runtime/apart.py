@@ -7,6 +7,7 @@ LLVM needs these for is what modules share, above all their context: here a modu
 import contextlib
 import copy
 import ctypes
+import os
 import threading
 from concurrent.futures import Future
 
@@ -21,6 +22,17 @@ _counting = threading.Lock()
 _under_way: dict = {}
 
 
+def _forget():
+    global _counting, _n_sharing
+    _counting, _n_sharing = threading.Lock(), 0
+    _under_way.clear()
+
+
+if hasattr(os, "register_at_fork"):
+    # Another thread may fork while one compiles: the child, which has it not, would wait for it.
+    os.register_at_fork(after_in_child=_forget)
+
+
 @contextlib.contextmanager
 def compiling_shared():
     """A context in which threads that compile kernels let each other in."""
@@ -31,7 +43,7 @@ def compiling_shared():
         yield
     finally:
         with _counting:
-            _n_sharing -= 1
+            _n_sharing = max(_n_sharing - 1, 0)
 
 
 def is_shared():
@@ -46,7 +58,9 @@ def once(key, work):
     """
     other = _under_way.get(key)
     if other is not None:
-        with contextlib.suppress(Exception), _unlocked():
+        with _unlocked():
+            error = other.exception()  # not raised: an interrupt, say, was of that thread only
+        if error is None:
             return other.result()._replace(metadata={})  # which each dispatcher's call writes
     own = _under_way[key] = Future()
     try:
@@ -75,6 +89,8 @@ def finished(library):
     bitcode, machine_code : bytes
         Or None if that can't be done apart.
     """
+    if config.LLVM_PASS_TIMINGS:  # which LLVM keeps for all threads: they crash
+        return None
     try:
         bitcode = library._final_module.as_bitcode()
         with _unlocked():

@@ -57,6 +57,16 @@ def test_threads_of_small_stacks_compile_nothing(two_threads, size):
     assert calls == ([] if size else [0])
 
 
+@pytest.mark.skipif(ahead.resource is None, reason="no limits")
+def test_nothing_is_done_where_memory_is_limited(two_threads, monkeypatch):
+    calls = []
+    for limit in (1 << 33, ahead.resource.RLIM_INFINITY):
+        monkeypatch.setattr(ahead.resource, "getrlimit", lambda which, limit=limit: (limit, limit))
+        with compiled_ahead(doubling(), lambda limit=limit: calls.append(limit)):
+            pass
+    assert calls == [ahead.resource.RLIM_INFINITY]
+
+
 def test_nothing_is_done_for_a_single_thread(monkeypatch):
     monkeypatch.setattr(ahead, "get_num_threads", lambda: 1)
     calls = []

@@ -1,3 +1,5 @@
+import os
+import signal
 import threading
 
 import numpy as np
@@ -58,6 +60,14 @@ def test_numba_compiles_where_its_insides_are_others(monkeypatch):
     assert library_of(compiled)._machine_code is None
 
 
+def test_llvm_times_its_passes_of_one_thread_only(monkeypatch):
+    monkeypatch.setattr(apart.config, "LLVM_PASS_TIMINGS", 1)
+    compiled = kernel(summed)
+    with compiling_shared():
+        assert compiled(np.arange(7.0), 3.0) == 9.0
+    assert library_of(compiled)._machine_code is None
+
+
 def waiting_for(event, monkeypatch):
     """Have LLVM's part of the first kernel wait for an event; returns one for its beginning."""
     begun, finish = threading.Event(), apart._finish
@@ -88,8 +98,8 @@ def test_a_thread_compiles_while_llvm_is_at_its_part_for_another(monkeypatch):
     assert not global_compiler_lock.is_locked()
 
 
-@pytest.mark.parametrize("fails", [False, True])
-def test_threads_that_want_the_same_kernel_compile_it_once(fails, monkeypatch):
+@pytest.mark.parametrize("error", [None, MemoryError, KeyboardInterrupt])
+def test_threads_that_want_the_same_kernel_compile_it_once(error, monkeypatch):
     wanted, results = threading.Event(), []
     begun = waiting_for(wanted, monkeypatch)
     compiled = kernel(lambda value: value + 1)
@@ -99,8 +109,8 @@ def test_threads_that_want_the_same_kernel_compile_it_once(fails, monkeypatch):
         def counting():
             n_works.append(0)
             result = work()
-            if fails and len(n_works) == 1:
-                raise MemoryError
+            if error and len(n_works) == 1:
+                raise error
             return result
 
         if begun.is_set():
@@ -112,7 +122,7 @@ def test_threads_that_want_the_same_kernel_compile_it_once(fails, monkeypatch):
     def call():
         try:
             results.append(compiled(1))
-        except MemoryError:
+        except (MemoryError, KeyboardInterrupt):
             results.append(None)
 
     threads = [threading.Thread(target=call) for _ in range(2)]
@@ -122,8 +132,8 @@ def test_threads_that_want_the_same_kernel_compile_it_once(fails, monkeypatch):
         threads[1].start()
         for thread in threads:
             thread.join()
-    assert results == [None, 2] if fails else [2, 2]
-    assert len(n_works) == 1 + fails
+    assert results == ([None, 2] if error else [2, 2])
+    assert len(n_works) == (2 if error else 1)
     assert compiled(3) == 4
 
 
@@ -135,3 +145,25 @@ def test_a_kernel_that_others_are_compiled_for_keeps_the_lock(monkeypatch):
     with compiling_shared():
         assert outer(np.arange(7.0)) == 10.0
     assert len(calls) == 1
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork")
+def test_a_child_waits_for_no_thread_of_its_parent(monkeypatch):
+    forked = threading.Event()
+    begun = waiting_for(forked, monkeypatch)
+    compiled = kernel(lambda value: value + 1)
+
+    def call():
+        with compiling_shared():
+            compiled(1)
+
+    thread = threading.Thread(target=call)
+    thread.start()
+    assert begun.wait(60)
+    child = os.fork()
+    if not child:
+        signal.alarm(60)
+        os._exit(0 if not apart.is_shared() and compiled(1) == 2 else 1)
+    forked.set()
+    thread.join()
+    assert os.waitpid(child, 0)[1] == 0
