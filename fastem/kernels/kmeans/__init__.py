@@ -35,8 +35,9 @@ _LITTLE_WORK = 1 << 20
 
 # From so many multiplications a row, and so many of a pass, lists of near centres are worth being
 # made and read: 5,000 and 10,000 rows took 1.07 of the time, mostly, and up to 1.3 where clusters
-# lie apart; 20,000 x 64 and 100 clusters took 0.82 to 1.07.
-_LISTED_WORK, _LISTED_PASS = 1 << 12, 1 << 26
+# lie apart; 20,000 x 64 and 100 clusters took 0.82 to 1.07. Of more features, rows one by one take
+# too long: 300 and 64 clusters 0.93 to 1.5, 400 and 200 1.1 to 1.3; 200 and 200 0.86 to 1.14.
+_LISTED_WORK, _LISTED_PASS, _LISTED_FEATURES = 1 << 12, 1 << 26, 200
 
 # With so many features and so few clusters, it would take longer to transpose rows than to compare
 # them: whole rows take half the time at 784 features and 10 clusters, as much as tiles at 30.
@@ -86,6 +87,7 @@ def choose(
     if BYTE_DOTS and wide and work >= _MUCH_WORK and n_rows >= _BYTES_ROWS * n_clusters:
         return Bytes
     listed = can_list(n_features, n_clusters, np.dtype(dtype).itemsize)
+    listed = listed and n_features <= _LISTED_FEATURES
     if listed and work >= _LISTED_WORK and n_rows * work >= _LISTED_PASS:
         return Lists
     if work >= _MUCH_WORK:

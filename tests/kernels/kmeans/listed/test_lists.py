@@ -8,6 +8,7 @@ from hard_rows import KINDS
 from fastem import KMeans
 from fastem.kernels.clusters import Frame
 from fastem.kernels.kmeans import choose
+from fastem.kernels.kmeans.active import Active
 from fastem.kernels.kmeans.hamerly import Hamerly
 from fastem.kernels.kmeans.listed.lists import Lists
 
@@ -158,6 +159,9 @@ def test_is_chosen_for_much_work_where_it_takes_little_memory():
         assert choose("auto", 300_000, 16, 256, dtype, sparse=False) is Lists
         assert choose("auto", 500_000, 16, 64, dtype, sparse=False) is Hamerly
         assert choose("auto", 10_000, 64, 100, dtype, sparse=False) is Hamerly
+        assert choose("auto", 60_000, 200, 200, dtype, sparse=False) is Lists
+        assert choose("auto", 60_000, 300, 64, dtype, sparse=False) is Hamerly
+        assert choose("auto", 40_000, 400, 200, dtype, sparse=False) is Active
         assert choose("elkan", 10_000, 64, 100, dtype, sparse=False) is Hamerly
 
 
