@@ -135,6 +135,22 @@ def _center_sequence(X, n_clusters, rng):
     yield centers
 
 
+def in_units_of(tested, X, centers):
+    """Rows and centres in the frame of an algorithm, in float64."""
+    return (
+        (values.astype(float) - tested._origin) * float(tested._scale) for values in (X, centers)
+    )
+
+
+def shorter_steps(rng, X, n_clusters):
+    """Some rows, and what ever shorter random steps make of them, rounded to the rows' dtype."""
+    size = np.abs(X).mean(axis=0, dtype=float)
+    centers = X[rng.choice(len(X), n_clusters, replace=False)].astype(float)
+    for step in (0.0, 0.1, 0.1, 0.01, 0.001, 0.001):
+        centers = centers + step * size * rng.normal(size=centers.shape)
+        yield centers.astype(X.dtype).astype(float)
+
+
 def drifting(rng, X, n_clusters, n_passes, size):
     """Centres that drift so that a few rows change clusters in each pass."""
     centers = X[rng.choice(len(X), n_clusters, replace=False)].astype(float)

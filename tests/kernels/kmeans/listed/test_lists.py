@@ -2,7 +2,15 @@
 
 import numpy as np
 import pytest
-from clustering_passes import DTYPES, center_sequence, check_pass, drifting, frame_for
+from clustering_passes import (
+    DTYPES,
+    center_sequence,
+    check_pass,
+    drifting,
+    frame_for,
+    in_units_of,
+    shorter_steps,
+)
 from hard_rows import KINDS
 
 from fastem import KMeans
@@ -15,9 +23,7 @@ from fastem.kernels.kmeans.listed.lists import Lists
 
 def check_lists(tested, X, centers):
     """No centre off a row's list is nearer than what is kept of them says."""
-    rows, points = (
-        (values.astype(float) - tested._origin) * float(tested._scale) for values in (X, centers)
-    )
+    rows, points = in_units_of(tested, X, centers)
     distances = np.sqrt(((rows[:, np.newaxis] - points) ** 2).sum(axis=-1))
     distances[np.arange(len(X))[:, np.newaxis], tested._near] = np.inf
     assert (tested._others - tested._total <= distances.min(axis=1) * (1 + 1e-14)).all()
@@ -33,14 +39,10 @@ def test_passes(shape, kind, dtype):
     tested = Lists(X, None, n_clusters, frame_for(Lists, X))
     assert tested._may_list
     labels = tested.labels.copy()
-    size = np.abs(X).mean(axis=0, dtype=float)
-    centers = X[rng.choice(n_rows, n_clusters, replace=False)].astype(float)
-    for step in (0.0, 0.1, 0.1, 0.01, 0.001, 0.001):
-        centers = centers + step * size * rng.normal(size=centers.shape)
-        given = centers.astype(dtype).astype(float)
-        labels = check_pass(tested, X, None, given, labels)
+    for centers in shorter_steps(rng, X, n_clusters):
+        labels = check_pass(tested, X, None, centers, labels)
         if np.abs(X).max() < 1e12:
-            check_lists(tested, X, given)
+            check_lists(tested, X, centers)
 
 
 @pytest.mark.parametrize("weighting", ["none", "some zero"])
