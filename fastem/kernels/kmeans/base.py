@@ -61,8 +61,8 @@ class Algorithm:
     #: What stands for this algorithm where memory doesn't hold the rows; None if it keeps little.
     lean: ClassVar[type | None] = None
 
-    #: The kernel of a pass, which takes longest to compile, where all its passes call this one; in a
-    #: tuple, as a class makes a method of it otherwise.
+    #: The kernel of a pass, which takes longest to compile, where all its passes call this one.
+    #: In a tuple, as a class makes a method of it otherwise.
     kernels: ClassVar[tuple] = ()
 
     #: Whether it keeps a copy of all rows, which those of a mapped file are not to have.
