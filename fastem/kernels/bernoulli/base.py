@@ -66,10 +66,11 @@ def grouped(values: np.ndarray, width: int) -> np.ndarray:
     group; zeros where there is no such component or feature.
     """
     n_components, n_features = values.shape
-    n_groups = ceil_div(n_components, GROUP)
-    padded = np.zeros((n_groups * GROUP, width))
-    padded[:n_components, :n_features] = values
-    return np.ascontiguousarray(padded.reshape(n_groups, GROUP, width).swapaxes(1, 2)).ravel()
+    groups = np.zeros((ceil_div(n_components, GROUP), width, GROUP))
+    for group, first in enumerate(range(0, n_components, GROUP)):
+        some = values[first : first + GROUP]
+        groups[group, :n_features, : len(some)] = some.T
+    return groups.ravel()
 
 
 class BernoulliPass:
@@ -120,8 +121,12 @@ class BernoulliPass:
         totals = np.empty((self._n_chunks, self._n_groups * self._width * GROUP))
         counts, objective = np.empty((self._n_chunks, k)), np.empty(self._n_chunks)
         self._run(parameters, hard, totals, counts, objective, wanted())
-        sums = totals.sum(axis=0).reshape(self._n_groups, self._width, GROUP)
-        sums = sums.swapaxes(1, 2).reshape(-1, self._width)[:k, : self._n_features]
+        sums = np.empty((k, self._n_features))
+        by_group = totals.reshape(self._n_chunks, self._n_groups, self._width, GROUP)
+        # A group stays in the cache: two thirds of the time for 300 components of 8,000 features.
+        for group, first in enumerate(range(0, k, GROUP)):
+            total = by_group[:, group].sum(axis=0)
+            sums[first : first + GROUP] = total[: self._n_features, : k - first].T
         return BernoulliStatistics(float(objective.sum()), counts.sum(axis=0), sums)
 
     def evaluate(self, parameters, **outputs):

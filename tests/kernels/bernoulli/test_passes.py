@@ -93,6 +93,23 @@ def test_outputs(shape, make_pass):
         np.testing.assert_array_equal(array, found[name])
 
 
+def test_odds_that_outgrow_the_cache():
+    """Batches of CSR rows are larger then."""
+    n_rows, n_features, n_components = 2500, 9000, 33
+    rng = np.random.default_rng(0)
+    X = rng.random((n_rows, n_features)) < 0.01
+    probabilities = rng.uniform(0.001, 0.05, size=(n_components, n_features))
+    weights = rng.dirichlet(np.ones(n_components))
+    log_joint = np.log(weights) + X @ np.log(probabilities).T + ~X @ np.log1p(-probabilities).T
+    log_density = np.logaddexp.reduce(log_joint, axis=1)
+    shares = np.exp(log_joint - log_density[:, np.newaxis])
+    tested = sparse_pass(X, None, n_components)
+    statistics = tested.e_step(BernoulliComponents.of(weights, probabilities))
+    assert statistics.objective == pytest.approx(log_density.sum(), rel=1e-12)
+    np.testing.assert_allclose(statistics.counts, shares.sum(axis=0), rtol=1e-10, atol=1e-12)
+    np.testing.assert_allclose(statistics.sums, shares.T @ X, rtol=1e-10, atol=1e-12)
+
+
 @PASSES
 def test_certain_features_and_impossible_rows(make_pass):
     rng = np.random.default_rng(0)
