@@ -174,9 +174,7 @@ def table_pass(
             n_found, share = _FEW + 1, SHARE * (n_stored + MORE_TERMS)
             if length < MOST_LENGTH and n_stored < MOST_STORED:
                 write_scores(rows, row, factor, table, scores)
-                label, most, least = _only_candidate(
-                    scores, table, share, rounding, length, places
-                )
+                label, most, least = _only_candidate(scores, table, share, rounding, length, places)
                 if label >= 0:
                     labels[row], left[row] = label, False
                     own[row], others[row] = no_less(most), no_more(least)

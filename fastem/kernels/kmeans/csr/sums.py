@@ -4,58 +4,63 @@ import numpy as np
 
 from fastem.kernels.clusters.row_sums import add_row
 from fastem.kernels.runtime.arrays import read_only
-from fastem.kernels.runtime.compiling import inline, kernel
+from fastem.kernels.runtime.compiling import kernel
 from fastem.kernels.runtime.parallel import next_chunk, run
+from fastem.kernels.runtime.threads import get_num_threads
 from fastem.kernels.vectors.vector import fetch
 
-# Runs of clusters, of which each thread takes one at a time.
-_MOST_GROUPS = 8
 # So many moves ahead, rows are fetched; values of 4 bytes in a cache line.
 _AHEAD, _LINE = 2, 16
 
 
 @kernel
-def _list_moves(moved, before, labels, anew, n_clusters, starts, moves):
+def _list_moves(moved, before, labels, anew, firsts, starts, moves):
     """List for each group of clusters the rows that join one, and as ``-1 - row`` those that leave.
 
     In the order of the rows, from ``starts[group]`` on. If sums are to be made anew, none leave.
+
+    Parameters
+    ----------
+    moved : int64 array
+        The rows.
+    before, labels : int32 arrays of shape (n_rows,)
+    anew : bool
+    firsts : int64 array of shape (n_groups + 1,)
+        Gets the groups' first clusters, of about as many moves each.
+    starts : int64 array of shape (n_groups + 1,)
+    moves : int64 array
+        As many as there are.
     """
-    n_groups, n_kinds = len(starts) - 1, 1 if anew else 2
-    for group in range(n_groups + 1):
-        starts[group] = 0
+    n_groups, n_kinds, n_clusters = len(firsts) - 1, 1 if anew else 2, firsts[len(firsts) - 1]
+    n_moves, group_of = np.zeros(n_clusters, np.int64), np.empty(n_clusters, np.int64)
     for row in moved:
         for kind in range(n_kinds):
-            j = labels[row] if kind == 0 else before[row]
-            starts[_group_of(j, n_groups, n_clusters) + 1] += 1
-    for group in range(n_groups):
-        starts[group + 1] += starts[group]
-    for i in range(len(moved) - 1, -1, -1):
-        row = moved[i]
+            n_moves[labels[row] if kind == 0 else before[row]] += 1
+    firsts[0] = starts[0] = group = n_before = 0
+    for j in range(n_clusters):
+        # Up to where more than half of the cluster's moves are beyond the group's share.
+        middle = n_groups * (2 * n_before + n_moves[j])
+        while group + 1 < n_groups and middle > 2 * (group + 1) * len(moves):
+            group += 1
+            firsts[group], starts[group] = j, n_before
+        group_of[j] = group
+        n_before += n_moves[j]
+    for empty in range(group + 1, n_groups + 1):
+        firsts[empty], starts[empty] = n_clusters, n_before
+    for row in moved:
         for kind in range(n_kinds):
-            j = labels[row] if kind == 0 else before[row]
-            group = _group_of(j, n_groups, n_clusters)
-            starts[group + 1] -= 1
-            moves[starts[group + 1]] = row if kind == 0 else -1 - row
-    for group in range(n_groups):
-        starts[group] = starts[group + 1]
-    starts[n_groups] = len(moves)
-
-
-@inline
-def _first_of(group, n_groups, n_clusters):
-    """The first cluster of a group."""
-    return group * n_clusters // n_groups
-
-
-@inline
-def _group_of(cluster, n_groups, n_clusters):
-    return ((np.intp(cluster) + 1) * n_groups - 1) // n_clusters
+            group = group_of[labels[row] if kind == 0 else before[row]]
+            moves[starts[group]] = row if kind == 0 else -1 - row
+            starts[group] += 1
+    for group in range(n_groups, 0, -1):
+        starts[group] = starts[group - 1]
+    starts[0] = 0
 
 
 @kernel
 def _follow(
-    tickets, n_groups, rows, sample_weight, labels, before, anew, starts, moves, sums, weights,
-    counts,
+    tickets, n_groups, rows, sample_weight, labels, before, anew, firsts, starts, moves, sums,
+    weights, counts,
 ):  # fmt: skip
     """Bring the sums up to date; each thread does some clusters, in the order of the rows.
 
@@ -67,23 +72,20 @@ def _follow(
         The labels, and those that the sums are of.
     anew : bool
         Whether to begin with sums of nothing.
-    starts : int64 array of shape (n_groups + 1,)
-        Where each group's moves begin.
-    moves : int64 array
-        As ``_list_moves`` lists them.
+    firsts, starts, moves : int64 arrays
+        As ``_list_moves`` writes them.
     sums : float64 array of shape (n_clusters, n_features)
     weights : float64 array of shape (n_clusters,)
     counts : int64 array of shape (n_clusters,)
         Rows of a weight other than 0.
     """
-    n_clusters, n_features = sums.shape
+    n_features = sums.shape[1]
     none = np.empty(0)  # sparse rows have their origin at zero
     while True:
         group = next_chunk(tickets)
         if group >= n_groups:
             return
-        first = _first_of(group, n_groups, n_clusters)
-        last = _first_of(group + 1, n_groups, n_clusters)
+        first, last = firsts[group], firsts[group + 1]
         start, stop = starts[group], starts[group + 1]
         if anew:
             for j in range(first, last):
@@ -138,12 +140,13 @@ class SparseSums:
         """Bring the sums up to date with the labels; returns how many of these are new."""
         moved = np.flatnonzero(labels != self._before)
         n_clusters = len(self.weights)
-        n_groups = min(_MOST_GROUPS, n_clusters)
+        # Each thread skips the others' rows: with more groups these cost more than their sums.
+        n_groups = min(get_num_threads(), n_clusters)
         anew = 2 * len(moved) > len(labels)  # a row that has moved is subtracted and added
         rows = np.arange(len(labels)) if anew else moved
-        starts = np.empty(n_groups + 1, np.int64)
+        firsts, starts = np.full((2, n_groups + 1), n_clusters, np.int64)
         moves = np.empty(len(rows) if anew else 2 * len(rows), np.int64)
-        _list_moves(rows, self._before, labels, anew, n_clusters, starts, moves)
+        _list_moves(rows, self._before, labels, anew, firsts, starts, moves)
         run(
             _follow,
             n_groups,
@@ -152,6 +155,7 @@ class SparseSums:
             read_only(labels),
             read_only(self._before),
             anew,
+            firsts,
             starts,
             moves,
             self.sums,
