@@ -11,6 +11,7 @@ import scipy.sparse
 from sklearn.utils import check_array, check_random_state
 from sklearn.utils.validation import assert_all_finite, validate_data
 
+from fastem.kernels.columns.order import is_in_order
 from fastem.sklearn_private import StrOptions, _check_sample_weight
 
 # Kernels count columns in int32.
@@ -54,7 +55,8 @@ def check_rows(
         Fewest rows.
     finite : bool
         Whether values are certain to be finite. Else a caller whose own first pass over the rows
-        shows that some are not calls :func:`check_finite` then, which spares a pass.
+        shows that some are not calls :func:`check_finite` then, which spares a pass over arrays
+        and sparse matrices.
     gaps : bool
         Whether values may be NaN.
 
@@ -85,7 +87,7 @@ def check_rows(
         accept_large_sparse=True,
         dtype=[np.float64, np.float32],
         order="C",
-        ensure_all_finite="allow-nan" if gaps else True,
+        ensure_all_finite="allow-nan" if gaps else finite or not scipy.sparse.issparse(X),
         ensure_min_samples=min_rows,
     )
 
@@ -98,7 +100,7 @@ def plain_csr(X: Any) -> Any:
     ValueError
         If indices lead outside the matrix, or if there are more columns than kernels can count.
     """
-    if not scipy.sparse.issparse(X) or X.ndim != 2:
+    if not scipy.sparse.issparse(X) or X.ndim != 2 or _is_plain_csr(X):
         return X
     if X.format in ("csr", "csc", "bsr"):
         _check_compressed(X)
@@ -117,6 +119,26 @@ def plain_csr(X: Any) -> Any:
     csr = csr.copy()
     csr.sum_duplicates()
     return csr
+
+
+def _is_plain_csr(X):
+    """Whether sparse rows need neither be converted nor complained of, found in one pass."""
+    return (
+        X.format == "csr"
+        and X.shape[1] <= _MOST_COLUMNS
+        and all(
+            type(array) is np.ndarray
+            and array.ndim == 1
+            and array.flags.c_contiguous
+            and array.dtype.isnative
+            for array in (X.data, X.indices, X.indptr)
+        )
+        and X.indices.dtype == np.int32
+        and X.indptr.dtype.char in "il"
+        and len(X.data) == len(X.indices)
+        and len(X.indptr) == X.shape[0] + 1
+        and is_in_order(X.indices, X.indptr, X.shape[1])
+    )
 
 
 def _check_compressed(X):

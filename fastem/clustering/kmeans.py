@@ -8,6 +8,7 @@ from numbers import Integral
 from typing import Any, NamedTuple
 
 import numpy as np
+import scipy.sparse
 from sklearn.utils import check_array, check_random_state
 
 from fastem.clustering.base import BaseClustering
@@ -457,7 +458,8 @@ def kmeans_plusplus(
         accept_large_sparse=True,
         dtype=[np.float64, np.float32],
         order="C",
-        ensure_all_finite=not isinstance(X, np.ndarray),  # the first pass will tell
+        # The first pass will tell.
+        ensure_all_finite=not (isinstance(X, np.ndarray) or scipy.sparse.issparse(X)),
     )
     sample_weight = RowWeights.with_room(check_weights(sample_weight, X), X.shape[0]).values
     if X.shape[0] < n_clusters:

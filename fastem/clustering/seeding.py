@@ -38,8 +38,8 @@ def draw_greedily(
     n_local_trials: int | None,
     start: Callable,
     *args: Any,
-) -> np.ndarray:
-    """The indices of seeds, each the best of several drawn by their part in the potential.
+) -> tuple[Any, np.ndarray]:
+    """Seeds, each the best of several rows drawn by their part in the potential.
 
     Parameters
     ----------
@@ -56,7 +56,9 @@ def draw_greedily(
 
     Returns
     -------
-    ndarray of shape (n_clusters,), int
+    seeds : ndarray or CSR matrix of shape (n_clusters, n_features)
+        As the rows are.
+    indices : ndarray of shape (n_clusters,), int
     """
     if n_local_trials is None:
         n_local_trials = 2 + int(math.log(n_clusters))
@@ -67,9 +69,18 @@ def draw_greedily(
     if type(rows) is LocalRows and rows.n_parts == 1 and rows.map(_draws)[0]:
         drawing = potentials[0][1], n_clusters - 1, n_local_trials, random_state
         indices[1:] = rows.map(_draw, *drawing)[0]
-        rows.map(forget, SEEDER, _READS)
-        return indices
-    for seed in range(1, n_clusters):
+    else:
+        _draw_in_parts(rows, potentials, indices, n_local_trials, random_state)
+    seeds = rows.pick(indices) if rows.sparse else rows.take(indices)
+    if rows.sparse:
+        rows.map(_keep_nearest, seeds)
+    rows.map(forget, SEEDER, _READS)
+    return seeds, indices
+
+
+def _draw_in_parts(rows, potentials, indices, n_local_trials, random_state):
+    """Fill in the indices behind the first, whose potentials are the parts'."""
+    for seed in range(1, len(indices)):
         current = sum(potential for _, potential in potentials)
         values = random_state.uniform(size=n_local_trials) * current
         candidates = _locate(rows, potentials, values)
@@ -79,10 +90,6 @@ def draw_greedily(
         best = int(rows.reduce(_try, kept).argmin())
         potentials = rows.map(_accept, best)
         indices[seed] = candidates[kept[best]]
-    if rows.sparse:
-        rows.map(_keep_nearest, rows.pick(indices))
-    rows.map(forget, SEEDER, _READS)
-    return indices
 
 
 def keep_seeder(part: Part, seeder: Any, point: np.ndarray) -> tuple[int, float]:
@@ -92,7 +99,7 @@ def keep_seeder(part: Part, seeder: Any, point: np.ndarray) -> tuple[int, float]
 
 
 def _draws(part):
-    return isinstance(part.kept(SEEDER), FewRowsSeeder)
+    return isinstance(part.kept(SEEDER), FewRowsSeeder | SparseGreedySeeder)
 
 
 def _draw(part, *args):

@@ -11,6 +11,7 @@ Strategies as :mod:`fastem.clustering.seeding` describes them.
 """
 
 from collections.abc import Callable
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -75,8 +76,7 @@ def greedy_kmeans_plusplus(
     if n_clusters >= _FEWEST_SEEDS:
         room = _ARRAYS_OF_CENTERS * 8 * n_clusters * rows.n_features // rows.n_parts
     options = n_clusters, frame, _is_dwarfed(rows, frame), room
-    indices = draw_greedily(rows, n_clusters, random_state, n_local_trials, _start, *options)
-    return rows.pick(indices) if rows.sparse else rows.take(indices), indices
+    return draw_greedily(rows, n_clusters, random_state, n_local_trials, _start, *options)
 
 
 def _start(part, n_clusters, frame, dwarfed, room, point):
@@ -103,8 +103,13 @@ def _seeder(part, n_clusters, frame, dwarfed, room):
 
 def _is_dwarfed(rows, frame):
     """Whether most rows differ by so little, beside few far ones, that squares would vanish."""
-    three = rows.take(np.array([0, rows.n_rows // 2, rows.n_rows - 1]))  # of which one may be far
-    sizes = sorted(np.abs(three - frame.origin).max(axis=1).tolist())
+    picked = np.array([0, rows.n_rows // 2, rows.n_rows - 1])  # of which one may be far
+    if rows.sparse:
+        three = rows.pick(picked)  # dense, they might be longer than all other rows together
+        sizes = [np.abs(three.data[a:b]).max(initial=0) for a, b in pairwise(three.indptr)]
+    else:
+        sizes = np.abs(rows.take(picked) - frame.origin).max(axis=1).tolist()
+    sizes.sort()
     return 0.0 < sizes[1] * frame.scale < _LEAST_DIFFERENCE[rows.dtype.name]
 
 

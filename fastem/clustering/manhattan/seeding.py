@@ -39,8 +39,7 @@ def greedy_seeds(rows, n_clusters, frame, random_state):
         rows = sorted_by_value(rows)
     elif rows.outgrow_memory():
         return scalable_seeds(rows, n_clusters, frame, random_state, FEW_ROUNDS)
-    indices = draw_greedily(rows, n_clusters, random_state, None, _start)
-    return rows.take(indices)
+    return draw_greedily(rows, n_clusters, random_state, None, _start)[0]
 
 
 def _start(part, point):

@@ -18,6 +18,7 @@ from fastem.kernels.runtime.chunks import row_chunks
 from fastem.kernels.runtime.compiling import inline, kernel, variant
 from fastem.kernels.runtime.parallel import next_chunk, run
 from fastem.kernels.vectors.twofold import add_product, add_value
+from fastem.kernels.vectors.vector import broadcast, double, load, multiply_add, sum_of_lanes
 
 # Brings products of values that overflow back into range.
 _LESS = 2.0**-600
@@ -25,6 +26,8 @@ _LESS = 2.0**-600
 TOLERANCE = 2.0**-36
 # Sums that are under way at once.
 PARTIAL = 16
+# Likewise of a row's squares, of which there are few.
+_SQUARES = 8
 
 
 class SparseRows(NamedTuple):
@@ -133,6 +136,21 @@ def twofold_norms(points: np.ndarray) -> np.ndarray:
     return norms
 
 
+@inline
+def squared_norm(rows, row):
+    """The squared norm of one row."""
+    start, stop = rows.indptr[row], rows.indptr[row + 1]
+    whole = stop - (stop - start) % _SQUARES
+    total, rest = broadcast(0.0, _SQUARES), 0.0
+    for i in range(start, whole, _SQUARES):
+        values = double(load(rows.data, i, _SQUARES))
+        total = multiply_add(values, values, total)
+    for i in range(whole, stop):
+        value = np.float64(rows.data[i])
+        rest += value * value
+    return sum_of_lanes(total) + rest
+
+
 @kernel
 def _squared_norms(tickets, n_chunks, chunk_rows, rows, squares):
     while True:
@@ -140,11 +158,7 @@ def _squared_norms(tickets, n_chunks, chunk_rows, rows, squares):
         if chunk >= n_chunks:
             return
         for row in range(chunk * chunk_rows, min((chunk + 1) * chunk_rows, len(squares))):
-            square = 0.0
-            for i in range(rows.indptr[row], rows.indptr[row + 1]):
-                value = np.float64(rows.data[i])
-                square += value * value
-            squares[row] = square
+            squares[row] = squared_norm(rows, row)
 
 
 def squared_norms(rows: SparseRows, chunk_rows: int, n_chunks: int) -> np.ndarray:

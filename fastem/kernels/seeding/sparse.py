@@ -14,7 +14,7 @@ more digits would end at other rows.
 
 import numpy as np
 
-from fastem.kernels.distances.sparse import SparseRows, row_work, sparse_rows, squared_norms
+from fastem.kernels.distances.sparse import row_work, sparse_rows, squared_norm
 from fastem.kernels.runtime.arrays import as_weights, read_only
 from fastem.kernels.runtime.chunks import ceil_div, row_chunks, worthwhile_threads
 from fastem.kernels.runtime.compiling import kernel
@@ -63,7 +63,7 @@ def _settle(
     Parameters
     ----------
     rows, squares, unit, sample_weight
-        As for :func:`_try`.
+        As for :func:`_try`; the first seed's pass finds the squared norms, too.
     closest : float array of shape (n_rows,)
         Squared distances to the nearest seed, which are brought up to date.
     points : Placed
@@ -100,6 +100,8 @@ def _settle(
             for i in range(n_listed):
                 row = listed[i]
                 near = np.float64(closest[row])
+                if seed == 0:
+                    squares[row] = squared_norm(rows, row)
                 compare(rows, row, squares[row], unit, near, points, zeros, rounded, distances)
                 renew(row, distances[0], seed, closest, labels)
             for row in range(first, min(first + TILE, stop)):
@@ -194,11 +196,11 @@ def _accept(tickets, n_chunks, chunk_rows, nearer, found, bit, closest, seed, la
 
 
 @kernel
-def _first_rows(distances, values, found):
-    """The first rows up to which the distances sum to at least the values, which are sorted.
+def _first_rows(distances, values, order, found):
+    """The first rows up to which the distances sum to at least the values, in ``found``.
 
-    What rounding has lost is looked for at the end. The sums are rounded one after the other, as
-    NumPy's cumulated ones.
+    ``order`` sorts the values. What rounding has lost is looked for at the end. The sums are
+    rounded one after the other, as NumPy's cumulated ones.
     """
     total, last, at = np.zeros(1, distances.dtype)[0], 0, 0
     for row in range(len(distances)):
@@ -208,11 +210,11 @@ def _first_rows(distances, values, found):
         total = total + distances[row]
         if total > before:
             last = row
-        while at < len(values) and np.float64(total) >= values[at]:
-            found[at] = row
+        while at < len(values) and np.float64(total) >= values[order[at]]:
+            found[order[at]] = row
             at += 1
     for i in range(at, len(values)):
-        found[i] = last
+        found[order[i]] = last
 
 
 class SparseGreedySeeder(Seeder):
@@ -235,29 +237,51 @@ class SparseGreedySeeder(Seeder):
 
     def __init__(self, X, sample_weight, scale, room=0):
         n_rows, n_features = X.shape
-        self._rows, self._scale, self._unit = sparse_rows(X), float(scale), float(scale) ** 2
+        self._X, self._rows = X, sparse_rows(X)
+        self._scale, self._unit = float(scale), float(scale) ** 2
         self._weight = as_weights(sample_weight)
         self._split = row_chunks(n_rows, _SLOW * row_work(X, BATCH))
         self._closest = np.full(n_rows, np.inf, X.dtype)
-        self.squares = squared_norms(self._rows, *self._split)
+        self.squares = np.empty(n_rows)  # which the first seed's pass finds
         self._places, self._n_lines = np.zeros(n_features, np.int16), 0
         self._table, self._features = np.empty(0), np.empty(0, np.int32)
         self._nearer = self._found = self._lost = np.empty((0, 0))
         self._labels, self._n_seeds = np.full(n_rows, -1, np.int32), 0
         self._potential = np.inf
-        self._block_rows = screened_rows(X, self.squares, self._scale, room) if room else 0
-        self._columns = None
+        self._rounding = n_rows * 2.0**-53 + float(np.finfo(X.dtype).eps)
+        self._room, self._block_rows, self._columns = room, 0, None
 
     def add(self, point):
         """As for dense rows; ``point`` is a CSR matrix of one row."""
-        self._take(point)
+        self._look_at(sparse_rows(point), np.zeros(1, np.int64))
         self.try_candidates(np.zeros(1, int))
+        if self._room:
+            self._block_rows = screened_rows(self._X, self.squares, self._scale, self._room)
         return self.accept(0)
+
+    def draw(self, potential, n_seeds, n_candidates, random_state):
+        """As :meth:`fastem.kernels.seeding.few.FewRowsSeeder.draw`, the last seed included.
+
+        SciPy takes longer to copy candidates than it takes to compare a thousand rows with them.
+        """
+        seeds = np.empty(n_seeds, int)
+        for number in range(n_seeds):
+            candidates = self.locate(random_state.uniform(size=n_candidates) * potential)
+            least, most = self._screen(self._rows, candidates)
+            kept = (~(most < least.max())).nonzero()[0]
+            best = int(self.try_candidates(kept).argmin())
+            potential = self.accept(best)
+            seeds[number] = candidates[kept[best]]
+        return seeds
 
     def screen(self, candidates):
         """As for dense rows; ``candidates`` are a CSR matrix."""
-        self._take(candidates)
-        n_candidates = candidates.shape[0]
+        return self._screen(sparse_rows(candidates), np.arange(candidates.shape[0]))
+
+    def _screen(self, rows, listed):
+        """As :meth:`screen`, for listed rows of some SparseRows."""
+        self._look_at(rows, listed)
+        n_candidates = len(listed)
         if not self._block_rows:
             return no_bounds(n_candidates)
         if self._columns is None:
@@ -273,24 +297,26 @@ class SparseGreedySeeder(Seeder):
             self._columns.bounds(*self._placed(*self._batch(batch)), self._closest, nearer)
             for batch, nearer in enumerate(self._nearer)
         ]
-        bounds = np.concatenate(bounds, axis=1)[:, :n_candidates]
+        least, most = bounds[0] if len(bounds) == 1 else np.concatenate(bounds, axis=1)
         # Candidates whose potentials round to the same number are left to be compared.
-        rounding = len(self._closest) * 2.0**-53 + np.finfo(self._closest.dtype).eps
-        bounds += np.array([[-rounding], [rounding]]) * self._potential
-        return bounds if np.isfinite(bounds).all() else no_bounds(n_candidates)
+        blurred = self._rounding * self._potential
+        least, most = least - blurred, most + blurred
+        if np.isfinite(most).all() and np.isfinite(least).all():
+            return least, most
+        return no_bounds(n_candidates)
 
     def try_candidates(self, kept):
         self._kept = kept
         if len(kept) == 1:
-            self._tried = self._rounded(np.array([self._settle(int(kept[0]))]))
+            self._tried = self._rounded(self._settle(int(kept[0])))
             return self._tried
-        tried = np.empty(len(kept))
-        batches, numbers = np.divmod(kept, BATCH)
-        for batch in range(len(self._nearer)):
-            own = batches == batch
-            if own.any():
-                tried[own] = self._try(batch, int((1 << numbers[own]).sum()))[numbers[own]]
-        self._tried = self._rounded(tried)
+        wanted = [0] * len(self._nearer)
+        for number in kept.tolist():
+            wanted[number // BATCH] |= 1 << number % BATCH
+        tried = [
+            self._try(batch, bits) if bits else np.empty(BATCH) for batch, bits in enumerate(wanted)
+        ]
+        self._tried = self._rounded(np.concatenate(tried)[kept])
         return self._tried
 
     def accept(self, index):
@@ -316,7 +342,7 @@ class SparseGreedySeeder(Seeder):
         if len(listed) > _MOST_DOUBTFUL * len(labels):
             return None
         if len(listed):
-            self._look_at(seeds)
+            self._look_at(sparse_rows(seeds), np.arange(self._n_seeds))
             least = np.full(len(listed), np.inf)
             for batch in range(ceil_div(self._n_seeds, BATCH)):
                 first, last = self._batch(batch)
@@ -351,47 +377,44 @@ class SparseGreedySeeder(Seeder):
             distances = distances.astype(np.float64)
         if len(weight):
             distances = distances * weight.astype(distances.dtype)
-        order = np.argsort(values)
-        found = np.empty(len(values), np.intp)
-        _first_rows(read_only(distances), values[order], found)
-        found[order] = found.copy()
+        found = np.empty(len(values), np.int64)
+        _first_rows(read_only(distances), values, np.argsort(values), found)
         return found
 
-    def _take(self, points):
-        """Look at other points, a CSR matrix; all rows may be near them."""
-        self._look_at(points)
-        n_batches = ceil_div(points.shape[0], BATCH)
+    def _look_at(self, rows, listed):
+        """Look at other points, some of SparseRows; all rows may be near them."""
+        self._points = rows, listed
+        n_batches = ceil_div(len(listed), BATCH)
         if n_batches != len(self._nearer):
             self._nearer = np.empty((n_batches, len(self._closest)), np.uint8)
         self._nearer.fill(ALL)
-
-    def _look_at(self, points):
-        data, indices, indptr = sparse_rows(points)
-        self._points = SparseRows(read_only(data.astype(np.float64)), indices, indptr)
 
     def _rounded(self, potentials):
         return potentials.astype(self._closest.dtype).astype(np.float64)
 
     def _placed(self, first, last):
         """Up to eight of the points, how many these are, and of how many lines the table is."""
-        n_values = BATCH * (1 + min(len(self._points.data), len(self._places)))
+        rows, listed = self._points
+        listed = listed[first:last]
+        n_stored = int((rows.indptr[listed + 1] - rows.indptr[listed]).sum())
+        n_values = BATCH * (1 + min(n_stored, len(self._places)))
         # In 16 bits, which hold the lines of few values, more places stay in the cache.
-        dtype = np.dtype(np.int16 if len(self._points.data) < 1 << 15 else np.int32)
+        dtype = np.dtype(np.int16 if n_stored < 1 << 15 else np.int32)
         if len(self._table) < n_values or self._places.dtype != dtype:
             self._places, self._n_lines = np.zeros(len(self._places), dtype), 0
             self._table = aligned_empty_like(max(n_values, len(self._table)), self.squares)
             self._features = np.empty(len(self._table) // BATCH, np.int32)
         placed = Placed(self._places, self._table, np.empty((2, BATCH)), self._features)
-        self._n_lines = place(self._points, first, last, self._n_lines, placed)
+        self._n_lines = place(rows, listed, self._n_lines, placed)
         return placed, last - first, self._n_lines
 
     def _batch(self, number):
         """The first and the last point of a batch."""
         first = number * BATCH
-        return first, min(first + BATCH, len(self._points.indptr) - 1)
+        return first, min(first + BATCH, len(self._points[1]))
 
     def _settle(self, number):
-        """Make a point a seed; returns the potential."""
+        """Make a point a seed; returns the potential, of shape (1,)."""
         chunk_rows, n_chunks = self._split
         potentials = np.empty(n_chunks)
         run(
@@ -406,7 +429,7 @@ class SparseGreedySeeder(Seeder):
             self._labels,
             potentials,
         )
-        return np.cumsum(potentials)[-1]
+        return np.cumsum(potentials)[-1:]
 
     def _try(self, batch, wanted):
         chunk_rows, n_chunks = self._split

@@ -4,21 +4,10 @@ import numpy as np
 import pytest
 from guards import Guarded
 from reference import greedy_seeds
+from seeds import step_by_step
 
 from fastem.kernels.seeding.euclidean import GreedySeeder
 from fastem.kernels.seeding.few import FewRowsSeeder
-
-
-def step_by_step(seeder, X, n_seeds, n_candidates, random_state, potential):
-    """As ``clustering.seeding.draw_greedily`` asks of any seeder."""
-    seeds = []
-    for _ in range(n_seeds):
-        rows = seeder.locate(random_state.uniform(size=n_candidates) * potential)
-        seeder.screen(X[rows])
-        best = int(seeder.try_candidates(np.arange(n_candidates)).argmin())
-        potential = seeder.accept(best)
-        seeds.append(rows[best])
-    return seeds
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])

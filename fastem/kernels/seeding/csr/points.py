@@ -60,13 +60,14 @@ def _coordinate(points, j, f):
 
 
 @kernel
-def place(points, first, last, n_before, placed):
-    """Lay out the points from ``first`` up to ``last``, float64 SparseRows.
+def place(rows, listed, n_before, placed):
+    """Lay out up to eight of some rows as points.
 
     Parameters
     ----------
-    points : SparseRows
-    first, last : int
+    rows : SparseRows
+    listed : int64 array
+        Their numbers.
     n_before : int
         The number of lines of the points laid out before, which are forgotten; 0 for none.
     placed : Placed
@@ -82,10 +83,10 @@ def place(points, first, last, n_before, placed):
     for j in range(BATCH):
         table[j], norms[0, j], norms[1, j] = 0.0, np.inf, np.inf
     n_lines = 1
-    for j in range(last - first):
+    for j in range(len(listed)):
         high = low = 0.0
-        for i in range(points.indptr[first + j], points.indptr[first + j + 1]):
-            value, f = points.data[i], points.indices[i]
+        for i in range(rows.indptr[listed[j]], rows.indptr[listed[j] + 1]):
+            value, f = np.float64(rows.data[i]), rows.indices[i]
             if places[f] == 0:
                 places[f] = n_lines
                 features[n_lines] = f

@@ -115,18 +115,38 @@ def _screen(
 
 
 @kernel
-def _scale(values, factor, scaled):
-    """Write values of eight points side by side, times a factor; the greatest sum of a point's."""
+def _scale(placed, n_points, scale, lines, norms):
+    """Write placed points' values times twice a scale, and their squared norms times its square.
+
+    Returns the greatest sum of a point's values so written, and the greatest norm.
+    """
     sums = np.zeros(BATCH)
-    for i in range(0, len(scaled), BATCH):
+    for i in range(0, len(lines), BATCH):
         for j in range(BATCH):
-            value = factor * values[i + j]
-            scaled[i + j] = value
+            value = 2.0 * scale * placed.table[i + j]
+            lines[i + j] = value
             sums[j] += abs(value)
-    most = 0.0
+    longest = most = 0.0
     for j in range(BATCH):
-        most = max(most, sums[j])
-    return most
+        norm = scale**2 * placed.norms[0, j]
+        norms[j] = norm
+        longest = max(longest, sums[j])
+        if j < n_points:
+            most = max(most, norm)
+    return longest, most
+
+
+@kernel
+def _add_up(gains, errors, bounds):
+    """Write the bounds that blocks' gains and errors add up to."""
+    error = 0.0
+    for block in range(len(errors)):
+        error += errors[block]
+    for j in range(bounds.shape[1]):
+        gain = 0.0
+        for block in range(len(errors)):
+            gain += gains[block, j]
+        bounds[0, j], bounds[1, j] = gain - error, gain + error
 
 
 class ColumnScreen:
@@ -152,7 +172,7 @@ class ColumnScreen:
         self._share = _SHARE * (int(np.diff(rows.indptr).max()) + _MORE_TERMS)
 
     def bounds(self, placed, n_points, n_lines, closest, nearer):
-        """Bounds on what each point would gain, (2, 8).
+        """Bounds on what each point would gain, (2, n_points).
 
         Parameters
         ----------
@@ -161,12 +181,10 @@ class ColumnScreen:
         closest, nearer
             As for ``_screen``; all bits of ``nearer`` are set before.
         """
-        norms = self._scale**2 * placed.norms[0]
-        most = float(norms[:n_points].max())
+        lines, norms = np.empty(BATCH * n_lines, np.float32), np.empty(BATCH, np.float32)
+        longest, most = _scale(placed, n_points, self._scale, lines, norms)
         if not most < _RANGE:
-            return no_bounds(BATCH)
-        lines = np.empty(BATCH * n_lines, np.float32)
-        longest = _scale(placed.table, 2 * self._scale, lines)
+            return no_bounds(n_points)
         share, n_blocks = self._share, len(self._inverted.starts)
         gains, errors = np.empty((n_blocks, BATCH)), np.empty(n_blocks)
         run(
@@ -176,7 +194,7 @@ class ColumnScreen:
             self._inverted,
             placed.features[:n_lines],
             lines,
-            norms.astype(np.float32),
+            norms,
             (share, 2 * share, 0.52 * longest, 2 * share * most + _TINY),
             self._squares,
             self._scale**2,
@@ -186,8 +204,9 @@ class ColumnScreen:
             gains,
             errors,
         )
-        gain, error = gains.sum(axis=0), errors.sum()
-        return np.array([gain - error, gain + error])
+        bounds = np.empty((2, n_points))
+        _add_up(gains, errors, bounds)
+        return bounds
 
 
 def screened_rows(X, squares, scale, room):

@@ -3,7 +3,7 @@ import pytest
 import scipy.sparse as sp
 
 from fastem.kernels.columns import inverted
-from fastem.kernels.distances.sparse import SparseRows, sparse_rows, squared_norms
+from fastem.kernels.distances.sparse import sparse_rows, squared_norms
 from fastem.kernels.runtime.arrays import as_weights
 from fastem.kernels.seeding.csr.points import Placed, place
 from fastem.kernels.seeding.csr.screen import ColumnScreen, screened_rows
@@ -24,8 +24,7 @@ def laid_out(points):
         np.empty((2, 8)),
         np.empty(n_features + 1, np.int32),
     )
-    rows = SparseRows(rows.data.astype(np.float64), rows.indices, rows.indptr)
-    return placed, points.shape[0], place(rows, 0, points.shape[0], 0, placed)
+    return placed, points.shape[0], place(rows, np.arange(points.shape[0]), 0, placed)
 
 
 def screened(X, points, weight, scale, closest):
@@ -38,7 +37,7 @@ def screened(X, points, weight, scale, closest):
     nearer = np.full(n_rows, 255, np.uint8)
     bounds = screen.bounds(*laid_out(points), closest, nearer)
     bits = np.unpackbits(nearer[:, np.newaxis], axis=1, bitorder="little").astype(bool)
-    return bounds[:, : points.shape[0]], bits[:, : points.shape[0]]
+    return bounds, bits[:, : points.shape[0]]
 
 
 def exact_gains(X, points, scale, closest):
