@@ -18,7 +18,14 @@ from fastem.kernels.runtime.chunks import row_chunks
 from fastem.kernels.runtime.compiling import inline, kernel, variant
 from fastem.kernels.runtime.parallel import next_chunk, run
 from fastem.kernels.vectors.twofold import add_product, add_value
-from fastem.kernels.vectors.vector import broadcast, double, load, multiply_add, sum_of_lanes
+from fastem.kernels.vectors.vector import (
+    broadcast,
+    double,
+    load,
+    multiply_add,
+    store,
+    sum_of_lanes,
+)
 
 # Brings products of values that overflow back into range.
 _LESS = 2.0**-600
@@ -101,15 +108,13 @@ def twofold_norm(points, j, partial, norms):
         Gets it in twofold precision, high and low.
     """
     n_features = points.shape[1]
-    for lane in range(PARTIAL):
-        partial[0, lane] = partial[1, lane] = 0.0
     whole = n_features - n_features % PARTIAL
+    high = low = broadcast(0.0, PARTIAL)
     for first in range(0, whole, PARTIAL):
-        for lane in range(PARTIAL):
-            value = points[j, first + lane]
-            partial[0, lane], partial[1, lane] = add_product(
-                partial[0, lane], partial[1, lane], value, value
-            )
+        values = load(points, j * n_features + first, PARTIAL)
+        high, low = add_product(high, low, values, values)
+    store(high, partial, 0)
+    store(low, partial, PARTIAL)
     for f in range(whole, n_features):
         value = points[j, f]
         partial[0, 0], partial[1, 0] = add_product(partial[0, 0], partial[1, 0], value, value)

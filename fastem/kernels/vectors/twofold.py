@@ -5,8 +5,12 @@ Computing 26, 2005. None of the operations may be fused or reordered: they carry
 that changes nothing here, so that Numba adds none.
 """
 
+from llvmlite.ir import IRBuilder
 from numba import types
 from numba.extending import intrinsic
+
+from fastem.kernels.vectors.emit import fma
+from fastem.kernels.vectors.vector import Vector
 
 _FLAGS = ("nsz",)
 
@@ -37,16 +41,18 @@ def add_value(typingctx, high, low, value):
 
 @intrinsic
 def add_product(typingctx, high, low, a, b):
-    """``high + low + a * b`` in twofold precision, all float64."""
-    pair = types.UniTuple(types.float64, 2)
+    """``high + low + a * b`` in twofold precision, all float64 or vectors of it."""
+    number = high if isinstance(high, Vector) else types.float64
+    pair = types.UniTuple(number, 2)
 
     def codegen(context, builder, signature, args):
         high, low, a, b = args
         product = builder.fmul(a, b, flags=_FLAGS)
-        rounding = builder.fma(a, b, builder.fneg(product))
+        multiply_add = fma if isinstance(number, Vector) else IRBuilder.fma
+        rounding = multiply_add(builder, a, b, builder.fneg(product))
         total, error = _two_sum(builder, high, product)
         error = builder.fadd(error, rounding, flags=_FLAGS)
         low = builder.fadd(low, error, flags=_FLAGS)
         return context.make_tuple(builder, signature.return_type, [total, low])
 
-    return pair(*(types.float64,) * 4), codegen
+    return pair(*(number,) * 4), codegen

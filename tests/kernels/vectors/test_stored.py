@@ -4,7 +4,7 @@ from guards import Guarded
 
 from fastem.kernels.runtime.compiling import kernel
 from fastem.kernels.vectors.machine import LANES, VECTOR_BYTES, WIDENS_HALVES
-from fastem.kernels.vectors.stored import WIDTHS, piece_widths, put, row_products
+from fastem.kernels.vectors.stored import WIDTHS, piece_widths, put, put_square, row_products
 from fastem.kernels.vectors.vector import load
 
 
@@ -117,3 +117,27 @@ def test_halves_are_rounded_to_the_nearest():
     put_all(values, guard.array)
     np.testing.assert_array_equal(guard.array, expected)
     assert guard.intact()
+
+
+@kernel
+def put_squares(points, numbers, scale, table, at, width):
+    for c in range(0, len(numbers), LANES):
+        for f in range(0, points.shape[1] - LANES + 1, LANES):
+            put_square(points, numbers, c, f, scale, table, at + f * width + c, width)
+
+
+@pytest.mark.parametrize("halves", [False, WIDENS_HALVES])
+def test_squares_of_points_lie_side_by_side(halves):
+    rng = np.random.default_rng(0)
+    n_features, at, width = 2 * LANES + 3, 5 * LANES, 3 * LANES
+    numbers = rng.integers(0, 9, 2 * LANES)  # as a table's columns, the last of which are padding
+    points = Guarded(rng.normal(size=(9, n_features)))
+    expected = np.zeros((2 * LANES, width), np.float16 if halves else np.float32)
+    expected[:, : 2 * LANES] = (0.25 * points.array[numbers, : 2 * LANES].T).astype(np.float32)
+    expected = np.concatenate([np.zeros(at, expected.dtype), expected.ravel()])
+    expected = as_stored(expected) if halves else expected
+    table = Guarded(np.zeros_like(expected))
+    put_squares(points.array, numbers, 0.25, table.array, at, width)
+    np.testing.assert_array_equal(table.array, expected)
+    assert points.intact()
+    assert table.intact()

@@ -22,10 +22,14 @@ from fastem.kernels.runtime.parallel import next_chunk, run
 from fastem.kernels.vectors.machine import LANES
 from fastem.kernels.vectors.vector import (
     broadcast,
+    greater,
+    greatest_of_lanes,
     least_of_lanes,
     lesser,
     load,
+    magnitude,
     multiply_add,
+    sum_of_lanes,
 )
 
 
@@ -57,21 +61,16 @@ def _follow_centers(tickets, n_clusters, before, centers, norms, squares):
         j = next_chunk(tickets)
         if j >= n_clusters:
             return
-        for lane in range(PARTIAL):
-            partial[0, lane] = partial[1, lane] = 0.0
-        for first in range(0, whole, PARTIAL):
-            for lane in range(PARTIAL):
-                moved = centers[j, first + lane] - before[j, first + lane]
-                partial[0, lane] += moved * moved
-                partial[1, lane] = max(partial[1, lane], abs(moved))
+        squares_of_lanes = farthest = broadcast(0.0, PARTIAL)
+        for first in range(j * n_features, j * n_features + whole, PARTIAL):
+            moved = load(centers, first, PARTIAL) - load(before, first, PARTIAL)
+            squares_of_lanes = multiply_add(moved, moved, squares_of_lanes)
+            farthest = greater(magnitude(moved), farthest)
+        square, most = sum_of_lanes(squares_of_lanes), greatest_of_lanes(farthest)
         for f in range(whole, n_features):
-            moved = centers[j, f] - before[j, f]
-            partial[0, 0] += moved * moved
-            partial[1, 0] = max(partial[1, 0], abs(moved))
-        square = most = 0.0
-        for lane in range(PARTIAL):
-            square += partial[0, lane]
-            most = max(most, partial[1, lane])
+            way = centers[j, f] - before[j, f]
+            square += way * way
+            most = max(most, abs(way))
         squares[j] = square if most > 0.0 else -1.0  # squares may vanish
         if most > 0.0:
             twofold_norm(centers, j, partial, norms)

@@ -27,7 +27,7 @@ from fastem.kernels.runtime.compiling import kernel
 from fastem.kernels.runtime.memory import aligned_array, aligned_empty, aligned_empty_like
 from fastem.kernels.runtime.parallel import next_chunk, run
 from fastem.kernels.vectors.machine import LANES, WIDENS_HALVES
-from fastem.kernels.vectors.stored import piece_widths, put
+from fastem.kernels.vectors.stored import piece_widths, put, put_square
 from fastem.kernels.vectors.vector import load
 
 # The bound is the row's share of ``halves + |x| lengths``, and a share of ``|x| lengths`` for what
@@ -43,8 +43,8 @@ _MOST_EXTENT = 2.0**40
 _HALF_SHARE, _HALF_POWER, _HALF_RANGE, _HALF_TINY = 1.02 * 2.0**-11, 14, 2.0**20, 2.0**-17
 # Smaller float32 tables stay in the second-level cache, where 16-bit floats gain nothing.
 _LARGE = 1 << 20
-# Features that are transposed at a time, and the share of a piece's columns up to which these are
-# put there one by one.
+# Features that are put into a column at a time, and the share of a piece's columns up to which they
+# are put there one by one.
 _BLOCK, _FEW = 64, 1 / 4
 
 
@@ -56,7 +56,7 @@ class CenterTable(NamedTuple):
     values : ndarray of float32, or of uint16 for 16-bit floats
         One piece after the other, each of shape (n_features, LANES * width).
     widths : ndarray of shape (n_pieces,), int64
-        The pieces' vectors. Columns without a centre are zeros.
+        The pieces' vectors. Columns without a centre have anything.
     halves : ndarray of float32
         Half the squared norms, infinite behind the last column.
     sizes, lengths : ndarray of float32
@@ -98,43 +98,46 @@ def _room(n_columns, n_features, dtype):
 @kernel
 def _fill(tickets, n_chunks, chunk_features, centers, chosen, stale, scale, widths, values):
     n_features = centers.shape[1]
-    block = aligned_empty(_BLOCK * LANES * widths.max())
+    block = aligned_empty(_BLOCK)
     stored = aligned_empty_like(_BLOCK, values)
+    # What lies behind the last column is never looked at: any centre will do.
+    n_columns = LANES * widths.sum()
+    numbers = np.empty(n_columns, np.int64)
+    for column in range(n_columns):
+        numbers[column] = chosen[min(column, len(chosen) - 1)]
     while True:
         chunk = next_chunk(tickets)
         if chunk >= n_chunks:
             return
         start = chunk * chunk_features
         stop = min(start + chunk_features, n_features)
-        column = at = 0
+        whole = stop - (stop - start) % LANES
+        first = at = 0
         for piece in range(len(widths)):
-            n_columns = widths[piece] * LANES
-            own = min(column + n_columns, len(chosen))
+            width = widths[piece] * LANES
             n_stale = 0
-            for c in range(column, own):
-                n_stale += np.intp(stale[c])
-            few = n_stale <= _FEW * n_columns
-            for first in range(start, stop if n_stale > 0 else start, _BLOCK):
-                last = min(first + _BLOCK, stop)
-                for c in range(n_columns):
-                    known = column + c < own
-                    if few and not (known and stale[column + c]):
-                        continue
-                    step, to = (1, 0) if few else (n_columns, c)
-                    j = chosen[column + c] if known else 0
-                    for f in range(first, last):
-                        value = np.float32(centers[j, f] * scale) if known else np.float32(0.0)
-                        block[(f - first) * step + to] = value
-                    if few:
-                        for i in range(0, _BLOCK, LANES):
-                            put(load(block, i, LANES), stored, i)
-                        for f in range(first, last):
-                            values[at + f * n_columns + c] = stored[f - first]
-                if not few:
-                    for i in range(0, (last - first) * n_columns, LANES):
-                        put(load(block, i, LANES), values, at + first * n_columns + i)
-            column += n_columns
-            at += n_columns * n_features
+            for column in range(first, min(first + width, len(chosen))):
+                n_stale += np.intp(stale[column])
+            few = n_stale <= _FEW * width
+            if not few:
+                for f in range(start, whole, LANES):
+                    for c in range(0, width, LANES):
+                        put_square(
+                            centers, numbers, first + c, f, scale, values, at + f * width + c, width
+                        )
+            for c in range(width):
+                if few and not (first + c < len(chosen) and stale[first + c]):
+                    continue
+                for f in range(start if few else whole, stop, _BLOCK):
+                    last = min(f + _BLOCK, stop)
+                    for i in range(f, last):
+                        block[i - f] = np.float32(centers[numbers[first + c], i] * scale)
+                    for i in range(0, _BLOCK, LANES):
+                        put(load(block, i, LANES), stored, i)
+                    for i in range(f, last):
+                        values[at + i * width + c] = stored[i - f]
+            first += width
+            at += width * n_features
 
 
 def is_coarse(table: CenterTable) -> bool:
