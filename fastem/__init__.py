@@ -4,6 +4,7 @@ The public names are resolved on first use, so that ``import fastem`` loads neit
 scikit-learn.
 """
 
+import gc
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
@@ -62,7 +63,7 @@ if not TYPE_CHECKING:  # so that a wrong name is found before it is used
 
     def __getattr__(name: str) -> Any:
         if name in _HOMES:
-            value = getattr(import_module(_HOMES[name]), name)
+            value = getattr(_loaded(_HOMES[name]), name)
         elif name in _MODULES:
             value = import_module(f"fastem.{name}")
         elif name == "__version__":
@@ -73,6 +74,23 @@ if not TYPE_CHECKING:  # so that a wrong name is found before it is used
             raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
         globals()[name] = value
         return value
+
+
+def _loaded(home: str) -> Any:
+    """A module, and what it imports, without a look for garbage in between.
+
+    Modules stay: to look through them was an eighth of loading scikit-learn and Numba.
+    """
+    enabled = gc.isenabled()
+    gc.disable()
+    try:
+        return import_module(home)
+    finally:
+        if enabled:
+            if not gc.get_freeze_count():  # unless a user has frozen what there is
+                gc.freeze()
+                gc.unfreeze()  # as old as can be: to look through it once took as long
+            gc.enable()
 
 
 def __dir__() -> list[str]:

@@ -19,6 +19,34 @@ def test_import_loads_neither_numba_nor_scikit_learn():
     )
 
 
+_LOADING = """
+import gc, sys
+import fastem
+
+gc.collect()
+if sys.argv[1] == "frozen":
+    gc.freeze()
+elif sys.argv[1] == "disabled":
+    gc.disable()
+before = gc.get_stats()[1:]  # all but the youngest
+model = fastem.KMeans
+n_young = len(gc.get_objects(generation=0)) + len(gc.get_objects(generation=1))
+print(gc.get_stats()[1:] == before, n_young < 5_000, gc.isenabled(), gc.get_freeze_count() > 0)
+"""
+
+
+@pytest.mark.parametrize(
+    ("collector", "expected"),
+    [
+        ("enabled", "True True True False"),
+        ("frozen", "True False True True"),
+        ("disabled", "True False False False"),
+    ],
+)
+def test_modules_are_loaded_without_a_look_for_garbage(collector, expected):
+    assert run_script(_LOADING, collector).strip() == expected
+
+
 def test_public_names_resolve_and_are_listed():
     for name in fastem.__all__:
         assert getattr(fastem, name).__name__ == name

@@ -96,12 +96,13 @@ class KMeansModel(Clustering):
 
     def _compiled_ahead(self, rows):
         """A context that ends once the iterations' kernels are compiled; a start takes others."""
-        kernels = self.algorithm.kernels
+        algorithm, dtype = self.algorithm, self.dtype
         # A user's function may fork, and the child would wait for a thread that it doesn't have.
         users = isinstance(self._start, (Called, Given))
-        if users or not kernels or not isinstance(rows, LocalRows):
+        if users or not algorithm.kernels or not isinstance(rows, LocalRows):
             return nullcontext()
-        return compiled_ahead(*kernels, partial(_rehearse, self.algorithm, self.dtype))
+        of_rows = (partial(rehearse, algorithm, dtype) for rehearse in (_passes, _sums))
+        return compiled_ahead(*algorithm.kernels, *of_rows, _inertia, _means)
 
     def e_step(self, rows, parameters):
         statistics = super().e_step(rows, parameters)
@@ -152,16 +153,33 @@ class KMeansModel(Clustering):
             run.objective = rows.reduce(inertia_of, run.parameters)
 
 
-def _rehearse(algorithm, dtype):
-    """Two iterations over some rows."""
-    X = np.random.default_rng(0).standard_normal((256, 3)).astype(dtype)
-    rows, frame = array_rows(X), Frame(np.zeros(3), 1.0)
-    start = Given(X[:3].astype(np.float64))
-    model = KMeansModel(start, 3, algorithm, frame, X.dtype, 0.0, float((X**2).sum()))
-    model.begin(rows)
-    centers = Clustering.start(model, rows, None)
+# An iteration's kernels, called for some rows.
+
+_CENTERS, _WEIGHTS, _FRAME = np.zeros((3, 3)), np.ones(3), Frame(np.zeros(3), 1.0)
+
+
+def _some_rows(algorithm, dtype):
+    return algorithm(np.zeros((256, 3), dtype), None, len(_CENTERS), _FRAME)
+
+
+def _passes(algorithm, dtype):
+    rows = _some_rows(algorithm, dtype)
     for _ in range(2):
-        centers = model.m_step(rows, model.e_step(rows, centers), centers)
+        rows.label_rows(_CENTERS)
+
+
+def _sums(algorithm, dtype):
+    rows = _some_rows(algorithm, dtype)
+    rows.statistics(_CENTERS)
+
+
+def _inertia():
+    kernels.inertia_change(_CENTERS, _WEIGHTS, _CENTERS, _FRAME.origin)
+
+
+def _means():
+    means = np.empty_like(_CENTERS)
+    kernels.average(_CENTERS, _WEIGHTS, _FRAME.origin, means.dtype, 1.0, _CENTERS, means)
 
 
 class KMeans(BaseClustering):

@@ -88,7 +88,7 @@ class Algorithm:
         return _LISTED_OF_WIDE if n_features >= _WIDE else LISTED_SHARE
 
     def _set_up_statistics(self, X, n_clusters):
-        """Make what ``_statistics`` keeps between passes."""
+        """Make what ``statistics`` keeps between passes."""
         n_features = X.shape[1]
         one_group = n_clusters * (n_features + 1) * 8
         n_groups = int(_SUMS_SHARE * self._nbytes(X) // one_group)
@@ -110,13 +110,13 @@ class Algorithm:
         KMeansStatistics
         """
         self.label_rows(centers)
-        return self._statistics(centers)
+        return self.statistics(centers)
 
     def label_rows(self, centers):
         """As :meth:`assign`, for a caller who needs the labels only."""
         self._pass(np.ascontiguousarray(centers, np.float64))
 
-    def _statistics(self, centers):
+    def statistics(self, centers):
         """What the M-step needs, once the labels are written and the moves are listed."""
         n_groups = len(self._sums)
         run(

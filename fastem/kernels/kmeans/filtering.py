@@ -383,9 +383,9 @@ class Filtering(Lloyd):
             self._totals,
         )
 
-    def _statistics(self, centers):
+    def statistics(self, centers):
         if self._tiles is None:
-            return super()._statistics(centers)
+            return super().statistics(centers)
         n_clusters, n_features = centers.shape
         width = n_features + 2
         totals = self._totals.sum(axis=0)[: n_clusters * width].reshape(n_clusters, width)

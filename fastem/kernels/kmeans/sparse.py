@@ -188,7 +188,7 @@ class Sparse(Algorithm):
             self.labels,
         )
 
-    def _statistics(self, centers):
+    def statistics(self, centers):
         # The sums stay ours, until the next assignment: they may be larger than all rows.
         n_changed = self._totals.follow(self.labels)
         return KMeansStatistics(self._totals.sums, self._totals.weights.copy(), n_changed)

@@ -2,6 +2,7 @@
 
 import contextlib
 import threading
+from collections import deque
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -16,7 +17,7 @@ from fastem.kernels.runtime.threads import get_num_threads
 
 
 @contextlib.contextmanager
-def compiled_ahead(kernel: Any, rehearse: Callable[[], Any]) -> Iterator[None]:
+def compiled_ahead(kernel: Any, *rehearsals: Callable[[], Any]) -> Iterator[None]:
     """A context at whose end kernels are compiled that the caller needs from then on.
 
     Parameters
@@ -24,27 +25,37 @@ def compiled_ahead(kernel: Any, rehearse: Callable[[], Any]) -> Iterator[None]:
     kernel : dispatcher
         The one among them that takes longest: where it has been compiled, here or on disk, so have
         the others, and nothing is done.
-    rehearse : callable
-        Calls the kernels, with arguments of the types to come. Called without arguments by a
-        thread of its own, unless there is to be but one thread; whatever it raises is left for the
-        caller to meet.
+    *rehearsals : callables
+        They call the kernels, with arguments of the types to come; what takes longest first. Called
+        without arguments by a thread of its own, unless there is to be but one thread, and what is
+        left of them at the end by the caller. Whatever they raise is left for him to meet.
     """
     if not _pays(kernel):
         yield
         return
+    left = deque(rehearsals)
     with contextlib.ExitStack() as ending:
         # Not a daemon, which must not be within LLVM when the process ends.
-        thread = threading.Thread(target=_try, args=(rehearse,), name="fastem compiler")
+        thread = threading.Thread(target=_rehearse, args=(left,), name="fastem compiler")
+        started = False
         with contextlib.suppress(RuntimeError, MemoryError):  # the system's limit
             thread.start()
+            started = True
             ending.callback(thread.join)
+            ending.callback(left.clear)
         with compiling_shared():
             yield
+            if started:
+                _rehearse(left)
 
 
-def _try(rehearse):
-    with compiling_shared(), contextlib.suppress(Exception):
-        rehearse()
+def _rehearse(left):
+    """Call what is left, which others do, too."""
+    with compiling_shared(), contextlib.suppress(IndexError):
+        while True:
+            rehearsal = left.popleft()
+            with contextlib.suppress(Exception):
+                rehearsal()
 
 
 def _pays(kernel):

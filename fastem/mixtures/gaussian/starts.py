@@ -89,8 +89,9 @@ class GaussianStarts:
         if not isinstance(rows, LocalRows):
             return nullcontext()
         longest = em_pass if self._covariances.passes == "full" else linear_pass
-        rehearse = partial(_rehearse, self._make_pass, self._covariances, rows.dtype)
-        return compiled_ahead(longest, rehearse)
+        sums = partial(_sums_of_some, self._make_pass, rows.dtype)
+        factor = partial(self._covariances.factor, np.ones(self._covariances.shape(1, 1)))
+        return compiled_ahead(longest, sums, factor)
 
     def kmeans_plusplus(self, rows, random_state):
         """Rows drawn by k-means++ are the only ones of their components."""
@@ -155,12 +156,9 @@ class GaussianStarts:
         return (scatter - self._covariances.products(0.5 * sums, delta)) / counts.sum()
 
 
-def _rehearse(make_pass, covariances, dtype):
-    """What some rows in one component come to."""
-    X = np.random.default_rng(0).standard_normal((64, 2)).astype(dtype)
-    labels, center = np.zeros(len(X), np.int32), np.zeros((1, 2))
-    _, counts, _, scatter, _ = make_pass(X, None, n_components=1).from_labels(labels, center)
-    covariances.factor(scatter / counts[0])
+def _sums_of_some(make_pass, dtype):
+    rows = make_pass(np.zeros((64, 1), dtype), None, n_components=1)
+    rows.from_labels(np.zeros(64, np.int32), np.zeros((1, 1)))
 
 
 def _states(rows, random_state, n_components):

@@ -31,6 +31,46 @@ def test_kernels_are_compiled_by_a_thread_that_has_ended(two_threads):
     assert not threads[0].is_alive()
 
 
+def test_the_caller_does_what_is_left(two_threads):
+    begun, done, threads = threading.Event(), threading.Event(), []
+
+    def first():
+        threads.append(threading.current_thread())
+        begun.set()
+        assert done.wait(60)
+
+    def second():
+        threads.append(threading.current_thread())
+        done.set()
+
+    with compiled_ahead(doubling(), first, second):
+        assert begun.wait(60)
+    assert threads[0] is not threading.current_thread()
+    assert threads[1] is threading.current_thread()
+
+
+def test_nothing_more_is_done_after_an_error(two_threads, monkeypatch):
+    begun, leave, done, join = threading.Event(), threading.Event(), [], threading.Thread.join
+
+    def leave_and_join(thread):
+        leave.set()
+        join(thread)
+
+    def first():
+        begun.set()
+        assert leave.wait(60)
+
+    monkeypatch.setattr(threading.Thread, "join", leave_and_join)
+    with (
+        pytest.raises(ZeroDivisionError),
+        compiled_ahead(doubling(), first, lambda: done.append(0)),
+    ):
+        assert begun.wait(60)
+        raise ZeroDivisionError
+    assert leave.is_set()
+    assert done == []
+
+
 def test_nothing_is_done_for_what_is_compiled(two_threads):
     compiled = doubling()
     compiled(1)
@@ -77,8 +117,10 @@ def test_nothing_is_done_for_a_single_thread(monkeypatch):
 
 def test_errors_of_the_rehearsal_are_left(two_threads):
     compiled = doubling()
-    with compiled_ahead(compiled, lambda: 1 / 0):
+    done = []
+    with compiled_ahead(compiled, lambda: 1 / 0, lambda: done.append(0)):
         assert compiled(2) == 4
+    assert done == [0]
 
 
 def test_errors_of_the_caller_wait_for_the_thread(two_threads):
