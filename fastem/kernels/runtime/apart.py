@@ -10,11 +10,12 @@ import ctypes
 import os
 import threading
 from concurrent.futures import Future
+from functools import partial
 
 from llvmlite import binding as llvm
 from llvmlite.binding import ffi
 from numba.core import config
-from numba.core.codegen import JITCodeLibrary, JITCPUCodegen
+from numba.core.codegen import JITCPUCodegen
 from numba.core.compiler_lock import global_compiler_lock
 
 _n_sharing = 0
@@ -74,7 +75,7 @@ def once(key, work):
     return result
 
 
-def finished(library):
+def finished(library, modules):
     """A library's optimised code, and the machine code of it.
 
     Called with Numba's lock, which others may take meanwhile.
@@ -82,7 +83,9 @@ def finished(library):
     Parameters
     ----------
     library : JITCodeLibrary
-        With all that it links, not optimised yet; it is left as it is.
+        Without modules yet; it is left as it is.
+    modules : list of (str, str)
+        The names of its modules, and their texts.
 
     Returns
     -------
@@ -92,33 +95,48 @@ def finished(library):
     if config.LLVM_PASS_TIMINGS:  # which LLVM keeps for all threads: they crash
         return None
     try:
-        bitcode = library._final_module.as_bitcode()
+        linked = [
+            one._get_module_for_linking() for one in dict.fromkeys(library._linking_libraries)
+        ]
+        bitcodes = [module.as_bitcode() for module in [library._final_module, *linked]]
         with _unlocked():
-            return _finish(library, bitcode)
+            return _finish(library, modules, *bitcodes)
     except Exception:  # another Numba, with other insides, which compiles as it always does
         return None
 
 
-def _finish(library, bitcode):
-    module = llvm.parse_bitcode(bitcode, llvm.create_context())
-    machine = _machine(library._codegen)
+def _finish(library, modules, empty, *linked):
+    """As Numba does, in another context."""
+    context, machine = llvm.create_context(), _machine(library._codegen)
     own = copy.copy(library)
-    own._final_module = module
+    own._final_module = final = llvm.parse_bitcode(empty, context)
     own._codegen = copy.copy(library._codegen)
     own._codegen.__class__ = _Codegen
     own._codegen._tm = machine
-    JITCodeLibrary._optimize_final_module(own)
-    return module.as_bitcode(), _emitted(machine, module)
+    for name, text in modules:
+        module = llvm.parse_assembly(text, context)
+        module.name = name
+        module.verify()
+        own.add_llvm_module(module)
+    for bitcode in linked:
+        final.link_in(llvm.parse_bitcode(bitcode, context))
+    own._optimize_final_module()
+    final.verify()
+    return final.as_bitcode(), _emitted(machine, final)
 
 
 class _Codegen(JITCPUCodegen):
     """Numba's, for a target machine of its own, which threads can't share."""
 
     def _module_pass_manager(self, **options):
-        manager, builder = super()._module_pass_manager(**options)
-        manager.run = lambda module, builder: _call("RunNewModulePassManager")(
-            manager, module, builder
-        )
+        return self._without_lock("Module", *super()._module_pass_manager(**options))
+
+    def _function_pass_manager(self, **options):
+        return self._without_lock("Function", *super()._function_pass_manager(**options))
+
+    @staticmethod
+    def _without_lock(kind, manager, builder):
+        manager.run = partial(_call(f"RunNew{kind}PassManager"), manager)
         return manager, builder
 
 

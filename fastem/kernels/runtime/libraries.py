@@ -1,6 +1,9 @@
 """Where LLVM's code of kernels, and of what is inlined into them, is optimised."""
 
+from typing import Any
+
 from llvmlite import binding as llvm
+from numba.core.cgutils import normalize_ir_text
 from numba.core.codegen import JITCodeLibrary
 
 from fastem.kernels.runtime import apart
@@ -14,6 +17,10 @@ class Library(JITCodeLibrary):
 
     _machine_code = None
 
+    def __init__(self, codegen, name):
+        super().__init__(codegen, name)
+        self._waiting: list[Any] = []  # names and texts of modules that are optimised apart
+
     def add_ir_module(self, ir_module):
         """Leave what unpacks the arguments of a call from Python as it is.
 
@@ -23,7 +30,10 @@ class Library(JITCodeLibrary):
             for function in ir_module.functions:
                 if not function.is_declaration:
                     function.attributes.update(("noinline", "optnone"))
-        super().add_ir_module(ir_module)
+        if self.outermost and (self._waiting or apart.is_shared()):
+            self._waiting.append((ir_module.name, normalize_ir_text(str(ir_module))))
+        else:
+            super().add_ir_module(ir_module)
 
     def _optimize_functions(self, ll_module):
         """Not those without a body, for each of which Numba makes passes that do nothing."""
@@ -33,16 +43,28 @@ class Library(JITCodeLibrary):
             if not function.is_declaration:
                 manager.run(function, builder)
 
-    def _optimize_final_module(self):
-        found = apart.finished(self) if self.outermost and apart.is_shared() else None
+    def finalize(self):
+        """Have all that is waiting optimised and compiled, with what it links."""
+        if not self._waiting:
+            super().finalize()
+            return
+        self._codegen._check_llvm_bugs()
+        found = apart.finished(self, self._waiting)
         if found is None:
-            super()._optimize_final_module()
+            for name, text in self._waiting:
+                module = llvm.parse_assembly(text)
+                module.name = name
+                self.add_llvm_module(module)
+            super().finalize()
             return
         bitcode, self._machine_code = found
+        for library in self._linking_libraries:
+            self._reload_init.update(library._reload_init)
         name = self._final_module.name
         self._final_module = llvm.parse_bitcode(bitcode)
         self._final_module.name = name
         self._compiled_object = self._machine_code  # for the engine, which forgets it
+        self._finalize_final_module()
 
     def _finalize_final_module(self):
         super()._finalize_final_module()
