@@ -186,6 +186,7 @@ def em_pass(
                 log_joint = shares[n_tiles * stride :]
                 n_tiles += 1
                 load_tile(X, first, one, shift, rows, tile)
+                fetch_tile(X, first + TILE)
                 if len(sample_weight) or first + TILE > stop:
                     load_weights(sample_weight, first, stop, weights)
                 if len(labels):

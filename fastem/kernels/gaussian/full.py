@@ -11,6 +11,7 @@ from fastem.kernels.gaussian.exact import ExactKernel, ExactPass
 from fastem.kernels.gaussian.few.breathing import breathe
 from fastem.kernels.gaussian.few.iterations import iterate
 from fastem.kernels.gaussian.scatter.layout import (
+    FEW_FEATURES,
     places,
     scratch_size,
     totals_size,
@@ -20,22 +21,29 @@ from fastem.kernels.gaussian.scatter.triangle import add_products
 from fastem.kernels.gaussian.sweep import Sweep, split
 from fastem.kernels.gaussian.whitening import pack_triangles, packed_size, whitened_norms
 from fastem.kernels.runtime.compiling import kernel, variant
+from fastem.kernels.vectors.pairs import can_pair
 
 # Multiplications of a pass: for up to so many, what a pass from Python takes beside them is more
 # than further threads save.
 _MOST_WORK = 1 << 23
+
+# Squares of the features' deviations in a component. Sums by pairs of rows have errors of as many
+# units of rounding as the root of this, relative to the features' own deviations.
+_MOST_RATIO = 2.0**20
 
 
 class FullPacked(NamedTuple):
     """The parameters as the kernels take them, in the rows' dtype.
 
     ``means[0] + means[1]`` are the means; ``factors`` are the precisions' Cholesky
-    factors; ``constants`` are log-densities at the means, relative to ``reference``.
+    factors; ``constants`` are log-densities at the means, relative to ``reference``. ``paired`` is
+    whether statistics are added up by pairs of rows.
     """
 
     means: np.ndarray
     factors: np.ndarray
     constants: np.ndarray
+    paired: bool
     reference: float
 
 
@@ -57,7 +65,17 @@ def _accumulate(
     packed, centers, component, tiles, n_features, chosen, n_chosen, shares, stride, scratch, totals
 ):
     add_products(
-        tiles, n_features, chosen, n_chosen, centers, component, shares, stride, scratch, totals
+        tiles,
+        n_features,
+        chosen,
+        n_chosen,
+        centers,
+        component,
+        shares,
+        stride,
+        scratch,
+        totals,
+        packed.paired,
     )
 
 
@@ -139,7 +157,7 @@ class FullKernel(ExactKernel):
     def pack(self, components, dtype):
         constants, reference = relative(self.peaks(components), dtype)
         factors = pack_triangles(components.precisions_cholesky, dtype)
-        return FullPacked(split(components.means, dtype), factors, constants, reference)
+        return FullPacked(split(components.means, dtype), factors, constants, False, reference)
 
     def movement(self, old, new):
         return movement(old.means, old.precisions_cholesky, new.means, new.precisions_cholesky)
@@ -148,12 +166,36 @@ class FullKernel(ExactKernel):
         return unpack_totals(totals.reshape(n_components, -1), n_features)
 
 
+def _of_one_size(scatter):
+    """Whether the features' deviations are so near each other that pairs lose no digits."""
+    squares = np.diagonal(scatter, axis1=1, axis2=2)
+    return bool((squares.max(axis=1) <= _MOST_RATIO * squares.min(axis=1)).all())
+
+
 class FullPass(ExactPass):
-    """Passes of which several iterations over few rows are one call."""
+    """Passes of which several iterations over few rows are one call, and E-steps take pairs.
+
+    Attributes
+    ----------
+    pairs : bool
+        Whether the next E-step adds rows up by pairs.
+    """
 
     def __init__(self, sweep, kernel):
         super().__init__(sweep, kernel)
         self._wider = {}
+        self.pairs = can_pair(sweep.dtype) and sweep.n_features > FEW_FEATURES
+
+    def e_step(self, components, centers=None, hard=False, skip=True):
+        if self.pairs:
+            packed = self._kernel.pack(components, self.sweep.dtype)._replace(paired=True)
+            about = components.means if centers is None else centers
+            statistics = self.sweep.e_step(components, packed, about, hard, skip)
+            if _of_one_size(statistics.scatter):
+                return statistics
+            # Likely the features differ so in all iterations.
+            self.pairs = False
+        return super().e_step(components, centers, hard, skip)
 
     def iterate(self, parameters, hard, rules):
         if not self._few(self.sweep):
@@ -186,7 +228,8 @@ class FullPass(ExactPass):
         """What components are packed in."""
         k, d, dtype = sweep.n_components, sweep.n_features, sweep.dtype
         triangles = np.zeros((k, packed_size(d)), dtype)
-        return FullPacked(np.empty((2, k, d), dtype), triangles, np.empty(k, dtype), 0.0)
+        means, constants = np.empty((2, k, d), dtype), np.empty(k, dtype)
+        return FullPacked(means, triangles, constants, False, 0.0)
 
 
 def full_pass(X, sample_weight, n_components):

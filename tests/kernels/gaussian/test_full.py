@@ -13,6 +13,7 @@ from fastem.kernels.gaussian import PASSES, GaussianComponents, GaussianPass
 from fastem.kernels.gaussian.full import full_pass, movement
 from fastem.kernels.gaussian.scatter.layout import totals_size
 from fastem.kernels.gaussian.whitening import pack_triangles, packed_size
+from fastem.kernels.vectors.pairs import can_pair
 
 DTYPES = [np.float32, np.float64]
 # (rows, features, components)
@@ -219,6 +220,23 @@ def test_zero_weights_hide_impossible_rows():
 def test_passes_have_a_common_interface():
     for make in PASSES.values():
         assert isinstance(make(np.zeros((3, 2)), None, 2), GaussianPass)
+
+
+@pytest.mark.parametrize("smallest", [1.0, 1e-2, 1e-5])
+def test_pairs_of_rows(smallest):
+    """Sums by pairs of rows have all digits of the smallest feature, or rows are taken singly."""
+    shape = 700, 31, 3
+    X, weights, (log_weights, means, factors, noise) = problem(*shape)
+    sizes = np.geomspace(1.0, smallest, shape[1])
+    X, factors = X * sizes, factors / sizes[:, np.newaxis]
+    parameters = GaussianComponents(log_weights, means * sizes, factors, noise)
+    log_density, responsibilities = responsibilities_of(whitened_log_joint(X, *parameters[:3]))
+    passes = full_pass(X, weights, shape[2])
+    for _ in range(2):
+        statistics = passes.e_step(parameters)
+        centers = parameters.means
+        check(statistics, X, weights, log_density, responsibilities, centers, 1e-12)
+    assert passes.pairs == (can_pair(X.dtype) and smallest > 1e-3)
 
 
 def test_packing():
