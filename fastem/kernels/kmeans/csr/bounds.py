@@ -12,7 +12,7 @@ from typing import NamedTuple
 import numpy as np
 
 from fastem.kernels.distances.sparse import PARTIAL, twofold_norm
-from fastem.kernels.kmeans.csr.scores import write_scores
+from fastem.kernels.kmeans.csr.scores import fetch_row, write_scores
 from fastem.kernels.kmeans.csr.table import MORE_TERMS, MOST_LENGTH, MOST_STORED, SHARE, TINY, UP
 from fastem.kernels.runtime.arrays import read_only
 from fastem.kernels.runtime.chunks import round_up
@@ -172,43 +172,54 @@ def kept_pass(
         How many rows of each chunk are left.
     """
     scores = aligned_empty(len(table.halves))
+    opened, before = np.empty(chunk_rows, np.int64), np.empty((2, chunk_rows), np.float32)
     while True:
         chunk = next_chunk(tickets)
         if chunk >= n_chunks:
             return
-        n_left = 0
+        # Listed first, without a branch that nothing foretells: it took half of such a pass.
+        n_opened = 0
         for row in range(chunk * chunk_rows, min((chunk + 1) * chunk_rows, len(labels))):
             length, column = lengths[row], moves.columns[labels[row]]
+            fall = broadcast(np.float32(0.0), LANES)
+            negative = broadcast(-length, LANES)
+            for j in range(0, len(moves.ways), LANES):
+                way = multiply_add(
+                    negative, load(moves.ways, j, LANES), load(moves.falls, j, LANES)
+                )
+                fall = lesser(fall, way)
+            above = np.float64(own[row])
+            below = np.float64(others[row]) + UP * np.float64(least_of_lanes(fall))
+            j = max(column, 0)
+            rise = np.float64(moves.rises[j]) + np.float64(length) * np.float64(moves.ways[j])
+            above += rise if column >= 0 else 0.0
+            kept = np.intp(length < MOST_LENGTH) * np.intp(above < below)
+            opened[n_opened], left[row] = row, kept == 0
+            before[0, n_opened], before[1, n_opened] = own[row], others[row]
+            own[row], others[row] = no_less(above), no_more(below)  # those left get new ones anyway
+            n_opened += 1 - kept
+        n_left = n_opened
+        for i in range(n_opened if factor != 0.0 else 0):
+            if i + 1 < n_opened:
+                fetch_row(rows, opened[i + 1])
+            row = opened[i]
+            length, column = lengths[row], moves.columns[labels[row]]
             n_stored = rows.indptr[row + 1] - rows.indptr[row]
-            kept = False
-            if length < MOST_LENGTH:
-                fall = broadcast(np.float32(0.0), LANES)
-                negative = broadcast(-length, LANES)
-                for j in range(0, len(moves.ways), LANES):
-                    way = multiply_add(
-                        negative, load(moves.ways, j, LANES), load(moves.falls, j, LANES)
-                    )
-                    fall = lesser(fall, way)
-                most, least = np.float64(own[row]), np.float64(others[row])
-                below = least + UP * np.float64(least_of_lanes(fall))
-                above = most
-                if column >= 0:
-                    rise = np.float64(length) * np.float64(moves.ways[column])
-                    above += np.float64(moves.rises[column]) + rise
+            if not (length < MOST_LENGTH and n_stored < MOST_STORED):
+                continue
+            write_scores(rows, row, factor, table, scores)
+            share = SHARE * (n_stored + MORE_TERMS)
+            above, below = bounds_of(scores, table, share, rounding, length, column)
+            least = np.float64(before[1, i])
+            if column < 0:  # it is nearer than the others that haven't moved
+                above = np.float64(before[0, i])
                 kept = above < below
-                if not kept and factor != 0.0 and n_stored < MOST_STORED:
-                    write_scores(rows, row, factor, table, scores)
-                    share = SHARE * (n_stored + MORE_TERMS)
-                    above, below = bounds_of(scores, table, share, rounding, length, column)
-                    if column < 0:  # it is nearer than the others that haven't moved
-                        above = most
-                        kept = above < below
-                        below = min(below, least)
-                    else:
-                        below = min(below, least)
-                        kept = above < below
-                if kept:
-                    own[row], others[row] = no_less(above), no_more(below)
-            left[row] = not kept
-            n_left += not kept
+                below = min(below, least)
+            else:
+                below = min(below, least)
+                kept = above < below
+            if kept:
+                own[row], others[row] = no_less(above), no_more(below)
+                left[row] = False
+                n_left -= 1
         counts[chunk] = n_left

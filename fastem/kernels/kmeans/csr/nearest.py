@@ -4,7 +4,7 @@ import numpy as np
 
 from fastem.kernels.distances.sparse import nearest_to_row, precise_distance_to_one
 from fastem.kernels.kmeans.csr.bounds import bounds_of, no_less, no_more
-from fastem.kernels.kmeans.csr.scores import write_scores
+from fastem.kernels.kmeans.csr.scores import fetch_row, write_scores
 from fastem.kernels.kmeans.csr.table import MORE_TERMS, MOST_LENGTH, MOST_STORED, SHARE
 from fastem.kernels.runtime.compiling import inline, kernel
 from fastem.kernels.runtime.parallel import next_chunk
@@ -161,14 +161,21 @@ def table_pass(
     """
     scores, found = aligned_empty(len(table.halves)), np.empty(_FEW, np.int32)
     plain, places = np.empty(_FEW), np.empty(LANES, np.int32)
+    compared = np.empty(chunk_rows, np.int64)
     while True:
         chunk = next_chunk(tickets)
         if chunk >= n_chunks:
             return
-        n_open = n_left = 0
-        for row in range(chunk * chunk_rows, min((chunk + 1) * chunk_rows, len(labels))):
-            if not left[row]:
-                continue
+        n_open = n_left = n_compared = 0
+        start, stop = chunk * chunk_rows, min((chunk + 1) * chunk_rows, len(labels))
+        for row in range(start, stop):
+            compared[n_compared] = row
+            n_compared += left[row]
+        some = n_compared < stop - start
+        for i in range(n_compared):
+            if some and i + 1 < n_compared:
+                fetch_row(rows, compared[i + 1])
+            row = compared[i]
             length = lengths[row]
             n_stored = rows.indptr[row + 1] - rows.indptr[row]
             n_found, share = _FEW + 1, SHARE * (n_stored + MORE_TERMS)

@@ -1,8 +1,23 @@
-"""A CSR row's scores of the centres in a table."""
+"""A CSR row's scores of the centres in a table, and which rows are looked at next."""
 
 from fastem.kernels.runtime.compiling import inline
 from fastem.kernels.vectors.machine import LANES
 from fastem.kernels.vectors.stored import row_products
+from fastem.kernels.vectors.vector import fetch
+
+# Values of 4 bytes in a cache line.
+_LINE = 16
+
+
+@inline
+def fetch_row(rows, row):
+    """Ask for the cache lines of a row that is looked at soon, where others are left out.
+
+    The hardware only knows of rows that follow one another.
+    """
+    for at in range(rows.indptr[row], rows.indptr[row + 1], _LINE):
+        fetch(rows.indices, at)
+        fetch(rows.data, at)
 
 
 @inline

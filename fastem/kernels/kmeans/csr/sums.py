@@ -3,14 +3,14 @@
 import numpy as np
 
 from fastem.kernels.clusters.row_sums import add_row
+from fastem.kernels.kmeans.csr.scores import fetch_row
 from fastem.kernels.runtime.arrays import read_only
 from fastem.kernels.runtime.compiling import kernel
 from fastem.kernels.runtime.parallel import next_chunk, run
 from fastem.kernels.runtime.threads import get_num_threads
-from fastem.kernels.vectors.vector import fetch
 
-# So many moves ahead, rows are fetched; values of 4 bytes in a cache line.
-_AHEAD, _LINE = 2, 16
+# So many moves ahead, rows are fetched.
+_AHEAD = 2
 
 
 @kernel
@@ -96,9 +96,7 @@ def _follow(
             if i + _AHEAD < stop:
                 ahead = moves[i + _AHEAD]
                 ahead = ahead if ahead >= 0 else -1 - ahead
-                for at in range(rows.indptr[ahead], rows.indptr[ahead + 1], _LINE):
-                    fetch(rows.indices, at)
-                    fetch(rows.data, at)
+                fetch_row(rows, ahead)
             move = moves[i]
             row = move if move >= 0 else -1 - move
             j = labels[row] if move >= 0 else before[row]
