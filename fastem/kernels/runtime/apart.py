@@ -78,11 +78,11 @@ def once(key, work):
 def finished(library, modules):
     """A library's optimised code, and the machine code of it.
 
-    Called with Numba's lock, which others may take meanwhile.
+    Called with Numba's lock, which others may take meanwhile where compiling is shared.
 
     Parameters
     ----------
-    library : JITCodeLibrary
+    library : fastem.kernels.runtime.libraries.Library
         Without modules yet; it is left as it is.
     modules : list of (str, str)
         The names of its modules, and their texts.
@@ -99,7 +99,7 @@ def finished(library, modules):
             one._get_module_for_linking() for one in dict.fromkeys(library._linking_libraries)
         ]
         bitcodes = [module.as_bitcode() for module in [library._final_module, *linked]]
-        with _unlocked():
+        with _unlocked() if library.outermost and is_shared() else contextlib.nullcontext():
             return _finish(library, modules, *bitcodes)
     except Exception:  # another Numba, with other insides, which compiles as it always does
         return None

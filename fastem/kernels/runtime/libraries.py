@@ -10,7 +10,11 @@ from fastem.kernels.runtime import apart
 
 
 class Library(JITCodeLibrary):
-    """A kernel's code."""
+    """A kernel's code.
+
+    LLVM is done with it before Numba's engine has it. There, it would call Python's functions on
+    its way, and an exception is lost in these: as Ctrl-C's was.
+    """
 
     #: Whether nothing else is being compiled whose caller this is: others may compile meanwhile.
     outermost = False
@@ -19,7 +23,7 @@ class Library(JITCodeLibrary):
 
     def __init__(self, codegen, name):
         super().__init__(codegen, name)
-        self._waiting: list[Any] = []  # names and texts of modules that are optimised apart
+        self._waiting: list[Any] = []  # the modules' names and texts
 
     def add_ir_module(self, ir_module):
         """Leave what unpacks the arguments of a call from Python as it is.
@@ -30,10 +34,7 @@ class Library(JITCodeLibrary):
             for function in ir_module.functions:
                 if not function.is_declaration:
                     function.attributes.update(("noinline", "optnone"))
-        if self.outermost and (self._waiting or apart.is_shared()):
-            self._waiting.append((ir_module.name, normalize_ir_text(str(ir_module))))
-        else:
-            super().add_ir_module(ir_module)
+        self._waiting.append((ir_module.name, normalize_ir_text(str(ir_module))))
 
     def _optimize_functions(self, ll_module):
         """Not those without a body, for each of which Numba makes passes that do nothing."""
@@ -44,10 +45,7 @@ class Library(JITCodeLibrary):
                 manager.run(function, builder)
 
     def finalize(self):
-        """Have all that is waiting optimised and compiled, with what it links."""
-        if not self._waiting:
-            super().finalize()
-            return
+        """Have all modules optimised and compiled, with what they link."""
         self._codegen._check_llvm_bugs()
         found = apart.finished(self, self._waiting)
         if found is None:
@@ -72,7 +70,7 @@ class Library(JITCodeLibrary):
             self._compiled, self._compiled_object = True, self._machine_code
 
 
-class Ingredient(Library):
+class Ingredient(JITCodeLibrary):
     """Code that waits to be linked into callers, where it is optimised with theirs."""
 
     @property

@@ -1,14 +1,17 @@
+import contextlib
 import os
 import signal
 import threading
 
 import numpy as np
 import pytest
+from numba.core.codegen import JITCodeLibrary
 from numba.core.compiler_lock import global_compiler_lock
 
 from fastem.kernels.runtime import apart
 from fastem.kernels.runtime.apart import compiling_shared, finished
 from fastem.kernels.runtime.compiling import inline, kernel
+from fastem.kernels.runtime.libraries import Library
 
 
 @inline
@@ -137,13 +140,35 @@ def test_threads_that_want_the_same_kernel_compile_it_once(error, monkeypatch):
 
 
 def test_a_kernel_that_others_are_compiled_for_keeps_the_lock(monkeypatch):
-    calls = []
-    monkeypatch.setattr(apart, "_finish", lambda library, *args: calls.append(library.name))
+    finish, locked = apart._finish, []
+
+    def noting(*args):
+        locked.append(global_compiler_lock.is_locked())
+        return finish(*args)
+
+    monkeypatch.setattr(apart, "_finish", noting)
     inner = kernel(summed)
     outer = kernel(lambda array: inner(array, 3.0) + 1.0)
     with compiling_shared():
         assert outer(np.arange(7.0)) == 10.0
-    assert len(calls) == 1
+    assert locked == [True, False]
+    assert kernel(summed)(np.arange(7.0), 3.0) == 9.0
+    assert locked == [True, False, True]
+
+
+@pytest.mark.parametrize("sharing", [compiling_shared, contextlib.nullcontext])
+def test_machine_code_is_made_before_the_engine_has_it(sharing, monkeypatch):
+    """The engine calls Python's functions, in which an interrupt would be lost."""
+    made, finalize = [], JITCodeLibrary._finalize_specific
+
+    def noting(self):
+        made.append(self._compiled_object is not None)
+        finalize(self)
+
+    monkeypatch.setattr(Library, "_finalize_specific", noting)
+    with sharing():
+        assert kernel(summed)(np.arange(7.0), 3.0) == 9.0
+    assert made == [True]
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork")
