@@ -47,9 +47,10 @@ class Library(JITCodeLibrary):
     def finalize(self):
         """Have all modules optimised and compiled, with what they link."""
         self._codegen._check_llvm_bugs()
-        found = apart.finished(self, self._waiting)
+        modules, self._waiting = self._waiting, []
+        found = apart.finished(self, modules)
         if found is None:
-            for name, text in self._waiting:
+            for name, text in modules:
                 module = llvm.parse_assembly(text)
                 module.name = name
                 self.add_llvm_module(module)
