@@ -166,36 +166,37 @@ class FullKernel(ExactKernel):
         return unpack_totals(totals.reshape(n_components, -1), n_features)
 
 
-def _of_one_size(scatter):
+def _of_one_size(squares):
     """Whether the features' deviations are so near each other that pairs lose no digits."""
-    squares = np.diagonal(scatter, axis1=1, axis2=2)
-    return bool((squares.max(axis=1) <= _MOST_RATIO * squares.min(axis=1)).all())
+    return bool((squares.max(axis=1) / _MOST_RATIO <= squares.min(axis=1)).all())
 
 
 class FullPass(ExactPass):
-    """Passes of which several iterations over few rows are one call, and E-steps take pairs.
-
-    Attributes
-    ----------
-    pairs : bool
-        Whether the next E-step adds rows up by pairs.
-    """
+    """Passes of which several iterations over few rows are one call, and E-steps take pairs."""
 
     def __init__(self, sweep, kernel):
         super().__init__(sweep, kernel)
         self._wider = {}
-        self.pairs = can_pair(sweep.dtype) and sweep.n_features > FEW_FEATURES
 
     def e_step(self, components, centers=None, hard=False, skip=True):
-        if self.pairs:
+        if self.expects_pairs(components):
             packed = self._kernel.pack(components, self.sweep.dtype)._replace(paired=True)
             about = components.means if centers is None else centers
             statistics = self.sweep.e_step(components, packed, about, hard, skip)
-            if _of_one_size(statistics.scatter):
+            if _of_one_size(np.diagonal(statistics.scatter, axis1=1, axis2=2)):
                 return statistics
-            # Likely the features differ so in all iterations.
-            self.pairs = False
         return super().e_step(components, centers, hard, skip)
+
+    def expects_pairs(self, components):
+        """Whether an E-step adds rows up by pairs, unless its sums turn out to differ too much.
+
+        It hangs on the components alone, so that a fit that is resumed takes the same sums.
+        """
+        if not can_pair(self.sweep.dtype) or self.sweep.n_features <= FEW_FEATURES:
+            return False
+        with np.errstate(all="ignore"):
+            roots = np.linalg.inv(components.precisions_cholesky)
+            return _of_one_size(np.square(roots).sum(axis=1))
 
     def iterate(self, parameters, hard, rules):
         if not self._few(self.sweep):
