@@ -9,8 +9,16 @@ from typing import NamedTuple
 import numpy as np
 
 from fastem.kernels.runtime.chunks import ceil_div
-from fastem.kernels.runtime.compiling import kernel
+from fastem.kernels.runtime.compiling import inline, kernel
 from fastem.kernels.runtime.parallel import next_chunk, run
+from fastem.kernels.vectors.vector import (
+    broadcast,
+    double,
+    greater,
+    greatest_of_lanes,
+    load,
+    magnitude,
+)
 
 # Blocks are of about so many rows, whose sums stay in the second-level cache; fewer where columns'
 # ends would take more than this share of the rows' memory, and as many as threads are to share.
@@ -18,6 +26,8 @@ _ROWS, _STOPS_SHARE, _FEWEST_BLOCKS = 2048, 1 / 8, 4
 _MOST_ROWS, _MOST_CODE = 1 << 15, 32767
 # Rows of lesser values are taken for zeros: their inverse could overflow.
 _LEAST = 2.0**-960
+# Values whose greatest is looked for at once.
+_LANES = 8
 
 
 class Inverted(NamedTuple):
@@ -41,6 +51,18 @@ class Inverted(NamedTuple):
     stops: np.ndarray
 
 
+@inline
+def _greatest(data, start, stop):
+    """The greatest magnitude of some values."""
+    whole = stop - (stop - start) % _LANES
+    lanes, most = broadcast(0.0, _LANES), 0.0
+    for i in range(start, whole, _LANES):
+        lanes = greater(lanes, magnitude(double(load(data, i, _LANES))))
+    for i in range(whole, stop):
+        most = max(most, abs(np.float64(data[i])))
+    return max(most, greatest_of_lanes(lanes))
+
+
 @kernel
 def _invert(tickets, n_blocks, block_rows, rows, scale, inverted):
     codes, steps, starts, stops = inverted
@@ -50,30 +72,31 @@ def _invert(tickets, n_blocks, block_rows, rows, scale, inverted):
         if block >= n_blocks:
             return
         first, last = block * block_rows, min((block + 1) * block_rows, n_rows)
-        begin = rows.indptr[first]
+        begin, own = rows.indptr[first], stops[block]
         starts[block] = begin
         for f in range(n_features):
-            stops[block, f] = 0
-        for i in range(begin, rows.indptr[last]):
-            stops[block, rows.indices[i]] += 1
+            own[f] = 0
+        # Unsigned numbers can't count from an array's end, which takes instructions.
+        for i in range(np.uint64(begin), np.uint64(rows.indptr[last])):
+            own[np.uint64(rows.indices[i])] += np.int32(1)
         total = np.int32(0)
         for f in range(n_features):
-            count = stops[block, f]
-            stops[block, f] = total
+            count = own[f]
+            own[f] = total
             total += count
         for row in range(first, last):
-            most = 0.0
-            for i in range(rows.indptr[row], rows.indptr[row + 1]):
-                most = max(most, abs(np.float64(rows.data[i])))
+            start, stop = rows.indptr[row], rows.indptr[row + 1]
+            most = _greatest(rows.data, start, stop)
             # In float64: a step that is subnormal in float32 has few digits.
             factor = _MOST_CODE / most if most > _LEAST else 0.0
             steps[row] = most * scale / _MOST_CODE
-            for i in range(rows.indptr[row], rows.indptr[row + 1]):
-                f = rows.indices[i]
-                at = 2 * (begin + stops[block, f])
-                stops[block, f] += 1
+            for i in range(np.uint64(start), np.uint64(stop)):
+                f = np.uint64(rows.indices[i])
+                at = np.uint64(2) * np.uint64(begin + own[f])
+                own[f] += np.int32(1)
                 codes[at] = row - first
-                codes[at + 1] = np.rint(np.float64(rows.data[i]) * factor)
+                code = np.int32(np.rint(np.float64(rows.data[i]) * factor))
+                codes[at + np.uint64(1)] = code
 
 
 def block_size(X) -> int:

@@ -187,12 +187,11 @@ def _accept(tickets, n_chunks, chunk_rows, nearer, found, bit, closest, seed, la
         at = _ROOM * start
         for row in range(start, min(start + chunk_rows, len(closest))):
             which = np.uint64(nearer[row])
-            if which != np.uint64(0):
-                if which & bit:
-                    before = count_bits(which & (bit - np.uint64(1)))
-                    distance = np.float64(found[at + np.intp(before)])
-                    renew(row, distance, seed, closest, labels)
-                at += np.intp(count_bits(which))
+            if which & bit:
+                before = count_bits(which & (bit - np.uint64(1)))
+                distance = np.float64(found[at + np.intp(before)])
+                renew(row, distance, seed, closest, labels)
+            at += np.intp(count_bits(which))
 
 
 @kernel
