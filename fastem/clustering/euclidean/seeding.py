@@ -106,7 +106,8 @@ def _is_dwarfed(rows, frame):
     picked = np.array([0, rows.n_rows // 2, rows.n_rows - 1])  # of which one may be far
     if rows.sparse:
         three = rows.pick(picked)  # dense, they might be longer than all other rows together
-        sizes = [np.abs(three.data[a:b]).max(initial=0) for a, b in pairwise(three.indptr)]
+        values = np.abs(three.data).astype(np.float64)  # whose products don't vanish
+        sizes = [values[a:b].max(initial=0.0) for a, b in pairwise(three.indptr)]
     else:
         sizes = np.abs(rows.take(picked) - frame.origin).max(axis=1).tolist()
     sizes.sort()

@@ -109,6 +109,18 @@ def test_norms_are_accepted():
     )
 
 
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("container", [np.asarray, sp.csr_array])
+def test_tiny_rows_beside_a_far_one_are_seeds_once(container, dtype):
+    """Their squares, in units of the far one, are lost in float32 and beside norms."""
+    exponent = {np.float32: 100, np.float64: 400}[dtype]
+    X = np.ldexp(np.random.default_rng(0).integers(0, 9, size=(200, 20)).astype(dtype), -exponent)
+    X[7, 3] = 2.0**66
+    _, indices = kmeans_plusplus(container(X), 8, random_state=0)
+    assert len(set(indices)) == 8
+    assert 7 in indices
+
+
 def test_rows_of_weight_zero_are_no_seeds():
     rng = np.random.default_rng(0)
     X = rng.normal(size=(200, 2))
