@@ -9,6 +9,7 @@ import copy
 import ctypes
 import os
 import threading
+import traceback
 from concurrent.futures import Future
 from functools import partial
 
@@ -107,19 +108,30 @@ def finished(library, modules):
 
 def _finish(library, modules, empty, *linked):
     """As Numba does, in another context."""
-    context, machine = llvm.create_context(), _machine(library._codegen)
+    with contextlib.ExitStack() as closing:
+        try:
+            return _finish_in(closing, library, modules, empty, *linked)
+        except BaseException as error:
+            # Whoever keeps an interrupt keeps what its frames hold: it was freed after the context.
+            traceback.clear_frames(error.__traceback__)
+            raise
+
+
+def _finish_in(closing, library, modules, empty, *linked):
+    context = closing.enter_context(llvm.create_context())
+    machine = closing.enter_context(_machine(library._codegen))
     own = copy.copy(library)
-    own._final_module = final = llvm.parse_bitcode(empty, context)
+    own._final_module = final = closing.enter_context(llvm.parse_bitcode(empty, context))
     own._codegen = copy.copy(library._codegen)
     own._codegen.__class__ = _Codegen
     own._codegen._tm = machine
     for name, text in modules:
-        module = llvm.parse_assembly(text, context)
+        module = closing.enter_context(llvm.parse_assembly(text, context))
         module.name = name
         module.verify()
         own.add_llvm_module(module)
     for bitcode in linked:
-        final.link_in(llvm.parse_bitcode(bitcode, context))
+        final.link_in(closing.enter_context(llvm.parse_bitcode(bitcode, context)))
     own._optimize_final_module()
     final.verify()
     return final.as_bitcode(), _emitted(machine, final)

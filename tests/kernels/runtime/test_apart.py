@@ -171,6 +171,20 @@ def test_machine_code_is_made_before_the_engine_has_it(sharing, monkeypatch):
     assert made == [True]
 
 
+def test_an_interrupt_leaves_nothing_of_llvms_to_be_freed(monkeypatch):
+    """The garbage collector would free a context before its modules, which ends the process."""
+    held = []
+
+    def interrupted(machine, module):
+        held.extend([machine, module])
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(apart, "_emitted", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        kernel(summed)(np.arange(7.0), 3.0)
+    assert [one.closed for one in held] == [True, True]
+
+
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork")
 def test_a_child_waits_for_no_thread_of_its_parent(monkeypatch):
     forked = threading.Event()
