@@ -11,7 +11,6 @@ from fastem.kernels.gaussian.exact import ExactKernel, ExactPass
 from fastem.kernels.gaussian.few.breathing import breathe
 from fastem.kernels.gaussian.few.iterations import iterate
 from fastem.kernels.gaussian.scatter.layout import (
-    FEW_FEATURES,
     places,
     scratch_size,
     totals_size,
@@ -21,29 +20,22 @@ from fastem.kernels.gaussian.scatter.triangle import add_products
 from fastem.kernels.gaussian.sweep import Sweep, split
 from fastem.kernels.gaussian.whitening import pack_triangles, packed_size, whitened_norms
 from fastem.kernels.runtime.compiling import kernel, variant
-from fastem.kernels.vectors.pairs import can_pair
 
 # Multiplications of a pass: for up to so many, what a pass from Python takes beside them is more
 # than further threads save.
 _MOST_WORK = 1 << 23
-
-# Squares of the features' deviations in a component. Sums by pairs of rows have errors of as many
-# units of rounding as the root of this, relative to the features' own deviations.
-_MOST_RATIO = 2.0**20
 
 
 class FullPacked(NamedTuple):
     """The parameters as the kernels take them, in the rows' dtype.
 
     ``means[0] + means[1]`` are the means; ``factors`` are the precisions' Cholesky
-    factors; ``constants`` are log-densities at the means, relative to ``reference``. ``paired`` is
-    whether statistics are added up by pairs of rows.
+    factors; ``constants`` are log-densities at the means, relative to ``reference``.
     """
 
     means: np.ndarray
     factors: np.ndarray
     constants: np.ndarray
-    paired: bool
     reference: float
 
 
@@ -65,17 +57,7 @@ def _accumulate(
     packed, centers, component, tiles, n_features, chosen, n_chosen, shares, stride, scratch, totals
 ):
     add_products(
-        tiles,
-        n_features,
-        chosen,
-        n_chosen,
-        centers,
-        component,
-        shares,
-        stride,
-        scratch,
-        totals,
-        packed.paired,
+        tiles, n_features, chosen, n_chosen, centers, component, shares, stride, scratch, totals
     )
 
 
@@ -157,7 +139,7 @@ class FullKernel(ExactKernel):
     def pack(self, components, dtype):
         constants, reference = relative(self.peaks(components), dtype)
         factors = pack_triangles(components.precisions_cholesky, dtype)
-        return FullPacked(split(components.means, dtype), factors, constants, False, reference)
+        return FullPacked(split(components.means, dtype), factors, constants, reference)
 
     def movement(self, old, new):
         return movement(old.means, old.precisions_cholesky, new.means, new.precisions_cholesky)
@@ -166,37 +148,12 @@ class FullKernel(ExactKernel):
         return unpack_totals(totals.reshape(n_components, -1), n_features)
 
 
-def _of_one_size(squares):
-    """Whether the features' deviations are so near each other that pairs lose no digits."""
-    return bool((squares.max(axis=1) / _MOST_RATIO <= squares.min(axis=1)).all())
-
-
 class FullPass(ExactPass):
-    """Passes of which several iterations over few rows are one call, and E-steps take pairs."""
+    """Passes of which several iterations over few rows are one call."""
 
     def __init__(self, sweep, kernel):
         super().__init__(sweep, kernel)
         self._wider = {}
-
-    def e_step(self, components, centers=None, hard=False, skip=True):
-        if self.expects_pairs(components):
-            packed = self._kernel.pack(components, self.sweep.dtype)._replace(paired=True)
-            about = components.means if centers is None else centers
-            statistics = self.sweep.e_step(components, packed, about, hard, skip)
-            if _of_one_size(np.diagonal(statistics.scatter, axis1=1, axis2=2)):
-                return statistics
-        return super().e_step(components, centers, hard, skip)
-
-    def expects_pairs(self, components):
-        """Whether an E-step adds rows up by pairs, unless its sums turn out to differ too much.
-
-        It hangs on the components alone, so that a fit that is resumed takes the same sums.
-        """
-        if not can_pair(self.sweep.dtype) or self.sweep.n_features <= FEW_FEATURES:
-            return False
-        with np.errstate(all="ignore"):
-            roots = np.linalg.inv(components.precisions_cholesky)
-            return _of_one_size(np.square(roots).sum(axis=1))
 
     def iterate(self, parameters, hard, rules):
         if not self._few(self.sweep):
@@ -229,8 +186,7 @@ class FullPass(ExactPass):
         """What components are packed in."""
         k, d, dtype = sweep.n_components, sweep.n_features, sweep.dtype
         triangles = np.zeros((k, packed_size(d)), dtype)
-        means, constants = np.empty((2, k, d), dtype), np.empty(k, dtype)
-        return FullPacked(means, triangles, constants, False, 0.0)
+        return FullPacked(np.empty((2, k, d), dtype), triangles, np.empty(k, dtype), 0.0)
 
 
 def full_pass(X, sample_weight, n_components):

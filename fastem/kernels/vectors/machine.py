@@ -24,11 +24,6 @@ def _cpu_features():
 CPU_FEATURES = frozenset(_cpu_features().split(","))
 
 
-def _cpu_name():
-    """The CPU that Numba compiles for."""
-    return config.CPU_NAME or llvmlite.binding.get_host_cpu_name()
-
-
 def _vector_bytes():
     if "+avx512f" in CPU_FEATURES:
         return 64
@@ -43,9 +38,6 @@ def vector_lanes(dtype):
     """How many values of a Numba type a vector holds."""
     return VECTOR_BYTES * 8 // dtype.bitwidth
 
-
-# Whether additions have units of their own beside those of multiplications, for vectors as wide.
-ADDS_BESIDE = VECTOR_BYTES == 64 and _cpu_name() == "znver4"
 
 # AVX-512 and NEON have 32 vector registers, older x86 has 16.
 WIDE_REGISTER_FILE = VECTOR_BYTES == 64 or platform.machine() not in ("x86_64", "AMD64")

@@ -13,7 +13,6 @@ from fastem.kernels.gaussian import PASSES, GaussianComponents, GaussianPass
 from fastem.kernels.gaussian.full import full_pass, movement
 from fastem.kernels.gaussian.scatter.layout import totals_size
 from fastem.kernels.gaussian.whitening import pack_triangles, packed_size
-from fastem.kernels.vectors.pairs import can_pair
 
 DTYPES = [np.float32, np.float64]
 # (rows, features, components)
@@ -220,28 +219,6 @@ def test_zero_weights_hide_impossible_rows():
 def test_passes_have_a_common_interface():
     for make in PASSES.values():
         assert isinstance(make(np.zeros((3, 2)), None, 2), GaussianPass)
-
-
-@pytest.mark.parametrize("known", [False, True])
-@pytest.mark.parametrize("smallest", [1.0, 1e-2, 1e-5])
-def test_pairs_of_rows(smallest, known):
-    """Sums by pairs of rows have all digits of the smallest feature, or rows are taken singly.
-
-    Also where the components don't know the features' deviations yet.
-    """
-    shape = 700, 31, 3
-    X, weights, (log_weights, means, factors, noise) = problem(*shape)
-    sizes = np.geomspace(1.0, smallest, shape[1])
-    X = X * sizes
-    if known:
-        factors = factors / sizes[:, np.newaxis]
-    parameters = GaussianComponents(log_weights, means * sizes, factors, noise)
-    log_density, responsibilities = responsibilities_of(whitened_log_joint(X, *parameters[:3]))
-    passes = full_pass(X, weights, shape[2])
-    statistics = passes.e_step(parameters)
-    check(statistics, X, weights, log_density, responsibilities, parameters.means, 1e-12)
-    may = smallest > 1e-3 or not known
-    assert passes.expects_pairs(parameters) == (can_pair(X.dtype) and may)
 
 
 def test_packing():

@@ -274,7 +274,7 @@ def split_pass(
     triangles = aligned_array((2, packed_size(n_features)), X.dtype)
     triangles[:] = 0
     packed = FullPacked(
-        aligned_array((2, 2, n_features), X.dtype), triangles, aligned_array(2, X.dtype), False, 0.0
+        aligned_array((2, 2, n_features), X.dtype), triangles, aligned_array(2, X.dtype), 0.0
     )
     sums, objective = aligned_array((1, 2 * size), np.float64), aligned_array((1, 3), np.float64)
     history = aligned_array(rules.most, np.float64)

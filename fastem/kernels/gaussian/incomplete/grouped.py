@@ -219,7 +219,6 @@ def grouped_pass(
                             stride,
                             scratch,
                             piece_totals,
-                            False,
                         )
             if len(totals):
                 _gather_sums(piece_totals, layout, n, span, n_components, sums)

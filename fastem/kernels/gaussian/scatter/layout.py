@@ -12,7 +12,7 @@ import numpy as np
 from fastem.kernels.gaussian.whitening import BLOCK
 from fastem.kernels.runtime.chunks import ceil_div
 from fastem.kernels.vectors.emit import Emitter
-from fastem.kernels.vectors.machine import LANES, TILE
+from fastem.kernels.vectors.machine import TILE
 
 # Up to so many, centring and weighting them again and again is cheaper than keeping the results.
 FEW_FEATURES = 12
@@ -80,6 +80,4 @@ def place_of(e: Emitter, row, column):
 
 def scratch_size(n_features, n_tiles):
     """Number of values that ``add_products`` needs for a batch of tiles."""
-    if n_features <= FEW_FEATURES:
-        return 0
-    return n_tiles * (n_features + 1) * TILE + n_features * LANES
+    return 0 if n_features <= FEW_FEATURES else n_tiles * (n_features + 1) * TILE

@@ -20,18 +20,17 @@ N_TILES, CHOSEN, N_COMPONENTS = 4, [3, 1], 3
 
 
 @kernel
-def products_of(tiles, n_features, chosen, n_chosen, centers, shares, scratch, totals, paired):
+def products_of(tiles, n_features, chosen, n_chosen, centers, shares, scratch, totals):
     stride = centers.shape[1] * TILE
     for j in range(centers.shape[1]):
         add_products(
-            tiles, n_features, chosen, n_chosen, centers, j, shares, stride, scratch, totals, paired
+            tiles, n_features, chosen, n_chosen, centers, j, shares, stride, scratch, totals
         )
 
 
-@pytest.mark.parametrize("paired", [False, True])
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 @pytest.mark.parametrize("n_features", [1, 4, 7, FEW_FEATURES, FEW_FEATURES + 1, 16, 33])
-def test_sums(n_features, dtype, paired):
+def test_sums(n_features, dtype):
     rng = np.random.default_rng(n_features)
     rows = (100 + rng.normal(size=(N_TILES, TILE, n_features))).astype(dtype)
     shares = rng.uniform(size=(N_TILES, N_COMPONENTS, TILE)).astype(dtype)
@@ -48,7 +47,6 @@ def test_sums(n_features, dtype, paired):
             split(centers, dtype),
             *(guard.array for guard in given),
             totals.array,
-            paired,
         )
     responsibilities = shares[CHOSEN].swapaxes(0, 1).reshape(N_COMPONENTS, -1).T.astype(float)
     expected = scatter_statistics(rows[CHOSEN].reshape(-1, n_features), responsibilities, centers)
