@@ -73,6 +73,17 @@ def grouped(values: np.ndarray, width: int) -> np.ndarray:
     return groups.ravel()
 
 
+def summed_groups(totals: np.ndarray, shape: tuple[int, int], width: int) -> np.ndarray:
+    """The sum of several arrays that :func:`grouped` has laid out, as an array of its ``shape``."""
+    (n_components, n_features), sums = shape, np.empty(shape)
+    groups = totals.reshape(len(totals), -1, width, GROUP)
+    # A group stays in the cache: two thirds of the time for 300 components of 8,000 features.
+    for group, first in enumerate(range(0, n_components, GROUP)):
+        total = groups[:, group].sum(axis=0)
+        sums[first : first + GROUP] = total[:n_features, : n_components - first].T
+    return sums
+
+
 class BernoulliPass:
     """Passes over the rows of one part.
 
@@ -121,12 +132,7 @@ class BernoulliPass:
         totals = np.empty((self._n_chunks, self._n_groups * self._width * GROUP))
         counts, objective = np.empty((self._n_chunks, k)), np.empty(self._n_chunks)
         self._run(parameters, hard, totals, counts, objective, wanted())
-        sums = np.empty((k, self._n_features))
-        by_group = totals.reshape(self._n_chunks, self._n_groups, self._width, GROUP)
-        # A group stays in the cache: two thirds of the time for 300 components of 8,000 features.
-        for group, first in enumerate(range(0, k, GROUP)):
-            total = by_group[:, group].sum(axis=0)
-            sums[first : first + GROUP] = total[: self._n_features, : k - first].T
+        sums = summed_groups(totals, (k, self._n_features), self._width)
         return BernoulliStatistics(float(objective.sum()), counts.sum(axis=0), sums)
 
     def evaluate(self, parameters, **outputs):
