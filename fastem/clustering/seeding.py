@@ -14,6 +14,7 @@ import scipy.sparse
 from sklearn.utils import check_array
 
 from fastem.clustering.labels import NEAREST_SEEDS
+from fastem.kernels.seeding.base import may_be_best
 from fastem.kernels.seeding.chunked import ChunkedSeeder
 from fastem.kernels.seeding.few import FewRowsSeeder
 from fastem.kernels.seeding.sparse import SparseGreedySeeder
@@ -84,9 +85,7 @@ def _draw_in_parts(rows, potentials, indices, n_local_trials, random_state):
         current = sum(potential for _, potential in potentials)
         values = random_state.uniform(size=n_local_trials) * current
         candidates = _locate(rows, potentials, values)
-        # The best one is among those that may gain more than another gains for certain.
-        least, most = rows.reduce(_screen, rows.pick(candidates))
-        kept = (~(most < least.max())).nonzero()[0]
+        kept = may_be_best(*rows.reduce(_screen, rows.pick(candidates)))
         best = int(rows.reduce(_try, kept).argmin())
         potentials = rows.map(_accept, best)
         indices[seed] = candidates[kept[best]]

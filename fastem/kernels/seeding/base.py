@@ -73,3 +73,11 @@ class Seeder(ABC):
 def no_bounds(n_candidates):
     """What :meth:`Seeder.screen` returns where nothing is known."""
     return read_only(np.array([np.zeros(n_candidates), np.full(n_candidates, np.inf)]))
+
+
+def may_be_best(least: np.ndarray, most: np.ndarray) -> np.ndarray:
+    """The numbers of the candidates that may gain most, by what :meth:`Seeder.screen` returns.
+
+    They may gain no less than another gains for certain, or there is no telling.
+    """
+    return (~(most < least.max())).nonzero()[0]

@@ -19,7 +19,7 @@ from fastem.kernels.runtime.arrays import as_weights, read_only
 from fastem.kernels.runtime.chunks import ceil_div, row_chunks, worthwhile_threads
 from fastem.kernels.runtime.compiling import kernel
 from fastem.kernels.runtime.parallel import next_chunk, run
-from fastem.kernels.seeding.base import Seeder, no_bounds
+from fastem.kernels.seeding.base import Seeder, may_be_best, no_bounds
 from fastem.kernels.seeding.csr.points import (
     BATCH,
     Placed,
@@ -266,8 +266,7 @@ class SparseGreedySeeder(Seeder):
         seeds = np.empty(n_seeds, int)
         for number in range(n_seeds):
             candidates = self.locate(random_state.uniform(size=n_candidates) * potential)
-            least, most = self._screen(self._rows, candidates)
-            kept = (~(most < least.max())).nonzero()[0]
+            kept = may_be_best(*self._screen(self._rows, candidates))
             best = int(self.try_candidates(kept).argmin())
             potential = self.accept(best)
             seeds[number] = candidates[kept[best]]
