@@ -295,13 +295,10 @@ class SparseGreedySeeder(Seeder):
             self._columns.bounds(*self._placed(*self._batch(batch)), self._closest, nearer)
             for batch, nearer in enumerate(self._nearer)
         ]
-        least, most = bounds[0] if len(bounds) == 1 else np.concatenate(bounds, axis=1)
+        bounds = bounds[0] if len(bounds) == 1 else np.concatenate(bounds, axis=1)
         # Candidates whose potentials round to the same number are left to be compared.
-        blurred = self._rounding * self._potential
-        least, most = least - blurred, most + blurred
-        if np.isfinite(most).all() and np.isfinite(least).all():
-            return least, most
-        return no_bounds(n_candidates)
+        bounds = bounds + np.array([[-self._rounding], [self._rounding]]) * self._potential
+        return bounds if np.isfinite(bounds).all() else no_bounds(n_candidates)
 
     def try_candidates(self, kept):
         self._kept = kept
