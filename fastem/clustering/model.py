@@ -32,10 +32,10 @@ def same(left: np.ndarray, right: np.ndarray) -> bool:
 # The steps that run where the rows are.
 
 
-def assign(part, algorithm, n_clusters, frame, centers):
+def assign(part, algorithm, n_clusters, frame, centers, *known):
     """The statistics of a part's rows after they are assigned to the nearest centres."""
     made = part.kept(ALGORITHM, _begin, part, algorithm, n_clusters, frame)
-    return made.assign(centers)
+    return made.assign(centers, *known)
 
 
 def _begin(part, algorithm, n_clusters, frame):
@@ -138,9 +138,10 @@ class Clustering(Model):
         centers = self._start(rows, self.n_clusters, self.frame, random_state)
         return rows.agree(self.rounded(centers))
 
-    def e_step(self, rows, parameters):
+    def e_step(self, rows, parameters, *known):
         self._assigned = parameters
-        return rows.reduce(assign, self.algorithm, self.n_clusters, self.frame, parameters)
+        args = self.algorithm, self.n_clusters, self.frame, parameters, *known
+        return rows.reduce(assign, *args)
 
     def _shift(self, before, after):
         """How far the centres have moved, to be compared with ``tol``."""

@@ -6,12 +6,12 @@ import numpy as np
 from sklearn.exceptions import ConvergenceWarning
 
 from fastem.clustering.euclidean.frame import measure_spread
+from fastem.clustering.euclidean.model import KMeansModel
 from fastem.clustering.euclidean.seeding import (
     STRATEGIES,
     greedy_kmeans_plusplus,
     plusplus_indices,
 )
-from fastem.clustering.kmeans import KMeansModel
 from fastem.clustering.labels import LABELS, labels_of
 from fastem.clustering.seeding import FEW_ROWS
 from fastem.kernels.kmeans import choose

@@ -1,4 +1,6 @@
+import copy
 import warnings
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -12,11 +14,11 @@ from sklearn.exceptions import ConvergenceWarning
 
 from fastem import KMeans
 from fastem.clustering.euclidean.frame import measure_spread
-from fastem.clustering.kmeans import KMeansModel
+from fastem.clustering.euclidean.model import KMeansModel
 from fastem.clustering.model import ALGORITHM, assign
 from fastem.kernels.clusters import Frame
 from fastem.kernels.kmeans import ALGORITHMS, Lloyd, Sparse
-from fastem.rows import Part, array_rows, reading
+from fastem.rows import LocalRows, Part, array_rows, reading
 
 
 def test_parameters_are_scikit_learns():
@@ -342,6 +344,42 @@ def test_a_mapped_file_is_not_copied_into_tiles(tmp_path):
         labels.append(part.kept(ALGORITHM).labels)
     assert kinds == ["filtering", "lloyd"]
     np.testing.assert_array_equal(*labels)
+
+
+@pytest.mark.parametrize("n_parts", [1, 3])
+def test_clusters_whose_rows_stay_are_known(n_parts):
+    """A model that knows nothing of the iterations before finds the same, bit for bit."""
+    rng = np.random.default_rng(0)
+    X = sp.random_array((400, 1100), density=0.05, format="csr", rng=rng)
+    cuts = np.linspace(0, 400, n_parts + 1).astype(int)
+
+    def home():
+        return measure_spread(LocalRows([Part(X[a:b], None, a) for a, b in pairwise(cuts)]))
+
+    rows, (frame, _, squares, _) = home()
+    args = None, 12, Sparse, frame, X.dtype, 0.0, squares
+    model = KMeansModel(*args)
+    model.begin(rows)
+    centers = X[:12].toarray()
+    partly = []
+    for step in range(12):
+        statistics = model.e_step(rows, centers)
+        if step == 5:  # an assignment of a copy's is not of these centres
+            copy.copy(model).e_step(rows, np.roll(centers, 1, axis=0))
+            statistics = model.e_step(rows, centers)
+        means = model.m_step(rows, statistics, centers)
+        partly.append(0 < np.count_nonzero(statistics.changed) < 12)
+        assert step not in (0, 5) or len(statistics.changed) == 0  # of these nothing is known
+        ignorant = KMeansModel(*args)
+        other, _ = home()
+        ignorant.begin(other)
+        expected = ignorant.e_step(other, centers)
+        np.testing.assert_allclose(statistics.inertia, expected.inertia, rtol=1e-13)
+        np.testing.assert_allclose(
+            means, ignorant.m_step(other, expected, centers), rtol=1e-12, atol=1e-15
+        )
+        centers = means.copy() if step == 4 else means
+    assert any(partly)
 
 
 @pytest.mark.parametrize("container", [np.asarray, sp.csr_array])

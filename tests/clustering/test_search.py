@@ -15,8 +15,8 @@ from watchers import StopsOnce, Watching
 
 from fastem import KMeans, KMedians
 from fastem.clustering.euclidean.frame import measure_spread
+from fastem.clustering.euclidean.model import KMeansModel
 from fastem.clustering.euclidean.search import make_search
-from fastem.clustering.kmeans import KMeansModel
 from fastem.clustering.search import PACES, ClusterMoves
 from fastem.clustering.seeding import Given
 from fastem.kernels.kmeans import choose

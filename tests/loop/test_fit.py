@@ -12,7 +12,7 @@ from sklearn.preprocessing import StandardScaler
 
 from fastem import KMeans, em
 from fastem.clustering.euclidean.frame import measure_spread
-from fastem.clustering.kmeans import KMeansModel
+from fastem.clustering.euclidean.model import KMeansModel
 from fastem.clustering.labels import labels_of
 from fastem.clustering.seeding import Given
 from fastem.kernels.kmeans import choose

@@ -13,8 +13,8 @@ from sklearn.utils import check_random_state
 from fastem import GaussianMixture, KMeans, KMedians, em
 from fastem.clustering import scalable
 from fastem.clustering.euclidean.frame import measure_spread
+from fastem.clustering.euclidean.model import KMeansModel
 from fastem.clustering.euclidean.seeding import STRATEGIES
-from fastem.clustering.kmeans import KMeansModel
 from fastem.clustering.labels import labels_of
 from fastem.kernels.kmeans import ALGORITHMS, choose
 from fastem.rows import LocalRows, Part, Slot, add, array_rows, local, reading

@@ -35,11 +35,14 @@ class KMeansStatistics(NamedTuple):
         Sum of the weights of each cluster's rows.
     n_changed : int
         Rows whose cluster differs from that of the previous pass.
+    changed : bool array of shape (n_clusters,)
+        Which clusters' sums may differ from those of the previous pass.
     """
 
     sums: np.ndarray
     weights: np.ndarray
     n_changed: int
+    changed: np.ndarray
 
 
 class Algorithm:
@@ -97,13 +100,15 @@ class Algorithm:
         self._weights = np.zeros((n_groups, n_clusters))
         self._counts = np.zeros((n_groups, n_clusters), np.int64)
 
-    def assign(self, centers):
+    def assign(self, centers, moved=None):
         """Assign every row to its nearest centre.
 
         Parameters
         ----------
         centers : ndarray of shape (n_clusters, n_features), float64
             In the rows' coordinates. They must not be changed until the next assignment.
+        moved : None or bool array of shape (n_clusters,)
+            Which may differ from those of the previous assignment; None if any may.
 
         Returns
         -------
@@ -132,12 +137,13 @@ class Algorithm:
             self._weights,
             self._counts,
         )
-        n_moved = self._moves.counts
+        n_moved, changed = self._moves.counts, np.ones(len(centers), bool)
         if self._n_chunks == 1:  # small data, where NumPy's sums would take as long as the rest
-            return KMeansStatistics(self._sums[0].copy(), self._weights[0].copy(), int(n_moved[0]))
-        return KMeansStatistics(
-            self._sums.sum(axis=0), self._weights.sum(axis=0), int(n_moved.sum())
-        )
+            sums, weights, n_changed = self._sums[0].copy(), self._weights[0].copy(), n_moved[0]
+        else:
+            sums, weights = self._sums.sum(axis=0), self._weights.sum(axis=0)
+            n_changed = n_moved.sum()
+        return KMeansStatistics(sums, weights, int(n_changed), changed)
 
     def inertia(self, centers):
         """Weighted sum of squared distances of the rows to their own centres, in float64."""

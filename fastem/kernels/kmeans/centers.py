@@ -7,7 +7,7 @@ many features, as texts have, longer than a pass over all rows.
 import numpy as np
 
 from fastem.kernels.runtime.arrays import read_only
-from fastem.kernels.runtime.compiling import kernel
+from fastem.kernels.runtime.compiling import inline, kernel
 from fastem.kernels.runtime.parallel import next_chunk, run
 from fastem.kernels.vectors.machine import VECTOR_BYTES
 from fastem.kernels.vectors.vector import (
@@ -28,18 +28,39 @@ _MANY = 1024
 _LANES = VECTOR_BYTES // 8
 
 
-def _n_chunks(centers):
-    """How many runs of clusters to split a sweep into."""
-    if centers.size < _FEW_VALUES:
+# What stands for all clusters, and for sums that nobody asks for.
+ALL, NONE = np.empty(0, bool), np.empty(0)
+
+
+def _n_chunks(n_clusters, n_values):
+    """How many runs of clusters to split a sweep over so many values into."""
+    if n_values < _FEW_VALUES:
         return 1
-    return min(len(centers), centers.size // _CHUNK_VALUES)
+    return min(n_clusters, n_values // _CHUNK_VALUES)
+
+
+def knows_shares(n_features: int) -> bool:
+    """Whether it pays to keep each cluster's share of the inertia, of so many features."""
+    return n_features >= _MANY
+
+
+@inline
+def _add_share(own, center, weight, origin, f, totals):
+    """Add some features' part of a cluster's share."""
+    c = center - load(origin, f, _LANES)
+    slope = multiply_add(broadcast(-2.0, _LANES), load(own, f, _LANES), weight * c)
+    return multiply_add(c, slope, totals)
 
 
 @kernel
 def average_pass(
-    tickets, n_chunks, sums, weights, heaviest, origin, single, factor, before, means, partial
-):
-    """As :func:`average`, which says of what; writes each chunk's share of the squared ways."""
+    tickets, n_chunks, sums, weights, heaviest, origin, single, factor, before, changed, means,
+    shares, partial,
+):  # fmt: skip
+    """As :func:`average`, which says of what; writes each chunk's share of the squared ways.
+
+    ``changed`` and ``shares`` may be ``ALL`` and ``NONE``.
+    """
     n_clusters, n_features = sums.shape
     whole = n_features // _LANES * _LANES if n_features >= _MANY else 0
     back = 1.0 / factor
@@ -51,6 +72,11 @@ def average_pass(
         for j in range(chunk * n_clusters // n_chunks, (chunk + 1) * n_clusters // n_chunks):
             source = j if weights[j] > 0 else heaviest
             own, new, old, inverse = sums[source], means[j], before[j], 1.0 / weights[source]
+            if len(changed) and not changed[j]:
+                for f in range(n_features):
+                    new[f] = old[f]
+                continue
+            weight, total, totals = broadcast(weights[j], _LANES), 0.0, broadcast(0.0, _LANES)
             for f in range(0, whole, _LANES):
                 mean = load(own, f, _LANES) * broadcast(inverse, _LANES)
                 mean = (mean + load(origin, f, _LANES)) * broadcast(back, _LANES)
@@ -60,6 +86,7 @@ def average_pass(
                 store(mean, new, f)
                 moved = mean - load(old, f, _LANES)
                 shifts = multiply_add(moved, moved, shifts)
+                totals = _add_share(own, mean, weight, origin, f, totals)
             for f in range(whole, n_features):
                 new[f] = own[f] * inverse
             for f in range(whole, n_features):  # in a loop of its own: not to be rounded only once
@@ -70,6 +97,11 @@ def average_pass(
             for f in range(whole, n_features):
                 moved = new[f] - old[f]
                 shift += moved * moved
+            if len(shares):
+                for f in range(whole, n_features):
+                    c = new[f] - origin[f]
+                    total += c * (weights[j] * c - 2.0 * own[f])
+                shares[j] = total + sum_of_lanes(totals)
         partial[chunk] = shift + sum_of_lanes(shifts)
 
 
@@ -81,6 +113,8 @@ def average(
     factor: float,
     before: np.ndarray,
     means: np.ndarray,
+    changed: np.ndarray = ALL,
+    shares: np.ndarray = NONE,
 ) -> float:
     """Write the means of the clusters, rounded to what the user gets.
 
@@ -98,13 +132,18 @@ def average(
         What these are multiplied by, a power of two.
     before : float64 array of shape (n_clusters, n_features)
         The centres before.
+    changed : bool array of n_clusters values, or of none
+        For which clusters these aren't the means already; any if there are none.
+    shares : float64 array of n_clusters values, or of none
+        Gets what :func:`inertia_change` would write of the means, of those that have changed.
 
     Returns
     -------
     float
         Sum of the squared distances that the centres moved.
     """
-    single, partial = np.dtype(dtype) == np.float32, np.empty(_n_chunks(sums))
+    single = np.dtype(dtype) == np.float32
+    partial = np.empty(_n_chunks(len(sums), sums.size))
     run(
         average_pass,
         len(partial),
@@ -115,37 +154,43 @@ def average(
         single,
         float(factor),
         read_only(before),
+        changed,
         means,
+        shares,
         partial,
     )
     return sum(partial.tolist())
 
 
 @kernel
-def inertia_change_pass(tickets, n_chunks, sums, weights, centers, origin, partial):
-    """As :func:`inertia_change`, which says of what; writes each chunk's share."""
+def inertia_change_pass(tickets, n_chunks, sums, weights, centers, origin, changed, shares):
+    """As :func:`inertia_change`, which says of what; ``changed`` may be ``ALL``."""
     n_clusters, n_features = sums.shape
     whole = n_features // _LANES * _LANES if n_features >= _MANY else 0
-    twice = broadcast(-2.0, _LANES)
     while True:
         chunk = next_chunk(tickets)
         if chunk >= n_chunks:
             return
-        total, totals = 0.0, broadcast(0.0, _LANES)
         for j in range(chunk * n_clusters // n_chunks, (chunk + 1) * n_clusters // n_chunks):
+            if len(changed) and not changed[j]:
+                continue
             own, center, weight = sums[j], centers[j], broadcast(weights[j], _LANES)
+            total, totals = 0.0, broadcast(0.0, _LANES)
             for f in range(0, whole, _LANES):
-                c = load(center, f, _LANES) - load(origin, f, _LANES)
-                slope = multiply_add(twice, load(own, f, _LANES), weight * c)
-                totals = multiply_add(c, slope, totals)
+                totals = _add_share(own, load(center, f, _LANES), weight, origin, f, totals)
             for f in range(whole, n_features):
                 c = center[f] - origin[f]
                 total += c * (weights[j] * c - 2.0 * own[f])
-        partial[chunk] = total + sum_of_lanes(totals)
+            shares[j] = total + sum_of_lanes(totals)
 
 
 def inertia_change(
-    sums: np.ndarray, weights: np.ndarray, centers: np.ndarray, origin: np.ndarray
+    sums: np.ndarray,
+    weights: np.ndarray,
+    centers: np.ndarray,
+    origin: np.ndarray,
+    changed: np.ndarray = ALL,
+    shares: np.ndarray = NONE,
 ) -> float:
     """What the inertia about the origin changes by if it is taken about the clusters' centres.
 
@@ -156,15 +201,23 @@ def inertia_change(
     weights : float64 array of shape (n_clusters,)
     centers : float64 array of shape (n_clusters, n_features)
     origin : float64 array of shape (n_features,)
+    changed : bool array of n_clusters values, or of none
+        Which clusters' shares aren't known yet; any if there are none.
+    shares : float64 array of n_clusters values, or of none
+        The known shares; gets the others.
     """
-    partial = np.empty(_n_chunks(centers))
+    n_clusters, n_features = centers.shape
+    if not len(shares):
+        shares = np.empty(n_clusters)
+    n_changed = np.count_nonzero(changed) if len(changed) else n_clusters
     run(
         inertia_change_pass,
-        len(partial),
+        _n_chunks(n_clusters, n_changed * n_features),
         read_only(sums),
         weights,
         read_only(centers),
         origin,
-        partial,
+        changed,
+        shares,
     )
-    return sum(partial.tolist())
+    return float(shares.sum())

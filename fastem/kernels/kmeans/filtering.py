@@ -390,4 +390,5 @@ class Filtering(Lloyd):
         width = n_features + 2
         totals = self._totals.sum(axis=0)[: n_clusters * width].reshape(n_clusters, width)
         sums, weights = totals[:, :n_features].copy(), totals[:, n_features].copy()
-        return KMeansStatistics(sums, weights, int(self._n_moved.sum()))
+        changed = np.ones(n_clusters, bool)
+        return KMeansStatistics(sums, weights, int(self._n_moved.sum()), changed)

@@ -129,6 +129,7 @@ def settle(
     """
     n_clusters, n_features = centers.shape
     tickets, partial = np.zeros(1, np.int64), aligned_array(1, np.float64)
+    everything, shares = np.empty(0, np.bool_), np.empty(n_clusters)
     width = round_up(n_clusters, max(LANES, BLOCK))
     columns = aligned_array((n_features + 1 if n_features <= NARROW else 0, width), np.float32)
     scores = aligned_empty(width)
@@ -152,15 +153,16 @@ def settle(
             if weights[0, j] <= 0.0:
                 return 0
         tickets[0] = 0
-        inertia_change_pass(tickets, 1, sums[0], weights[0], centers, origin, partial)
-        inertia = squares + partial[0]
+        inertia_change_pass(tickets, 1, sums[0], weights[0], centers, origin, everything, shares)
+        inertia = squares + shares.sum()
         if not inertia * cancelled > squares:
             return 0
         objective[0] = inertia
         tickets[0] = 0
         average_pass(
-            tickets, 1, sums[0], weights[0], 0, origin, single, factor, centers, means, partial
-        )
+            tickets, 1, sums[0], weights[0], 0, origin, single, factor, centers, everything, means,
+            np.empty(0), partial,
+        )  # fmt: skip
         gain = (before - inertia) / before if iteration > 0 else np.inf
         before = inertia
         behind = (inertia - best) / inertia
@@ -243,6 +245,9 @@ class Settling(Lloyd):
             objective,
         )
         statistics = KMeansStatistics(
-            self._sums[0].copy(), self._weights[0].copy(), int(self._moves.counts[0])
+            self._sums[0].copy(),
+            self._weights[0].copy(),
+            int(self._moves.counts[0]),
+            np.ones(len(centers), bool),
         )
         return n_iter, centers, means, statistics, float(objective[0])

@@ -56,7 +56,7 @@ class Sparse(Algorithm):
         self._counts = np.zeros((2, self._n_chunks), np.int64)
         self._was_open = self._is_exact = False
         self._totals = SparseSums(self._rows, self._weight, n_clusters, n_features)
-        self._known = None
+        self._known = self._moved = None
 
     def begin_with(self, labels, squares):
         """Take these for the labels of the first pass, which then need not be made.
@@ -74,6 +74,10 @@ class Sparse(Algorithm):
 
     def _norms(self, centers):
         return twofold_norms(centers)
+
+    def assign(self, centers, moved=None):
+        self._moved = moved
+        return super().assign(centers)
 
     def _pass(self, centers):
         # Centres may be larger than the rows: they are kept until the next pass, not copied.
@@ -134,7 +138,7 @@ class Sparse(Algorithm):
     def _keep(self, before, centers):
         """Keep labels that no move of a centre can have changed; returns how many rows are left."""
         scale = float(self._frame.scale)
-        moved, moves = follow_centers(before, centers, self._squares, scale)
+        moved, moves = follow_centers(before, centers, self._squares, scale, self._moved)
         if len(moved) == 0:
             return 0
         self._stale[moved] = True
@@ -190,8 +194,8 @@ class Sparse(Algorithm):
 
     def statistics(self, centers):
         # The sums stay ours, until the next assignment: they may be larger than all rows.
-        n_changed = self._totals.follow(self.labels)
-        return KMeansStatistics(self._totals.sums, self._totals.weights.copy(), n_changed)
+        n_changed, changed = self._totals.follow(self.labels)
+        return KMeansStatistics(self._totals.sums, self._totals.weights.copy(), n_changed, changed)
 
     def losses(self, centers, chosen):
         return sparse_losses(

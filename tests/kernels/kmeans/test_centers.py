@@ -74,3 +74,27 @@ def test_inertia_change(clustering):
     change = inertia - weight @ (X**2).sum(axis=1)
     found = kernels.inertia_change(sums, weights, centers, origin)
     np.testing.assert_allclose(found, change, rtol=1e-10)
+
+
+@pytest.mark.parametrize("n_features", [5, 1024, 1039, 60_000])
+def test_only_what_has_changed_is_looked_at(n_features):
+    """The others' shares and centres are those that are known."""
+    rng = np.random.default_rng(0)
+    sums, before = rng.normal(size=(2, 7, n_features))
+    weights, origin = rng.integers(1, 4, 7).astype(float), rng.normal(size=n_features)
+    changed, means, shares = np.arange(7) % 3 == 0, np.empty(sums.shape), np.full(7, 2.0)
+    args = sums, weights, origin, np.float32, 1.0, before, means
+    shift = kernels.average(*args, changed, shares)
+    expected = np.where(changed[:, np.newaxis], sums / weights[:, np.newaxis] + origin, before)
+    np.testing.assert_allclose(means, expected, rtol=1e-6, atol=1e-6)
+    np.testing.assert_array_equal(means[~changed], before[~changed])
+    np.testing.assert_allclose(shift, ((means - before) ** 2).sum(), rtol=1e-12)
+    # The shares of the new means are those that a sweep over these would find.
+    anew, shifted = np.empty(7), means - origin
+    kernels.inertia_change(sums, weights, means, origin, shares=anew)
+    by_hand = weights * (shifted**2).sum(axis=1) - 2 * (sums * shifted).sum(axis=1)
+    np.testing.assert_allclose(anew, by_hand, rtol=1e-10)
+    np.testing.assert_array_equal(shares, np.where(changed, anew, 2.0))
+    total = kernels.inertia_change(sums, weights, means, origin, ~changed, shares)
+    np.testing.assert_array_equal(shares, anew)
+    np.testing.assert_allclose(total, by_hand.sum(), rtol=1e-10)

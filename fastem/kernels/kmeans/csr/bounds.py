@@ -32,6 +32,9 @@ from fastem.kernels.vectors.vector import (
     sum_of_lanes,
 )
 
+# So few values are not worth a second thread.
+_FEW_VALUES = 1 << 17
+
 
 class Moves(NamedTuple):
     """How the centres have moved that differ from those of the pass before.
@@ -52,7 +55,7 @@ class Moves(NamedTuple):
 
 
 @kernel
-def _follow_centers(tickets, n_clusters, before, centers, norms, squares):
+def _follow_centers(tickets, n_clusters, before, centers, moved, norms, squares):
     """Write how far centres have moved, squared, -1 for not at all; renew the norms of these."""
     n_features = centers.shape[1]
     partial = np.empty((2, PARTIAL))
@@ -61,11 +64,14 @@ def _follow_centers(tickets, n_clusters, before, centers, norms, squares):
         j = next_chunk(tickets)
         if j >= n_clusters:
             return
+        if len(moved) and not moved[j]:
+            squares[j] = -1.0
+            continue
         squares_of_lanes = farthest = broadcast(0.0, PARTIAL)
         for first in range(j * n_features, j * n_features + whole, PARTIAL):
-            moved = load(centers, first, PARTIAL) - load(before, first, PARTIAL)
-            squares_of_lanes = multiply_add(moved, moved, squares_of_lanes)
-            farthest = greater(magnitude(moved), farthest)
+            ways = load(centers, first, PARTIAL) - load(before, first, PARTIAL)
+            squares_of_lanes = multiply_add(ways, ways, squares_of_lanes)
+            farthest = greater(magnitude(ways), farthest)
         square, most = sum_of_lanes(squares_of_lanes), greatest_of_lanes(farthest)
         for f in range(whole, n_features):
             way = centers[j, f] - before[j, f]
@@ -78,7 +84,11 @@ def _follow_centers(tickets, n_clusters, before, centers, norms, squares):
 
 @np.errstate(over="ignore", invalid="ignore")
 def follow_centers(
-    before: np.ndarray, centers: np.ndarray, norms: np.ndarray, scale: float
+    before: np.ndarray,
+    centers: np.ndarray,
+    norms: np.ndarray,
+    scale: float,
+    moved: np.ndarray | None = None,
 ) -> tuple[np.ndarray, Moves]:
     """Which centres have moved, (n_moved,) int64, and how.
 
@@ -89,10 +99,24 @@ def follow_centers(
         The squared norms of those before in twofold precision, which are brought up to date.
     scale : float
         The frame's.
+    moved : None or bool array of shape (n_clusters,)
+        Which ones may have; None if any may.
     """
     n_clusters = len(centers)
     old, squares = norms[0].copy(), np.empty(n_clusters)
-    run(_follow_centers, n_clusters, read_only(before), read_only(centers), norms, squares)
+    if moved is None:
+        moved = np.empty(0, bool)
+    few = (np.count_nonzero(moved) if len(moved) else n_clusters) * centers.shape[1] < _FEW_VALUES
+    run(
+        _follow_centers,
+        n_clusters,
+        read_only(before),
+        read_only(centers),
+        moved,
+        norms,
+        squares,
+        most_threads=1 if few else None,
+    )
     moved = np.flatnonzero(~(squares < 0.0))
     columns = np.full(n_clusters, -1, np.int32)
     columns[moved] = np.arange(len(moved))

@@ -14,7 +14,7 @@ _AHEAD = 2
 
 
 @kernel
-def _list_moves(moved, before, labels, anew, firsts, starts, moves):
+def _list_moves(moved, before, labels, anew, firsts, starts, moves, changed):
     """List for each group of clusters the rows that join one, and as ``-1 - row`` those that leave.
 
     In the order of the rows, from ``starts[group]`` on. If sums are to be made anew, none leave.
@@ -30,6 +30,8 @@ def _list_moves(moved, before, labels, anew, firsts, starts, moves):
     starts : int64 array of shape (n_groups + 1,)
     moves : int64 array
         As many as there are.
+    changed : bool array of shape (n_clusters,)
+        Gets which clusters rows join or leave; all if sums are to be made anew.
     """
     n_groups, n_kinds, n_clusters = len(firsts) - 1, 1 if anew else 2, firsts[len(firsts) - 1]
     n_moves, group_of = np.zeros(n_clusters, np.int64), np.empty(n_clusters, np.int64)
@@ -44,6 +46,7 @@ def _list_moves(moved, before, labels, anew, firsts, starts, moves):
             group += 1
             firsts[group], starts[group] = j, n_before
         group_of[j] = group
+        changed[j] = anew or n_moves[j] > 0
         n_before += n_moves[j]
     for empty in range(group + 1, n_groups + 1):
         firsts[empty], starts[empty] = n_clusters, n_before
@@ -135,7 +138,7 @@ class SparseSums:
         self._before = np.full(len(rows.indptr) - 1, -1, np.int32)
 
     def follow(self, labels):
-        """Bring the sums up to date with the labels; returns how many of these are new."""
+        """Bring the sums up to date with the labels; returns how many are new, and whose."""
         moved = np.flatnonzero(labels != self._before)
         n_clusters = len(self.weights)
         # Each thread skips the others' rows: with more groups these cost more than their sums.
@@ -144,7 +147,8 @@ class SparseSums:
         rows = np.arange(len(labels)) if anew else moved
         firsts, starts = np.full((2, n_groups + 1), n_clusters, np.int64)
         moves = np.empty(len(rows) if anew else 2 * len(rows), np.int64)
-        _list_moves(rows, self._before, labels, anew, firsts, starts, moves)
+        changed = np.empty(n_clusters, bool)
+        _list_moves(rows, self._before, labels, anew, firsts, starts, moves, changed)
         run(
             _follow,
             n_groups,
@@ -161,4 +165,4 @@ class SparseSums:
             self._counts,
         )
         self._before[:] = labels
-        return len(moved)
+        return len(moved), changed
