@@ -70,11 +70,12 @@ def check_rows(
         scikit-learn's, for anything but finite numbers in two dimensions.
     """
     if (
-        _is_plain(X)
-        and len(X) >= min_rows
+        (_is_plain(X) or (sparse and _may_be_plain_csr(X)))
+        and X.shape[0] >= min_rows
         and not hasattr(estimator, "feature_names_in_")
         and (reset or getattr(estimator, "n_features_in_", X.shape[1]) == X.shape[1])
         and not (finite and _may_be_infinite(X))
+        and (type(X) is np.ndarray or _is_plain_csr(X))
     ):
         if reset:
             estimator.n_features_in_ = X.shape[1]
@@ -184,9 +185,20 @@ def _is_plain(X):
     )
 
 
+def _may_be_plain_csr(X):
+    """Likewise, whether sparse rows are, if :func:`_is_plain_csr` finds no fault with them."""
+    return (
+        type(X) in (scipy.sparse.csr_matrix, scipy.sparse.csr_array)
+        and X.ndim == 2
+        and X.shape[1] > 0
+        and X.dtype.char in "fd"
+    )
+
+
 @np.errstate(over="ignore", invalid="ignore")
 def _may_be_infinite(X):
-    return not np.isfinite(X.sum())
+    values = X if isinstance(X, np.ndarray) else X.data
+    return not np.isfinite(values.sum())
 
 
 @contextmanager
