@@ -1,8 +1,9 @@
 """Greedy k-means++ over one part's CSR rows.
 
-The candidates of a step are a table of eight columns, a line for each feature that any of them has,
-so that a row is compared with all at once for each value that it stores. The other features share
-a line of zeros: lines of their own would not fit into the second-level cache.
+The candidates of a step are a table of eight columns, or four if they are no more, with a line for
+each feature that any of them has, so that a row is compared with all at once for each value that it
+stores. The other features share a line of zeros: lines of their own would not fit into the
+second-level cache.
 
 Where there is room for the rows by columns in 16 bits, the candidates' columns are looked at first,
 in which a fifth of a text's values lie. This tells which rows a candidate may be nearer to, and
@@ -22,6 +23,7 @@ from fastem.kernels.runtime.parallel import next_chunk, run
 from fastem.kernels.seeding.base import Seeder, may_be_best, no_bounds
 from fastem.kernels.seeding.csr.points import (
     BATCH,
+    FEW,
     Placed,
     compare,
     nearest_pass,
@@ -30,6 +32,7 @@ from fastem.kernels.seeding.csr.points import (
 )
 from fastem.kernels.seeding.csr.screen import ALL, ColumnScreen, screened_rows
 from fastem.kernels.vectors.machine import TILE
+from fastem.kernels.vectors.stored import put
 from fastem.kernels.vectors.tiles import aligned_empty_like
 from fastem.kernels.vectors.vector import (
     broadcast,
@@ -45,8 +48,9 @@ from fastem.kernels.vectors.vector import (
 _MOST_SINGLE = 1 << 20
 # If rounding leaves more than this share of the rows' nearest seeds open, a pass finds them.
 _MOST_DOUBTFUL = 1 / 256
-# Distances kept for each row on average: beside the first seeds, there may be more to keep.
-_ROOM = 2
+# Distances kept for each row on average: beside the first seeds, there may be more to keep. Those
+# to few candidates are all kept, if they take up to this share of the rows' memory.
+_ROOM, _FEW_SHARE = 2, 1 / 8
 # Values of 4 bytes in a cache line.
 _LINE = 16
 # A multiplication takes as long as so many of a dense pass, as values are looked up in the caches.
@@ -79,7 +83,7 @@ def _settle(
     potentials : float64 array of shape (n_chunks,)
         Gets each chunk's weighted sum of the distances.
     """
-    zeros, distances = np.zeros(BATCH), np.empty(BATCH)
+    zeros, distances = np.zeros(BATCH), np.zeros(BATCH)
     listed = np.empty(TILE, np.int64)
     rounded, bit = closest.itemsize == 4, np.uint64(bit)
     while True:
@@ -93,7 +97,7 @@ def _settle(
             for row in range(first, min(first + TILE, stop)):
                 listed[n_listed] = row
                 n_listed += np.intp((np.uint64(nearer[row]) & bit) != np.uint64(0))
-            for i in range(n_listed):
+            for i in range(n_listed if n_listed < TILE else 0):
                 for at in range(rows.indptr[listed[i]], rows.indptr[listed[i] + 1], _LINE):
                     fetch(rows.indices, at)
                     fetch(rows.data, at)
@@ -133,14 +137,16 @@ def _try(
     nearer : uint8 array of shape (n_rows,)
         Has a bit for each point that may be nearer than the nearest seed; gets one for those that
         are.
-    found : float array of shape (_ROOM * n_rows,)
+    found : float array of shape (_ROOM * n_rows,), or (FEW * n_rows,)
         From ``_ROOM`` times each chunk's first row on, gets the distances that bits are set for.
+        Of a table of ``FEW`` columns, all distances of the rows compared, each in its place: to
+        pick some takes a sixth more time, as which these are is hard to foretell.
     lost : int64 array of shape (n_chunks,)
         For how many of these there was no room.
     potentials : float64 array of shape (8, n_chunks)
         Gets each chunk's weighted sum of the distances if the point were a seed.
     """
-    zeros, distances, sums = np.zeros(BATCH), np.empty(BATCH), np.empty(BATCH)
+    zeros, distances, sums = np.zeros(BATCH), np.zeros(BATCH), np.empty(BATCH)
     rounded, wanted = closest.itemsize == 4, np.uint64(wanted)
     while True:
         chunk = next_chunk(tickets)
@@ -158,9 +164,13 @@ def _try(
                     rows, row, squares[row], unit, near, points, zeros, rounded, distances
                 )
                 least = lesser(load(distances, 0, BATCH), least)
+                if points.width == FEW:
+                    put(load(distances, 0, FEW), found, row * FEW)
             nearer[row] = left
             weight = sample_weight[row] if len(sample_weight) else 1.0
             totals = totals + broadcast(weight, BATCH) * least
+            if points.width == FEW:
+                continue
             while left != np.uint64(0):
                 if at < _ROOM * stop:
                     found[at] = distances[np.intp(first_bit(left))]
@@ -173,12 +183,16 @@ def _try(
 
 
 @kernel
-def _accept(tickets, n_chunks, chunk_rows, nearer, found, bit, closest, seed, labels):
-    """Make a point a seed: that of the ``bit`` in what ``_try`` has left.
+def _accept(
+    tickets, n_chunks, chunk_rows, nearer, found, few, number, closest, seed, labels
+):  # fmt: skip
+    """Make a point a seed: that of the bit ``number`` in what ``_try`` has left.
+
+    ``few`` says whether it has kept all distances.
 
     The other parameters are those of :func:`_settle`.
     """
-    bit = np.uint64(bit)
+    bit = np.uint64(1) << np.uint64(number)
     while True:
         chunk = next_chunk(tickets)
         if chunk >= n_chunks:
@@ -187,6 +201,10 @@ def _accept(tickets, n_chunks, chunk_rows, nearer, found, bit, closest, seed, la
         at = _ROOM * start
         for row in range(start, min(start + chunk_rows, len(closest))):
             which = np.uint64(nearer[row])
+            if few:
+                distance = np.float64(found[row * FEW + number]) if which & bit else np.inf
+                renew(row, distance, seed, closest, labels)
+                continue
             if which & bit:
                 before = count_bits(which & (bit - np.uint64(1)))
                 distance = np.float64(found[at + np.intp(before)])
@@ -242,9 +260,11 @@ class SparseGreedySeeder(Seeder):
         self._split = row_chunks(n_rows, _SLOW * row_work(X, BATCH))
         self._closest = np.full(n_rows, np.inf, X.dtype)
         self.squares = np.empty(n_rows)  # which the first seed's pass finds
-        self._places, self._n_lines = np.zeros(n_features, np.int16), 0
-        self._table, self._features = np.empty(0), np.empty(0, np.int32)
+        self._n_features = n_features
+        self._laid = self._empty_places(np.int16, 0)
         self._nearer = self._found = self._lost = np.empty((0, 0))
+        most = _FEW_SHARE * (X.data.nbytes + X.indices.nbytes)
+        self._most_few = FEW if FEW * self._closest.nbytes <= most else 0
         self._labels, self._n_seeds = np.full(n_rows, -1, np.int32), 0
         self._potential = np.inf
         self._rounding = n_rows * 2.0**-53 + float(np.finfo(X.dtype).eps)
@@ -288,17 +308,21 @@ class SparseGreedySeeder(Seeder):
                 self._block_rows,
                 self.squares,
                 self._weight,
-                len(self._places),
+                self._n_features,
                 self._scale,
             )
         bounds = [
-            self._columns.bounds(*self._placed(*self._batch(batch)), self._closest, nearer)
-            for batch, nearer in enumerate(self._nearer)
+            self._bounds(*self._batch(batch), nearer) for batch, nearer in enumerate(self._nearer)
         ]
         bounds = bounds[0] if len(bounds) == 1 else np.concatenate(bounds, axis=1)
         # Candidates whose potentials round to the same number are left to be compared.
         bounds = bounds + np.array([[-self._rounding], [self._rounding]]) * self._potential
         return bounds if np.isfinite(bounds).all() else no_bounds(n_candidates)
+
+    def _bounds(self, first, last, nearer):
+        """A batch's bounds, which aren't rounded."""
+        placed = self._placed(first, last, BATCH)
+        return self._columns.bounds(placed, last - first, self._closest, nearer)
 
     def try_candidates(self, kept):
         self._kept = kept
@@ -341,14 +365,14 @@ class SparseGreedySeeder(Seeder):
             least = np.full(len(listed), np.inf)
             for batch in range(ceil_div(self._n_seeds, BATCH)):
                 first, last = self._batch(batch)
-                placed = self._placed(first, last)[0]
+                placed = self._placed(first, last)
                 args = listed, self._rows, placed, first, last - first, least, labels
                 run(nearest_pass, len(listed), *args)
         return labels if labels.min() >= 0 else None
 
     def _accept(self, number):
         """Make one of several points tried a seed."""
-        batch, bit = number // BATCH, 1 << number % BATCH
+        batch = number // BATCH
         if self._lost[batch].any():
             self._settle(number)
             return
@@ -359,7 +383,8 @@ class SparseGreedySeeder(Seeder):
             chunk_rows,
             self._nearer[batch],
             self._found[batch],
-            bit,
+            self._is_few(),
+            number % BATCH,
             self._closest,
             self._n_seeds,
             self._labels,
@@ -387,21 +412,32 @@ class SparseGreedySeeder(Seeder):
     def _rounded(self, potentials):
         return potentials.astype(self._closest.dtype).astype(np.float64)
 
-    def _placed(self, first, last):
-        """Up to eight of the points, how many these are, and of how many lines the table is."""
+    def _placed(self, first, last, width=None):
+        """Up to eight of the points, in as few columns as they need, or as ``width`` says."""
+        if width is None:
+            width = FEW if last - first <= FEW else BATCH
         rows, listed = self._points
         listed = listed[first:last]
         n_stored = int((rows.indptr[listed + 1] - rows.indptr[listed]).sum())
-        n_values = BATCH * (1 + min(n_stored, len(self._places)))
+        n_values = BATCH * (1 + min(n_stored, self._n_features))
         # In 16 bits, which hold the lines of few values, more places stay in the cache.
         dtype = np.dtype(np.int16 if n_stored < 1 << 15 else np.int32)
-        if len(self._table) < n_values or self._places.dtype != dtype:
-            self._places, self._n_lines = np.zeros(len(self._places), dtype), 0
-            self._table = aligned_empty_like(max(n_values, len(self._table)), self.squares)
-            self._features = np.empty(len(self._table) // BATCH, np.int32)
-        placed = Placed(self._places, self._table, np.empty((2, BATCH)), self._features)
-        self._n_lines = place(rows, listed, self._n_lines, placed)
-        return placed, last - first, self._n_lines
+        laid = self._laid
+        if len(laid.table) < n_values or laid.places.dtype != dtype:
+            laid = self._empty_places(dtype, max(n_values, len(laid.table)))
+        laid = laid._replace(width=width)
+        self._laid = laid._replace(n_lines=place(rows, listed, laid))
+        return self._laid
+
+    def _empty_places(self, dtype, n_values):
+        return Placed(
+            np.zeros(self._n_features, dtype),
+            FEW,
+            aligned_empty_like(n_values, self.squares),
+            np.empty((2, BATCH)),
+            np.empty(n_values // BATCH, np.int32),
+            0,
+        )
 
     def _batch(self, number):
         """The first and the last point of a batch."""
@@ -417,7 +453,7 @@ class SparseGreedySeeder(Seeder):
             n_chunks,
             chunk_rows,
             *self._terms(),
-            self._placed(number, number + 1)[0],
+            self._placed(number, number + 1),
             1 << number % BATCH,
             self._nearer[number // BATCH],
             self._n_seeds,
@@ -428,9 +464,10 @@ class SparseGreedySeeder(Seeder):
 
     def _try(self, batch, wanted):
         chunk_rows, n_chunks = self._split
-        if len(self._found) != len(self._nearer):
-            n_found = _ROOM * len(self._closest)
-            self._found = np.empty((len(self._nearer), n_found), self._closest.dtype)
+        width, room = (FEW, FEW) if self._is_few() else (BATCH, _ROOM)
+        shape = len(self._nearer), room * len(self._closest)
+        if self._found.shape != shape:
+            self._found = np.empty(shape, self._closest.dtype)
             self._lost = np.empty((len(self._nearer), n_chunks), np.int64)
         potentials = np.empty((BATCH, n_chunks))
         run(
@@ -438,7 +475,7 @@ class SparseGreedySeeder(Seeder):
             n_chunks,
             chunk_rows,
             *self._terms(),
-            self._placed(*self._batch(batch))[0],
+            self._placed(*self._batch(batch), width),
             wanted,
             self._nearer[batch],
             self._found[batch],
@@ -446,6 +483,10 @@ class SparseGreedySeeder(Seeder):
             potentials,
         )
         return np.cumsum(potentials, axis=1)[:, -1]
+
+    def _is_few(self):
+        """Whether all distances to the points are kept."""
+        return len(self._points[1]) <= self._most_few
 
     def _terms(self):
         """What kernels make distances of, beside the points."""

@@ -53,7 +53,7 @@ def _n_sets(width):
     return 4 if width <= 2 else 2 if width <= 8 else 1
 
 
-@intrinsic
+@intrinsic(prefer_literal=True)
 def row_products(
     typingctx, data, indices, places, start, stop, factor, table, at, width, starts, totals, to
 ):
@@ -74,7 +74,8 @@ def row_products(
     at : int
         Where the piece begins in the table.
     width : int
-        Its vectors, one of ``WIDTHS``: if it is a constant, there is code for this one only.
+        Its vectors, one of ``WIDTHS``. If it is a constant: its columns, a power of two, and there
+        is code for these only.
     starts, totals : arrays of the table's dtype; of float32 for 16-bit floats
     to : int
         Where the piece's columns begin in these.
@@ -88,11 +89,14 @@ def row_products(
     def codegen(context, builder, signature, args):
         e = Emitter(context, builder, signature, args)
         if constant:
-            _emit_piece(e, width.literal_value)
+            full = e.vector(10)
+            lanes = min(full.count, width.literal_value)
+            vector = ir.VectorType(full.element, lanes)
+            _emit_piece(e, vector, width.literal_value // lanes)
         else:
             for each in WIDTHS:
                 with e.if_equal(args[8], each):
-                    _emit_piece(e, each)
+                    _emit_piece(e, e.vector(10), each)
         return e.nothing()
 
     return signature, codegen
@@ -100,14 +104,15 @@ def row_products(
 
 @intrinsic
 def put(typingctx, values, table, at):
-    """Store a vector of float32 from ``table[at]`` on, in the table's type."""
+    """Store a vector from ``table[at]`` on, rounded to the table's type."""
 
     def codegen(context, builder, signature, args):
         e = Emitter(context, builder, signature, args)
-        vector, size = args[0], signature.args[1].dtype.bitwidth // 8
-        if signature.args[1].dtype == types.uint16:
-            vector = builder.fptrunc(vector, ir.VectorType(ir.HalfType(), values.lanes))
-        store_at(builder, vector, *e.pointers(1), args[2], size)
+        vector, dtype = args[0], signature.args[1].dtype
+        if dtype != values.dtype:
+            scalar = ir.HalfType() if dtype == types.uint16 else ir.FloatType()
+            vector = builder.fptrunc(vector, ir.VectorType(scalar, values.lanes))
+        store_at(builder, vector, *e.pointers(1), args[2], dtype.bitwidth // 8)
         return e.nothing()
 
     return types.void(values, table, types.intp), codegen
@@ -160,11 +165,11 @@ def put_square(typingctx, points, numbers, first, feature, scale, table, at, wid
     return signature, codegen
 
 
-def _emit_piece(e, width):
+def _emit_piece(e, vector, width):
     builder = e.builder
     data, indices, table, starts, totals = e.pointers(0, 1, 6, 9, 10)
     start, stop, factor, at, to = (e.args[i] for i in (3, 4, 5, 7, 11))
-    vector, size = e.vector(10), e.signature.args[10].dtype.bitwidth // 8
+    size = e.signature.args[10].dtype.bitwidth // 8
     lanes, n_sets = vector.count, _n_sets(width)
     stored, itemsize = vector, size
     if e.signature.args[6].dtype == types.uint16:

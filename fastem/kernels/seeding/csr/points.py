@@ -25,12 +25,11 @@ from fastem.kernels.vectors.vector import (
     store,
 )
 
-# Points that a pass compares, the table's columns.
-BATCH = 8
+# Points that a pass compares, the table's columns; of up to so few, it has only these.
+BATCH, FEW = 8, 4
 # A distance that is less by no more than this share, and so much, may not be less but for rounding.
 _DOUBT, _LEAST_DOUBT = 2.0**-22, 2.0**-140
 _LANES = VECTOR_BYTES // 8
-_WIDTH = BATCH // _LANES
 
 
 class Placed(NamedTuple):
@@ -40,27 +39,32 @@ class Placed(NamedTuple):
     ----------
     places : int16 or int32 array of shape (n_features,)
         The features' lines in the table: that of zeros, 0, for those that no point has.
+    width : int
+        The table's columns, ``FEW`` or ``BATCH``.
     table : float64 array
-        Lines of eight, the points' values of a feature side by side.
+        Lines of so many, the points' values of a feature side by side.
     norms : float64 array of shape (2, 8)
         Their squared norms in twofold precision, infinite behind the last.
     features : int32 array
         The lines' features, behind that of zeros.
+    n_lines : int
     """
 
     places: np.ndarray
+    width: int
     table: np.ndarray
     norms: np.ndarray
     features: np.ndarray
+    n_lines: int
 
 
 @variant(coordinate, of=Placed)
 def _coordinate(points, j, f):
-    return points.table[points.places[f] * BATCH + j]
+    return points.table[points.places[f] * points.width + j]
 
 
 @kernel
-def place(rows, listed, n_before, placed):
+def place(rows, listed, placed):
     """Lay out up to eight of some rows as points.
 
     Parameters
@@ -68,20 +72,21 @@ def place(rows, listed, n_before, placed):
     rows : SparseRows
     listed : int64 array
         Their numbers.
-    n_before : int
-        The number of lines of the points laid out before, which are forgotten; 0 for none.
     placed : Placed
+        As it was left by the points before, which are forgotten; with no lines at first.
 
     Returns
     -------
     int
         The number of lines.
     """
-    places, table, norms, features = placed
+    places, width, table, norms, features, n_before = placed
     for n in range(1, n_before):
         places[features[n]] = 0
     for j in range(BATCH):
-        table[j], norms[0, j], norms[1, j] = 0.0, np.inf, np.inf
+        norms[0, j], norms[1, j] = np.inf, np.inf
+    for j in range(width):
+        table[j] = 0.0
     n_lines = 1
     for j in range(len(listed)):
         high = low = 0.0
@@ -90,10 +95,10 @@ def place(rows, listed, n_before, placed):
             if places[f] == 0:
                 places[f] = n_lines
                 features[n_lines] = f
-                for other in range(BATCH):
-                    table[n_lines * BATCH + other] = 0.0
+                for other in range(width):
+                    table[n_lines * width + other] = 0.0
                 n_lines += 1
-            table[places[f] * BATCH + j] = value
+            table[places[f] * width + j] = value
             high, low = add_product(high, low, value, value)
         norms[0, j], norms[1, j] = high, low
     return n_lines
@@ -103,23 +108,20 @@ def place(rows, listed, n_before, placed):
 def compare(rows, row, square, unit, near, points, zeros, rounded, distances):
     """Write a row's distances to placed points; return which of them may be less than ``near``.
 
-    The others need not be precise.
+    The others need not be precise. Behind the last point, ``distances`` has to be finite or
+    infinite, and becomes the latter.
     """
     start, stop = rows.indptr[row], rows.indptr[row + 1]
-    row_products(
-        rows.data,
-        rows.indices,
-        points.places,
-        start,
-        stop,
-        -2.0,
-        points.table,
-        0,
-        _WIDTH,
-        zeros,
-        distances,
-        0,
-    )
+    if points.width == FEW:
+        row_products(
+            rows.data, rows.indices, points.places, start, stop, -2.0, points.table, 0, FEW,
+            zeros, distances, 0,
+        )  # fmt: skip
+    else:
+        row_products(
+            rows.data, rows.indices, points.places, start, stop, -2.0, points.table, 0, BATCH,
+            zeros, distances, 0,
+        )  # fmt: skip
     share = broadcast((stop - start + 4) * 2.0**-52, _LANES)
     most = broadcast(near + (_DOUBT * near + _LEAST_DOUBT), _LANES)
     units = broadcast(unit, _LANES)
@@ -148,13 +150,15 @@ def compare(rows, row, square, unit, near, points, zeros, rounded, distances):
 
 @inline
 def renew(row, distance, seed, closest, labels):
-    """Note that a seed may be a row's nearest; where rounding leaves that open, the label is -1."""
+    """Note that a seed may be a row's nearest; where rounding leaves that open, the label is -1.
+
+    Without branches, as which rows are nearer is hard to foretell.
+    """
     near = np.float64(closest[row])
     doubt = _DOUBT * near + _LEAST_DOUBT
-    if distance < near + doubt:
-        labels[row] = seed if distance < near - doubt or near == np.inf else -1
-    if distance < near:
-        closest[row] = distance
+    label = seed if (distance < near - doubt) | (near == np.inf) else -1
+    labels[row] = label if distance < near + doubt else labels[row]
+    closest[row] = distance if distance < near else near
 
 
 @kernel

@@ -171,16 +171,17 @@ class ColumnScreen:
         self._squares, self._weight = squares, sample_weight
         self._share = _SHARE * (int(np.diff(rows.indptr).max()) + _MORE_TERMS)
 
-    def bounds(self, placed, n_points, n_lines, closest, nearer):
+    def bounds(self, placed, n_points, closest, nearer):
         """Bounds on what each point would gain, (2, n_points).
 
         Parameters
         ----------
         placed : Placed
-        n_points, n_lines : int
+        n_points : int
         closest, nearer
             As for ``_screen``; all bits of ``nearer`` are set before.
         """
+        n_lines = placed.n_lines
         lines, norms = np.empty(BATCH * n_lines, np.float32), np.empty(BATCH, np.float32)
         longest, most = _scale(placed, n_points, self._scale, lines, norms)
         if not most < _RANGE:

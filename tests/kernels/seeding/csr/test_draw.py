@@ -21,7 +21,7 @@ def texts(rng, n_rows, dtype):
 @pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("room", [0, 1 << 40])
 @pytest.mark.parametrize("weighted", [False, True])
-@pytest.mark.parametrize("n_candidates", [1, 5, 11])
+@pytest.mark.parametrize("n_candidates", [1, 4, 5, 11])
 def test_the_same_seeds(n_candidates, weighted, room, dtype):
     rng = np.random.default_rng(n_candidates)
     X = texts(rng, 1500, dtype)
@@ -38,6 +38,34 @@ def test_the_same_seeds(n_candidates, weighted, room, dtype):
     assert (labels is None) == (stepping.nearest(seeds) is None)
     if labels is not None:
         np.testing.assert_array_equal(labels, stepping.nearest(seeds))
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("share", [0.0, 10.0])
+@pytest.mark.parametrize("n_candidates", [2, 3, 4])
+def test_few_candidates(n_candidates, share, dtype, monkeypatch):
+    """Whether all distances to them are kept or only those that matter."""
+    monkeypatch.setattr(sparse, "_FEW_SHARE", share)
+    monkeypatch.setattr(sparse, "_MOST_DOUBTFUL", 1)
+    rng = np.random.default_rng(n_candidates)
+    X = texts(rng, 700, dtype)
+    dense = X.toarray().astype(float)
+    seeder, seeds = SparseGreedySeeder(X, None, 1.0), [3]
+    seeder.add(X[[3]])
+    closest = ((dense - dense[3]) ** 2).sum(axis=1)
+    for _ in range(8):
+        candidates = rng.choice(700, n_candidates, replace=False)
+        seeder.screen(X[candidates])
+        potentials = seeder.try_candidates(np.arange(n_candidates))
+        distances = ((dense - dense[candidates, np.newaxis]) ** 2).sum(axis=2)
+        least = np.minimum(distances, closest)
+        np.testing.assert_allclose(potentials, least.sum(axis=1), rtol=1e-6)
+        best = int(potentials.argmin())
+        assert seeder.accept(best) == potentials[best]
+        closest = least[best]
+        seeds.append(candidates[best])
+    distances = ((dense - dense[seeds, np.newaxis]) ** 2).sum(axis=2)
+    np.testing.assert_array_equal(seeder.nearest(X[seeds]), distances.argmin(axis=0))
 
 
 @pytest.mark.parametrize("dtype", DTYPES)

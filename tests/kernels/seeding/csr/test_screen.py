@@ -15,16 +15,19 @@ def scattered(rng, shape, dtype, share=0.2):
 
 
 def laid_out(points):
-    """Points, CSR, as they are placed, and the number of lines."""
+    """Points, CSR, as they are placed, and their number."""
     rows = sparse_rows(points)
     n_features = points.shape[1]
     placed = Placed(
         np.zeros(n_features, np.int16),
+        8,
         np.empty(8 * (n_features + 1)),
         np.empty((2, 8)),
         np.empty(n_features + 1, np.int32),
+        0,
     )
-    return placed, points.shape[0], place(rows, np.arange(points.shape[0]), 0, placed)
+    n_lines = place(rows, np.arange(points.shape[0]), placed)
+    return placed._replace(n_lines=n_lines), points.shape[0]
 
 
 def screened(X, points, weight, scale, closest):
