@@ -104,7 +104,6 @@ def nearest_pass(tickets, n_chunks, chunk_rows, X, packed, labels, distances):
     n_rows, n_features = X.shape
     tile = aligned_empty(n_features * TILE)
     norms, best, second = aligned_empty(TILE), aligned_empty(TILE), aligned_empty(TILE)
-    numbers = np.empty(TILE, np.int64)
     nearest = np.empty(TILE, np.int32)
     scratch = np.empty(len(packed.points))
     scale = X.dtype.type(packed.scale)
@@ -114,7 +113,7 @@ def nearest_pass(tickets, n_chunks, chunk_rows, X, packed, labels, distances):
         if chunk >= n_chunks:
             return
         for first in range(chunk * chunk_rows, min((chunk + 1) * chunk_rows, n_rows), TILE):
-            load_tile(X, first, scale, packed.shift, numbers, tile)
+            load_tile(X, first, scale, packed.shift, tile)
             squared_norms(tile, n_features, norms)
             nearest_two(
                 tile,

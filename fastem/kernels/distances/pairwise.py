@@ -96,7 +96,6 @@ def _pairwise_kernel(block_of_distances):
         shift = np.zeros(n_features + LANES, X.dtype)
         tiles = aligned_empty_like(n_tiles * n_features * TILE, X)
         edge = np.empty(TILE * TILE, X.dtype)
-        numbers = np.empty(TILE, np.int64)
         while True:
             chunk = next_chunk(tickets)
             if chunk >= n_chunks:
@@ -108,7 +107,7 @@ def _pairwise_kernel(block_of_distances):
             if n_columns < TILE:
                 # Few lanes of a tile of Y would be in use.
                 for first in range(top, bottom, TILE):
-                    load_tile(X, first, one, shift, numbers, tiles)
+                    load_tile(X, first, one, shift, tiles)
                     for column in range(0, n_columns, BLOCK):
                         start = column * TILE
                         block_of_distances(
@@ -120,7 +119,7 @@ def _pairwise_kernel(block_of_distances):
                 continue
             for first in range(left, right, TILE):
                 tile = tiles[(first - left) * n_features :]
-                load_tile(Y, first, one, shift, numbers, tile)
+                load_tile(Y, first, one, shift, tile)
             for row in range(top, bottom, BLOCK):
                 for first in range(left, right, TILE):
                     tile = tiles[(first - left) * n_features :]

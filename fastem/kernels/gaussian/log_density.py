@@ -154,9 +154,8 @@ def _write_with_matrices(X, means, factors, log_density):
     shift = np.zeros(n_features + LANES, X.dtype)
     tile = aligned_empty_like(n_features * TILE, X)
     values = aligned_empty_like(n_components * TILE, X)
-    numbers = np.empty(TILE, np.int64)
     for start in range(0, n_rows, TILE):
-        load_tile(X, start, one, shift, numbers, tile)
+        load_tile(X, start, one, shift, tile)
         for j in range(n_components):
             whitened_norms(tile, n_features, centers, j, triangles, constants[j], values)
         write_rows(values, n_components, start, min(TILE, n_rows - start), log_density)
@@ -177,9 +176,8 @@ def _write_with_scales(X, means, scales, log_density):
     shift = np.zeros(n_features + LANES, X.dtype)
     tile = aligned_empty_like(n_features * TILE, X)
     values = aligned_empty_like(n_components * TILE, X)
-    numbers = np.empty(TILE, np.int64)
     for start in range(0, n_rows, TILE):
-        load_tile(X, start, one, shift, numbers, tile)
+        load_tile(X, start, one, shift, tile)
         for j in range(n_components):
             scaled_norms(tile, n_features, centers, j, factors, constants[j], values)
         write_rows(values, n_components, start, min(TILE, n_rows - start), log_density)

@@ -51,7 +51,6 @@ def lloyd_pass(
     tile = aligned_empty(n_features * TILE if tiled else 0)
     norms, best, second = aligned_empty(TILE), aligned_empty(TILE), aligned_empty(TILE)
     nearest = aligned_array(TILE, np.int32)
-    rows = aligned_array(TILE, np.int32)
     distances = aligned_array(len(order), np.float64)
     while True:
         chunk = next_chunk(tickets)
@@ -60,7 +59,7 @@ def lloyd_pass(
         n_moved = 0
         for first in range(chunk * chunk_rows, min((chunk + 1) * chunk_rows, n_rows), TILE):
             if tiled:
-                load_tile(X, first, scale, shift, rows, tile)
+                load_tile(X, first, scale, shift, tile)
                 compare_tile(packed, tile, n_features, order, norms, best, second, nearest)
                 undecided = undecided_lanes(packed, norms, best, second)
             else:

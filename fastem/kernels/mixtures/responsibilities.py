@@ -190,13 +190,12 @@ def normalize_pass(tickets, n_chunks, chunk_rows, log_joint, log_density, respon
     weights = aligned_empty_like(TILE, log_joint)
     density = aligned_empty_like(2 * TILE, log_joint)
     weights[:] = one
-    numbers = np.empty(TILE, np.int64)
     while True:
         chunk = next_chunk(tickets)
         if chunk >= n_chunks:
             return
         for first in range(chunk * chunk_rows, min((chunk + 1) * chunk_rows, n_rows), TILE):
-            load_tile(log_joint, first, one, shift, numbers, tile)
+            load_tile(log_joint, first, one, shift, tile)
             normalize_tile(tile, n_components, weights, False, density)
             log_densities(density)
             n_lanes = min(TILE, n_rows - first)

@@ -99,7 +99,6 @@ def own_pass(
     n_rows, n_features = X.shape
     one = X.dtype.type(1)
     shift = np.zeros(n_features + LANES, X.dtype)
-    numbers = np.empty(TILE, np.int32)
     tile = aligned_empty_like(n_features * TILE, values)
     together = n_components // n_groups
     size = sums.shape[1] // n_groups
@@ -126,7 +125,7 @@ def own_pass(
         weights[:] = 1.0
         for first in range(start, stop, TILE):
             n_lanes = min(TILE, stop - first)
-            load_tile(X, first, one, shift, numbers, tile)
+            load_tile(X, first, one, shift, tile)
             if len(sample_weight) or first + TILE > stop:
                 load_weights(sample_weight, first, stop, weights)
             if log_base_at != 0:
@@ -181,7 +180,8 @@ def own_pass(
                     )
                 group_shares = shares[group * together * TILE : (group + 1) * together * TILE]
                 group_sums = chunk_sums[group * size : (group + 1) * size]
-                add_terms(group_shares, together, terms, n_statistics, group_sums)
+                ahead = first + TILE
+                add_terms(group_shares, together, terms, n_statistics, group_sums, X, ahead)
         if len(sums) > 0:
             write_row(chunk_counts, counts, chunk)
             write_row(chunk_sums, sums, chunk)

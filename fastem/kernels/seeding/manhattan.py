@@ -39,7 +39,6 @@ def try_points(
     tile = aligned_empty_like(n_features * TILE, X)
     distances = aligned_empty_like((n_points + BLOCK) * TILE, X)
     shift = np.zeros(n_features + LANES, X.dtype)
-    rows = np.empty(TILE, np.int64)
     while True:
         chunk = next_chunk(tickets)
         if chunk >= n_chunks:
@@ -48,7 +47,7 @@ def try_points(
             potentials[i, chunk] = 0.0
         for first in range(chunk * chunk_rows, min((chunk + 1) * chunk_rows, n_rows), TILE):
             n_lanes = min(TILE, n_rows - first)
-            load_tile(X, first, X.dtype.type(1), shift, rows, tile)
+            load_tile(X, first, X.dtype.type(1), shift, tile)
             for i in range(0, n_points, BLOCK):
                 block_of_manhattan(
                     points, i, n_points - 1, tile, n_features, distances, i * TILE, TILE

@@ -13,6 +13,8 @@ from numba.core import config
 # would make the features of a tile fight for the same cache sets.
 TILE = 64
 
+LINE_BYTES = 64  # of a line of the cache
+
 
 def _cpu_features():
     """The feature string that Numba compiles for."""

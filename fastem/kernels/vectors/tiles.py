@@ -25,7 +25,7 @@ from fastem.kernels.vectors.emit import (
     store_at,
     transpose_square,
 )
-from fastem.kernels.vectors.machine import TILE, VECTOR_BYTES, vector_lanes
+from fastem.kernels.vectors.machine import LINE_BYTES, TILE, VECTOR_BYTES, vector_lanes
 from fastem.kernels.vectors.vector import fetch, lanes_of
 
 # Rows of so few features are loaded whole, many at a time, when they follow one another.
@@ -36,8 +36,8 @@ NARROW = 4
 # row is seldom the next one, and to fetch it took as long as to gather.
 _AHEAD = 256
 
-# Bytes of a cache line, and how many lines of a row are fetched before it is gathered.
-_LINE, _MOST_LINES = 64, 4
+# Lines of the cache that are fetched of a row before it is gathered.
+_MOST_LINES = 4
 
 
 # A tile of more bytes must be small beside the rows.
@@ -68,19 +68,41 @@ def _convert(builder, values, scalar):
     return convert(values, vector)
 
 
+def _starts(e, n_features, rows, lane, count):
+    """Where rows begin in an array of ``n_features``, from ``lane`` on.
+
+    Of those whose numbers are in the array ``rows``, or that follow one another from row number
+    ``rows`` on, the last one again and again behind the end. The array is the emitter's first
+    argument, ``rows`` its third.
+    """
+    if isinstance(e.signature.args[2], types.Array):
+        (numbers,) = e.pointers(2)
+        for i in range(count):
+            row = e.value(numbers, e.plus(lane, i))
+            yield e.times(row if row.type == INDEX else e.builder.sext(row, INDEX), n_features)
+        return
+    last = e.times(e.plus(e.extent(0, 0), -1), n_features)
+    start = e.times(e.plus(rows, lane), n_features)
+    for _ in range(count):
+        yield e.builder.select(e.builder.icmp_signed("<", start, last), start, last)
+        start = e.plus(start, n_features)
+
+
 @intrinsic
 def _transpose_block(typingctx, X, n_features, rows, lane, feature, scale, shift, tile):
     """A square of the tile, from ``lane`` and ``feature`` on.
 
-    Features at or behind ``n_features`` are loaded but not stored.
+    ``rows`` are numbers, or the first of consecutive ones. Features at or behind ``n_features``
+    are loaded but not stored.
     """
+    rows = rows if isinstance(rows, types.Array) else types.intp
     sig = types.void(X, types.intp, rows, types.intp, types.intp, X.dtype, shift, tile)
     lanes = vector_lanes(tile.dtype)
 
     def codegen(context, builder, signature, args):
         e = Emitter(context, builder, signature, args)
-        width, factor = args[1], args[5]
-        x_pointer, row_pointer, shift_pointer, tile_pointer = e.pointers(0, 2, 6, 7)
+        width, rows, factor = args[1], args[2], args[5]
+        x_pointer, shift_pointer, tile_pointer = e.pointers(0, 6, 7)
         lane, feature = args[3], args[4]
         size = X.dtype.bitwidth // 8
         scalar = tile_pointer.type.pointee
@@ -90,11 +112,7 @@ def _transpose_block(typingctx, X, n_features, rows, lane, feature, scale, shift
         later = e.plus(feature, _AHEAD // size)
         later = builder.select(builder.icmp_signed("<", later, width), later, feature)
         block = []
-        for i in range(lanes):
-            row = builder.load(builder.gep(row_pointer, [e.plus(lane, i)]))
-            if row.type.width < 64:
-                row = builder.sext(row, INDEX)
-            start = e.times(row, width)
+        for start in _starts(e, width, rows, lane, lanes):
             values = load_at(builder, x_pointer, e.plus(start, feature), vector, size)
             prefetch(builder, x_pointer, e.plus(start, later))
             block.append(_convert(builder, fma(builder, values, factor, offset), scalar))
@@ -147,7 +165,7 @@ def first_lanes(n_lanes):
 def fetch_start(X, row):
     """Ask for the first cache lines of a row that is gathered later."""
     n_features = X.shape[1]
-    line = lanes_of(X) * (_LINE // VECTOR_BYTES)  # known to the compiler, as X.itemsize isn't
+    line = lanes_of(X) * (LINE_BYTES // VECTOR_BYTES)  # known to the compiler, as X.itemsize isn't
     for f in range(0, min(n_features, _MOST_LINES * line), line):
         fetch(X, row * n_features + f)
     # It lies on one line more unless rows are aligned.
@@ -204,12 +222,25 @@ def load_narrow(X, first_row, scale, shift, tile):
 
 
 @inline
-def load_tile(X, first_row, scale, shift, rows, tile):
+def load_tile(X, first_row, scale, shift, tile):
     """Fill ``tile`` with TILE consecutive rows; lanes behind the last row repeat it.
 
-    ``rows`` is scratch for TILE row numbers.
+    ``shift`` is as for :func:`gather_tile`.
     """
-    if not load_narrow(X, first_row, scale, shift, tile):
-        for lane in range(TILE):
-            rows[lane] = min(first_row + lane, X.shape[0] - 1)
-        gather_tile(X, rows, scale, shift, tile)
+    if load_narrow(X, first_row, scale, shift, tile):
+        return
+    lanes = lanes_of(tile)
+    n_rows, n_features = X.shape
+    last = max(0, n_features - lanes)
+    for lane in range(0, TILE, lanes):
+        # As in `gather_tile`.
+        end = min(first_row + lane + lanes, n_rows)
+        if n_features <= NARROW or (last == 0 and (end - 1) * n_features + lanes > X.size):
+            for i in range(lane, lane + lanes):
+                row = min(first_row + i, n_rows - 1)
+                for f in range(n_features):
+                    tile[f * TILE + i] = X[row, f] * scale + shift[f]
+        else:
+            for feature in range(0, n_features, lanes):
+                at = min(feature, last)
+                _transpose_block(X, n_features, first_row, lane, at, scale, shift, tile)

@@ -154,11 +154,11 @@ def log_densities(squares, terms, coefficients, offsets, constants, n_components
 
 
 @kernel
-def sums_of_terms(squares, shares, n_components, terms, n_terms, sums):
+def sums_of_terms(squares, shares, n_components, terms, n_terms, sums, rows):
     if squares:
-        add_terms_and_squares(shares, n_components, terms, n_terms, sums)
+        add_terms_and_squares(shares, n_components, terms, n_terms, sums, rows, TILE)
     else:
-        add_terms(shares, n_components, terms, n_terms, sums)
+        add_terms(shares, n_components, terms, n_terms, sums, rows, TILE)
 
 
 @kernel
@@ -193,7 +193,7 @@ def test_products_stay_within_their_arrays(n_terms, dtype):
             sums = Guarded(np.zeros(size_of_sums(k, n_terms, squares)))
             flat = shares.array.ravel(), k, terms.array.ravel(), n_terms
             for _ in range(2):
-                sums_of_terms(squares, *flat, sums.array)
+                sums_of_terms(squares, *flat, sums.array, np.zeros((3, 7), dtype))
             first, *second = unpack_sums(sums.array, k, n_terms, squares)
             wide = shares.array.astype(float), terms.array.astype(float)
             np.testing.assert_allclose(first, 2 * wide[0] @ wide[1].T, rtol=rtol, atol=64 * rtol)

@@ -106,7 +106,6 @@ def masked_pass(
     n_components = len(means)
     one = X.dtype.type(1)
     shift = np.zeros(n_features + LANES, X.dtype)
-    rows = np.empty(TILE, np.int32)
     tile = aligned_empty_like(n_features * TILE, means)
     seen = aligned_empty_like(n_features * TILE, means)
     shares = aligned_empty_like(n_components * TILE, means)
@@ -123,7 +122,7 @@ def masked_pass(
         stop = min((chunk + 1) * chunk_rows, n_rows)
         for first in range(chunk * chunk_rows, stop, TILE):
             n_lanes = min(TILE, stop - first)
-            load_tile(X, first, one, shift, rows, tile)
+            load_tile(X, first, one, shift, tile)
             load_weights(sample_weight, first, stop, weights)
             _mark_seen(tile, n_features, seen)
             _log_joint(tile, seen, n_features, means, scales, peaks, log_weights, shares)

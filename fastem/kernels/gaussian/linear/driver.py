@@ -16,7 +16,6 @@ from fastem.kernels.gaussian.differences import add_differences
 from fastem.kernels.gaussian.driver import (
     accumulate_tiles,
     count_shares,
-    fetch_tile,
     log_joint_tile,
     prepare_tile,
 )
@@ -146,7 +145,6 @@ def linear_pass(
     shares = aligned_empty_like(n_columns * TILE, X)
     weights = aligned_empty_like(TILE, X)
     density = aligned_empty_like(2 * TILE, X)
-    numbers = np.empty(TILE, np.int32)
     # The thread's own: neighbouring chunks' share cache lines, which each write takes from others.
     chunk_counts, chunk_sums = np.empty(n_components), np.empty(sums.shape[1])
     while True:
@@ -159,8 +157,8 @@ def linear_pass(
         total_density = total_weight = total_noise = 0.0
         n_sampled = n_shares = 0
         for first in range(start, stop, TILE):
-            load_tile(X, first, one, packed.shift, numbers, terms)
-            fetch_tile(X, first + TILE)
+            load_tile(X, first, one, packed.shift, terms)
+            ahead = first + TILE
             weights[:] = one
             if len(sample_weight) or first + TILE > stop:
                 load_weights(sample_weight, first, stop, weights)
@@ -169,7 +167,7 @@ def linear_pass(
                 for f in range(n_features):
                     for lane in range(TILE):
                         others[f * TILE + lane] = terms[f * TILE + lane] * weights[lane]
-                add_terms(others, n_features, terms, n_features, chunk_sums)
+                add_terms(others, n_features, terms, n_features, chunk_sums, X, ahead)
                 continue
             if packed.form == FEATURES_AND_NORM:
                 _add_norms(terms, n_features)
@@ -192,10 +190,10 @@ def linear_pass(
             for component in range(n_components):
                 chunk_counts[component] += sum_tile(shares, component * TILE)
             if packed.form == SQUARES:
-                add_terms_and_squares(shares, n_components, terms, n_features, chunk_sums)
+                add_terms_and_squares(shares, n_components, terms, n_features, chunk_sums, X, ahead)
             else:
                 n_terms = n_features + (packed.form == FEATURES_AND_NORM)
-                add_terms(shares, n_components, terms, n_terms, chunk_sums)
+                add_terms(shares, n_components, terms, n_terms, chunk_sums, X, ahead)
         write_row(chunk_counts, counts, chunk)
         write_row(chunk_sums, sums, chunk)
         objective[chunk, 0] = total_density

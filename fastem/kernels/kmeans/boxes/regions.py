@@ -32,9 +32,8 @@ class Regions(NamedTuple):
 @kernel
 def _fill_regions(X, scale, shift, regions):
     n_features = X.shape[1]
-    rows = np.empty(TILE, np.int32)
     for t in range(len(regions.tiles)):
-        load_tile(X, t * TILE, scale, shift, rows, regions.tiles[t])
+        load_tile(X, t * TILE, scale, shift, regions.tiles[t])
         if n_features <= NARROW:
             enclose(regions.tiles[t], n_features, regions.boxes, t)
 
