@@ -13,6 +13,8 @@ vector over the group.
 from fastem.kernels.bernoulli.tables import GROUP, transpose_group
 from fastem.kernels.mixtures.lanes import load_weights, write_labels, write_rows
 from fastem.kernels.mixtures.responsibilities import (
+    DENSITY,
+    last_likelihood,
     log_densities,
     log_likelihood,
     normalize_tile,
@@ -141,7 +143,8 @@ def bernoulli_pass(
     batch = aligned_empty_like(n_groups * batch_rows * GROUP, log_weights)
     tile = aligned_empty_like(n_groups * GROUP * TILE, log_weights)
     weights = aligned_empty_like(TILE, log_weights)
-    density = aligned_empty_like(2 * TILE, log_weights)
+    density = aligned_empty_like(DENSITY, log_weights)
+    density[:] = 1.0
     lane_counts = aligned_empty_like(n_components * GROUP, log_weights)
     # Lanes behind the last row are computed too: no garbage.
     batch[:] = 0.0
@@ -180,7 +183,7 @@ def bernoulli_pass(
             if len(totals) > 0:
                 accumulate_batch(packed, rows, first, n, batch_rows, scratch, batch, total)
         if len(totals) > 0:
-            objective[chunk] = total_density
+            objective[chunk] = total_density + last_likelihood(density)
             for j in range(n_components):
                 counts[chunk, j] = 0.0
                 for i in range(GROUP):

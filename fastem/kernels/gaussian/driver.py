@@ -17,7 +17,9 @@ import numpy as np
 from fastem.kernels.mixtures.lanes import assign, fill_column, load_weights, write_rows
 from fastem.kernels.mixtures.products import sum_tile
 from fastem.kernels.mixtures.responsibilities import (
+    DENSITY,
     choose_tile,
+    last_likelihood,
     log_densities,
     log_likelihood,
     normalize_tile,
@@ -190,7 +192,8 @@ def em_pass(
     shares = aligned_empty_like(batch * stride, X)
     scratch = aligned_empty_like(scratch_size, X)
     weights = aligned_empty_like(TILE, X)
-    density = aligned_empty_like(2 * TILE, X)
+    density = aligned_empty_like(DENSITY, X)
+    density[:] = 1.0
     while True:
         chunk = next_chunk(tickets)
         if chunk >= n_chunks:
@@ -249,7 +252,7 @@ def em_pass(
                     scratch,
                     chunk_totals,
                 )
-        objective[chunk, 0] = total_density
+        objective[chunk, 0] = total_density + last_likelihood(density)
         objective[chunk, 1] = total_weight
         objective[chunk, 2] = total_noise
         counted[chunk, 0] = n_sampled

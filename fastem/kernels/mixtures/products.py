@@ -245,6 +245,28 @@ add_terms = _add_terms(squares=False)
 add_terms_and_squares = _add_terms(squares=True)
 
 
+@intrinsic
+def add_counts(typingctx, shares, n_components, counts):
+    """Add the components' sums over a tile to float64 ``counts``, padded by LANES values."""
+    # LLVM's own code, as a vector's worth of components is added up at once.
+    sig = types.void(shares, types.intp, counts)
+
+    def codegen(context, builder, signature, args):
+        e = Emitter(context, builder, signature, args)
+        n_components = args[1]
+        tile, counts = e.pointers(0, 2)
+        vector = e.vector(0)
+        lanes = vector.count
+        wide = ir.VectorType(ir.DoubleType(), lanes)
+        with e.loop(0, n_components, lanes) as first:
+            numbers = _up_to(e, first, lanes, n_components)
+            sums = sum_vectors(builder, [_sum_tile(e, tile, number, vector) for number in numbers])
+            e.add_at(counts, first, sums if sums.type == wide else builder.fpext(sums, wide))
+        return e.nothing()
+
+    return sig, codegen
+
+
 @inline
 def weighted_sum(weights, values):
     """The float64 sum of weights times values over a tile; a weight of zero beats -inf."""
@@ -258,6 +280,14 @@ def weighted_sum(weights, values):
     return sum_of_lanes(total)
 
 
+def _sum_tile(e, tile, number, vector):
+    """The vectors of a tile's row added up, in pairs."""
+    parts = [e.lanes(tile, number, lane, vector) for lane in range(0, TILE, vector.count)]
+    while len(parts) > 1:
+        parts = [e.builder.fadd(a, b) for a, b in zip(parts[::2], parts[1::2], strict=True)]
+    return parts[0]
+
+
 @intrinsic
 def sum_tile(typingctx, values, start):
     """The float64 sum of a tile's values from ``start`` on."""
@@ -267,12 +297,7 @@ def sum_tile(typingctx, values, start):
     def codegen(context, builder, signature, args):
         e = Emitter(context, builder, signature, args)
         (pointer,) = e.pointers(0)
-        pointer = e.at(pointer, args[1])
-        vector = e.vector(0)
-        parts = [e.lanes(pointer, 0, lane, vector) for lane in range(0, TILE, vector.count)]
-        while len(parts) > 1:
-            parts = [builder.fadd(a, b) for a, b in zip(parts[::2], parts[1::2], strict=True)]
-        total = sum_lanes(builder, parts[0])
+        total = sum_lanes(builder, _sum_tile(e, e.at(pointer, args[1]), 0, e.vector(0)))
         return total if dtype == types.float64 else builder.fpext(total, ir.DoubleType())
 
     return types.float64(values, types.intp), codegen

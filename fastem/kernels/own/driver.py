@@ -12,6 +12,8 @@ import numpy as np
 from fastem.kernels.mixtures.lanes import assign, load_weights, write_labels, write_rows
 from fastem.kernels.mixtures.products import add_terms, sum_tile, weighted_sum
 from fastem.kernels.mixtures.responsibilities import (
+    DENSITY,
+    last_likelihood,
     log_densities,
     log_likelihood,
     normalize_tile,
@@ -108,7 +110,8 @@ def own_pass(
     shares = aligned_empty_like(n_components * TILE, values)
     scratch = aligned_empty_like(n_features + n_statistics, values)
     weights = aligned_empty_like(TILE, values)
-    density = aligned_empty_like(2 * TILE, values)
+    density = aligned_empty_like(DENSITY, values)
+    density[:] = 1.0
     base = aligned_empty_like(TILE, values)
     # Of this thread alone: chunks side by side in ``sums`` would have cache lines in common.
     chunk_counts = aligned_empty_like(n_components, values)
@@ -185,5 +188,5 @@ def own_pass(
         if len(sums) > 0:
             write_row(chunk_counts, counts, chunk)
             write_row(chunk_sums, sums, chunk)
-            objective[chunk, 0] = total_density
+            objective[chunk, 0] = total_density + last_likelihood(density)
             objective[chunk, 1] = total_base

@@ -17,6 +17,7 @@ from threads import on_threads
 
 from fastem.kernels.gaussian import PASSES
 from fastem.kernels.mixtures.products import (
+    add_counts,
     add_terms,
     add_terms_and_squares,
     linear_terms,
@@ -28,7 +29,7 @@ from fastem.kernels.mixtures.products import (
     weighted_sum,
 )
 from fastem.kernels.runtime.compiling import kernel
-from fastem.kernels.vectors.machine import TILE
+from fastem.kernels.vectors.machine import LANES, TILE
 
 TYPES = ["diag", "spherical"]
 ALL_BUT_FULL = [*TYPES, "tied", "tied_diag", "tied_spherical"]
@@ -162,6 +163,11 @@ def sums_of_terms(squares, shares, n_components, terms, n_terms, sums, rows):
 
 
 @kernel
+def counts_of_tile(shares, n_components, counts):
+    add_counts(shares, n_components, counts)
+
+
+@kernel
 def sums_of_tiles(weights, values):
     return weighted_sum(weights, values), sum_tile(values, TILE)
 
@@ -200,6 +206,10 @@ def test_products_stay_within_their_arrays(n_terms, dtype):
             for squared in second:
                 np.testing.assert_allclose(squared, 2 * wide[0] @ (wide[1] ** 2).T, rtol=rtol)
             assert sums.intact()
+        counts = Guarded(np.ones(k + LANES))
+        counts_of_tile(shares.array.ravel(), k, counts.array)
+        np.testing.assert_allclose(counts.array[:k], 1 + wide[0].sum(axis=1), rtol=rtol)
+        assert counts.intact()
 
 
 @pytest.mark.parametrize("dtype", DTYPES)

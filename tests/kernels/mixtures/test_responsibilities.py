@@ -11,7 +11,9 @@ from scipy.special import log_softmax, logsumexp, softmax
 
 from fastem.kernels import normalize_responsibilities
 from fastem.kernels.mixtures.responsibilities import (
+    DENSITY,
     choose_tile,
+    last_likelihood,
     log_densities,
     log_likelihood,
     normalize_tile,
@@ -134,7 +136,16 @@ def normalize_all(log_joint, n_components, weights, hard, density):
     normalize_tile(log_joint, n_components, weights, hard, density)
     likelihood = log_likelihood(weights, density)
     log_densities(density)
-    return likelihood
+    return likelihood + last_likelihood(density)
+
+
+@kernel
+def likelihood_of_tiles(log_joint, n_components, weights, density):
+    total = 0.0
+    for t in range(len(log_joint)):
+        normalize_tile(log_joint[t], n_components, weights[t], False, density)
+        total += log_likelihood(weights[t], density)
+    return total + last_likelihood(density)
 
 
 @kernel
@@ -152,7 +163,7 @@ def test_tile(dtype, hard, listed):
     values[1] = values[3]  # equally probable
     values[:, 7] = -np.inf
     weights = Guarded(rng.integers(0, 3, TILE).astype(dtype))
-    log_joint, log_density = Guarded(values), Guarded(np.zeros(2 * TILE, dtype))
+    log_joint, log_density = Guarded(values), Guarded(np.ones(DENSITY, dtype))
     flat = log_joint.array.reshape(-1)
     if listed is None:
         normalize_all(flat, 5, weights.array, hard, log_density.array)
@@ -193,7 +204,7 @@ def test_log_likelihood_of_a_tile(n_components, weights, hard, dtype):
     if weights != "ones":
         weight[::5] = 0
         values[:, 5], values[:, 10], values[:, 15] = -np.inf, np.nan, np.inf  # of no weight
-    density = np.zeros(2 * TILE, dtype)
+    density = np.ones(DENSITY, dtype)
     found = normalize_all(values.flatten(), n_components, weight, hard, density)
     counted = weight > 0
     exact = values[:, counted].astype(float)
@@ -202,6 +213,27 @@ def test_log_likelihood_of_a_tile(n_components, weights, hard, dtype):
     np.testing.assert_allclose(found, expected, rtol=tolerance(dtype), atol=100 * tolerance(dtype))
     values[:, 1] = -np.inf
     assert normalize_all(values.flatten(), n_components, weight, hard, density) == -np.inf
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("n_components", [1, 3, 200])
+def test_log_likelihood_of_many_tiles(n_components, dtype):
+    """The product of all densities would overflow; among the tiles are some of other weights."""
+    rng = np.random.default_rng(0)
+    values = rng.normal(size=(40, n_components, TILE)) + rng.normal(size=(40, 1, TILE))
+    values = values.astype(dtype)
+    weights = np.ones((40, TILE), dtype)
+    weights[5], weights[20, :30] = 0.25, 0.0
+    exact = (weights * logsumexp(values.astype(float), axis=1)).sum()
+
+    def found(values):
+        density = np.ones(DENSITY, dtype)
+        return likelihood_of_tiles(values.reshape(40, -1).copy(), n_components, weights, density)
+
+    np.testing.assert_allclose(found(values), exact, rtol=tolerance(dtype))
+    for wrong in (-np.inf, np.nan):
+        values[7, :, 3] = wrong
+        np.testing.assert_array_equal(found(values), wrong)
 
 
 @kernel

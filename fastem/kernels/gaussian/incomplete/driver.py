@@ -17,6 +17,8 @@ from fastem.kernels.gaussian.incomplete.small import MOST_FEATURES, solve_small
 from fastem.kernels.gaussian.incomplete.solving import WIDTH, fill_matrices, place, sweep_out
 from fastem.kernels.mixtures.lanes import gather_weights, scatter_labels, scatter_rows
 from fastem.kernels.mixtures.responsibilities import (
+    DENSITY,
+    last_likelihood,
     log_densities,
     log_likelihood,
     normalize_tile,
@@ -198,7 +200,8 @@ def observed_pass(
     shares = aligned_empty_like(n_components * TILE, means)
     base = aligned_empty_like(TILE, means)
     weights = aligned_empty_like(TILE, means)
-    density = aligned_empty_like(2 * TILE, means)
+    density = aligned_empty_like(DENSITY, means)
+    density[:] = 1.0
     n_totals = n_components * size_of_totals(n_features)
     wide_totals = aligned_empty_like(n_totals * _LANES if len(totals) else 0, means)
     half = broadcast(0.5, WIDTH)
@@ -277,4 +280,4 @@ def observed_pass(
         if len(totals):
             for i in range(n_totals):
                 totals[chunk, i] = sum_of_lanes(load(wide_totals, i * _LANES, _LANES))
-        objective[chunk] = total_density
+        objective[chunk] = total_density + last_likelihood(density)

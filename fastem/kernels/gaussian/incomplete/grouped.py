@@ -24,6 +24,8 @@ from fastem.kernels.gaussian.whitening import BLOCK, packed_size, whitened_norms
 from fastem.kernels.mixtures.lanes import gather_weights, scatter_labels, scatter_rows
 from fastem.kernels.mixtures.products import sum_tile
 from fastem.kernels.mixtures.responsibilities import (
+    DENSITY,
+    last_likelihood,
     log_densities,
     log_likelihood,
     normalize_tile,
@@ -134,7 +136,8 @@ def grouped_pass(
     shares = aligned_empty_like(sizes.batch * stride, X)
     scratch = aligned_empty_like(sizes.scratch, X)
     weights = aligned_empty_like(TILE, X)
-    density = aligned_empty_like(2 * TILE, X)
+    density = aligned_empty_like(DENSITY, X)
+    density[:] = 1.0
     numbers = np.arange(sizes.batch)
     centers = np.empty(2 * n_components * n_features, X.dtype)
     packed = np.empty((n_components, sizes.factor), X.dtype)
@@ -249,7 +252,7 @@ def grouped_pass(
                         work,
                         own,
                     )
-        objective[chunk] = total_density
+        objective[chunk] = total_density + last_likelihood(density)
 
 
 class GroupedPass:

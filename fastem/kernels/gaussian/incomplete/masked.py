@@ -11,7 +11,9 @@ import numpy as np
 from fastem.kernels.gaussian.incomplete.sums import CompletedSums
 from fastem.kernels.mixtures.lanes import load_weights, write_rows
 from fastem.kernels.mixtures.responsibilities import (
+    DENSITY,
     choose_tile,
+    last_likelihood,
     log_densities,
     log_likelihood,
     normalize_tile,
@@ -110,7 +112,8 @@ def masked_pass(
     seen = aligned_empty_like(n_features * TILE, means)
     shares = aligned_empty_like(n_components * TILE, means)
     weights = aligned_empty_like(TILE, means)
-    density = aligned_empty_like(2 * TILE, means)
+    density = aligned_empty_like(DENSITY, means)
+    density[:] = 1.0
     size = 3 * n_features + 1
     wide = aligned_empty_like(n_components * size * _LANES if len(totals) else 0, means)
     while True:
@@ -147,7 +150,7 @@ def masked_pass(
         if len(totals):
             for i in range(n_components * size):
                 totals[chunk, i] = sum_of_lanes(load(wide, i * _LANES, _LANES))
-        objective[chunk] = total_density
+        objective[chunk] = total_density + last_likelihood(density)
 
 
 class MaskedPass:

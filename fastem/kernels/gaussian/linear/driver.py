@@ -21,6 +21,7 @@ from fastem.kernels.gaussian.driver import (
 )
 from fastem.kernels.mixtures.lanes import assign, fill_column, load_weights
 from fastem.kernels.mixtures.products import (
+    add_counts,
     add_terms,
     add_terms_and_squares,
     linear_terms,
@@ -29,11 +30,16 @@ from fastem.kernels.mixtures.products import (
     squared_terms_of,
     sum_tile,
 )
-from fastem.kernels.mixtures.responsibilities import log_likelihood, normalize_tile
+from fastem.kernels.mixtures.responsibilities import (
+    DENSITY,
+    last_likelihood,
+    log_likelihood,
+    normalize_tile,
+)
 from fastem.kernels.runtime.arrays import write_row
 from fastem.kernels.runtime.compiling import inline, kernel, variant
 from fastem.kernels.runtime.parallel import next_chunk
-from fastem.kernels.vectors.machine import TILE
+from fastem.kernels.vectors.machine import LANES, TILE
 from fastem.kernels.vectors.tiles import aligned_empty_like, load_tile
 from fastem.kernels.vectors.vector import broadcast, lanes_of, load, multiply_add, store
 
@@ -144,9 +150,10 @@ def linear_pass(
     n_columns = n_components + noisy
     shares = aligned_empty_like(n_columns * TILE, X)
     weights = aligned_empty_like(TILE, X)
-    density = aligned_empty_like(2 * TILE, X)
+    density = aligned_empty_like(DENSITY, X)
+    density[:] = 1.0
     # The thread's own: neighbouring chunks' share cache lines, which each write takes from others.
-    chunk_counts, chunk_sums = np.empty(n_components), np.empty(sums.shape[1])
+    chunk_counts, chunk_sums = np.empty(n_components + LANES), np.empty(sums.shape[1])
     while True:
         chunk = next_chunk(tickets)
         if chunk >= n_chunks:
@@ -156,10 +163,10 @@ def linear_pass(
         chunk_sums[:] = 0.0
         total_density = total_weight = total_noise = 0.0
         n_sampled = n_shares = 0
+        weights[:] = one
         for first in range(start, stop, TILE):
             load_tile(X, first, one, packed.shift, terms)
             ahead = first + TILE
-            weights[:] = one
             if len(sample_weight) or first + TILE > stop:
                 load_weights(sample_weight, first, stop, weights)
             total_weight += sum_tile(weights, 0)
@@ -187,16 +194,15 @@ def linear_pass(
                 if first // TILE % _SAMPLED == 0:
                     n_sampled += n_components * TILE
                     n_shares += count_shares(shares, n_components * TILE)
-            for component in range(n_components):
-                chunk_counts[component] += sum_tile(shares, component * TILE)
+            add_counts(shares, n_components, chunk_counts)
             if packed.form == SQUARES:
                 add_terms_and_squares(shares, n_components, terms, n_features, chunk_sums, X, ahead)
             else:
                 n_terms = n_features + (packed.form == FEATURES_AND_NORM)
                 add_terms(shares, n_components, terms, n_terms, chunk_sums, X, ahead)
-        write_row(chunk_counts, counts, chunk)
+        write_row(chunk_counts[:n_components], counts, chunk)
         write_row(chunk_sums, sums, chunk)
-        objective[chunk, 0] = total_density
+        objective[chunk, 0] = total_density + last_likelihood(density)
         objective[chunk, 1] = total_weight
         objective[chunk, 2] = total_noise
         counted[chunk, 0] = n_sampled

@@ -26,7 +26,12 @@ from fastem.kernels.gaussian.skip.floors import (
 from fastem.kernels.gaussian.skip.sorting import sort_keys
 from fastem.kernels.mixtures.lanes import fill_column, gather_weights
 from fastem.kernels.mixtures.products import sum_tile
-from fastem.kernels.mixtures.responsibilities import log_likelihood, normalize_tile
+from fastem.kernels.mixtures.responsibilities import (
+    DENSITY,
+    last_likelihood,
+    log_likelihood,
+    normalize_tile,
+)
 from fastem.kernels.runtime.compiling import inline, kernel
 from fastem.kernels.runtime.parallel import next_chunk
 from fastem.kernels.vectors.machine import LANES, TILE
@@ -298,7 +303,8 @@ def skipping_pass(
     tiles = aligned_empty_like((batch * n_features + 1) * TILE, X)
     shares = aligned_empty_like(batch * stride, X)
     scratch = aligned_empty_like(scratch_size, X)
-    weights, density = aligned_empty_like(TILE, X), aligned_empty_like(2 * TILE, X)
+    weights, density = aligned_empty_like(TILE, X), aligned_empty_like(DENSITY, X)
+    density[:] = 1.0
     keys = aligned_empty_like(TILE, X)
     next_rows = np.empty(TILE, np.int64)
     work = Workspace(
@@ -388,7 +394,7 @@ def skipping_pass(
                         chunk_totals,
                     )
                     chosen.counts[component] = 0
-        objective[chunk, 0] = total_density
+        objective[chunk, 0] = total_density + last_likelihood(density)
         objective[chunk, 1] = total_weight
         objective[chunk, 2] = total_noise
         counted[chunk, 0] = n_evaluated
