@@ -96,14 +96,25 @@ def finished(library, modules):
     if config.LLVM_PASS_TIMINGS:  # which LLVM keeps for all threads: they crash
         return None
     try:
-        linked = [
-            one._get_module_for_linking() for one in dict.fromkeys(library._linking_libraries)
-        ]
-        bitcodes = [module.as_bitcode() for module in [library._final_module, *linked]]
+        linked = library._final_module.as_bitcode(), *_linked(library, set())
         with _unlocked() if library.outermost and is_shared() else contextlib.nullcontext():
-            return _finish(library, modules, *bitcodes)
+            return _finish(library, modules, *linked)
     except Exception:  # another Numba, with other insides, which compiles as it always does
         return None
+
+
+def _linked(library, seen):
+    """The code that a library links: texts of ingredients, bitcode of what is compiled."""
+    for one in library._linking_libraries:
+        if one in seen:
+            continue
+        seen.add(one)
+        texts = getattr(one, "texts", None)
+        if texts is None:
+            yield one._get_module_for_linking().as_bitcode()
+        else:
+            yield from texts
+            yield from _linked(one, seen)
 
 
 def _finish(library, modules, empty, *linked):
@@ -130,8 +141,11 @@ def _finish_in(closing, library, modules, empty, *linked):
         module.name = name
         module.verify()
         own.add_llvm_module(module)
-    for bitcode in linked:
-        final.link_in(closing.enter_context(llvm.parse_bitcode(bitcode, context)))
+    for code in linked:
+        parse = llvm.parse_assembly if isinstance(code, str) else llvm.parse_bitcode
+        module = closing.enter_context(parse(code, context))
+        module.data_layout = final.data_layout
+        final.link_in(module)
     own._optimize_final_module()
     final.verify()
     return final.as_bitcode(), _emitted(machine, final)

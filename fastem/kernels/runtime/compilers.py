@@ -9,12 +9,19 @@ from numba.core.compiler import Compiler, Flags
 from numba.core.compiler_lock import global_compiler_lock
 from numba.core.compiler_machinery import register_pass
 from numba.core.ir_utils import build_definitions
+from numba.core.rewrites import rewrite_registry
 from numba.core.ssa import reconstruct_ssa
-from numba.core.typed_passes import NopythonTypeInference, PreLowerStripPhis
+from numba.core.typed_passes import (
+    NativeLowering,
+    NopythonRewrites,
+    NopythonTypeInference,
+    PreLowerStripPhis,
+)
 from numba.core.untyped_passes import ReconstructSSA
 
 from fastem.kernels.runtime.apart import is_shared, once
 from fastem.kernels.runtime.contexts import Target, Typing
+from fastem.kernels.runtime.emitting.lowering import Lowering
 from fastem.kernels.runtime.libraries import Ingredient, Library
 
 
@@ -114,11 +121,38 @@ class _StripPhis(PreLowerStripPhis):
         return True
 
 
+@register_pass(mutates_CFG=True, analysis_only=False)
+class _NopythonRewrites(NopythonRewrites):
+    """Expressions of whole arrays, where there are any: it analyses the function twice."""
+
+    _name = "fastem_nopython_rewrites"
+
+    def run_pass(self, state):
+        function = state.func_ir
+        for kind in rewrite_registry.rewrites["after-inference"]:
+            rewrite = kind(state)
+            for block in function.blocks.values():
+                if rewrite.match(function, block, state.typemap, state.calltypes):
+                    return super().run_pass(state)
+        return False
+
+
+@register_pass(mutates_CFG=True, analysis_only=False)
+class _NativeLowering(NativeLowering):
+    _name = "fastem_native_lowering"
+
+    @property
+    def lowering_class(self):
+        return Lowering
+
+
 # What stands in for Numba's steps.
 _OWN = {
     NopythonTypeInference: _TypeInference,
     ReconstructSSA: _ReconstructSSA,
+    NopythonRewrites: _NopythonRewrites,
     PreLowerStripPhis: _StripPhis,
+    NativeLowering: _NativeLowering,
 }
 
 
@@ -177,8 +211,9 @@ class InlinedCompiler(_QuickCompiler):
     get it: a fifth of what a first fit waited for.
     """
 
-    # Such a function must not allocate: it has no expressions of whole arrays.
-    idle = _QuickCompiler.idle | {"NopythonRewrites"}
+    # Such a function must not allocate: it has no expressions of whole arrays, and no references
+    # that end with a variable's last use.
+    idle = _QuickCompiler.idle | {"NopythonRewrites", "IRLegalization"}
 
     def compile_extra(self, func):
         codegen = self.state.targetctx.codegen()

@@ -1,11 +1,15 @@
 """Numba's typing and target contexts, without what they do time and again for a kernel."""
 
+import functools
 import operator
 
 from numba.core import types
 from numba.core.cpu import CPUContext
 from numba.core.typing import signature
 from numba.cpython.builtins import do_minmax
+
+from fastem.kernels.runtime.emitting.items import array_code
+from fastem.kernels.runtime.emitting.lowering import References
 
 # The least or greatest of some numbers, which Numba compiles like a function for each type and
 # number of them, in 20 to 30 ms.
@@ -69,6 +73,7 @@ class Target(CPUContext):
         """One that shares all that Numba's own context knows and learns."""
         target = context.subtarget()
         target.__class__ = cls
+        vars(target).pop("nrt", None)  # which is kept, and knows the other context
         return target
 
     def get_abi_sizeof(self, ty):
@@ -76,6 +81,11 @@ class Target(CPUContext):
         if ty not in _SIZES:
             _SIZES[ty] = super().get_abi_sizeof(ty)
         return _SIZES[ty]
+
+    @functools.cached_property
+    def nrt(self):
+        """What emits counts of references."""
+        return References(self, self.enable_nrt)
 
     def refresh(self):
         """Learn of intrinsics that were met since the compiler was made, when all else was."""
@@ -89,4 +99,4 @@ class Target(CPUContext):
             return lambda builder, values, loc=None: do_minmax(
                 self, builder, sig.args, values, compare
             )
-        return super().get_function(fn, sig, _firstcall)
+        return array_code(self, fn, sig) or super().get_function(fn, sig, _firstcall)

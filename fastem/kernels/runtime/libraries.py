@@ -9,6 +9,23 @@ from numba.core.codegen import JITCodeLibrary
 from fastem.kernels.runtime import apart
 
 
+def _taken_text(module):
+    """A module's text, and of the functions in it nothing is left.
+
+    Instructions and blocks refer to each other: to find some hundred thousand objects in cycles
+    took the garbage collector a twentieth of a first fit.
+    """
+    text = normalize_ir_text(str(module))
+    for function in module.functions:
+        for block in function.blocks:
+            block.instructions.clear()
+            block.terminator = None
+        function.blocks.clear()
+        function.args = ()
+    module.globals.clear()
+    return text
+
+
 class Library(JITCodeLibrary):
     """A kernel's code.
 
@@ -34,7 +51,7 @@ class Library(JITCodeLibrary):
             for function in ir_module.functions:
                 if not function.is_declaration:
                     function.attributes.update(("noinline", "optnone"))
-        self._waiting.append((ir_module.name, normalize_ir_text(str(ir_module))))
+        self._waiting.append((ir_module.name, _taken_text(ir_module)))
 
     def _optimize_functions(self, ll_module):
         """Not those without a body, for each of which Numba makes passes that do nothing."""
@@ -72,7 +89,12 @@ class Library(JITCodeLibrary):
 
 
 class Ingredient(JITCodeLibrary):
-    """Code that waits to be linked into callers, where it is optimised with theirs."""
+    """Code that waits to be linked into callers, where it is read, and optimised with theirs."""
+
+    def __init__(self, codegen, name):
+        super().__init__(codegen, name)
+        #: What it consists of, apart from what that calls.
+        self.texts: list[str] = []
 
     @property
     def codegen(self):
@@ -87,13 +109,28 @@ class Ingredient(JITCodeLibrary):
         self._ensure_finalized()
         return 0
 
-    def _optimize_functions(self, ll_module):
-        """Not at all: it took a fortieth of a first fit."""
-        ll_module.data_layout = self._codegen._data_layout
+    def add_ir_module(self, ir_module):
+        """Note a module's text, in which several callers may define the same."""
+        for function in ir_module.functions:
+            if not (function.is_declaration or function.linkage):
+                function.linkage = "linkonce_odr"
+        self.texts.append(_taken_text(ir_module))
 
-    def _optimize_final_module(self):
-        pass
-
-    def _finalize_final_module(self):
-        self._finalize_dynamic_globals()
+    def finalize(self):
+        for library in self._linking_libraries:
+            self._reload_init.update(library._reload_init)
         self._finalized = True
+
+    def _get_module_for_linking(self):
+        """All of it, for a caller that isn't compiled apart."""
+        self._ensure_finalized()
+        if self._shared_module is None:
+            # Not into an empty module: what isn't called there would be left out.
+            module, *others = map(llvm.parse_assembly, self.texts)
+            module.data_layout = self._codegen._data_layout
+            for other in others:
+                module.link_in(other)
+            for library in dict.fromkeys(self._linking_libraries):
+                module.link_in(library._get_module_for_linking(), preserve=True)
+            self._shared_module = module
+        return self._shared_module

@@ -1,0 +1,1 @@
+"""What Numba emits of a function, in fewer of LLVM's instructions."""
