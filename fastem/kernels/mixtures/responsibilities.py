@@ -63,6 +63,14 @@ def _divide(weights, total, none):
 
 
 @inline
+def _scale_two(values, at, left, right):
+    """Multiply two vectors of values."""
+    lanes = lanes_of(values)
+    store(load(values, at, lanes) * left, values, at)
+    store(load(values, at + lanes, lanes) * right, values, at + lanes)
+
+
+@inline
 def normalize_tile(log_joint, n_components, weights, hard, density, components=None):
     """Turn a tile's log-densities into responsibilities, in place.
 
@@ -97,7 +105,12 @@ def normalize_tile(log_joint, n_components, weights, hard, density, components=N
         return
     lanes = lanes_of(log_joint)
     none, lowest = broadcast(zero, lanes), broadcast(lowest_of(log_joint), lanes)
-    # Two vectors side by side: each operation on one need not wait for that before.
+    # Two vectors side by side: each operation on one need not wait for that before. Shares are
+    # divided by their total beside the next vectors' exponentials, as loads and stores cost nothing
+    # there; beside the first ones the last vectors are multiplied by one, which are still to come.
+    last = TILE - 2 * lanes
+    before = last
+    factor_left = factor_right = broadcast(log_joint.dtype.type(1), lanes)
     for left in range(0, TILE, 2 * lanes):
         right = left + lanes
         # Finite, so that a difference from it is never that of two infinities.
@@ -109,6 +122,7 @@ def normalize_tile(log_joint, n_components, weights, hard, density, components=N
         total_left = total_right = none
         for i in range(n_components):
             start = _listed(components, i) * TILE
+            _scale_two(log_joint, start + before, factor_left, factor_right)
             share = exp_nonpositive(load(log_joint, start + left, lanes) - greatest_left)
             total_left = total_left + share
             store(share, log_joint, start + left)
@@ -121,10 +135,10 @@ def normalize_tile(log_joint, n_components, weights, hard, density, components=N
         store(total_right, density, TILE + right)
         factor_left = _divide(load(weights, left, lanes), total_left, none)
         factor_right = _divide(load(weights, right, lanes), total_right, none)
-        for i in range(n_components):
-            start = _listed(components, i) * TILE
-            store(load(log_joint, start + left, lanes) * factor_left, log_joint, start + left)
-            store(load(log_joint, start + right, lanes) * factor_right, log_joint, start + right)
+        before = left
+    for i in range(n_components):
+        start = _listed(components, i) * TILE
+        _scale_two(log_joint, start + last, factor_left, factor_right)
 
 
 @inline
