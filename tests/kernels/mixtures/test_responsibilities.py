@@ -236,6 +236,24 @@ def test_log_likelihood_of_many_tiles(n_components, dtype):
         np.testing.assert_array_equal(found(values), wrong)
 
 
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_log_likelihood_of_a_tile_whose_product_overflows(dtype):
+    """However many lanes there are: as of many components, where vectors are short."""
+    density = np.ones(DENSITY, dtype)
+    density[:TILE] = 0
+    density[TILE : 2 * TILE] = np.sqrt(np.finfo(dtype).max)
+    exact = np.log(density[TILE : 2 * TILE].astype(float)).sum()
+    found = likelihood_of_densities(np.ones(TILE, dtype), density)
+    np.testing.assert_allclose(found, 2 * exact, rtol=tolerance(dtype))
+
+
+@kernel
+def likelihood_of_densities(weights, density):
+    """Of two equal tiles."""
+    first, second = log_likelihood(weights, density), log_likelihood(weights, density)
+    return first + second + last_likelihood(density)
+
+
 @kernel
 def choose(log_joint, n_components, chosen):
     choose_tile(log_joint, n_components, chosen)
