@@ -119,7 +119,7 @@ def _sizes(part, picked):
     local = [i - part.offset for i in picked.tolist() if 0 <= i - part.offset < part.n_rows]
     if not local:  # its rows needn't be read
         return []
-    data, indptr = part.X.data, part.X.indptr
+    data, indptr = np.asarray(part.X.data), part.X.indptr
     return [float(np.abs(data[indptr[i] : indptr[i + 1]]).max(initial=0.0)) for i in local]
 
 

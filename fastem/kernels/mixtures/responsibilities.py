@@ -173,7 +173,8 @@ def log_likelihood(weights, density):
         total = multiply_add(double(weight), double(greatest), total)
     # Where all weights are one, a logarithm of a product is enough: a tenth of the time of a pass
     # over 2 features and 8 components, in which one for each tile took another 7 %. A tile makes
-    # the product greater by a power of n_components, of up to 16 where vectors are short.
+    # the product greater by a power of n_components, up to the 16th in float32 where vectors are
+    # short.
     most = -lowest_of(density)
     if others == np.uint64(0) and bits(broadcast(most, lanes) < product) == np.uint64(0):
         store(product, density, _LEFT)

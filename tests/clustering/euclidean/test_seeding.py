@@ -121,6 +121,13 @@ def test_tiny_rows_beside_a_far_one_are_seeds_once(container, dtype):
     assert 7 in indices
 
 
+def test_sparse_rows_of_a_subclass_of_arrays():
+    X = sp.random(200, 30, density=0.3, format="csr", random_state=0)
+    _, indices = kmeans_plusplus(X, 3, random_state=0)
+    X.data = np.ma.masked_array(X.data)
+    np.testing.assert_array_equal(kmeans_plusplus(X, 3, random_state=0)[1], indices)
+
+
 def test_rows_of_weight_zero_are_no_seeds():
     rng = np.random.default_rng(0)
     X = rng.normal(size=(200, 2))
