@@ -177,11 +177,11 @@ def log_likelihood(weights, density):
     # short.
     most = -lowest_of(density)
     if others == np.uint64(0) and bits(broadcast(most, lanes) < product) == np.uint64(0):
-        store(product, density, _LEFT)
-        likelihood = sum_of_lanes(total)
         if bits(broadcast(np.sqrt(np.sqrt(most)), lanes) < product) != np.uint64(0):
-            likelihood += last_likelihood(density)
-        return likelihood
+            total = total + double(log(product))
+            product = one
+        store(product, density, _LEFT)
+        return sum_of_lanes(total)
     for lane in range(0, TILE, lanes):
         weight = load(weights, lane, lanes)
         times = where(zero < weight, load(density, TILE + lane, lanes), one)
