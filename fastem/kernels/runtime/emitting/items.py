@@ -33,7 +33,7 @@ def _is_item(context, kind, index):
     if context.enable_boundscheck:
         return False
     kinds = _kinds(index)
-    return len(kinds) == kind.ndim and all(isinstance(one, types.Integer) for one in kinds)
+    return len(kinds) == kind.ndim > 0 and all(isinstance(one, types.Integer) for one in kinds)
 
 
 def _kinds(index):

@@ -78,6 +78,13 @@ def test_rows_slices_and_records_are_left_to_numba():
     assert get(records, 1)["b"] == 4.5 and length(records) == 2
 
 
+def test_arrays_without_axes_are_left_to_numba():
+    array = np.array(3.0)
+    assert get(array, ()) == 3.0
+    put(array, (), 5.0)
+    assert array == 5.0
+
+
 def test_indices_are_checked_where_that_is_asked_for():
     checked = kernel(get.py_func, boundscheck=True)
     written = kernel(put.py_func, boundscheck=True)
