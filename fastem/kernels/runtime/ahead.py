@@ -11,8 +11,7 @@ try:
 except ImportError:  # Windows, without such limits
     resource = None  # type: ignore[assignment]
 
-from fastem.kernels.runtime.apart import compiling_shared
-from fastem.kernels.runtime.compiling import cache
+from fastem.kernels.runtime.compiling import cache, compiling_shared
 from fastem.kernels.runtime.threads import get_num_threads
 
 

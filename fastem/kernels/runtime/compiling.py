@@ -1,13 +1,26 @@
 """How every kernel is compiled: the one place for Numba's options."""
 
+import contextlib
 import functools
 import warnings
 from typing import Any
 
 import numba
+from numba.core.compiler import Compiler
 from numba.extending import overload, register_jitable
 
-from fastem.kernels.runtime.compilers import InlinedCompiler, KernelCompiler
+# The latest whose insides the quicker compilers know. A later one compiles by itself, which takes
+# longer.
+_KNOWN_NUMBA = (0, 68)
+InlinedCompiler: Any
+KernelCompiler: Any
+compiling_shared: Any
+if numba.version_info.short <= _KNOWN_NUMBA:
+    from fastem.kernels.runtime.apart import compiling_shared
+    from fastem.kernels.runtime.compilers import InlinedCompiler, KernelCompiler
+else:
+    InlinedCompiler = KernelCompiler = Compiler
+    compiling_shared = contextlib.nullcontext
 
 cache: Any
 try:

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from numba import types
 from numba.core.errors import TypingError
+from processes import run_script
 
 from fastem.kernels.runtime.compiling import kernel, variant
 
@@ -50,3 +51,23 @@ def test_the_first_argument_chooses_the_variant(shape, wanted):
 def test_a_class_without_a_variant(shape):
     with pytest.raises(TypingError, match="area"):
         doubled(shape)
+
+
+def test_a_numba_of_later_insides_compiles_by_itself(tmp_path):
+    script = """
+        import sys
+
+        import numba
+        import numpy as np
+
+        numba.version_info = numba.version_info._replace(short=(0, 1000))
+
+        from fastem import KMeans
+
+        X = np.array([[0.0], [1.0], [10.0], [12.0]])
+        print(KMeans(2, random_state=0).fit(X).inertia_)
+        ours = [name for name in sys.modules if name.startswith("fastem.kernels.runtime")]
+        print(any("emitting" in name or "compilers" in name for name in ours))
+    """
+    lines = run_script(script, NUMBA_CACHE_DIR=tmp_path).split()
+    assert lines == ["2.5", "False"]
