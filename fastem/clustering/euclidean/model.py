@@ -69,20 +69,14 @@ class KMeansModel(Clustering):
 
     Parameters
     ----------
-    start : callable
-        ``(rows, n_clusters, frame, random_state)`` to centres.
-    n_clusters : int
+    start, n_clusters, frame, dtype, factor
+        As for :class:`fastem.clustering.model.Clustering`.
     algorithm : class
         One of ``fastem.kernels.kmeans.ALGORITHMS``' values.
-    frame : Frame
-    dtype : dtype
-        Of the data, and so of the centres.
     tol : float
         Centres whose squared shifts sum to no more have converged.
     squares : float
         Weighted sum of the rows' squared distances from the frame's origin.
-    factor : float
-        What the user's rows were multiplied by, a power of two.
     """
 
     def __init__(self, start, n_clusters, algorithm, frame, dtype, tol, squares, factor=1.0):
