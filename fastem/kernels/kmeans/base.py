@@ -8,6 +8,7 @@ from fastem.kernels.clusters.moves import LISTED_SHARE, no_moves
 from fastem.kernels.distances.euclidean import EuclideanPacked
 from fastem.kernels.distances.rounding import exact_layout, rounding_error
 from fastem.kernels.distances.tile_nearest import pack_centers, pad_order
+from fastem.kernels.kmeans.centers import ALL
 from fastem.kernels.kmeans.halves import bisect, sum_halves
 from fastem.kernels.kmeans.losses import dense_losses
 from fastem.kernels.kmeans.sums import chunk_inertia, own_distances, update_sums
@@ -35,8 +36,8 @@ class KMeansStatistics(NamedTuple):
         Sum of the weights of each cluster's rows.
     n_changed : int
         Rows whose cluster differs from that of the previous pass.
-    changed : bool array of shape (n_clusters,)
-        Which clusters' sums may differ from those of the previous pass.
+    changed : bool array of n_clusters values, or of none
+        Which clusters' sums may differ from those of the previous pass; any if there are none.
     """
 
     sums: np.ndarray
@@ -137,13 +138,13 @@ class Algorithm:
             self._weights,
             self._counts,
         )
-        n_moved, changed = self._moves.counts, np.ones(len(centers), bool)
+        n_moved = self._moves.counts
         if self._n_chunks == 1:  # small data, where NumPy's sums would take as long as the rest
             sums, weights, n_changed = self._sums[0].copy(), self._weights[0].copy(), n_moved[0]
         else:
             sums, weights = self._sums.sum(axis=0), self._weights.sum(axis=0)
             n_changed = n_moved.sum()
-        return KMeansStatistics(sums, weights, int(n_changed), changed)
+        return KMeansStatistics(sums, weights, int(n_changed), ALL)
 
     def inertia(self, centers):
         """Weighted sum of squared distances of the rows to their own centres, in float64."""

@@ -34,6 +34,7 @@ from fastem.kernels.kmeans.boxes.sums import (
     move_whole,
     sum_tile,
 )
+from fastem.kernels.kmeans.centers import ALL
 from fastem.kernels.kmeans.lloyd import Lloyd
 from fastem.kernels.runtime.arrays import read_only
 from fastem.kernels.runtime.chunks import ceil_div, round_up, summing_chunks
@@ -390,5 +391,4 @@ class Filtering(Lloyd):
         width = n_features + 2
         totals = self._totals.sum(axis=0)[: n_clusters * width].reshape(n_clusters, width)
         sums, weights = totals[:, :n_features].copy(), totals[:, n_features].copy()
-        changed = np.ones(n_clusters, bool)
-        return KMeansStatistics(sums, weights, int(self._n_moved.sum()), changed)
+        return KMeansStatistics(sums, weights, int(self._n_moved.sum()), ALL)

@@ -13,7 +13,7 @@ from fastem.kernels.distances.rounding import WIDE
 from fastem.kernels.distances.tile_nearest import BLOCK, pack_centers
 from fastem.kernels.kmeans.base import KMeansStatistics
 from fastem.kernels.kmeans.boxes.near import NARROW, lay_out, list_near
-from fastem.kernels.kmeans.centers import average_pass, inertia_change_pass
+from fastem.kernels.kmeans.centers import ALL, average_pass, inertia_change_pass
 from fastem.kernels.kmeans.lloyd import Lloyd
 from fastem.kernels.kmeans.sums import update_sums
 from fastem.kernels.runtime.chunks import round_up
@@ -129,7 +129,7 @@ def settle(
     """
     n_clusters, n_features = centers.shape
     tickets, partial = np.zeros(1, np.int64), aligned_array(1, np.float64)
-    everything, shares = np.empty(0, np.bool_), np.empty(n_clusters)
+    everything, nothing, shares = np.empty(0, np.bool_), np.empty(0), np.empty(n_clusters)
     width = round_up(n_clusters, max(LANES, BLOCK))
     columns = aligned_array((n_features + 1 if n_features <= NARROW else 0, width), np.float32)
     scores = aligned_empty(width)
@@ -161,7 +161,7 @@ def settle(
         tickets[0] = 0
         average_pass(
             tickets, 1, sums[0], weights[0], 0, origin, single, factor, centers, everything, means,
-            np.empty(0), partial,
+            nothing, partial,
         )  # fmt: skip
         gain = (before - inertia) / before if iteration > 0 else np.inf
         before = inertia
@@ -248,6 +248,6 @@ class Settling(Lloyd):
             self._sums[0].copy(),
             self._weights[0].copy(),
             int(self._moves.counts[0]),
-            np.ones(len(centers), bool),
+            ALL,
         )
         return n_iter, centers, means, statistics, float(objective[0])
