@@ -171,7 +171,8 @@ def bernoulli_pass(
                 if len(log_joint) > 0:
                     write_rows(tile, n_components, first + row, inside, log_joint)
                 normalize_tile(tile, n_components, weights, hard, density)
-                total_density += log_likelihood(weights, density)
+                ones = len(sample_weight) == 0 and inside == TILE
+                total_density += log_likelihood(weights, density, ones)
                 if len(log_density) > 0:
                     log_densities(density)
                     for lane in range(inside):

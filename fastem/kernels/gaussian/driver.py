@@ -211,7 +211,8 @@ def em_pass(
                 log_joint = shares[n_tiles * stride :]
                 n_tiles += 1
                 load_tile(X, first, one, shift, tile)
-                if len(sample_weight) or first + TILE > stop:
+                ones = len(sample_weight) == 0 and first + TILE <= stop
+                if not ones:
                     load_weights(sample_weight, first, stop, weights)
                 if len(labels):
                     assign(labels, first, stop, weights, n_components, log_joint)
@@ -231,7 +232,7 @@ def em_pass(
                 if noisy:
                     fill_column(noise, n_components, log_joint)
                 normalize_tile(log_joint, n_columns, weights, hard, density)
-                total_density += log_likelihood(weights, density)
+                total_density += log_likelihood(weights, density, ones)
                 total_weight += sum_tile(weights, 0)
                 if noisy:
                     total_noise += sum_tile(log_joint, n_components * TILE)

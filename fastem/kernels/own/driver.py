@@ -129,7 +129,8 @@ def own_pass(
         for first in range(start, stop, TILE):
             n_lanes = min(TILE, stop - first)
             load_tile(X, first, one, shift, tile)
-            if len(sample_weight) or first + TILE > stop:
+            ones = len(sample_weight) == 0 and n_lanes == TILE
+            if not ones:
                 load_weights(sample_weight, first, stop, weights)
             if log_base_at != 0:
                 call(log_base_at, tile, n_features, values, layout, 0, 1, scratch, base)
@@ -157,7 +158,7 @@ def own_pass(
                         if np.isnan(shares[i]):
                             total_density = np.nan
                 normalize_tile(shares, n_components, weights, hard, density)
-                total_density += log_likelihood(weights, density)
+                total_density += log_likelihood(weights, density, ones)
                 if len(log_density) > 0:
                     log_densities(density)
                     for lane in range(n_lanes):

@@ -134,7 +134,7 @@ def test_no_rows():
 @kernel
 def normalize_all(log_joint, n_components, weights, hard, density):
     normalize_tile(log_joint, n_components, weights, hard, density)
-    likelihood = log_likelihood(weights, density)
+    likelihood = log_likelihood(weights, density, (weights == 1).all())
     log_densities(density)
     return likelihood + last_likelihood(density)
 
@@ -144,7 +144,7 @@ def likelihood_of_tiles(log_joint, n_components, weights, density):
     total = 0.0
     for t in range(len(log_joint)):
         normalize_tile(log_joint[t], n_components, weights[t], False, density)
-        total += log_likelihood(weights[t], density)
+        total += log_likelihood(weights[t], density, (weights[t] == 1).all())
     return total + last_likelihood(density)
 
 
@@ -250,8 +250,8 @@ def test_log_likelihood_of_a_tile_whose_product_overflows(dtype):
 @kernel
 def likelihood_of_densities(weights, density):
     """Of two equal tiles."""
-    first, second = log_likelihood(weights, density), log_likelihood(weights, density)
-    return first + second + last_likelihood(density)
+    first = log_likelihood(weights, density, True)
+    return first + log_likelihood(weights, density, True) + last_likelihood(density)
 
 
 @kernel

@@ -263,7 +263,8 @@ def observed_pass(
             if len(labels):
                 scatter_labels(shares, n_components, rows, n_lanes, labels)
             normalize_tile(shares, n_components, weights, hard, density)
-            total_density += log_likelihood(weights, density)
+            ones = len(sample_weight) == 0 and n_lanes == TILE
+            total_density += log_likelihood(weights, density, ones)
             if len(log_density):
                 log_densities(density)
                 for lane in range(n_lanes):

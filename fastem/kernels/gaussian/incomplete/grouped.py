@@ -201,7 +201,8 @@ def grouped_pass(
                     if len(labels):
                         scatter_labels(joint, n_components, rows, n_lanes, labels)
                     normalize_tile(joint, n_components, weights, hard, density)
-                    total_density += log_likelihood(weights, density)
+                    ones = len(sample_weight) == 0 and n_lanes == TILE
+                    total_density += log_likelihood(weights, density, ones)
                     total_density += reference * sum_tile(weights, 0)
                     if len(log_density):
                         log_densities(density)

@@ -136,7 +136,8 @@ def masked_pass(
                 for lane in range(n_lanes):
                     labels[first + lane] = np.intp(density[lane])
             normalize_tile(shares, n_components, weights, hard, density)
-            total_density += log_likelihood(weights, density)
+            ones = len(sample_weight) == 0 and n_lanes == TILE
+            total_density += log_likelihood(weights, density, ones)
             if len(log_density):
                 log_densities(density)
                 for lane in range(n_lanes):

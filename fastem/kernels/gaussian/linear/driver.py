@@ -167,7 +167,8 @@ def linear_pass(
         for first in range(start, stop, TILE):
             load_tile(X, first, one, packed.shift, terms)
             ahead = first + TILE
-            if len(sample_weight) or first + TILE > stop:
+            ones = len(sample_weight) == 0 and first + TILE <= stop
+            if not ones:
                 load_weights(sample_weight, first, stop, weights)
             total_weight += sum_tile(weights, 0)
             if packed.form == PRODUCTS:
@@ -188,7 +189,7 @@ def linear_pass(
                 if noisy:
                     fill_column(noise, n_components, shares)
                 normalize_tile(shares, n_columns, weights, hard, density)
-                total_density += log_likelihood(weights, density)
+                total_density += log_likelihood(weights, density, ones)
                 if noisy:
                     total_noise += sum_tile(shares, n_components * TILE)
                 if first // TILE % _SAMPLED == 0:

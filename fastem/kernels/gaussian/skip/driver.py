@@ -339,7 +339,8 @@ def skipping_pass(
                 gather_tile(X, work.rows, one, shift, tile)
                 if first + TILE < stop:
                     find_rows(X, visit, first + TILE, stop, next_rows)
-                if len(sample_weight) or n_lanes < TILE:
+                ones = len(sample_weight) == 0 and n_lanes == TILE
+                if not ones:
                     gather_weights(sample_weight, work.rows, n_lanes, weights)
 
                 prepare_tile(packed, tile, n_features, scratch)
@@ -371,7 +372,7 @@ def skipping_pass(
                     work.components[n_listed] = n_components
                 n_columns = n_listed + noisy
                 normalize_tile(log_joint, n_columns, weights, hard, density, work.components)
-                total_density += log_likelihood(weights, density)
+                total_density += log_likelihood(weights, density, ones)
                 if noisy:
                     total_noise += sum_tile(log_joint, n_components * TILE)
                 total_weight += sum_tile(weights, 0)
