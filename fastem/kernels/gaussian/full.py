@@ -121,7 +121,7 @@ class FullKernel(ExactKernel):
         return n_components * totals_size(n_features)
 
     def scratch_size(self, n_features, n_tiles):
-        return scratch_size(n_features, n_tiles)
+        return scratch_size(n_tiles)
 
     def places(self, n_features):
         """Where a component's totals have what the M-step needs."""

@@ -92,7 +92,7 @@ class Sweep:
         self.totals_size = kernel.size_of_totals(n_components, n_features)
         work = n_components * kernel.work(n_features)
         self.chunk_rows, self.n_chunks = summing_chunks(X, work, self.totals_size)
-        tile_bytes = 64 * X.itemsize * (2 * n_features + n_components)
+        tile_bytes = 64 * X.itemsize * (n_features + n_components)
         self.batch = min(max(_BATCH_BYTES // tile_bytes, _FEWEST_TILES), _MOST_TILES)
         self.scratch_size = kernel.scratch_size(n_features, self.batch)
         mean_weight = 1.0 if sample_weight is None else float(np.mean(sample_weight))

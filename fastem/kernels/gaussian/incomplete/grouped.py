@@ -277,9 +277,9 @@ class GroupedPass:
         work = n_components * (n_features * (n_features + 2) + 16)
         chunk_rows, self._n_chunks = summing_chunks(X[: len(order)], work, self._size)
         self._groups = group(order, counts, seen, chunk_rows)
-        tile_bytes = 64 * X.itemsize * (2 * n_features + n_components)
+        tile_bytes = 64 * X.itemsize * (n_features + n_components)
         batch = int(np.clip(_BATCH_BYTES // tile_bytes, 1, _MOST_TILES))
-        self._sizes = Sizes(batch, scratch_size(n_features, batch), packed_size(n_features))
+        self._sizes = Sizes(batch, scratch_size(batch), packed_size(n_features))
         self._layout = layout_of_totals(n_features)
 
     def sums(self, log_weights, means, covariances, hard):

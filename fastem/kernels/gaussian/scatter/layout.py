@@ -14,9 +14,6 @@ from fastem.kernels.runtime.chunks import ceil_div
 from fastem.kernels.vectors.emit import Emitter
 from fastem.kernels.vectors.machine import TILE
 
-# Up to so many, centring and weighting them again and again is cheaper than keeping the results.
-FEW_FEATURES = 12
-
 SUMS = BLOCK * BLOCK  # of a block
 # Where a diagonal block keeps what.
 PRODUCTS = [(i, j) for i in range(BLOCK) for j in range(i + 1)]
@@ -78,6 +75,6 @@ def place_of(e: Emitter, row, column):
     return e.times(e.plus(before, e.quotient(column, BLOCK)), SUMS)
 
 
-def scratch_size(n_features, n_tiles):
+def scratch_size(n_tiles):
     """Number of values that ``add_products`` needs for a batch of tiles."""
-    return 0 if n_features <= FEW_FEATURES else n_tiles * (n_features + 1) * TILE
+    return n_tiles * BLOCK * TILE
