@@ -193,7 +193,7 @@ def speed_table(compared: dict[Table, dict]) -> str:
     return (
         f"{text.markdown(columns, lines)}\n\n"
         "How many times as long as fastem the fastest other library takes: geometric mean and "
-        "worst of all cells. "
+        "worst of the cells measured. "
         f"Measured on {text.describe_all(machines)}."
     )
 

@@ -50,16 +50,23 @@ def markdown(columns: Sequence[tuple[str, str]], rows: Iterable[Sequence[str]]) 
 
 def describe(machine: dict[str, str]) -> str:
     """Return the line that names machine, versions, BLAS and date."""
+    return f"{_undated(machine)}; {machine['date']}"
+
+
+def _undated(machine):
+    threads = "1 thread" if str(machine["threads"]) == "1" else f"{machine['threads']} threads"
     return (
-        f"{machine['cpu']}, {machine['system']}, {machine['threads']} threads of "
-        f"{machine['cpus']} CPUs; {machine['versions']}; code of OpenBLAS: {machine['blas']}; "
-        f"{machine['date']}"
+        f"{machine['cpu']}, {machine['system']}, {threads} of {machine['cpus']} CPUs; "
+        f"{machine['versions']}; code of OpenBLAS: {machine['blas']}"
     )
 
 
 def describe_all(machines: Iterable[dict[str, str]]) -> str:
-    """Return what names each machine, once."""
-    return "; and on ".join(dict.fromkeys(map(describe, machines)))
+    """Return what names each machine, once, with all dates."""
+    dates: dict[str, set[str]] = {}
+    for machine in machines:
+        dates.setdefault(_undated(machine), set()).add(machine["date"])
+    return "; and on ".join(f"{line}; {', '.join(sorted(days))}" for line, days in dates.items())
 
 
 def span(counts: Iterable[int]) -> str:

@@ -49,9 +49,8 @@ class TextRows(Table):
     """The fastest of the others counts; K-means also tells what memory a fit adds at its peak."""
 
     name = "texts"
-    title = "CSR rows"
+    title = "CSR rows, whole fits and seeding"
     peers = tuple(LIBRARIES)
-    in_readme = False
     seconds_a_cell = 13.0
 
     def all_cells(self):

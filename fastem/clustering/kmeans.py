@@ -40,7 +40,8 @@ class KMeans(BaseClustering):
 
         - ``'k-means++'``: rows drawn with probabilities proportional to their squared distance from
           the rows drawn before, the best of several at each step. From more than 100 rows the same
-          ``random_state`` picks the same rows as in scikit-learn; up to 100 rows are sorted first,
+          ``random_state`` picks the same rows as in scikit-learn (in float32 until a draw falls
+          where its sums are rounded otherwise); up to 100 rows are sorted first,
           so that neither their order matters nor whether a row is repeated or has an integer
           weight.
         - ``'random'``: rows drawn at random.
