@@ -420,7 +420,10 @@ def test_saved_parts_of_a_table_are_joined(tmp_path):
     expected = [whole["cells"][0], later["cells"][0], *whole["cells"][2:]]
     assert joined["cells"] == expected
     shown = full_table(TABLES["kmeans"], joined)
-    assert "2000-01-01; and on Some CPU" in shown and shown.endswith("2000-01-02.")
+    assert shown.count("Some CPU") == 1 and shown.endswith("; 2000-01-01, 2000-01-02.")
+    joined["machines"][1]["cpu"] = "Another CPU"
+    shown = full_table(TABLES["kmeans"], joined)
+    assert "2000-01-01; and on Another CPU" in shown and shown.endswith("; 2000-01-02.")
 
 
 def test_a_cell_that_fails_costs_no_other(tmp_path, capsys):
@@ -473,7 +476,7 @@ def test_a_saved_table_without_a_name_goes_to_its_page(tmp_path, pages, capsys):
     assert report.main(["--table", "kmeans", "--load", str(saved), "--write-docs"]) == 0
     assert "| 50,000 | 784 | 10 | separated | 10.0 ms | 40.0 ms lloyd |" in page.read_text()
     assert "geometric mean" in (printed := capsys.readouterr().out)
-    assert "needs gaussian, kmedians, bernoulli, seeding" in printed
+    assert "needs texts, gaussian, kmedians, bernoulli, seeding" in printed
     assert readme.read_text() == before
 
 
