@@ -2,16 +2,23 @@
 
 import multiprocessing
 import os
+import platform
+import re
+import subprocess
 import sys
 import time
-from argparse import ArgumentParser, Namespace
+from argparse import ArgumentParser, ArgumentTypeError, Namespace
 from collections.abc import Iterable, Iterator
 from concurrent.futures import Future, ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import suppress
 
+import numba
+
 from fastem.commands import recipes
+from fastem.commands.info import cache_lines, can_be_written
 from fastem.commands.recipes import Recipe
+from fastem.kernels.runtime import compiling
 
 
 def add_options(parser: ArgumentParser) -> None:
@@ -33,7 +40,7 @@ def add_options(parser: ArgumentParser) -> None:
         help=f"of {', '.join(recipes.DTYPES)}; both by default",
     )
     parser.add_argument(
-        "--jobs", type=_positive, metavar="N", help="processes; by default as many as CPUs"
+        "--jobs", type=_number_of_jobs, metavar="N", help="processes; by default as many as CPUs"
     )
     parser.add_argument(
         "--cpu",
@@ -43,16 +50,26 @@ def add_options(parser: ArgumentParser) -> None:
     )
     parser.add_argument(
         "--cpu-features",
+        type=_features,
         metavar="FEATURES",
         help="the instructions that the other CPU has, such as +avx2,+fma; none by default",
     )
 
 
-def _positive(text: str) -> int:
-    number = int(text)
-    if number < 1:
-        raise ValueError
-    return number
+def _number_of_jobs(text: str) -> int:
+    if not text.isdecimal() or int(text) < 1:
+        raise ArgumentTypeError(f"must be a whole number from 1 on, not {text!r}")
+    return int(text)
+
+
+def _features(text: str) -> str:
+    for feature in text.split(",") if text else []:
+        if not re.fullmatch(r"[+-][\w.-]+", feature):
+            raise ArgumentTypeError(
+                "must be names behind + or -, with commas in between and no spaces, such as "
+                f"+avx2,+fma; not {feature!r}"
+            )
+    return text
 
 
 def run(arguments: Namespace) -> None:
@@ -61,6 +78,7 @@ def run(arguments: Namespace) -> None:
         sys.exit("--cpu-features needs --cpu")
     if arguments.cpu is not None:
         _aim_at(arguments.cpu, arguments.cpu_features or "")
+    _check_numba_and_folders()
     jobs = arguments.jobs or os.cpu_count() or 1
     chosen = recipes.recipes(arguments.models, arguments.dtypes)
     begin = time.perf_counter()
@@ -82,8 +100,44 @@ def run(arguments: Namespace) -> None:
 
 def _aim_at(cpu: str, features: str) -> None:
     """Have the processes that follow compile for another CPU."""
+    if unknown := _unknown(cpu, features):
+        sys.exit(f"LLVM doesn't know {' and '.join(unknown)} of {platform.machine()}")
     os.environ.update(NUMBA_CPU_NAME=cpu, NUMBA_CPU_FEATURES=features)
     print(f"for processes with NUMBA_CPU_NAME={cpu} NUMBA_CPU_FEATURES={features}")
+
+
+# LLVM has no list to ask: it says so itself, by printing, and goes on.
+_ASK_LLVM = """
+import sys
+from llvmlite import binding
+for begin in (binding.initialize_native_target, binding.initialize_native_asmprinter):
+    begin()
+target = binding.Target.from_default_triple()
+target.create_target_machine(cpu=sys.argv[1], features=sys.argv[2])
+"""
+
+
+def _unknown(cpu: str, features: str) -> list[str]:
+    """What LLVM doesn't know of these."""
+    asked = [sys.executable, "-c", _ASK_LLVM, cpu, features]
+    said = subprocess.run(asked, capture_output=True, text=True).stderr
+    found = re.findall(r"'(.*)' is not a recognized (processor|feature)", said)
+    kinds = {"processor": "CPU", "feature": "feature"}
+    return [f"the {kinds[kind]} {name!r}" for name, kind in dict.fromkeys(found)]
+
+
+def _check_numba_and_folders() -> None:
+    """End the process if nothing could be compiled and kept."""
+    if numba.config.DISABLE_JIT:
+        sys.exit("Nothing can be compiled: NUMBA_DISABLE_JIT is set")
+    if compiling.cache is None:
+        sys.exit(f"Kernels can't be kept: the cache doesn't know Numba {numba.__version__}")
+    folders = compiling.cache.entry_folders()
+    if not any(can_be_written(folder) for folder in folders):
+        sys.exit(
+            "Kernels can't be kept: none of these folders can be written. Set NUMBA_CACHE_DIR to "
+            f"one that can.\n{chr(10).join(map(str, folders))}"
+        )
 
 
 def _shown(done: Iterable[Future], futures: dict[Future, Recipe]) -> Iterator[Future]:
@@ -112,6 +166,4 @@ def _broken(cpu: str | None) -> str:
 
 def _say_where() -> None:
     """Print the folder in which the kernels lie."""
-    from fastem.commands.info import cache_lines
-
     print(*cache_lines(), sep="\n")

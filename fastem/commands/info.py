@@ -6,9 +6,11 @@ from argparse import Namespace
 from collections.abc import Iterator
 from importlib.metadata import version
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import llvmlite.binding
 import numba
+import scipy.linalg  # noqa: F401, so that SciPy's BLAS is loaded
 from threadpoolctl import threadpool_info
 
 from fastem.kernels.runtime import compiling
@@ -27,6 +29,9 @@ _FEATURES = (
     "neon",
     "dotprod",
 )
+_PACKAGES = ("numpy", "numba", "llvmlite", "scikit-learn", "scipy", "joblib", "threadpoolctl")
+# Told elsewhere.
+_TOLD = {"NUMBA_CPU_NAME", "NUMBA_CPU_FEATURES", "NUMBA_NUM_THREADS", "NUMBA_CACHE_DIR"}
 
 
 def run(arguments: Namespace) -> None:
@@ -35,6 +40,7 @@ def run(arguments: Namespace) -> None:
         ("Versions", _versions()),
         ("CPU", _cpu()),
         ("Threads", _threads()),
+        ("Numba's settings", _settings()),
         ("Cache of compiled kernels", cache_lines()),
     ):
         print(heading, *(f"    {line}" for line in lines), sep="\n")
@@ -44,8 +50,12 @@ def _versions() -> Iterator[str]:
     package = Path(__file__).resolve().parents[1]
     yield f"fastem {version('fastem')} in {package}"
     yield f"Python {platform.python_version()}, {platform.platform()}"
-    for name in ("numpy", "numba", "llvmlite", "scikit-learn", "scipy"):
+    for name in _PACKAGES:
         yield f"{name} {version(name)}"
+    for library in threadpool_info():
+        if library["user_api"] == "blas":
+            folder = Path(library["filepath"]).parent.name
+            yield f"BLAS: {library['internal_api']} {library['version']} in {folder}"
 
 
 def _cpu() -> Iterator[str]:
@@ -69,6 +79,16 @@ def _threads() -> Iterator[str]:
             yield f"threadpoolctl's limit: {library['num_threads']}"
 
 
+def _settings() -> Iterator[str]:
+    """What the environment says to Numba, beside what is told of the CPU, threads and the cache."""
+    yield f"threading layer of fastem.kernels.parallel: {numba.config.THREADING_LAYER}"
+    for name in sorted(set(os.environ) - _TOLD):
+        if name.startswith("NUMBA_"):
+            yield f"{name}={os.environ[name]}"
+    if numba.config.DISABLE_JIT:
+        yield "NUMBA_DISABLE_JIT must be unset: nothing can be compiled"
+
+
 def _usable_cpus() -> int | None:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
 
@@ -80,12 +100,16 @@ def cache_lines() -> Iterator[str]:
         return
     for folder in compiling.cache.entry_folders():
         sizes = [path.stat().st_size for path in folder.glob("*.kernel")]
-        writable = "writable" if _can_be_written(folder) else "not writable"
+        writable = "writable" if can_be_written(folder) else "not writable"
         yield f"{folder}: {writable}, {len(sizes)} kernels, {sum(sizes) / 2**20:.1f} MiB"
 
 
-def _can_be_written(folder: Path) -> bool:
-    """Whether the folder is, or could be made, writable."""
-    while not folder.exists() and folder != folder.parent:
+def can_be_written(folder: Path) -> bool:
+    """Whether the folder is, or could be made, writable: by trying where it is or would be."""
+    while not os.path.exists(folder) and folder != folder.parent:
         folder = folder.parent
-    return folder.is_dir() and os.access(folder, os.W_OK | os.X_OK)
+    try:
+        with TemporaryDirectory(dir=folder):
+            return True
+    except OSError:
+        return False

@@ -203,8 +203,10 @@ def test_for_another_cpu(python, tmp_path):
     [
         (["--models", "KMean"], "invalid choice: 'KMean'"),
         (["--dtypes", "float16"], "invalid choice: 'float16'"),
-        (["--jobs", "0"], "--jobs: invalid"),
-        (["--jobs", "two"], "--jobs: invalid"),
+        (["--jobs", "0"], "--jobs: must be a whole number from 1 on, not '0'"),
+        (["--jobs", "two"], "--jobs: must be a whole number from 1 on, not 'two'"),
+        (["--cpu-features", "avx2"], "--cpu-features: must be names behind + or -"),
+        (["--cpu-features", "+avx2, +fma"], "no spaces, such as +avx2,+fma; not ' +fma'"),
     ],
 )
 def test_wrong_options(options, said, python):
@@ -214,6 +216,35 @@ def test_wrong_options(options, said, python):
 def test_features_without_a_cpu(python):
     said = python("-m", "fastem", "compile", "--cpu-features", "+avx2", status=1)
     assert said == "--cpu-features needs --cpu\n"
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        (["--cpu", "x86-64-v9"], "LLVM doesn't know the CPU 'x86-64-v9' of "),
+        (
+            ["--cpu", "generic", "--cpu-features", "+that,-this"],
+            "LLVM doesn't know the feature '+that' and the feature '-this' of ",
+        ),
+    ],
+)
+def test_what_llvm_does_not_know(options, said, python):
+    assert python("-m", "fastem", "compile", *options, status=1).startswith(said)
+
+
+def test_nowhere_to_write(python, tmp_path):
+    (tmp_path / "file").touch()
+    folder = tmp_path / "file" / "folder"
+    said = python("-m", "fastem", "compile", status=1, NUMBA_CACHE_DIR=str(folder)).splitlines()
+    assert said[0].startswith("Kernels can't be kept: none of these folders can be written.")
+    assert "NUMBA_CACHE_DIR" in said[0]
+    assert len(said) == 2
+    assert said[1].startswith(str(folder))
+
+
+def test_without_a_compiler(python):
+    said = python("-m", "fastem", "compile", status=1, NUMBA_DISABLE_JIT="1")
+    assert said == "Nothing can be compiled: NUMBA_DISABLE_JIT is set\n"
 
 
 def test_recipes_have_all_algorithms_and_passes():

@@ -7,7 +7,9 @@ from importlib.metadata import version
 import numba
 import numpy as np
 import pytest
+import scipy.linalg  # noqa: F401, which loads a BLAS
 from processes import PACKAGE
+from threadpoolctl import threadpool_info
 
 from fastem.kernels.vectors.machine import VECTOR_BYTES
 
@@ -37,11 +39,41 @@ def info():
 
 def test_versions_and_machine(info):
     said = info()
-    assert list(said) == ["Versions", "CPU", "Threads", "Cache of compiled kernels"]
+    assert list(said) == [
+        "Versions",
+        "CPU",
+        "Threads",
+        "Numba's settings",
+        "Cache of compiled kernels",
+    ]
     assert f"fastem {version('fastem')} in {PACKAGE}" in said["Versions"]
     assert f"numba {numba.__version__}" in said["Versions"]
     assert f"numpy {np.__version__}" in said["Versions"]
+    for name in ("joblib", "threadpoolctl"):
+        assert f"{name} {version(name)}" in said["Versions"]
     assert f"vectors of {VECTOR_BYTES} bytes" in said["CPU"]
+
+
+def test_blas(info):
+    libraries = [library for library in threadpool_info() if library["user_api"] == "blas"]
+    said = [line for line in info()["Versions"] if line.startswith("BLAS: ")]
+    assert len(said) == len(libraries)
+    for library in libraries:
+        begin = f"BLAS: {library['internal_api']} {library['version']} in "
+        assert any(line.startswith(begin) for line in said)
+
+
+def test_settings_of_numba(info):
+    given = {"NUMBA_OPT": "2", "NUMBA_THREADING_LAYER": "workqueue", "NUMBA_NUM_THREADS": "2"}
+    said = info(**given)["Numba's settings"]
+    assert said[0] == "threading layer of fastem.kernels.parallel: workqueue"
+    assert "NUMBA_OPT=2" in said
+    assert not any("NUM_THREADS" in line for line in said)  # which is told of threads
+
+
+def test_without_a_compiler(info):
+    said = info(NUMBA_DISABLE_JIT="1")["Numba's settings"]
+    assert said[-1] == "NUMBA_DISABLE_JIT must be unset: nothing can be compiled"
 
 
 def test_threads(info):
@@ -73,6 +105,12 @@ def test_cache(info, tmp_path):
 def test_a_cache_that_cannot_be_written(info, tmp_path):
     (tmp_path / "file").touch()
     (said,) = info(NUMBA_CACHE_DIR=str(tmp_path / "file" / "folder"))["Cache of compiled kernels"]
+    assert "not writable, 0 kernels" in said
+
+
+def test_a_cache_that_no_user_can_make(info):
+    # Root may write anywhere, but for such a place.
+    (said,) = info(NUMBA_CACHE_DIR="/dev/null/cache")["Cache of compiled kernels"]
     assert "not writable, 0 kernels" in said
 
 
