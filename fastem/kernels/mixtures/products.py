@@ -17,6 +17,7 @@ from fastem.kernels.runtime.chunks import ceil_div
 from fastem.kernels.runtime.compiling import inline
 from fastem.kernels.vectors.emit import (
     Emitter,
+    align_stack,
     constant,
     fma,
     prefetch,
@@ -24,7 +25,7 @@ from fastem.kernels.vectors.emit import (
     sum_lanes,
     sum_vectors,
 )
-from fastem.kernels.vectors.machine import LINE_BYTES, TILE, VECTOR_BYTES, WIDE_REGISTER_FILE
+from fastem.kernels.vectors.machine import LINE_BYTES, TILE, WIDE_REGISTER_FILE
 from fastem.kernels.vectors.vector import (
     broadcast,
     double,
@@ -69,8 +70,7 @@ def _log_densities(squares, listed=False):
     """
 
     def emit(context, builder, signature, args):
-        # as in tile_nearest.py
-        builder.function.attributes.alignstack = VECTOR_BYTES
+        align_stack(builder)
         e = Emitter(context, builder, signature, args)
         n_terms, n_components = args[1], args[5]
         x, c, b, a, out = e.pointers(0, 2, 3, 4, 6)
@@ -194,7 +194,7 @@ def _add_terms(squares):
     wanted = _TERMS // 2 if squares else _TERMS
 
     def emit(context, builder, signature, args):
-        builder.function.attributes.alignstack = VECTOR_BYTES
+        align_stack(builder)
         e = Emitter(context, builder, signature, args)
         n_components, n_terms = args[1], args[3]
         g, x, s = e.pointers(0, 2, 4)
@@ -205,28 +205,32 @@ def _add_terms(squares):
         n_blocks = e.times(_blocks(e, n_terms, wanted), _blocks(e, n_components, COMPONENTS))
         ahead = _Ahead(e, n_blocks)
 
-        with e.loop(0, n_terms, wanted) as t, e.loop(0, n_components, COMPONENTS) as k:
+        with e.loop(0, n_terms, wanted) as t:
             # The padding of a block repeats the last one.
-            components = _up_to(e, k, COMPONENTS, n_components)
             terms = _up_to(e, t, wanted, n_terms)
-            ahead.fetch()
-            sums = [None] * _BLOCK
-            for lane in range(0, TILE, lanes):
-                shares = [e.lanes(g, number, lane, vector) for number in components]
-                values = [e.lanes(x, number, lane, vector) for number in terms]
-                if squares:
-                    values += [builder.fmul(value, value) for value in values]
-                for n, (share, value) in enumerate(product(shares, values)):
-                    if sums[n] is None:
-                        sums[n] = builder.fmul(share, value)
-                    else:
-                        sums[n] = fma(builder, share, value, sums[n])
-            at = builder.load(place)
-            for n in range(0, _BLOCK, lanes):
-                total = sum_vectors(builder, sums[n : n + lanes])
-                total = total if total.type == wide else builder.fpext(total, wide)
-                e.add_at(s, e.plus(at, n), total)
-            builder.store(e.plus(at, _BLOCK), place)
+            squared = []
+            for number in terms if squares else ():
+                values = [e.lanes(x, number, lane, vector) for lane in range(0, TILE, lanes)]
+                squared.append([builder.fmul(value, value) for value in values])
+            with e.loop(0, n_components, COMPONENTS) as k:
+                components = _up_to(e, k, COMPONENTS, n_components)
+                ahead.fetch()
+                sums = [None] * _BLOCK
+                for i, lane in enumerate(range(0, TILE, lanes)):
+                    shares = [e.lanes(g, number, lane, vector) for number in components]
+                    values = [e.lanes(x, number, lane, vector) for number in terms]
+                    values += [vectors[i] for vectors in squared]
+                    for n, (share, value) in enumerate(product(shares, values)):
+                        if sums[n] is None:
+                            sums[n] = builder.fmul(share, value)
+                        else:
+                            sums[n] = fma(builder, share, value, sums[n])
+                at = builder.load(place)
+                for n in range(0, _BLOCK, lanes):
+                    total = sum_vectors(builder, sums[n : n + lanes])
+                    total = total if total.type == wide else builder.fpext(total, wide)
+                    e.add_at(s, e.plus(at, n), total)
+                builder.store(e.plus(at, _BLOCK), place)
         return e.nothing()
 
     @intrinsic

@@ -149,6 +149,16 @@ def zeros_of(vector):
     return ir.Constant(vector, [zeros_of(vector.element).constant] * vector.count)
 
 
+def align_stack(builder):
+    """Have what the function keeps of vectors on the stack lie on lines of the cache.
+
+    Vectors that don't fit into registers straddle two lines there otherwise.
+    """
+    attributes = builder.function.attributes
+    attributes.alignstack = VECTOR_BYTES
+    attributes.add("nounwind")  # beside no other one, llvmlite leaves the alignment out
+
+
 def splat(builder, scalar, lanes):
     """A vector with ``scalar`` in every lane."""
     vector = ir.VectorType(scalar.type, lanes)
@@ -265,18 +275,16 @@ def sum_vectors(builder, vectors):
     """One vector of the sums of as many vectors as it has lanes, added in pairs."""
     lanes = len(vectors)
     vectors = list(vectors)
-    width = lanes // 2
-    while width:
-        # Each vector consists of runs of 2 * width lanes that are to be folded to half.
-        low, high = [], []
-        for run in range(0, 2 * lanes, 2 * width):
-            low += range(run, run + width)
-            high += range(run + width, run + 2 * width)
+    # Neighbouring lanes first: most shuffles are the cheap ones, then.
+    width = 1
+    while width < lanes:
+        low = [i if not i & width else lanes + (i ^ width) for i in range(lanes)]
+        high = [i ^ width if not i & width else lanes + i for i in range(lanes)]
         vectors = [
             builder.fadd(shuffle(builder, a, b, low), shuffle(builder, a, b, high))
             for a, b in zip(vectors[::2], vectors[1::2], strict=True)
         ]
-        width //= 2
+        width *= 2
     return vectors[0]
 
 
