@@ -7,6 +7,9 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import scipy.sparse as sp
+from sklearn.base import clone
+
+from fastem.sklearn_private import StrOptions
 
 DTYPES = ("float32", "float64")
 
@@ -61,6 +64,31 @@ def _problems(
             yield X, n_clusters, sample_weight
 
 
+def _words(estimator: Any, *but: str) -> Iterator[dict[str, str]]:
+    """Each word that parameters of an estimator may be, one at a time, but for some parameters."""
+    for name, constraints in estimator._parameter_constraints.items():
+        if name in but:
+            continue
+        for constraint in constraints:
+            if isinstance(constraint, StrOptions):
+                yield from ({name: word} for word in sorted(constraint.options))
+
+
+def _fit_every_word(model: Any, X: Any, sample_weight: Any, *but: str) -> None:
+    """Fit with each word of each parameter, so that no option is forgotten."""
+    for words in _words(type(model), *but):
+        clone(model).set_params(**words).fit(X, sample_weight=sample_weight)
+
+
+def _silhouettes(dtype: Any, metric: str) -> None:
+    from fastem.silhouette import silhouette_score, simplified_silhouette_score
+
+    for X, n_clusters, _ in _problems(dtype, [(500, 3, 4), (500, 70, 30)]):
+        labels = np.arange(len(X)) % n_clusters
+        silhouette_score(X, labels, metric=metric)
+        simplified_silhouette_score(X, X[:n_clusters], metric=metric)
+
+
 def _ask(model: Any, X: Any) -> None:
     """Call what a fitted estimator is asked for, on rows that can and can't be written to."""
     frozen = X.copy()
@@ -82,9 +110,17 @@ def _kmeans(dtype: Any, algorithm: str) -> None:
                 model = KMeans(n_clusters, init=init, n_init=1, random_state=0)
                 _ask(model.fit(X, sample_weight=sample_weight), X)
             kmeans_plusplus(X, n_clusters, sample_weight=sample_weight, random_state=0)
-        same = sp.csr_matrix(np.ones((300, 5), dtype))  # which float32 can't tell apart
-        KMeans(12, random_state=0).fit(same)
+        dense = sp.random(3000, 40, 0.3, "csr", dtype, np.random.default_rng(0))
+        for rows in (dense, X):  # of which few digits leave many open, or few
+            for sample_weight in (None, np.ones(3000)):
+                _fit_every_word(KMeans(5, random_state=0), rows, sample_weight, "algorithm")
+        # Centres that only float64 can tell apart.
+        near = 0.5 + 1e-9 * np.random.default_rng(0).standard_normal((40, 200))
+        KMeans(40, init=near, max_iter=2).fit(X)
         return
+    for X, n_clusters, sample_weight in _problems(dtype, [(300, 2, 8)]):
+        model = KMeans(n_clusters, algorithm=algorithm, random_state=0)
+        _fit_every_word(model, X, sample_weight, "algorithm")
     shapes = [(3000, 2, 5), (3000, 20, 40), (1500, 100, 8), (1500, 64, 600), (30, 20_000, 3)]
     for X, n_clusters, sample_weight in _problems(dtype, shapes):
         for init in ("k-means++", "k-means||", "random_partition"):
@@ -94,7 +130,9 @@ def _kmeans(dtype: Any, algorithm: str) -> None:
     # Seeds of many rows, and of few ones of many features.
     for X, n_seeds, sample_weight in _problems(dtype, [(5000, 20, 40), (500, 100, 8)]):
         kmeans_plusplus(X, n_seeds, sample_weight=sample_weight, random_state=0)
-    if algorithm == "lloyd":  # few rows, whose iterations are settled in one call, and many
+    if algorithm == "lloyd":
+        _silhouettes(dtype, "euclidean")
+        # Few rows, whose iterations are settled in one call, and many.
         for X, n_clusters, sample_weight in _problems(dtype, [(300, 2, 8), (2000, 64, 80)]):
             model = KMeans(n_clusters, search="breathing", random_state=0)
             model.fit(X, sample_weight=sample_weight)
@@ -122,10 +160,14 @@ def _kmedians(dtype: Any, option: str) -> None:
         for init in ("k-means++", "random_partition"):
             model = KMedians(n_clusters, init=init, n_init=2, random_state=0)
             _ask(model.fit(X, sample_weight=sample_weight), X)
+    for X, n_clusters, sample_weight in _problems(dtype, [(300, 2, 8), (2000, 64, 80)]):
+        _fit_every_word(KMedians(n_clusters, random_state=0), X, sample_weight)
+    _silhouettes(dtype, "manhattan")
 
 
 def _gaussian(dtype: Any, covariance_type: str) -> None:
     from fastem.clustering.kmeans import kmeans_plusplus
+    from fastem.mixtures.gaussian.covariances import COVARIANCES
     from fastem.mixtures.gaussian.estimator import GaussianMixture
 
     if covariance_type == "incomplete":
@@ -134,9 +176,11 @@ def _gaussian(dtype: Any, covariance_type: str) -> None:
     shapes = [(3000, 2, 4), (3000, 8, 6), (1500, 24, 4), (1200, 70, 3), (6000, 5, 40)]
     problems = list(_problems(dtype, shapes))
     for X, n_components, sample_weight in problems[:2]:
-        uneven = X.copy()
-        uneven[:1000] *= 1e-6  # so narrow beside the others that sums of squares lose its digits
-        problems.append((uneven, n_components, sample_weight))
+        # So narrow beside the others, or so far from each other, that sums of squares lose digits.
+        uneven, distant = X.copy(), X.copy()
+        uneven[:1000] *= 1e-6
+        distant += 1e6 * (np.arange(len(X)) % n_components)[:, np.newaxis].astype(dtype)
+        problems += [(rows, n_components, sample_weight) for rows in (uneven, distant)]
     for X, n_components, sample_weight in problems:
         for assignment in ("soft", "hard"):
             model = GaussianMixture(
@@ -149,14 +193,25 @@ def _gaussian(dtype: Any, covariance_type: str) -> None:
             _ask(model.fit(X, sample_weight=sample_weight), X)
             model.icl(X)
             model.elbo(X)
-        model.set_params(n_components=2, search="breathing", assignment="soft")
-        model.fit(X[:300], sample_weight=None if sample_weight is None else sample_weight[:300])
+        few = slice(None, None, len(X) // 300)
+        weights = None if sample_weight is None else sample_weight[few]
+        for assignment in ("soft", "hard"):
+            model.set_params(
+                n_components=min(n_components, 4), search="breathing", assignment=assignment
+            )
+            model.fit(X[few], sample_weight=weights)
+    kinds = {kind.name for kind in COVARIANCES.values() if kind.passes == covariance_type}
+    for X, n_components, sample_weight in _problems(dtype, [(900, 4, 3)]):
+        for kind in sorted(kinds):
+            model = GaussianMixture(n_components, covariance_type=kind, max_iter=5, random_state=0)
+            _fit_every_word(model, X, sample_weight, "covariance_type")
     for X, n_seeds, sample_weight in _problems(dtype, [(3000, 24, 80)]):
         kmeans_plusplus(X, n_seeds, sample_weight=sample_weight, random_state=0)  # of many rows
 
 
 def _incomplete(dtype: Any) -> None:
     """Rows with gaps, of frequent patterns and of rare ones, and rows with errors."""
+    from fastem.mixtures.gaussian.covariances import COVARIANCES
     from fastem.mixtures.gaussian.estimator import GaussianMixture
 
     shapes = [(3000, 4, 3), (1500, 9, 3)]
@@ -174,6 +229,15 @@ def _incomplete(dtype: Any) -> None:
             ):
                 model.fit(holes, sample_weight=sample_weight, noise=noise)
                 model.predict(holes, noise=noise)
+    for X, n_components, sample_weight in _problems(dtype, [(300, 3, 3)]):
+        holes = np.where(np.random.default_rng(0).random(X.shape) < 0.1, np.nan, X)
+        for kind in sorted({kind.name for kind in COVARIANCES.values()}):
+            model = GaussianMixture(
+                n_components, covariance_type=kind, missing="em", max_iter=5, random_state=0
+            )
+            # Noise takes complete rows only.
+            apart = ("covariance_type", "missing", "noise_component")
+            _fit_every_word(model, holes, sample_weight, *apart)
 
 
 def _bernoulli(dtype: Any, option: str) -> None:
@@ -185,6 +249,10 @@ def _bernoulli(dtype: Any, option: str) -> None:
             _ask(model.fit(rows, sample_weight=sample_weight), rows)
             model.icl(rows)
             model.elbo(rows)
+    for X, n_components, sample_weight in _problems(dtype, [(300, 20, 3)]):
+        for rows in (X, sp.csr_matrix(X > 3, dtype=dtype)):
+            model = BernoulliMixture(n_components, random_state=0)
+            _fit_every_word(model, rows, sample_weight)
 
 
 def _kernels(dtype: Any, option: str) -> None:
@@ -203,10 +271,20 @@ def _kernels(dtype: Any, option: str) -> None:
             compare(X, Y)
         labels = np.arange(len(X), dtype=np.int32) % 40
         cluster_medians(X, labels, 40)
+        cluster_medians(X, labels, 40, np.ones(len(X)))
         normalize_responsibilities(X.copy())
         matrices = np.tile(np.eye(n_features, dtype=dtype), (40, 1, 1))
         factors = cholesky(matrices)
-        gaussian_log_density(X, Y.astype(np.float64), factors.astype(np.float64))
+        cholesky(matrices[0])
+        for covariance_type, scales in (
+            ("full", factors),
+            ("tied", factors[0]),
+            ("diag", np.ones(Y.shape)),
+            ("spherical", np.ones(40)),
+            ("tied_diag", np.ones(n_features)),
+            ("tied_spherical", np.ones(())),
+        ):
+            gaussian_log_density(X, Y, scales, covariance_type)
         bernoulli_log_density((X > 0).astype(dtype), np.full((40, n_features), 0.3))
     public = (
         squared_euclidean,

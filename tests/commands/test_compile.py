@@ -35,11 +35,47 @@ def script(text):
     return f"{LISTEN}{textwrap.dedent(text)}\nfor name in compiled: print('compiled', name)\n"
 
 
+# Every word that a parameter may be, with every word of another one: no option can be forgotten.
+PAIRS = """
+from itertools import combinations
+import numpy as np, scipy.sparse
+from fastem.sklearn_private import StrOptions
+
+def pairs(estimator):
+    words = [
+        (name, word)
+        for name, constraints in estimator._parameter_constraints.items()
+        for constraint in constraints
+        if isinstance(constraint, StrOptions)
+        for word in sorted(constraint.options)
+    ]
+    for (name, word), (other, another) in combinations(words, 2):
+        if name != other:
+            yield {name: word, other: another}
+
+def blobs(n_rows, n_features, n_clusters, dtype):
+    random = np.random.default_rng(1)
+    places = 5 * random.normal(size=(n_clusters, n_features))
+    rows = places[np.arange(n_rows) % n_clusters] + random.normal(size=(n_rows, n_features))
+    return rows.astype(dtype)
+"""
+
 # Sizes and options that the recipes don't have.
 FITS = {
     "KMeans": """
-        from fastem import KMeans
+        from fastem import KMeans, silhouette_score, simplified_silhouette_score
         for dtype in ("float32", "float64"):
+            X, ones = blobs(250, 3, 6, dtype), np.ones(250)
+            for options in pairs(KMeans):
+                KMeans(6, random_state=1, **options).fit(X)
+                KMeans(6, random_state=1, **options).fit(X, sample_weight=ones)
+            rows = scipy.sparse.csr_matrix((blobs(2000, 40, 5, dtype) > 3).astype(dtype))
+            for options in pairs(KMeans):
+                if "algorithm" not in options:
+                    KMeans(5, random_state=1, **options).fit(rows)
+            KMeans(40, init=0.5 + 1e-9 * np.random.default_rng(0).random((40, 40))).fit(rows)
+            silhouette_score(X, np.arange(250) % 4)
+            simplified_silhouette_score(X, X[:4])
             for n_rows, n_features, n_clusters in ((900, 3, 7), (2100, 30, 33), (700, 120, 11)):
                 X = np.random.default_rng(1).normal(size=(n_rows, n_features)).astype(dtype)
                 for algorithm in ("auto", "elkan", "hamerly", "lloyd"):
@@ -60,8 +96,16 @@ FITS = {
                 KMeans(n_clusters, random_state=0).fit(rows).predict(rows)
         """,
     "KMedians": """
-        from fastem import KMedians
+        from fastem import KMedians, silhouette_score, simplified_silhouette_score
         for dtype in ("float32", "float64"):
+            X = blobs(250, 3, 6, dtype)
+            for options in pairs(KMedians):
+                KMedians(6, random_state=1, **options).fit(X)
+                KMedians(6, random_state=1, **options).fit(X, sample_weight=np.ones(250))
+            X = blobs(900, 12, 6, dtype)
+            KMedians(6, search="breathing", random_state=1).fit(X)
+            silhouette_score(X, np.arange(len(X)) % 4, metric="manhattan")
+            simplified_silhouette_score(X, X[:4], metric="l1")
             for n_rows, n_features, n_clusters in ((900, 3, 7), (2100, 30, 33)):
                 X = np.random.default_rng(1).normal(size=(n_rows, n_features)).astype(dtype)
                 KMedians(n_clusters, init="random", random_state=1).fit(X).transform(X)
@@ -69,6 +113,22 @@ FITS = {
     "GaussianMixture": """
         from fastem import GaussianMixture
         for dtype in ("float32", "float64"):
+            X = blobs(200, 3, 4, dtype)
+            for number, options in enumerate(pairs(GaussianMixture)):
+                weights = np.ones(200) if number % 2 else None
+                model = GaussianMixture(4, max_iter=3, random_state=1, **options)
+                model.fit(X, sample_weight=weights)
+            gaps = np.where(np.random.default_rng(1).random(X.shape) < 0.1, np.nan, X)
+            for options in pairs(GaussianMixture):
+                if "em" in options.values() and "noise_component" not in options:
+                    GaussianMixture(4, max_iter=3, random_state=1, **options).fit(gaps)
+            for given in (
+                {"tol": 0}, {"tol": np.float32(0.1), "reg_covar": 0}, {"noise_component": -20},
+                {"fixed": {"means"}}, {"precisions_init": 2}, {"max_iter": np.int32(3)},
+            ):
+                GaussianMixture(4, covariance_type="tied_spherical", **given).fit(X)
+                if "precisions_init" not in given:
+                    GaussianMixture(4, **given).fit(X)
             for n_rows, n_features, n_components in ((900, 3, 7), (2100, 20, 5)):
                 X = np.random.default_rng(1).normal(size=(n_rows, n_features)).astype(dtype)
                 for kind in ("full", "tied", "diag", "spherical", "tied_diag", "VEV", "EVI"):
@@ -85,6 +145,13 @@ FITS = {
     "BernoulliMixture": """
         from fastem import BernoulliMixture
         for dtype in ("float32", "float64"):
+            X = (blobs(200, 15, 4, dtype) > 0).astype(dtype)
+            gaps = np.where(np.random.default_rng(1).random(X.shape) < 0.1, np.nan, X)
+            for options in pairs(BernoulliMixture):
+                found = [X, scipy.sparse.csr_matrix(X)] + [gaps] * ("em" in options.values())
+                for rows in found:
+                    model = BernoulliMixture(4, max_iter=5, alpha=1, random_state=1, **options)
+                    model.fit(rows).fit(rows, sample_weight=np.ones(200))
             X = np.random.default_rng(1).integers(2, size=(800, 40)).astype(dtype)
             for rows in (X, scipy.sparse.csr_matrix(X)):
                 BernoulliMixture(6, random_state=0).fit(rows).predict_proba(rows)
@@ -94,8 +161,20 @@ FITS = {
         for dtype in ("float32", "float64"):
             X = np.random.default_rng(1).normal(size=(300, 5)).astype(dtype)
             kernels.nearest(X, X[:7]), kernels.manhattan(X, X), kernels.squared_euclidean(X, X)
-            kernels.cluster_medians(X, np.arange(300, dtype=np.int32) % 7, 7)
+            labels, means = np.arange(300, dtype=np.int32) % 7, X[:7]
+            kernels.cluster_medians(X, labels, 7)
+            kernels.cluster_medians(X, labels.tolist(), 7, np.ones(300))
             kernels.normalize_responsibilities(X)
+            factors = kernels.cholesky(np.tile(np.eye(5), (7, 1, 1)).astype(dtype))
+            kernels.cholesky(np.eye(5).astype(dtype).tolist())
+            scales = {
+                "full": factors, "tied": factors[0], "diag": np.ones((7, 5)),
+                "spherical": np.ones(7), "tied_diag": np.ones(5), "tied_spherical": 1.0,
+            }
+            for kind, scale in scales.items():
+                kernels.gaussian_log_density(X, means, scale, kind)
+            for rows in ((X > 0).astype(dtype),):
+                kernels.bernoulli_log_density(rows, np.full((7, 5), 0.3))
         """,
 }
 
@@ -126,7 +205,7 @@ def test_nothing_is_left_to_compile(model, compiled, python):
         "-W",
         "ignore",
         "-c",
-        script(f"import numpy as np, scipy.sparse\n{textwrap.dedent(FITS[model])}\nprint('done')"),
+        script(f"{PAIRS}\n{textwrap.dedent(FITS[model])}\nprint('done')"),
     )
     assert said == "done\n"
 
@@ -180,6 +259,7 @@ FIT = script(
     from fastem import BernoulliMixture
     X = np.random.default_rng(1).integers(2, size=(800, 40)).astype("float32")
     BernoulliMixture(6, max_iter=3, random_state=0).fit(X)
+    BernoulliMixture(3, search="breathing", random_state=0).fit(X[:200])
     """
 )
 

@@ -165,8 +165,7 @@ class GaussianModel(MixtureModel):
         )
 
     def _rules(self, until, dtype, total_weight, least_count):
-        return Rules(
-            until.most,
+        numbers = (
             until.tol,
             until.fall,
             until.before,
@@ -177,6 +176,8 @@ class GaussianModel(MixtureModel):
             self.reg_covar,
             _MOST_CANCELLATION[dtype],
         )
+        # Kernels are compiled for types: a user's ``tol=0`` is an integer.
+        return Rules(int(until.most), *map(float, numbers))
 
     def start(self, rows, random_state):
         if self.make_prior is not None and self.prior is None:
