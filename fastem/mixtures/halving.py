@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from fastem.kernels.gaussian.few.splitting import POWER_ITERATIONS
+from fastem.kernels.gaussian.steps.splitting import POWER_ITERATIONS
 from fastem.mixtures.sampled import least_peaked_axes
 
 # With more features, fourth moments cost too much, and tell little.

@@ -176,6 +176,12 @@ class MixtureModel(Model):
         """
         return None
 
+    def advanced(
+        self, rows: Any, parameters: Any, until: Until
+    ) -> tuple[Any, Any, list[float]] | None:
+        """Some iterations, as of :meth:`settled`, which they need not have when they end."""
+        return None
+
     def breathed(
         self, rows: Any, sample: Sample, parameters: Any, untils: tuple[Until, Until]
     ) -> tuple[Any, Any, list[float], int] | None:
@@ -243,7 +249,8 @@ class MixtureModel(Model):
     def iterated(self, rows, parameters, most, previous):
         before = self._before(previous)
         until = Until(self.tol, self.tol, min(most, _AT_ONCE), before=before)
-        return self.settled(rows, parameters, until)
+        found = self.settled(rows, parameters, until)
+        return self.advanced(rows, parameters, until) if found is None else found
 
     def _before(self, previous):
         """The objective before an iteration, -inf if none is known."""

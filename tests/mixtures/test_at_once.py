@@ -51,6 +51,44 @@ def test_a_fit(options, monkeypatch):
         assert at_once.n_iter_ == 230
 
 
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("assignment", ["soft", "hard"])
+@pytest.mark.parametrize("covariance_type", ["full", "diag"])
+def test_a_fit_of_many_rows(covariance_type, assignment, dtype, monkeypatch):
+    X = rows(20_000, 12).astype(dtype)
+    weight = np.random.default_rng(1).uniform(0.2, 2.0, len(X))
+    options = {"covariance_type": covariance_type, "assignment": assignment, "tol": 1e-4}
+    found = []
+    advanced = GaussianModel.advanced
+    monkeypatch.setattr(
+        GaussianModel, "advanced", lambda *args: found.append(advanced(*args)) or found[-1]
+    )
+    at_once = GaussianMixture(4, random_state=0, **options).fit(X, sample_weight=weight)
+    assert sum(len(history) for _, _, history in found) == at_once.n_iter_ > 2
+    monkeypatch.setattr(GaussianModel, "advanced", lambda *args: None)
+    one_by_one = GaussianMixture(4, random_state=0, **options).fit(X, sample_weight=weight)
+    same(at_once, one_by_one)
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"covariance_type": "tied"},
+        {"covariance_type": "spherical"},
+        {"covariance_type": "EVI"},
+        {"covariance_type": "diag", "fixed": ["weights"]},
+        {"covariance_type": "diag", "prior": "conjugate"},
+        {"covariance_type": "diag", "reg_covar": 0.0},
+        {"covariance_type": "diag", "noise_component": "auto"},
+    ],
+)
+def test_fits_with_another_m_step(options, monkeypatch):
+    """They never take iterations at once that would leave out what is theirs."""
+    fitted = GaussianMixture(3, random_state=0, **options).fit(rows())
+    monkeypatch.setattr(GaussianModel, "advanced", lambda *args: None)
+    same(fitted, GaussianMixture(3, random_state=0, **options).fit(rows()))
+
+
 def test_a_fit_that_goes_on(monkeypatch):
     def twice():
         model = GaussianMixture(4, warm_start=True, max_iter=3, random_state=0).fit(rows())

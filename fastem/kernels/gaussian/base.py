@@ -10,6 +10,9 @@ import numpy as np
 #: may be lost in what they have in common, and with it responsibilities.
 LOWEST = {np.dtype(np.float32): -(2.0**17), np.dtype(np.float64): -(2.0**46)}
 
+#: Relative, with a margin: an M-step takes less of a variance for nothing.
+ROUNDING_OF_MEANS = 8 * np.finfo(np.float64).eps
+
 
 class GaussianComponents(NamedTuple):
     """A mixture's parameters, all float64.
@@ -70,6 +73,63 @@ class GaussianStatistics(NamedTuple):
     noise: float = 0.0
 
 
+class Rules(NamedTuple):
+    """How iterations go on, and when they end.
+
+    Parameters
+    ----------
+    most : int
+        E-steps, at the most.
+    tol : float
+        They end when the objective gains less
+    fall : float
+        and falls by less,
+    before : float
+        Before the first step, -inf if nothing is known.
+    best, hopeless : float
+        or when it is behind ``best`` by more than ``hopeless`` times what it has gained.
+    total_weight : float
+        Of the rows: the objective is a mean over it.
+    least_count : float
+        Keeps counts from zero.
+    reg_covar : float
+    most_cancellation : float
+        Beyond this, statistics are found once more about the new means.
+    """
+
+    most: int
+    tol: float
+    fall: float
+    before: float
+    best: float
+    hopeless: float
+    total_weight: float
+    least_count: float
+    reg_covar: float
+    most_cancellation: float
+
+
+class Iterated(NamedTuple):
+    """Where iterations have ended.
+
+    Parameters
+    ----------
+    weights, means, covariances, precisions_cholesky : ndarray
+        After the last M-step.
+    statistics : GaussianStatistics
+        What the E-step before it found, perhaps about the new means.
+    history : list of float
+        The objective, by each E-step.
+    """
+
+    weights: np.ndarray
+    means: np.ndarray
+    covariances: np.ndarray
+    precisions_cholesky: np.ndarray
+    statistics: GaussianStatistics
+    history: list[float]
+
+
 class GaussianPass(ABC):
     """Passes over the rows of one part, for one covariance type."""
 
@@ -92,6 +152,9 @@ class GaussianPass(ABC):
         GaussianStatistics
         """
 
+    #: Whether the rows are so few that several iterations are best taken in one call.
+    few = False
+
     def iterate(self, parameters, hard, rules):
         """Several iterations in one call; None where they have to be taken one by one.
 
@@ -106,6 +169,13 @@ class GaussianPass(ABC):
         Returns
         -------
         Iterated or None
+        """
+        return None
+
+    def advance(self, parameters, hard, rules):
+        """Some iterations over many rows, up to where they have settled; None where there are none.
+
+        The parameters are those of :meth:`iterate`; ``rules.best`` doesn't count.
         """
         return None
 

@@ -8,8 +8,6 @@ import numpy as np
 from fastem.kernels.gaussian.base import GaussianComponents, relative
 from fastem.kernels.gaussian.driver import accumulate_tiles, log_joint_tile, prepare_tile
 from fastem.kernels.gaussian.exact import ExactKernel, ExactPass
-from fastem.kernels.gaussian.few.breathing import breathe
-from fastem.kernels.gaussian.few.iterations import iterate
 from fastem.kernels.gaussian.scatter.layout import (
     places,
     scratch_size,
@@ -17,6 +15,9 @@ from fastem.kernels.gaussian.scatter.layout import (
     unpack_totals,
 )
 from fastem.kernels.gaussian.scatter.triangle import add_products
+from fastem.kernels.gaussian.steps.breathing import breathe
+from fastem.kernels.gaussian.steps.iterations import iterate
+from fastem.kernels.gaussian.steps.many import FullSteps
 from fastem.kernels.gaussian.sweep import Sweep, split
 from fastem.kernels.gaussian.whitening import pack_triangles, packed_size, whitened_norms
 from fastem.kernels.runtime.compiling import kernel, variant
@@ -155,13 +156,21 @@ class FullPass(ExactPass):
         super().__init__(sweep, kernel)
         self._wider = {}
 
+    @property
+    def few(self):
+        return self._few(self.sweep)
+
     def iterate(self, parameters, hard, rules):
-        if not self._few(self.sweep):
+        if not self.few:
             return None
         packed = self._to_pack(self.sweep)
         return iterate(
             self.sweep, packed, self._kernel.places(self.sweep.n_features), parameters, hard, rules
         )
+
+    def advance(self, parameters, hard, rules):
+        packed, where = self._to_pack(self.sweep), self._kernel.places(self.sweep.n_features)
+        return FullSteps(self.sweep, parameters, hard, rules, packed, where).iterate()
 
     def breathe(self, parameters, counted, hard, rules):
         n_wide = len(parameters[0])

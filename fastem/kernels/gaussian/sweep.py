@@ -1,21 +1,37 @@
-"""Passes over a part's rows with packed components of any kind, and what they need of a kernel."""
+"""Passes over a part's rows with packed components of any kind, and what they need of a kernel.
+
+And iterations of such, whose M-steps are compiled: those in NumPy, and packing of what they find,
+took 0.2 to 0.7 ms, in which all cores but one wait. That was 2 to 9 % of an iteration over 500,000
+rows of 2 features, or 100,000 of 32.
+"""
 
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
 
 import numpy as np
 
-from fastem.kernels.gaussian.base import LOWEST, GaussianStatistics, relative_noise
+from fastem.kernels.gaussian.base import (
+    LOWEST,
+    GaussianStatistics,
+    Iterated,
+    Rules,
+    relative_noise,
+)
 from fastem.kernels.gaussian.driver import em_pass, evaluate_pass
 from fastem.kernels.gaussian.skip.driver import skipping_pass
 from fastem.kernels.gaussian.skip.visiting import Visitor
 from fastem.kernels.runtime.arrays import as_weights, read_only, wanted
 from fastem.kernels.runtime.chunks import row_chunks, summing_chunks
+from fastem.kernels.runtime.compiling import inline
 from fastem.kernels.runtime.parallel import run
 from fastem.kernels.vectors.machine import LANES
 
 # What a batch of tiles may take of a core's cache, in bytes, its fewest tiles (each batch adds to
 # all totals: with batches of one tile 128 features took 3 % longer), and its most.
 _BATCH_BYTES, _FEWEST_TILES, _MOST_TILES = 1 << 18, 2, 8
+
+#: For rows without labels.
+NO_LABELS = read_only(np.empty(0, np.int32))
 
 
 class Kernel(ABC):
@@ -197,3 +213,82 @@ class Sweep:
         if hasattr(packed, "shift"):
             return packed.shift
         return read_only(np.zeros(self.n_features + LANES, self.dtype))
+
+
+class Steps(ABC):
+    """Iterations over the rows of a sweep, one at a time.
+
+    Parameters
+    ----------
+    sweep : Sweep
+    parameters : sequence of ndarray
+        What the first begins with: weights, means, covariances and factors of the precisions.
+    hard : bool
+    rules : Rules
+
+    Attributes
+    ----------
+    parameters, updated : list of ndarray
+        What the next iteration begins with, and what it writes to.
+    """
+
+    def __init__(self, sweep: Sweep, parameters: Sequence[np.ndarray], hard: bool, rules: Rules):
+        self.sweep = sweep
+        self.hard = hard
+        self.rules = rules
+        self.parameters = [np.array(values, order="C") for values in parameters]
+        self.updated = [np.empty_like(values) for values in self.parameters]
+        self.objective = np.empty((sweep.n_chunks, 3))
+        self.counted = np.zeros((sweep.n_chunks, 2), np.int64)
+
+    def iterate(self) -> Iterated | None:
+        """Iterations until they have settled, or something else is to be done.
+
+        Returns
+        -------
+        Iterated or None
+            None where there can be none. They also end where passes begin to skip, or where one
+            can't be as here.
+        """
+        rules, before = self.rules, self.rules.before
+        history: list[float] = []
+        while len(history) < rules.most and not self.sweep.visitor.skips:
+            log_density = self.take()
+            if log_density is None:
+                break
+            value = log_density / rules.total_weight
+            history.append(value)
+            self.parameters, self.updated = self.updated, self.parameters
+            gain, before = value - before, value
+            if -rules.fall < gain < rules.tol:
+                break
+        if not history:
+            return None
+        weights, means, covariances, factors = self.parameters
+        return Iterated(weights, means, covariances, factors, self.statistics(), history)
+
+    @abstractmethod
+    def take(self) -> float | None:
+        """An E-step and an M-step, which writes the updated parameters.
+
+        Returns
+        -------
+        log_density : float or None
+            That of all rows; None where this can't be, and what is written means nothing.
+        """
+
+    @abstractmethod
+    def statistics(self) -> GaussianStatistics:
+        """What the last E-step has found."""
+
+    def learn(self) -> None:
+        """Take note of what a pass has counted."""
+        self.sweep.visitor.learn_from_all(self.counted.sum(axis=0))
+
+
+@inline
+def add_up(chunks):
+    """Add all rows to the first."""
+    for chunk in range(1, len(chunks)):
+        for i in range(chunks.shape[1]):
+            chunks[0, i] += chunks[chunk, i]

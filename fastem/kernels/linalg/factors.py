@@ -8,7 +8,6 @@ import math
 
 import numpy as np
 
-from fastem.kernels.runtime.arrays import read_only
 from fastem.kernels.runtime.compiling import inline, kernel
 from fastem.kernels.runtime.memory import aligned_array
 from fastem.kernels.runtime.parallel import next_chunk, run
@@ -22,13 +21,17 @@ def product(A: np.ndarray, B: np.ndarray) -> np.ndarray:
     return np.einsum("...ij,...jk->...ik", A, B)
 
 
-def factor_inverses(covariances: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def factor_inverses(
+    covariances: np.ndarray, factors: np.ndarray | None = None
+) -> tuple[np.ndarray, np.ndarray]:
     """Upper triangular P with ``P @ P.T`` the inverse of each covariance matrix.
 
     Parameters
     ----------
     covariances : ndarray of shape (n_matrices, n, n), float64
         Of each, only the diagonal and what is above it are used.
+    factors : None or ndarray of the same shape
+        Receives the factors; None for a new array.
 
     Returns
     -------
@@ -37,10 +40,11 @@ def factor_inverses(covariances: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         Whether a covariance matrix is positive definite; if not, its factor means nothing.
     """
     n_matrices, n, _ = covariances.shape
-    factors = np.empty(covariances.shape)
+    factors = np.empty(covariances.shape) if factors is None else factors
     definite = np.empty(n_matrices, np.bool_)
     n_chunks = max(1, min(n_matrices, n_matrices * n**3 // _WORK))
-    covariances = read_only(np.ascontiguousarray(covariances, np.float64))
+    # Writeable, as they are where kernels call the one compiled for that.
+    covariances = np.require(covariances, np.float64, ["C", "W"])
     run(factor_chunk, n_chunks, covariances, factors, definite)
     return factors, definite
 
@@ -55,19 +59,9 @@ def factor_chunk(tickets, n_chunks, covariances, factors, definite):
         if chunk >= n_chunks:
             return
         for k in range(chunk * n_matrices // n_chunks, (chunk + 1) * n_matrices // n_chunks):
-            definite[k] = factor_inverse(covariances[k], factors[k], row)
-
-
-@inline
-def factor_inverse(A, P, row):
-    """Upper triangular P with ``P @ P.T`` the inverse of A; whether A is positive definite.
-
-    ``row`` is scratch for as many values as A has rows.
-    """
-    definite = _factor(A, P)
-    if definite:
-        _invert(P, row)
-    return definite
+            definite[k] = _factor(covariances[k], factors[k])
+            if definite[k]:
+                _invert(factors[k], row)
 
 
 @inline

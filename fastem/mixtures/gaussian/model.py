@@ -5,7 +5,7 @@ from copy import deepcopy
 
 import numpy as np
 
-from fastem.kernels.gaussian.few.iterations import Rules
+from fastem.kernels.gaussian.base import Rules
 from fastem.mixtures.gaussian.collapse import check_collapse
 from fastem.mixtures.gaussian.covariances import CollapsedError
 from fastem.mixtures.gaussian.few.splits import splits
@@ -31,6 +31,10 @@ _HOPELESS = 6.0
 
 def _iterate(part, make_pass, slot, options):
     return pass_of(part, make_pass, slot).iterate(*options)
+
+
+def _advance(part, make_pass, slot, options):
+    return pass_of(part, make_pass, slot).advance(*options)
 
 
 def _breathe(part, make_pass, slot, options):
@@ -122,8 +126,16 @@ class GaussianModel(MixtureModel):
     def settled(self, rows, parameters, until):
         if not self._in_one_call(rows, parameters):
             return None
+        return self._at_once(_iterate, rows, parameters, until)
+
+    def advanced(self, rows, parameters, until):
+        if not (self._simple and self._at_home(rows, parameters)):
+            return None
+        return self._at_once(_advance, rows, parameters, until)
+
+    def _at_once(self, step, rows, parameters, until):
         options = parameters[:4], self.hard, self._rules_of_all(until, rows)
-        found = rows.reduce(_iterate, self.make_pass, self._slot, options)
+        found = rows.reduce(step, self.make_pass, self._slot, options)
         if found is None:
             return None
         *values, statistics, history = found
@@ -148,8 +160,11 @@ class GaussianModel(MixtureModel):
         return splits(sample, shares, parameters, rules)
 
     def _in_one_call(self, rows, parameters):
-        plain = self._plain and parameters.noise is None
-        return plain and isinstance(rows, LocalRows) and rows.n_parts == 1
+        return self._plain and self._at_home(rows, parameters)
+
+    def _at_home(self, rows, parameters):
+        """Whether one pass over rows of this process is all that an E-step takes."""
+        return parameters.noise is None and isinstance(rows, LocalRows) and rows.n_parts == 1
 
     def _rules_of_all(self, until, rows):
         return self._rules(until, rows.dtype, self.total_weight, self._least_count(rows))
@@ -157,8 +172,13 @@ class GaussianModel(MixtureModel):
     @property
     def _plain(self):
         """Whether iterations over few rows can be one call, unless there is noise."""
+        return self.covariances.name == "full" and self._simple
+
+    @property
+    def _simple(self):
+        """Whether the M-step is all components' own, and nothing else."""
         return (
-            self.covariances.name == "full"
+            not self.covariances.partly_shared
             and self.reg_covar > 0
             and not self.fixed
             and self.prior is self.completed is None

@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 
 from fastem.kernels.gaussian import GaussianStatistics
+from fastem.kernels.gaussian.base import Rules
 from fastem.kernels.gaussian.driver import em_pass
 from fastem.kernels.gaussian.linear.driver import linear_pass
 from fastem.kernels.runtime.ahead import compiled_ahead
@@ -91,7 +92,11 @@ class GaussianStarts:
         longest = em_pass if self._covariances.passes == "full" else linear_pass
         sums = partial(_sums_of_some, self._make_pass, rows.dtype)
         factor = partial(self._covariances.factor, np.ones(self._covariances.shape(1, 1)))
-        return compiled_ahead(longest, sums, factor)
+        rehearsals = [sums, factor]
+        if not (self._covariances.partly_shared or any(rows.map(_are_few, self._make_pass))):
+            shape = self._covariances.shape(1, 1)
+            rehearsals.append(partial(_steps_of_some, self._make_pass, rows.dtype, shape))
+        return compiled_ahead(longest, *rehearsals)
 
     def kmeans_plusplus(self, rows, random_state):
         """Rows drawn by k-means++ are the only ones of their components."""
@@ -159,6 +164,16 @@ class GaussianStarts:
 def _sums_of_some(make_pass, dtype):
     rows = make_pass(np.zeros((64, 1), dtype), None, n_components=1)
     rows.from_labels(np.zeros(64, np.int32), np.zeros((1, 1)))
+
+
+def _are_few(part, make_pass):
+    return pass_of(part, make_pass).few
+
+
+def _steps_of_some(make_pass, dtype, shape):
+    rows = make_pass(np.zeros((64, 1), dtype), None, n_components=1)
+    parameters = np.ones(1), np.zeros((1, 1)), np.ones(shape), np.ones(shape)
+    rows.advance(parameters, False, Rules(1, *np.ones(9)))
 
 
 def _states(rows, random_state, n_components):

@@ -76,8 +76,15 @@ class FarRowsPass(GaussianPass):
                 parts.append(part.e_step(components, centers, hard, skip=False))
         return GaussianStatistics(*(sum(values) for values in zip(*parts, strict=True)))
 
+    @property
+    def few(self):
+        return self._pass.few
+
     def iterate(self, parameters, hard, rules):
         return self._pass.iterate(parameters, hard, rules)
+
+    def advance(self, parameters, hard, rules):
+        return self._pass.advance(parameters, hard, rules)
 
     def breathe(self, parameters, counted, hard, rules):
         return self._pass.breathe(parameters, counted, hard, rules)

@@ -32,7 +32,10 @@ class Limits(NamedTuple):
 LIMITS = {np.dtype(np.float32): Limits(400.0, 50.0), np.dtype(np.float64): Limits(1e5, 1e5)}
 
 # Squares of reciprocals in this range, and of what they scale, are normal numbers in float32.
-_SMALLEST, _LARGEST = 1e-12, 1e12
+SMALLEST, LARGEST = 1e-12, 1e12
+
+# Where a variance falls to less than this part of what it was, its digits are counted anew.
+SHRUNK = 1e-2
 
 
 class LinearForm(ABC):
@@ -114,4 +117,4 @@ def variances_of_components(statistics):
 
 def in_range(scales):
     """Whether squares of reciprocals of standard deviations are normal numbers in float32."""
-    return bool((scales > _SMALLEST).all() and (scales < _LARGEST).all())
+    return bool((scales > SMALLEST).all() and (scales < LARGEST).all())

@@ -5,12 +5,9 @@ import math
 import numpy as np
 
 from fastem.kernels.gaussian.base import GaussianComponents, GaussianPass, GaussianStatistics
-from fastem.kernels.gaussian.linear.forms import LinearForm
+from fastem.kernels.gaussian.linear.forms import SHRUNK, LinearForm
 from fastem.kernels.gaussian.linear.terms import pack_terms, sum_terms
 from fastem.kernels.gaussian.sweep import Sweep
-
-# Where a variance falls to less than this part of what it was, its digits are counted anew.
-_SHRUNK = 1e-2
 
 
 class LinearPass(GaussianPass):
@@ -83,7 +80,7 @@ class LinearPass(GaussianPass):
         if self._variances is None:
             shrunk = np.True_
         else:
-            shrunk = self._form.variances(statistics) < _SHRUNK * self._variances
+            shrunk = self._form.variances(statistics) < SHRUNK * self._variances
         counts, scatter = statistics.counts, statistics.scatter
         lost = shrunk & ~self._form.resolved(counts, means, scatter)
         return statistics if self._form.complete(counts) and not lost.any() else None

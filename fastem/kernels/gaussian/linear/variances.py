@@ -93,7 +93,7 @@ class VarianceForm(LinearForm):
         return variances_of_components(statistics)
 
 
-def variances_pass(X, sample_weight, n_components, kernel, form):
+def variances_pass(X, sample_weight, n_components, kernel, form, passes=LinearPass):
     """Passes for covariances without correlations.
 
     Parameters
@@ -103,8 +103,10 @@ def variances_pass(X, sample_weight, n_components, kernel, form):
     kernel : DifferencesKernel
     form : callable
         ``form(sweep)``: the :class:`LinearForm`.
+    passes : class
+        Of passes by it.
     """
     if are_long(X):
         return LongRowsPass(X, sample_weight, n_components, kernel)
     sweep = Sweep(X, sample_weight, n_components, kernel)
-    return LinearPass(sweep, form(sweep), ExactPass(sweep, kernel))
+    return passes(sweep, form(sweep), ExactPass(sweep, kernel))

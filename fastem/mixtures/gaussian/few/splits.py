@@ -9,9 +9,9 @@ from typing import Any
 
 import numpy as np
 
+from fastem.kernels.gaussian.base import Rules
 from fastem.kernels.gaussian.differences import peaks_of_scales
-from fastem.kernels.gaussian.few.iterations import Rules
-from fastem.kernels.gaussian.few.splitting import (
+from fastem.kernels.gaussian.steps.splitting import (
     fourth_moments,
     share_rows,
     shares_of,

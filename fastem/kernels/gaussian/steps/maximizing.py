@@ -1,21 +1,16 @@
-"""The M-step of matrices of the components' own, between two passes of one call."""
+"""The compiled M-step of matrices of the components' own, and what it takes to pack them."""
 
 import math
 
 import numpy as np
 
+from fastem.kernels.gaussian.base import ROUNDING_OF_MEANS
 from fastem.kernels.gaussian.whitening import BLOCK, packed_size
-from fastem.kernels.linalg.factors import factor_inverse
 from fastem.kernels.runtime.compiling import inline
-
-# As for the M-step in NumPy: relative rounding of a mean, with a margin.
-_ROUNDING = 8 * np.finfo(np.float64).eps
 
 
 @inline
-def maximize(
-    totals, places, about, least_count, reg_covar, weights, means, covariances, factors, row
-):
+def estimate(totals, places, about, least_count, reg_covar, weights, means, covariances):
     """Write the most likely parameters, as ``GaussianModel.m_step`` finds them.
 
     Parameters
@@ -26,19 +21,12 @@ def maximize(
         Where a component's are among its totals: that of weights, and arrays of those of features
         and of their products.
     least_count, reg_covar : float
-    weights, means, covariances, factors : arrays
+    weights, means, covariances : arrays
         Receive the parameters.
-    row : float64 array of shape (n_features,)
-        Scratch.
-
-    Returns
-    -------
-    cancellation : float
-        How many times what is left of a variance it started from; infinite if one has collapsed.
     """
     counts, singles, products = places
     n_components, n_features = means.shape
-    total = most = 0.0
+    total = 0.0
     for j in range(n_components):
         count = totals[j, counts]
         divisor = count + least_count
@@ -55,35 +43,38 @@ def maximize(
                 moved = totals[j, products[f, g]] - left * other
                 moved -= delta * (totals[j, singles[g]] - 0.5 * count * other)
                 if f == g:
-                    rounding = _ROUNDING * means[j, f]
+                    rounding = ROUNDING_OF_MEANS * means[j, f]
                     if moved <= count * rounding * rounding:
                         moved = 0.0
                     moved += reg_covar * divisor
                 covariances[j, f, g] = covariances[j, g, f] = moved / divisor
-        if not factor_inverse(covariances[j], factors[j], row):
-            most = math.inf
-            continue
+    for j in range(n_components):
+        weights[j] /= total
+
+
+@inline
+def cancellation(means, about, factors):
+    """How many times what is left of a variance an estimate about ``about`` started from."""
+    n_components, n_features = means.shape
+    most = 0.0
+    for j in range(n_components):
         for g in range(n_features):
             whitened = 0.0
             for f in range(g + 1):
                 whitened += (means[j, f] - about[j, f]) * factors[j, f, g]
             most = max(most, whitened * whitened)
-    for j in range(n_components):
-        weights[j] /= total
     return most
 
 
 @inline
-def repack(weights, means, factors, packed):
-    """Write other components over packed ones, and return what log-densities are relative to."""
+def repack(weights, means, factors, packed, peaks):
+    """Write other components over packed ones, and return what log-densities are relative to.
+
+    ``peaks`` is scratch for a number of each component.
+    """
     n_components, n_features = means.shape
     peak = -0.5 * n_features * math.log(2 * math.pi)
     reference = -math.inf
-    for j in range(n_components):
-        total = np.log(weights[j]) + peak
-        for f in range(n_features):
-            total += np.log(factors[j, f, f])
-        reference = max(reference, total)
     for j in range(n_components):
         total = np.log(weights[j]) + peak
         for f in range(n_features):
@@ -92,7 +83,10 @@ def repack(weights, means, factors, packed):
             for g in range(f + 1):
                 place = packed_size(first) + g * BLOCK + f - first
                 packed.factors[j, place] = factors[j, g, f]
-        packed.constants[j] = total - reference
+        peaks[j] = total
+        reference = max(reference, total)
+    for j in range(n_components):
+        packed.constants[j] = peaks[j] - reference
     write_centers(means, means, packed.means)
     return reference
 

@@ -6,8 +6,7 @@ import numpy as np
 import pytest
 from gaussian_passes import problem
 
-from fastem.kernels.gaussian.base import GaussianComponents
-from fastem.kernels.gaussian.few.iterations import Rules
+from fastem.kernels.gaussian.base import GaussianComponents, Rules
 from fastem.kernels.gaussian.full import full_pass
 from fastem.kernels.mixtures.removing import removed
 

@@ -4,78 +4,19 @@ Around a pass over some hundred rows, an iteration in Python takes ten times as 
 """
 
 import math
-from typing import NamedTuple
 
 import numpy as np
 
-from fastem.kernels.gaussian.base import GaussianStatistics
+from fastem.kernels.gaussian.base import Iterated
 from fastem.kernels.gaussian.driver import em_pass
-from fastem.kernels.gaussian.few.maximizing import maximize, repack, write_centers
-from fastem.kernels.runtime.arrays import read_only
+from fastem.kernels.gaussian.steps.maximizing import cancellation, estimate, repack, write_centers
+from fastem.kernels.gaussian.sweep import NO_LABELS
+from fastem.kernels.linalg.factors import factor_chunk
 from fastem.kernels.runtime.compiling import kernel
 from fastem.kernels.runtime.linking import linked
 from fastem.kernels.runtime.memory import aligned_array
 
-_call_pass = linked(em_pass)
-#: For rows without labels.
-NONE = read_only(np.empty(0, np.int32))
-
-
-class Rules(NamedTuple):
-    """How iterations go on, and when they end.
-
-    Parameters
-    ----------
-    most : int
-        E-steps, at the most.
-    tol : float
-        They end when the objective gains less
-    fall : float
-        and falls by less,
-    before : float
-        Before the first step, -inf if nothing is known.
-    best, hopeless : float
-        or when it is behind ``best`` by more than ``hopeless`` times what it has gained.
-    total_weight : float
-        Of the rows: the objective is a mean over it.
-    least_count : float
-        Keeps counts from zero.
-    reg_covar : float
-    most_cancellation : float
-        Beyond this, statistics are found once more about the new means.
-    """
-
-    most: int
-    tol: float
-    fall: float
-    before: float
-    best: float
-    hopeless: float
-    total_weight: float
-    least_count: float
-    reg_covar: float
-    most_cancellation: float
-
-
-class Iterated(NamedTuple):
-    """Where iterations have ended.
-
-    Parameters
-    ----------
-    weights, means, covariances, precisions_cholesky : ndarray
-        After the last M-step.
-    statistics : GaussianStatistics
-        What the E-step before it found, perhaps about the new means.
-    history : list of float
-        The objective, by each E-step.
-    """
-
-    weights: np.ndarray
-    means: np.ndarray
-    covariances: np.ndarray
-    precisions_cholesky: np.ndarray
-    statistics: GaussianStatistics
-    history: list[float]
+_call_pass, _call_factoring = linked(em_pass), linked(factor_chunk)
 
 
 @kernel
@@ -111,7 +52,7 @@ def iterate_pass(
     labels, unlabelled : int32 arrays of shape (n_rows,) or (0,)
         With labels, iterations begin with the M-step of these about the means.
     places : tuple
-        As :func:`maximize` takes it.
+        As :func:`estimate` takes it.
     totals : float64 array of shape (n_chunks, size)
     objective : float64 array of shape (n_chunks, 3)
         The first of each receive the sums.
@@ -130,17 +71,17 @@ def iterate_pass(
     tickets = aligned_array(1, np.int64)
     n_chunks = len(totals)
     counted = aligned_array((n_chunks, 2), np.int64)
-    row = aligned_array(n_features, np.float64)
+    peaks = aligned_array(n_components, np.float64)
+    definite = aligned_array(n_components, np.bool_)
     about = aligned_array((n_components, n_features), np.float64)
     centers = aligned_array((2, n_components, n_features), X.dtype)
     noise = X.dtype.type(-np.inf)
     own = totals[0].reshape(n_components, totals.shape[1] // n_components)
     labelled, ended = len(labels) > 0, False
     n_steps, before = 0, rules.before
-    reference = repack(weights, means, factors, packed)
+    reference = repack(weights, means, factors, packed, peaks)
     while True:
         write_centers(means, about, centers)
-        cancellation = math.inf
         for attempt in range(2):
             tickets[0] = 0
             _call_pass(
@@ -179,28 +120,24 @@ def iterate_pass(
                 ended = n_steps == rules.most or -rules.fall < gain < rules.tol
                 ended |= rules.best - value > rules.hopeless * gain
                 before = value
-            cancellation = maximize(
-                own,
-                places,
-                about,
-                rules.least_count,
-                rules.reg_covar,
-                weights,
-                means,
-                covariances,
-                factors,
-                row,
+            estimate(
+                own, places, about, rules.least_count, rules.reg_covar, weights, means, covariances
             )
-            if cancellation < rules.most_cancellation:
+            tickets[0] = 0
+            _call_factoring((tickets, 1, covariances, factors, definite))
+            whole = True
+            for j in range(n_components):
+                whole &= definite[j]
+            if whole and cancellation(means, about, factors) < rules.most_cancellation:
                 break
             # About the new means there is none.
             write_centers(means, about, centers)
-        if not cancellation < math.inf:
+        if not whole:
             return -1, reference
         if ended:
             return n_steps, reference
         labelled = False
-        reference = repack(weights, means, factors, packed)
+        reference = repack(weights, means, factors, packed, peaks)
 
 
 def taken(sweep, packed, places, parameters, hard, rules, numbers):
@@ -213,8 +150,8 @@ def taken(sweep, packed, places, parameters, hard, rules, numbers):
         sweep.weight,
         (sweep.chunk_rows, sweep.batch, sweep.scratch_size),
         packed,
-        NONE,
-        NONE,
+        NO_LABELS,
+        NO_LABELS,
         hard,
         numbers,
         places,
@@ -243,7 +180,7 @@ def iterate(sweep, packed, places, parameters, hard, rules):
     packed : FullPacked
         As :func:`iterate_pass` takes it.
     places : tuple
-        As :func:`maximize` takes it.
+        As :func:`estimate` takes it.
     parameters, hard, rules
         As for ``GaussianPass.iterate``.
 

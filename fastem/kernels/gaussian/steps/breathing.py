@@ -8,10 +8,10 @@ from typing import Any
 
 import numpy as np
 
-from fastem.kernels.gaussian.base import LOWEST
+from fastem.kernels.gaussian.base import LOWEST, Iterated, Rules
 from fastem.kernels.gaussian.driver import evaluate_pass
-from fastem.kernels.gaussian.few.iterations import Iterated, Rules, iterate_pass, taken, where_ended
-from fastem.kernels.gaussian.few.maximizing import repack
+from fastem.kernels.gaussian.steps.iterations import iterate_pass, taken, where_ended
+from fastem.kernels.gaussian.steps.maximizing import repack
 from fastem.kernels.gaussian.sweep import Sweep
 from fastem.kernels.mixtures.removing import remove
 from fastem.kernels.runtime.arrays import read_only, wanted
@@ -50,8 +50,9 @@ def breath_pass(wide, own, removal):
     X, scratch_size, packed = wide[0], wide[2][2], wide[3]
     weights, means, covariances, factors = wide[10], wide[11], wide[12], wide[13]
     counted, shift, noise, lowest, far, outputs, gone = removal
-    repack(weights, means, factors, packed)
     n_components, n_features = means.shape
+    left, missed = aligned_array(len(X), np.float64), aligned_array(n_components, np.float64)
+    repack(weights, means, factors, packed, missed)
     tickets = aligned_array(1, np.int64)
     tickets[0] = 0
     _call_evaluation(
@@ -73,7 +74,6 @@ def breath_pass(wide, own, removal):
     for i in range(len(X)):
         if far[i]:
             return n_wide, -1, 0.0
-    left, missed = aligned_array(len(X), np.float64), aligned_array(n_components, np.float64)
     total, kept = 0.0, 0.0
     for j in range(n_components):
         missed[j] = weights[j]
@@ -119,7 +119,7 @@ def breathe(
     packs : tuple of FullPacked
         As :func:`iterate_pass` takes them, for each.
     places : tuple
-        As ``maximize`` takes it.
+        As ``estimate`` takes it.
     parameters : sequence of ndarray
         Weights, means, covariances and factors of more components.
     hard : bool

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 from reference import gaussian_em, gaussian_m_step
 
-from fastem.kernels.gaussian.few.iterations import Rules
-from fastem.kernels.gaussian.few.splitting import (
+from fastem.kernels.gaussian.base import Rules
+from fastem.kernels.gaussian.steps.splitting import (
     POWER_ITERATIONS,
     fourth_moments,
     share_rows,

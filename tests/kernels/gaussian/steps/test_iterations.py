@@ -5,7 +5,7 @@ import pytest
 from gaussian_passes import problem
 from reference import gaussian_em
 
-from fastem.kernels.gaussian.few.iterations import Rules
+from fastem.kernels.gaussian.base import Rules
 from fastem.kernels.gaussian.full import full_pass
 
 DTYPES = [np.float32, np.float64]

@@ -5,9 +5,10 @@ from typing import NamedTuple
 
 import numpy as np
 
-from fastem.kernels.gaussian.few.iterations import NONE, Rules, iterate_pass
+from fastem.kernels.gaussian.base import Rules
 from fastem.kernels.gaussian.full import FullKernel, FullPacked
-from fastem.kernels.gaussian.sweep import Sweep
+from fastem.kernels.gaussian.steps.iterations import iterate_pass
+from fastem.kernels.gaussian.sweep import NO_LABELS, Sweep
 from fastem.kernels.gaussian.whitening import packed_size
 from fastem.kernels.runtime.arrays import read_only
 from fastem.kernels.runtime.chunks import round_up
@@ -261,7 +262,7 @@ def split_pass(
     size : int
         Of a component's totals.
     places : tuple
-        As ``maximize`` takes it.
+        As ``estimate`` takes it.
     rules : Rules
         Of total weight 1 and of least counts for rows of weight 1.
     numbers, unlabelled
@@ -461,7 +462,7 @@ def split_components(
         kernel.places(d),
         rules,
         np.arange(max(2, sweep.batch)),
-        NONE,
+        NO_LABELS,
         found,
     )
     return found

@@ -1,1 +1,0 @@
-"""Iterations over few rows, several in one call."""

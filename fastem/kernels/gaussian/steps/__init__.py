@@ -1,0 +1,1 @@
+"""Iterations with matrices of the components' own, whose M-steps are compiled."""
