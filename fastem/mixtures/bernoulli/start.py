@@ -2,12 +2,14 @@
 
 Random responsibilities, the usual start, make all components alike when features are many, and EM
 takes long to break the symmetry. Here seeds are drawn as in D. Arthur and S. Vassilvitskii,
-"k-means++: the advantages of careful seeding", SODA 2007, by the Hamming distance, which is the
-squared Euclidean distance of rows of zeros and ones, and a component starts from the rows nearest
-to its seed. Short runs find out which seeds are good: C. Biernacki, G. Celeux and G. Govaert,
-"Choosing starting values for the EM algorithm for getting the highest likelihood in multivariate
-Gaussian mixture models", Computational Statistics & Data Analysis 41, 2003. Of many rows a sample
-does for all this.
+"k-means++: the advantages of careful seeding", SODA 2007, and a component starts from the rows
+nearest to its seed. A row's distance from a seed is what it loses in log-density if the seed, and
+not the row itself, is blended with the mean of all rows; that is a Hamming distance with a weight
+for each feature and value. If all weigh the same, where ones are rare, the rows with the fewest
+ones are nearest to most others. Short runs find out which seeds are good: C. Biernacki, G. Celeux
+and G. Govaert, "Choosing starting values for the EM algorithm for getting the highest likelihood in
+multivariate Gaussian mixture models", Computational Statistics & Data Analysis 41, 2003. Of many
+rows a sample does for all this.
 """
 
 from collections.abc import Callable
@@ -30,6 +32,10 @@ _RUNS, _ITERATIONS = 3, 5
 # Weight of what keeps a component's probabilities from 0 and 1, as a share of the rows that an
 # average component has: first, and in the iterations.
 _FIRST_SHARE, _SHARE = 1.0, 0.01
+# Keeps the mean's probabilities from 0 and 1: half a row of the smallest sample of many rows.
+_LEAST = 0.5 / _SAMPLE_ROWS
+# Distances are sums of multiples of this, and so the same in any order, for packed and CSR rows.
+_STEP = 2.0**-20
 
 
 def start_probabilities(
@@ -64,9 +70,11 @@ def _short_run(sample, n_components, random_state):
     """The log-likelihood and the probabilities to which a few iterations lead from new seeds."""
     statistics = sample.nearest(sample.draw(n_components, random_state))
     total = statistics.counts.sum()
-    mean = statistics.sums.sum(axis=0) / total
-    # Components that have no rows of their own start from different places, too.
-    prior = 0.5 * (mean + random_state.uniform(0.25, 0.75, size=statistics.sums.shape))
+    # Components that have no rows of their own start from different places, too: near the mean by
+    # their logits. Halfway from the mean to 1/2, where ones are rare, one component took all rows.
+    prior = np.exp(random_state.uniform(-0.5, 0.5, size=statistics.sums.shape))
+    prior *= sample.mean / (1.0 - sample.mean)
+    prior /= 1.0 + prior
     weights = np.full(n_components, 1.0 / n_components)
     for iteration in range(_ITERATIONS + 1):
         weight = (_FIRST_SHARE if iteration == 0 else _SHARE) * total / n_components
@@ -103,7 +111,13 @@ def _csr(indices, indptr, chosen, n_features):
 
 
 class _Sample:
-    """A few thousand rows, packed or CSR, with their weights."""
+    """A few thousand rows, packed or CSR, with their weights.
+
+    Attributes
+    ----------
+    mean : ndarray of shape (n_features,)
+        Neither 0 nor 1 anywhere.
+    """
 
     def __init__(self, parts, n_features):
         rows = [x for x, _ in parts]
@@ -113,6 +127,11 @@ class _Sample:
         self._rows = scipy.sparse.vstack(rows, "csr") if self._sparse else np.concatenate(rows)
         if len(self._weight) <= _FEW_ROWS:
             self._merge()
+        one = BernoulliComponents(np.zeros(1), *np.zeros((2, 1, n_features)))
+        statistics = self.e_step(one, hard=True)
+        mean = statistics.sums[0] / statistics.counts[0]
+        self.mean = (mean + _LEAST) / (1.0 + 2.0 * _LEAST)
+        self._losses = _losses(self.mean)
 
     def _merge(self):
         """Sort the rows and merge equal ones.
@@ -143,12 +162,12 @@ class _Sample:
 
     def nearest(self, points):
         """Statistics of the rows if each belongs to the nearest point."""
-        return self.e_step(_distances_from(points), hard=True)
+        return self.e_step(self._distances_from(points), hard=True)
 
     def draw(self, n_components, random_state):
         """Seeds, each the best of several rows drawn by their distance from the seeds before."""
         n_trials = 2 + int(np.log(n_components))
-        closest = np.full(len(self._weight), self._n_features + 1.0)
+        closest = np.full(len(self._weight), 1.0 + self._losses.max(axis=0).sum())
         seeds = np.empty(n_components, int)
         for i in range(n_components):
             potential = np.cumsum(closest * self._weight)
@@ -159,14 +178,30 @@ class _Sample:
             candidates = np.minimum(candidates, len(potential) - 1)
             log_joint = np.empty((len(closest), len(candidates)))
             points = self._points(candidates)
-            self._pass(len(points)).evaluate(_distances_from(points), log_joint=log_joint)
+            self._pass(len(points)).evaluate(self._distances_from(points), log_joint=log_joint)
             distances = np.minimum(closest[:, np.newaxis], -log_joint)
             best = np.argmin(self._weight @ distances)
             closest, seeds[i] = distances[:, best], candidates[best]
         return self._points(seeds)
 
+    def _distances_from(self, points):
+        """Parameters for which the log-densities are the negative distances from points."""
+        zero, one = self._losses
+        absent, present = np.where(points, -zero, 0.0), np.where(points, 0.0, -one)
+        return BernoulliComponents(np.zeros(len(points)), absent, present)
 
-def _distances_from(points):
-    """Parameters for which the log-densities are the negative Hamming distances from points."""
-    points = points.astype(np.float64)
-    return BernoulliComponents(np.zeros(len(points)), -points, points - 1.0)
+
+def _losses(mean):
+    """What a row loses by a feature in which it isn't like the seed: by a zero, and by a one.
+
+    Of a blend, (sqrt(n_features) * mean + seed) / (sqrt(n_features) + 1): were features independent
+    of each other, log-densities of a row under the blends would differ by about 1.
+
+    Returns
+    -------
+    ndarray of shape (2, n_features)
+        Multiples of ``_STEP``.
+    """
+    share = len(mean) ** -0.5
+    losses = np.log1p(share / np.stack([1.0 - mean, mean]))
+    return _STEP * np.rint(losses / _STEP)

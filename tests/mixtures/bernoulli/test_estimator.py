@@ -272,6 +272,43 @@ def test_start_finds_separate_groups():
         assert adjusted_rand_score(y, model.predict(X)) > 0.99
 
 
+def unlike_groups(n_rows, n_features, n_components, rate):
+    """Rows of groups whose features have log-normal rates, the groups, and the true model."""
+    rng = np.random.default_rng(0)
+    rates = rate * np.exp(rng.normal(size=(n_components, n_features)))
+    probabilities = np.clip(rates, 0.05 * rate, 0.9)
+    y = rng.integers(n_components, size=n_rows)
+    return rng.random((n_rows, n_features)) < probabilities[y], y, probabilities
+
+
+@pytest.mark.parametrize(
+    ("n_features", "n_components", "rate"),
+    [(5000, 4, 0.01), (1000, 4, 0.02), (1000, 10, 0.02), (300, 5, 0.1), (200, 5, 0.4)],
+)
+def test_start_finds_groups_where_ones_are_rare(n_features, n_components, rate):
+    """Rows of few ones are near all others by the Hamming distance, and took all rows."""
+    X, y, probabilities = unlike_groups(4000, n_features, n_components, rate)
+    weights = np.full(n_components, 1 / n_components)
+    true, _ = bernoulli_e_step(X, weights, probabilities)
+    for rows in (X, sp.csr_array(X.astype(float))):
+        model = BernoulliMixture(n_components, random_state=0).fit(rows)
+        assert adjusted_rand_score(y, model.predict(rows)) > 0.95
+        assert model.score(rows) > true.mean()  # of parameters that these rows know nothing of
+
+
+@pytest.mark.parametrize("n_rows", [900, 6000])
+@pytest.mark.parametrize("rate", [0.02, 0.3])
+def test_sparse_rows_start_as_dense_ones(rate, n_rows):
+    X, _, _ = unlike_groups(n_rows, 200, 3, rate)
+    w = np.random.default_rng(1).integers(0, 3, size=n_rows) * 1.0
+    make_pass = partial(_make_pass, n_components=6, threshold=0.5)
+    dense, sparse = (
+        start_probabilities(array_rows(rows, w), make_pass, 6, np.random.RandomState(0))
+        for rows in (X, sp.csr_array(X.astype(float)))
+    )
+    np.testing.assert_allclose(sparse, dense, rtol=1e-8)
+
+
 @pytest.mark.parametrize("n_rows", [900, 9000])
 @pytest.mark.parametrize("weighted", [False, True])
 @pytest.mark.parametrize("container", [np.asarray, sp.csr_array])
