@@ -7,8 +7,7 @@ use, and ``workqueue`` neither from several threads nor nested.
 """
 
 import numpy as np
-from numba import prange, types
-from numba.extending import overload
+from numba import prange
 
 from fastem.kernels.bernoulli import log_density as _bernoulli
 from fastem.kernels.distances import nearest_row as _nearest_row
@@ -17,17 +16,16 @@ from fastem.kernels.gaussian import log_density as _gaussian
 from fastem.kernels.linalg import cholesky as _cholesky
 from fastem.kernels.medians import cluster as _medians
 from fastem.kernels.mixtures import responsibilities as _responsibilities
-from fastem.kernels.runtime.arrays import large_empty
+from fastem.kernels.runtime.arrays import large_empty, read_only
 from fastem.kernels.runtime.chunks import row_chunks
 from fastem.kernels.runtime.compiling import kernel, parallel_kernel
-from fastem.kernels.runtime.inputs import as_pair, convert
+from fastem.kernels.runtime.inputs import as_pair, compiled_as
 from fastem.kernels.runtime.linking import (
     failed,
     linked,
     perform,
     task_of,
     threads_for,
-    without_literal,
 )
 
 __all__ = [
@@ -51,6 +49,7 @@ _spread_nan = linked(_medians.spread_nan)
 _factor = task_of(_cholesky.factor_pass)
 _gaussian_rows = task_of(_gaussian.gaussian_rows)
 _bernoulli_rows = task_of(_bernoulli.bernoulli_rows)
+_check_gaussian = linked(_gaussian.serial)
 _check_probabilities = linked(_bernoulli.check_probabilities)
 _normalize = task_of(_responsibilities.normalize_pass)
 _check_components = linked(_responsibilities.check_components)
@@ -72,9 +71,13 @@ def _perform(task, n_chunks, arguments):
         raise MemoryError
 
 
-@kernel
 def nearest(X, Y):
     """As :func:`fastem.kernels.nearest`, to the last bit, on Numba's threads."""
+    return _nearest_rows(*as_pair(X, Y, True))
+
+
+@kernel
+def _nearest_rows(X, Y):
     X, Y = as_pair(X, Y, True)
     labels, distances = large_empty(len(X), np.int32), large_empty(len(X), X.dtype)
     chunk_rows, n = row_chunks(len(X), X.shape[1] * len(Y))
@@ -83,9 +86,16 @@ def nearest(X, Y):
     return labels, distances
 
 
-@kernel
+compiled_as(nearest, _nearest_rows)
+
+
 def squared_euclidean(X, Y):
     """As :func:`fastem.kernels.squared_euclidean`, to the last bit, on Numba's threads."""
+    return _all_squared_euclidean(*as_pair(X, Y))
+
+
+@kernel
+def _all_squared_euclidean(X, Y):
     X, Y = as_pair(X, Y)
     distances = large_empty((len(X), len(Y)), X.dtype)
     n = _pairwise.chunk_shape(len(X), len(Y), X.shape[1])[2]
@@ -94,9 +104,16 @@ def squared_euclidean(X, Y):
     return distances
 
 
-@kernel
+compiled_as(squared_euclidean, _all_squared_euclidean)
+
+
 def manhattan(X, Y):
     """As :func:`fastem.kernels.manhattan`, to the last bit, on Numba's threads."""
+    return _all_manhattan(*as_pair(X, Y))
+
+
+@kernel
+def _all_manhattan(X, Y):
     X, Y = as_pair(X, Y)
     distances = large_empty((len(X), len(Y)), X.dtype)
     n = _pairwise.chunk_shape(len(X), len(Y), X.shape[1])[2]
@@ -105,51 +122,48 @@ def manhattan(X, Y):
     return distances
 
 
+compiled_as(manhattan, _all_manhattan)
+
+
 def cluster_medians(X, labels, n_clusters, sample_weight=None):
     """As :func:`fastem.kernels.cluster_medians`, to the last bit, on Numba's threads.
 
     The lists of the clusters' rows are made by the calling thread.
     """
-    labels, n_clusters = _medians.as_integers(labels, n_clusters)
-    return _cluster_medians(X, labels, n_clusters, sample_weight)
-
-
-@overload(cluster_medians)
-def _of_clusters(X, labels, n_clusters, sample_weight=None):
-    _medians.check_types(X, labels, n_clusters, sample_weight)
-    # One kernel for all numbers: each literal is of a type of its own.
-    if _medians.is_none(sample_weight):
-        return lambda X, labels, n_clusters, sample_weight=None: _cluster_medians(
-            X, labels, without_literal(n_clusters), None
-        )
-    return lambda X, labels, n_clusters, sample_weight=None: _cluster_medians(
-        X, labels, without_literal(n_clusters), sample_weight
-    )
+    X, labels, n_clusters, weights = _medians.as_arrays(X, labels, n_clusters, sample_weight)
+    # Writeable, as compiled code makes them: one kernel for all.
+    labels = np.require(labels, np.int64, ["C", "A", "W"])
+    weights = np.require(weights, np.float64, ["C", "A", "W"])
+    return _cluster_medians(X, labels, n_clusters, weights, sample_weight is not None)
 
 
 @kernel
-def _cluster_medians(X, labels, n_clusters, sample_weight):
-    X = convert(X, X)
-    weights, weighted = _medians.weights_of(sample_weight)
-    n, found = _prepare_medians((X, labels, np.int64(n_clusters), weights, weighted))
+def _cluster_medians(X, labels, n_clusters, weights, weighted):
+    n, found = _prepare_medians((X, labels, n_clusters, weights, weighted))
     arguments = (np.zeros(1, np.int64), n, X, weights, weighted, *found)
     _perform(_find_medians(arguments), n, arguments)
     _spread_nan((X, labels, found[-1]))
     return found[-1]
 
 
-@kernel
+_medians.compiled_as(cluster_medians, _cluster_medians)
+
+
 def cholesky(A):
     """As :func:`fastem.kernels.cholesky`, to the last bit; a stack's matrices are shared out."""
-    rows, columns = A.shape[-2:]
+    A = _cholesky.as_matrices(A)
+    return _factors(A) if A.ndim == 3 else _factors(A[np.newaxis])[0]
+
+
+@kernel
+def _factors(A):
+    rows, columns = A.shape[1:]
     if rows != columns:
         raise ValueError("A must be a square matrix or a stack of them")
-    A = convert(A, A)
     L = large_empty(A.shape, A.dtype)
-    n = A.size // max(rows * rows, 1)
+    n = len(A)
     definite = np.empty(n, np.bool_)
-    shape = (n, rows, rows)
-    arguments = (np.zeros(1, np.int64), n, A.reshape(shape), L.reshape(shape), definite)
+    arguments = (np.zeros(1, np.int64), n, A, L, definite)
     _perform(_factor(arguments), n, arguments)
     for k in range(n):
         if not definite[k]:
@@ -157,41 +171,46 @@ def cholesky(A):
     return L
 
 
+@kernel
+def _factor_of_one(A):
+    return _factors(A.reshape((1, *A.shape)))[0]
+
+
+_cholesky.compiled_as(cholesky, _factor_of_one, _factors)
+
+
 def gaussian_log_density(X, means, precisions_cholesky, covariance_type="full"):
     """As :func:`fastem.kernels.gaussian_log_density` from compiled code, on Numba's threads."""
-    return _gaussian_log_density(X, means, precisions_cholesky, covariance_type)
-
-
-@overload(gaussian_log_density)
-def _of_type(X, means, precisions_cholesky, covariance_type="full"):
-    if isinstance(covariance_type, str | types.Omitted):
-        return lambda X, means, precisions_cholesky, covariance_type="full": _gaussian_log_density(
-            X, means, precisions_cholesky, without_literal("full")
-        )
-    return lambda X, means, precisions_cholesky, covariance_type="full": _gaussian_log_density(
-        X, means, precisions_cholesky, without_literal(covariance_type)
-    )
+    X, means, factors = _gaussian.as_arrays(X, means, precisions_cholesky, covariance_type)
+    factors = _gaussian.factors_of(means, factors, covariance_type)
+    return _gaussian_log_density(X, _gaussian.doubles(means), *factors)
 
 
 @kernel
-def _gaussian_log_density(X, means, precisions_cholesky, covariance_type):
-    X = convert(X, X)
-    # No rows, which says what doesn't fit.
-    _gaussian.gaussian_log_density(X[:0], means, precisions_cholesky, covariance_type)
-    matrices, scales = _gaussian.factors_of(means, precisions_cholesky, covariance_type)
+def _gaussian_log_density(X, means, matrices, scales):
+    _check_gaussian((X[:0], means, matrices, scales))  # no rows: it says what doesn't fit
     k, d = means.shape
     log_density = large_empty((len(X), k), X.dtype)
     chunk_rows, n = row_chunks(len(X), k * d * (d + 2 if len(matrices) else 4))
-    means = _gaussian.doubles(means)
     arguments = (np.zeros(1, np.int64), n, chunk_rows, X, means, matrices, scales, log_density)
     _perform(_gaussian_rows(arguments), n, arguments)
     return log_density
 
 
-@kernel
+_gaussian.compiled_as(gaussian_log_density, _gaussian_log_density)
+
+
 def bernoulli_log_density(X, probabilities):
     """As :func:`fastem.kernels.bernoulli_log_density` from compiled code, on Numba's threads."""
-    _check_probabilities((X, probabilities))
+    X, probabilities = _bernoulli.as_arrays(X, probabilities)
+    if X.dtype not in (np.float32, np.float64):
+        X = X.astype(np.float32)  # which tells all but zeros and ones from these
+    return _bernoulli_log_density(read_only(np.require(X, None, ["C", "A"])), probabilities)
+
+
+@kernel
+def _bernoulli_log_density(X, probabilities):
+    _check_probabilities((X.shape[1], probabilities))
     log_density = large_empty((len(X), len(probabilities)), np.float64)
     chunk_rows, n = row_chunks(len(X), probabilities.size)
     arguments = (np.zeros(1, np.int64), n, chunk_rows, X, probabilities, log_density)
@@ -202,10 +221,16 @@ def bernoulli_log_density(X, probabilities):
     return log_density
 
 
-@kernel
+compiled_as(bernoulli_log_density, _bernoulli_log_density, converted=False)
+
+
 def normalize_responsibilities(log_joint):
     """As :func:`fastem.kernels.normalize_responsibilities`, to the last bit, on Numba's threads."""
-    log_joint = convert(log_joint, log_joint)
+    return _normalize_rows(_responsibilities.as_rows(log_joint))
+
+
+@kernel
+def _normalize_rows(log_joint):
     _check_components((log_joint,))
     log_density = large_empty(len(log_joint), log_joint.dtype)
     responsibilities = large_empty(log_joint.shape, log_joint.dtype)
@@ -215,3 +240,6 @@ def normalize_responsibilities(log_joint):
     )  # fmt: skip
     _perform(_normalize(arguments), n, arguments)
     return log_density, responsibilities
+
+
+_responsibilities.compiled_as(normalize_responsibilities, _normalize_rows)

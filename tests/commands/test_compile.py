@@ -158,6 +158,7 @@ FITS = {
         """,
     "kernels": """
         from fastem import kernels
+        from fastem.kernels import parallel
         for dtype in ("float32", "float64"):
             X = np.random.default_rng(1).normal(size=(300, 5)).astype(dtype)
             kernels.nearest(X, X[:7]), kernels.manhattan(X, X), kernels.squared_euclidean(X, X)
@@ -173,8 +174,16 @@ FITS = {
             }
             for kind, scale in scales.items():
                 kernels.gaussian_log_density(X, means, scale, kind)
-            for rows in ((X > 0).astype(dtype),):
+                parallel.gaussian_log_density(X, means, scale, kind)
+            for rows in (X > 0, (X > 0).astype(dtype), (X > 0).astype(int)):
                 kernels.bernoulli_log_density(rows, np.full((7, 5), 0.3))
+                parallel.bernoulli_log_density(rows, np.full((7, 5), 0.3))
+            for rows in (X, X.tolist(), np.asfortranarray(X), np.float16(X)):
+                parallel.nearest(rows, X[:7]), parallel.manhattan(rows, X)
+                parallel.squared_euclidean(rows, X), parallel.normalize_responsibilities(rows)
+                parallel.cluster_medians(rows, labels, 7)
+                parallel.cluster_medians(rows, labels.tolist(), 7, np.ones(300, dtype))
+            parallel.cholesky(factors), parallel.cholesky(factors[0])
         """,
 }
 

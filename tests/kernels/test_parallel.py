@@ -6,6 +6,7 @@ import numba
 import numpy as np
 import pytest
 from numba import njit, prange
+from numba.core.errors import TypingError
 from processes import LISTEN, run_script, start
 
 from fastem import kernels
@@ -105,6 +106,66 @@ def test_refusals():
         parallel.gaussian_log_density(np.ones((2, 1)), np.ones((1, 1)), -np.ones((1, 1, 1)))
     with pytest.raises(ValueError, match="zeros and ones only"):
         parallel.bernoulli_log_density(np.full((2, 1), 2.0), np.full((1, 1), 0.5))
+
+
+def flattened(name, arguments):
+    """The arguments with one dimension less than rows have."""
+    first = arguments[0][0, 0] if name == "cholesky" else arguments[0][0]
+    return first, *arguments[1:]
+
+
+def in_float64(argument):
+    """An argument of Python's as compiled code takes it."""
+    argument = np.asarray(argument)
+    return argument.astype(np.float64) if argument.ndim > 1 else argument
+
+
+@pytest.mark.parametrize("name", parallel.__all__)
+def test_lists_and_half_precision_from_python(name):
+    X, *others = arguments(name, np.float64)
+    if name == "cluster_medians":
+        labels, n_clusters = others
+        cases = (X[:7].tolist(), labels[:7].tolist(), n_clusters), (np.float16(X), *others)
+    else:
+        halves = np.tile(np.eye(5, dtype=np.float16), (3, 1, 1)) if X.ndim == 3 else np.float16(X)
+        cases = (X[:7].tolist(), *others), (halves, *others)
+    for case in cases:
+        as_arrays = [in_float64(argument) for argument in case]
+        if name == "cluster_medians":
+            as_arrays[2] = n_clusters
+        expected = COMPILED.get(name, getattr(kernels, name))(*as_arrays)
+        same(getattr(parallel, name)(*case), expected)
+
+
+@pytest.mark.parametrize("name", parallel.__all__)
+def test_python_is_refused_what_the_serial_kernel_refuses(name):
+    given = arguments(name, np.float64)
+    messages = []
+    for wrong in (flattened(name, given), (given[0].astype(complex), *given[1:])):
+        for function in (getattr(kernels, name), getattr(parallel, name)):
+            with pytest.raises(ValueError) as refusal:
+                function(*wrong)
+            messages.append(str(refusal.value))
+    assert messages[::2] == messages[1::2]
+
+
+def called(function):
+    return njit(lambda arguments: function(*arguments))
+
+
+@pytest.mark.parametrize("name", parallel.__all__)
+def test_compiled_code_is_refused_what_the_serial_kernel_refuses(name):
+    given = arguments(name, np.float64)
+    halves = given[0].astype(np.float16), *given[1:]
+    cases = [
+        (flattened(name, given), f"{name} takes .*2-D"),
+        (halves, f"{name} takes real numbers, .* not float16"),
+    ]
+    for function in (getattr(kernels, name), getattr(parallel, name)):
+        compiled = called(function)
+        for wrong, message in cases:
+            with pytest.raises(TypingError, match=message):
+                compiled(wrong)
 
 
 SCRIPT = f"""

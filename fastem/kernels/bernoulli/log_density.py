@@ -8,7 +8,7 @@ from fastem.kernels.bernoulli.base import BernoulliComponents
 from fastem.kernels.bernoulli.bits import first_other, packed_bits
 from fastem.kernels.bernoulli.dense import DensePass
 from fastem.kernels.bernoulli.tables import GROUP
-from fastem.kernels.runtime.arrays import large_empty
+from fastem.kernels.runtime.arrays import large_empty, read_only
 from fastem.kernels.runtime.chunks import round_up
 from fastem.kernels.runtime.compiling import kernel
 from fastem.kernels.runtime.inputs import compiled_as
@@ -17,16 +17,25 @@ from fastem.kernels.vectors.vector import broadcast, load, store
 
 
 @kernel
-def check_probabilities(X, probabilities):
+def check_probabilities(n_features, probabilities):
     """Refuse probabilities that don't fit the rows or are none."""
-    if X.shape[1] != probabilities.shape[1]:
+    if n_features != probabilities.shape[1]:
         raise ValueError("X and probabilities must have the same number of features")
-    if X.shape[1] == 0 or len(probabilities) == 0:
+    if n_features == 0 or len(probabilities) == 0:
         raise ValueError("There must be at least one feature and one component")
     for j in range(len(probabilities)):
-        for f in range(X.shape[1]):
+        for f in range(n_features):
             if not 0.0 <= probabilities[j, f] <= 1.0:
                 raise ValueError("probabilities must be in the range [0, 1]")
+
+
+def as_arrays(X, probabilities):
+    """What Python passes: any real numbers, and probabilities as the kernels take them."""
+    X, probabilities = np.asarray(X), np.asarray(probabilities)
+    for name, array in (("X", X), ("probabilities", probabilities)):
+        if array.ndim != 2 or array.dtype.kind not in "biuf":
+            raise ValueError(f"{name} must be a 2-D array of real numbers")
+    return X, read_only(np.ascontiguousarray(probabilities, np.float64))
 
 
 def bernoulli_log_density(X: np.ndarray, probabilities: np.ndarray) -> np.ndarray:
@@ -52,12 +61,8 @@ def bernoulli_log_density(X: np.ndarray, probabilities: np.ndarray) -> np.ndarra
     ValueError
         If shapes don't fit or a value is out of range.
     """
-    X, probabilities = np.asarray(X), np.asarray(probabilities)
-    for name, array in (("X", X), ("probabilities", probabilities)):
-        if array.ndim != 2 or array.dtype.kind not in "biuf":
-            raise ValueError(f"{name} must be a 2-D array of real numbers")
-    probabilities = np.ascontiguousarray(probabilities, np.float64)
-    check_probabilities(X, probabilities)
+    X, probabilities = as_arrays(X, probabilities)
+    check_probabilities(X.shape[1], probabilities)
     if first_other(X) is not None:
         raise ValueError("X must hold zeros and ones only")
     n_components = len(probabilities)
@@ -115,7 +120,7 @@ def bernoulli_rows(tickets, n_chunks, chunk_rows, X, probabilities, log_density)
 @kernel
 def _serial(X, probabilities):
     """:func:`bernoulli_log_density` on the calling thread."""
-    check_probabilities(X, probabilities)
+    check_probabilities(X.shape[1], probabilities)
     log_density = large_empty((len(X), len(probabilities)), np.float64)
     _write(X, probabilities, log_density)
     return log_density

@@ -13,7 +13,7 @@ from fastem.kernels.gaussian.whitening import BLOCK, packed_size, whitened_norms
 from fastem.kernels.mixtures.lanes import write_rows
 from fastem.kernels.runtime.arrays import large_empty, read_only
 from fastem.kernels.runtime.compiling import kernel
-from fastem.kernels.runtime.inputs import convert, real_rows
+from fastem.kernels.runtime.inputs import check_numbers, convert, real_rows
 from fastem.kernels.runtime.linking import linked
 from fastem.kernels.runtime.parallel import next_chunk
 from fastem.kernels.vectors.machine import LANES, TILE
@@ -30,6 +30,40 @@ _SHAPES = {
 _NOT_POSITIVE = "The diagonal of precisions_cholesky must be positive"
 _NOTHING = "There must be at least one feature and one component"
 _MISFIT = "The shapes of means and precisions_cholesky don't fit X and covariance_type"
+
+
+def as_arrays(X, means, precisions_cholesky, covariance_type):
+    """Rows, means and factors as Python passes them, of shapes that fit, as the kernels take them.
+
+    What is below the diagonal of matrices becomes zero.
+    """
+    if covariance_type not in _SHAPES:
+        raise ValueError(f"covariance_type must be one of {list(_SHAPES)}, got {covariance_type!r}")
+    X, means = real_rows(X, "X"), real_rows(means, "means")
+    dtype = np.float32 if X.dtype == np.float32 else np.float64
+    X, means = np.ascontiguousarray(X, dtype), np.ascontiguousarray(means, np.float64)
+    factors = np.array(precisions_cholesky, np.float64)
+    k, d = means.shape
+    shape = {
+        "full": (k, d, d), "tied": (d, d), "diag": (k, d), "spherical": (k,), "tied_diag": (d,),
+        "tied_spherical": (),
+    }[covariance_type]  # fmt: skip
+    if X.shape[1] != d:
+        raise ValueError("X and means must have the same number of features")
+    if factors.shape != shape:
+        raise ValueError(
+            f"precisions_cholesky must have the shape {_SHAPES[covariance_type]} = {shape}, got "
+            f"{factors.shape}"
+        )
+    if d == 0 or k == 0:
+        raise ValueError(_NOTHING)
+    diagonal = factors
+    if covariance_type in ("full", "tied"):
+        factors = np.triu(factors)
+        diagonal = np.diagonal(factors, axis1=-2, axis2=-1)
+    if not (diagonal > 0).all():
+        raise ValueError(_NOT_POSITIVE)
+    return read_only(X), means, factors
 
 
 def gaussian_log_density(
@@ -66,37 +100,13 @@ def gaussian_log_density(
     ValueError
         If shapes don't fit, the type is unknown or a standard deviation is not positive.
     """
-    if covariance_type not in _SHAPES:
-        raise ValueError(f"covariance_type must be one of {list(_SHAPES)}, got {covariance_type!r}")
-    X, means = real_rows(X, "X"), real_rows(means, "means")
-    dtype = np.float32 if X.dtype == np.float32 else np.float64
-    X, means = np.ascontiguousarray(X, dtype), np.ascontiguousarray(means, np.float64)
-    factors = np.array(precisions_cholesky, np.float64)
-    k, d = means.shape
-    shape = {
-        "full": (k, d, d), "tied": (d, d), "diag": (k, d), "spherical": (k,), "tied_diag": (d,),
-        "tied_spherical": (),
-    }[covariance_type]  # fmt: skip
-    if X.shape[1] != d:
-        raise ValueError("X and means must have the same number of features")
-    if factors.shape != shape:
-        raise ValueError(
-            f"precisions_cholesky must have the shape {_SHAPES[covariance_type]} = {shape}, got "
-            f"{factors.shape}"
-        )
-    if d == 0 or k == 0:
-        raise ValueError(_NOTHING)
-    diagonal = factors
-    if covariance_type in ("full", "tied"):
-        factors = np.triu(factors)
-        diagonal = np.diagonal(factors, axis1=-2, axis2=-1)
-    if not (diagonal > 0).all():
-        raise ValueError(_NOT_POSITIVE)
-    log_density = np.empty((len(X), k), dtype)
+    X, means, factors = as_arrays(X, means, precisions_cholesky, covariance_type)
+    k = len(means)
+    log_density = np.empty((len(X), k), X.dtype)
     if len(X) == 0:
         return log_density
     parameters = GaussianComponents(np.zeros(k), means, factors)
-    PASSES[covariance_type](read_only(X), None, k).evaluate(parameters, log_joint=log_density)
+    PASSES[covariance_type](X, None, k).evaluate(parameters, log_joint=log_density)
     return log_density
 
 
@@ -203,19 +213,18 @@ def gaussian_rows(tickets, n_chunks, chunk_rows, X, means, matrices, scales, log
 
 
 @kernel
-def _serial(X, means, matrices, scales):
+def serial(X, means, matrices, scales):
+    """:func:`gaussian_log_density` on the calling thread, of what :func:`factors_of` returns."""
     _check(X, means, matrices, scales)
     log_density = large_empty((len(X), len(means)), X.dtype)
     _write(X, means, matrices, scales, log_density)
     return log_density
 
 
-_call_serial = linked(_serial)
-
-
 def factors_of(means, precisions_cholesky, covariance_type):
-    """In compiled code: matrices of all components, or scales; what isn't needed is empty."""
-    raise NotImplementedError("for kernels only")
+    """Matrices of all components, or scales; what isn't needed is empty."""
+    of = _BY_DIMENSION[precisions_cholesky.ndim]
+    return of(means, precisions_cholesky, covariance_type)
 
 
 @register_jitable
@@ -268,6 +277,7 @@ def _of_scalar_in_array(means, precisions_cholesky, covariance_type):
     return np.empty((0, 0, 0)), np.full(means.shape, np.float64(precisions_cholesky[()]))
 
 
+_BY_DIMENSION = {0: _of_scalar_in_array, 1: _of_vector, 2: _of_matrix, 3: _of_stack}
 _REAL = types.Float | types.Integer | types.Boolean
 
 
@@ -277,24 +287,29 @@ def _factors_of(means, precisions_cholesky, covariance_type):
     if isinstance(factors, _REAL):
         return _of_scalar
     if isinstance(factors, types.Array) and isinstance(factors.dtype, _REAL):
-        by_dimension = {0: _of_scalar_in_array, 1: _of_vector, 2: _of_matrix, 3: _of_stack}
-        if factors.ndim in by_dimension:
-            return by_dimension[factors.ndim]
+        if factors.ndim in _BY_DIMENSION:
+            return _BY_DIMENSION[factors.ndim]
     raise TypingError(
         f"precisions_cholesky must be a real number or an array of 0 to 3 dimensions, not {factors}"
     )
 
 
-@overload(gaussian_log_density)
-def _compiled(X, means, precisions_cholesky, covariance_type="full"):
-    for array in (X, means):
-        if not isinstance(array, types.Array) or array.ndim != 2:
-            raise TypingError(f"gaussian_log_density takes 2-D arrays, not {array}")
-        if not isinstance(array.dtype, _REAL):
-            raise TypingError(f"gaussian_log_density takes real numbers, not {array.dtype}")
+def compiled_as(function, body):
+    """Let compiled code that calls a function with these arguments run the kernel ``body``."""
+    call = linked(body)
 
+    @overload(function)
     def implementation(X, means, precisions_cholesky, covariance_type="full"):
-        matrices, scales = factors_of(means, precisions_cholesky, covariance_type)
-        return _call_serial((convert(X, X), doubles(means), matrices, scales))
+        for array in (X, means):
+            if not isinstance(array, types.Array) or array.ndim != 2:
+                raise TypingError(f"{function.__name__} takes 2-D arrays, not {array}")
+            check_numbers(function, array)
 
-    return implementation
+        def call_with_factors(X, means, precisions_cholesky, covariance_type="full"):
+            matrices, scales = factors_of(means, precisions_cholesky, covariance_type)
+            return call((convert(X, X), doubles(means), matrices, scales))
+
+        return call_with_factors
+
+
+compiled_as(gaussian_log_density, serial)

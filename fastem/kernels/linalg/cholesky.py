@@ -7,9 +7,9 @@ from numba import types
 from numba.core.errors import TypingError
 from numba.extending import overload
 
-from fastem.kernels.runtime.arrays import large_empty
+from fastem.kernels.runtime.arrays import large_empty, read_only
 from fastem.kernels.runtime.compiling import kernel
-from fastem.kernels.runtime.inputs import convert
+from fastem.kernels.runtime.inputs import check_numbers, convert
 from fastem.kernels.runtime.linking import linked
 from fastem.kernels.runtime.parallel import next_chunk
 
@@ -63,6 +63,16 @@ def _factor_all(A, L):
         _factor(A[k], L[k])
 
 
+def as_matrices(A):
+    """One or several square matrices as Python passes them, in a dtype of the kernels."""
+    A = np.asarray(A)
+    if A.dtype.kind not in "biuf":
+        raise ValueError(f"A must hold real numbers, not {A.dtype}")
+    if A.ndim not in (2, 3) or A.shape[-1] != A.shape[-2]:
+        raise ValueError(f"A must be a square matrix or a stack of them, got shape {A.shape}")
+    return read_only(np.ascontiguousarray(A, np.float32 if A.dtype == np.float32 else np.float64))
+
+
 def cholesky(A: np.ndarray) -> np.ndarray:
     """Cholesky factor of a symmetric positive definite matrix, or of each in a stack.
 
@@ -86,12 +96,7 @@ def cholesky(A: np.ndarray) -> np.ndarray:
     ValueError
         If ``A`` is not square, or not of real numbers.
     """
-    A = np.asarray(A)
-    if A.dtype.kind not in "biuf":
-        raise ValueError(f"A must hold real numbers, not {A.dtype}")
-    if A.ndim not in (2, 3) or A.shape[-1] != A.shape[-2]:
-        raise ValueError(f"A must be a square matrix or a stack of them, got shape {A.shape}")
-    A = np.ascontiguousarray(A, np.float32 if A.dtype == np.float32 else np.float64)
+    A = as_matrices(A)
     L = np.empty_like(A)
     if A.ndim == 2:
         _factor(A, L)
@@ -118,15 +123,18 @@ def _cholesky_of_all(A):
     return L
 
 
-_call_one, _call_all = linked(_cholesky_of_one), linked(_cholesky_of_all)
+def compiled_as(function, of_one, of_all):
+    """Let compiled code that calls ``function(A)`` run these kernels, for a matrix and a stack."""
+    call_one, call_all = linked(of_one), linked(of_all)
+
+    @overload(function)
+    def implementation(A):
+        if not isinstance(A, types.Array) or A.ndim not in (2, 3):
+            raise TypingError(f"{function.__name__} takes a 2-D or 3-D array, not {A}")
+        check_numbers(function, A)
+        if A.ndim == 2:
+            return lambda A: call_one((convert(A, A),))
+        return lambda A: call_all((convert(A, A),))
 
 
-@overload(cholesky)
-def _cholesky(A):
-    if not isinstance(A, types.Array) or A.ndim not in (2, 3):
-        raise TypingError(f"cholesky takes a 2-D or 3-D array, not {A}")
-    if not isinstance(A.dtype, types.Float | types.Integer | types.Boolean):
-        raise TypingError(f"cholesky takes real numbers, not {A.dtype}")
-    if A.ndim == 2:
-        return lambda A: _call_one((convert(A, A),))
-    return lambda A: _call_all((convert(A, A),))
+compiled_as(cholesky, _cholesky_of_one, _cholesky_of_all)

@@ -19,7 +19,7 @@ from fastem.kernels.medians.selection import weighted_median
 from fastem.kernels.runtime.arrays import read_only
 from fastem.kernels.runtime.chunks import ceil_div, row_chunks, worthwhile_threads
 from fastem.kernels.runtime.compiling import kernel
-from fastem.kernels.runtime.inputs import convert, real_rows
+from fastem.kernels.runtime.inputs import check_numbers, convert, real_rows
 from fastem.kernels.runtime.linking import linked
 from fastem.kernels.runtime.parallel import next_chunk, run
 from fastem.kernels.vectors.tiles import tiles_fit
@@ -140,8 +140,18 @@ def spread_nan(X, labels, medians):
                 medians[labels[row], f] = np.nan
 
 
-def as_integers(labels, n_clusters):
-    """The clusters' numbers as Python passes them; an error if they are no integers."""
+def as_arrays(X, labels, n_clusters, sample_weight):
+    """What Python passes as the kernels take it, with an empty array in place of no weights."""
+    X = real_rows(X, "X")
+    X = read_only(np.require(X, np.float32 if X.dtype == np.float32 else np.float64, ["C", "A"]))
+    labels, n_clusters = _as_integers(labels, n_clusters)
+    weights = np.empty(0) if sample_weight is None else np.asarray(sample_weight)
+    if weights.dtype.kind not in "biuf" or weights.ndim != 1:
+        raise ValueError("sample_weight must be a 1-D array of real numbers")
+    return X, labels, n_clusters, np.require(weights, np.float64, ["C", "A"])
+
+
+def _as_integers(labels, n_clusters):
     labels = np.asarray(labels)
     if labels.dtype.kind not in "iu" or labels.ndim != 1:
         raise ValueError("labels must be a 1-D array of integers")
@@ -188,13 +198,8 @@ def cluster_medians(
         If X is not a 2-D array of real numbers, labels are not integers in range, a weight is
         negative or not finite, or the lengths differ.
     """
-    X = real_rows(X, "X")
-    X = read_only(np.require(X, np.float32 if X.dtype == np.float32 else np.float64, ["C", "A"]))
-    labels, n_clusters = as_integers(labels, n_clusters)
-    weights = np.empty(0) if sample_weight is None else np.asarray(sample_weight)
-    if weights.dtype.kind not in "biuf" or weights.ndim != 1:
-        raise ValueError("sample_weight must be a 1-D array of real numbers")
-    weights = read_only(np.require(weights, np.float64, ["C", "A"]))
+    X, labels, n_clusters, weights = as_arrays(X, labels, n_clusters, sample_weight)
+    weights = read_only(weights)
     _check(len(X), labels.astype(np.int64), n_clusters, weights, sample_weight is not None)
     labels = np.require(labels, np.int32, ["C", "A"])
     chunk_rows, n_chunks = row_chunks(len(X), X.shape[1])
@@ -279,42 +284,46 @@ def weights_of(sample_weight):
     raise NotImplementedError("for kernels only")
 
 
-def is_none(kind):
+def _is_none(kind):
     """Whether an argument of this type is None."""
     return kind is None or isinstance(kind, types.NoneType | types.Omitted)
 
 
 @overload(weights_of)
 def _weights_of(sample_weight):
-    if is_none(sample_weight):
+    if _is_none(sample_weight):
         return lambda sample_weight: (np.empty(0), False)
     return lambda sample_weight: (sample_weight.astype(np.float64), True)
 
 
-_call_serial = linked(_cluster_medians_serial)
-
-
-def check_types(X, labels, n_clusters, sample_weight):
+def _check_types(function, X, labels, n_clusters, sample_weight):
     """Refuse Numba's types of other arguments than compiled code may pass."""
+    name = function.__name__
     if not isinstance(X, types.Array) or X.ndim != 2:
-        raise TypingError(f"cluster_medians takes a 2-D array, not {X}")
-    if not isinstance(X.dtype, types.Float | types.Integer | types.Boolean):
-        raise TypingError(f"cluster_medians takes real numbers, not {X.dtype}")
+        raise TypingError(f"{name} takes a 2-D array, not {X}")
+    check_numbers(function, X)
     if not isinstance(labels, types.Array) or labels.ndim != 1:
-        raise TypingError(f"cluster_medians takes a 1-D array of labels, not {labels}")
+        raise TypingError(f"{name} takes a 1-D array of labels, not {labels}")
     if not isinstance(labels.dtype, types.Integer):
-        raise TypingError(f"cluster_medians takes labels that are integers, not {labels.dtype}")
+        raise TypingError(f"{name} takes labels that are integers, not {labels.dtype}")
     if not isinstance(n_clusters, types.Integer):
-        raise TypingError(f"cluster_medians takes an integer for n_clusters, not {n_clusters}")
-    if not is_none(sample_weight) and (
-        not isinstance(sample_weight, types.Array) or sample_weight.ndim != 1
-    ):
-        raise TypingError(f"cluster_medians takes a 1-D array of weights, not {sample_weight}")
+        raise TypingError(f"{name} takes an integer for n_clusters, not {n_clusters}")
+    if not _is_none(sample_weight):
+        if not isinstance(sample_weight, types.Array) or sample_weight.ndim != 1:
+            raise TypingError(f"{name} takes a 1-D array of weights, not {sample_weight}")
+        check_numbers(function, sample_weight)
 
 
-@overload(cluster_medians)
-def _cluster_medians(X, labels, n_clusters, sample_weight=None):
-    check_types(X, labels, n_clusters, sample_weight)
-    return lambda X, labels, n_clusters, sample_weight=None: _call_serial(
-        (convert(X, X), labels, np.int64(n_clusters), *weights_of(sample_weight))
-    )
+def compiled_as(function, body):
+    """Let compiled code that calls a function with these arguments run the kernel ``body``."""
+    call = linked(body)
+
+    @overload(function)
+    def implementation(X, labels, n_clusters, sample_weight=None):
+        _check_types(function, X, labels, n_clusters, sample_weight)
+        return lambda X, labels, n_clusters, sample_weight=None: call(
+            (convert(X, X), labels, np.int64(n_clusters), *weights_of(sample_weight))
+        )
+
+
+compiled_as(cluster_medians, _cluster_medians_serial)

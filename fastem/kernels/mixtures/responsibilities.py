@@ -14,7 +14,7 @@ from fastem.kernels.mixtures.lanes import write_rows
 from fastem.kernels.runtime.arrays import large_empty, read_only
 from fastem.kernels.runtime.chunks import row_chunks
 from fastem.kernels.runtime.compiling import inline, kernel, variant
-from fastem.kernels.runtime.inputs import convert, real_rows
+from fastem.kernels.runtime.inputs import check_numbers, convert, real_rows
 from fastem.kernels.runtime.linking import linked
 from fastem.kernels.runtime.parallel import next_chunk, run
 from fastem.kernels.vectors.elementary import exp_nonpositive, log
@@ -248,6 +248,13 @@ def normalize_pass(tickets, n_chunks, chunk_rows, log_joint, log_density, respon
             write_rows(tile, n_components, first, n_lanes, responsibilities)
 
 
+def as_rows(log_joint):
+    """Log-densities as Python passes them, in a dtype of the kernels."""
+    log_joint = real_rows(log_joint, "log_joint")
+    dtype = np.float32 if log_joint.dtype == np.float32 else np.float64
+    return read_only(np.require(log_joint, dtype, ["C", "A"]))
+
+
 def normalize_responsibilities(log_joint: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Turn the components' log-densities into the rows' log-density and responsibilities.
 
@@ -273,12 +280,10 @@ def normalize_responsibilities(log_joint: np.ndarray) -> tuple[np.ndarray, np.nd
     ValueError
         If ``log_joint`` is not a 2-D array of real numbers, or has no components.
     """
-    log_joint = real_rows(log_joint, "log_joint")
-    dtype = np.float32 if log_joint.dtype == np.float32 else np.float64
-    log_joint = read_only(np.require(log_joint, dtype, ["C", "A"]))
+    log_joint = as_rows(log_joint)
     check_components(log_joint)
-    log_density = np.empty(len(log_joint), dtype)
-    responsibilities = np.empty(log_joint.shape, dtype)
+    log_density = np.empty(len(log_joint), log_joint.dtype)
+    responsibilities = np.empty(log_joint.shape, log_joint.dtype)
     chunk_rows, n_chunks = row_chunks(len(log_joint), _WORK * log_joint.shape[1])
     run(normalize_pass, n_chunks, chunk_rows, log_joint, log_density, responsibilities)
     return log_density, responsibilities
@@ -304,13 +309,16 @@ def _serial(log_joint):
     return log_density, responsibilities
 
 
-_call_serial = linked(_serial)
+def compiled_as(function, body):
+    """Let compiled code that calls ``function(log_joint)`` run the kernel ``body``."""
+    call = linked(body)
+
+    @overload(function)
+    def implementation(log_joint):
+        if not isinstance(log_joint, types.Array) or log_joint.ndim != 2:
+            raise TypingError(f"{function.__name__} takes a 2-D array, not {log_joint}")
+        check_numbers(function, log_joint)
+        return lambda log_joint: call((convert(log_joint, log_joint),))
 
 
-@overload(normalize_responsibilities)
-def _compiled(log_joint):
-    if not isinstance(log_joint, types.Array) or log_joint.ndim != 2:
-        raise TypingError(f"normalize_responsibilities takes a 2-D array, not {log_joint}")
-    if not isinstance(log_joint.dtype, types.Float | types.Integer | types.Boolean):
-        raise TypingError(f"normalize_responsibilities takes real numbers, not {log_joint.dtype}")
-    return lambda log_joint: _call_serial((convert(log_joint, log_joint),))
+compiled_as(normalize_responsibilities, _serial)

@@ -80,22 +80,31 @@ def _as_pair(X, Y, some=False):
     return implementation
 
 
-def compiled_as(function, serial, converted=True):
-    """Let compiled code that calls ``function(X, Y)`` run the kernel ``serial``.
+def check_numbers(function, array):
+    """Refuse Numba's type of an array whose values its compiled code can't compute with."""
+    real = isinstance(array.dtype, types.Float | types.Integer | types.Boolean)
+    if not real or array.dtype == types.float16:
+        raise TypingError(
+            f"{function.__name__} takes real numbers, float32, float64 or integers, "
+            f"not {array.dtype}"
+        )
+
+
+def compiled_as(function, body, converted=True):
+    """Let compiled code that calls ``function(X, Y)`` run the kernel ``body``.
 
     With ``converted``, arrays are brought to what :func:`convert` returns, so that one compiled
     kernel serves all layouts and integers.
     """
 
-    call = linked(serial)
+    call = linked(body)
 
     @overload(function)
     def implementation(X, Y):
         for array in (X, Y):
             if not isinstance(array, types.Array) or array.ndim != 2:
                 raise TypingError(f"{function.__name__} takes two 2-D arrays, not {X} and {Y}")
-            if not isinstance(array.dtype, types.Float | types.Integer | types.Boolean):
-                raise TypingError(f"{function.__name__} takes real numbers, not {array.dtype}")
+            check_numbers(function, array)
         if converted:
             return lambda X, Y: call((convert(X, Y), convert(Y, X)))
         return lambda X, Y: call((X, Y))

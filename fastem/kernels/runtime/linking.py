@@ -14,7 +14,7 @@ from llvmlite import binding as llvm
 from llvmlite import ir
 from numba import types
 from numba.core import cgutils
-from numba.core.imputils import fix_returning_optional, impl_ret_borrowed
+from numba.core.imputils import fix_returning_optional
 from numba.extending import intrinsic
 
 from fastem.kernels.runtime.compiling import cache
@@ -227,15 +227,3 @@ def threads_for(typingctx, n_chunks):
         return builder.select(fewer, args[0], n_threads)
 
     return types.intp(types.intp), codegen
-
-
-@intrinsic
-def without_literal(typingctx, value):
-    """A number or text, whose type doesn't tell which: kernels are compiled for each type."""
-    kind = types.unliteral(value)
-
-    def codegen(context, builder, sig, args):
-        result = context.cast(builder, args[0], sig.args[0], kind)
-        return impl_ret_borrowed(context, builder, kind, result)
-
-    return kind(value), codegen
