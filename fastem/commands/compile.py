@@ -76,8 +76,13 @@ def run(arguments: Namespace) -> None:
     """Compile, and say where to."""
     if arguments.cpu is None and arguments.cpu_features is not None:
         sys.exit("--cpu-features needs --cpu")
+    if arguments.cpu is None:
+        cpu, features = numba.config.CPU_NAME, numba.config.CPU_FEATURES
+    else:
+        cpu, features = arguments.cpu, arguments.cpu_features or ""
+    _check_cpu(cpu or "", features or "")
     if arguments.cpu is not None:
-        _aim_at(arguments.cpu, arguments.cpu_features or "")
+        _aim_at(cpu, features)
     _check_numba_and_folders()
     jobs = arguments.jobs or os.cpu_count() or 1
     chosen = recipes.recipes(arguments.models, arguments.dtypes)
@@ -90,7 +95,7 @@ def run(arguments: Namespace) -> None:
             for future in _shown(as_completed(futures), futures):
                 future.result()
         except BrokenProcessPool:
-            sys.exit(_broken(arguments.cpu))
+            sys.exit(_broken(cpu))
         except BaseException:
             pool.shutdown(wait=False, cancel_futures=True)
             raise
@@ -100,8 +105,6 @@ def run(arguments: Namespace) -> None:
 
 def _aim_at(cpu: str, features: str) -> None:
     """Have the processes that follow compile for another CPU."""
-    if unknown := _unknown(cpu, features):
-        sys.exit(f"LLVM doesn't know {' and '.join(unknown)} of {platform.machine()}")
     os.environ.update(NUMBA_CPU_NAME=cpu, NUMBA_CPU_FEATURES=features)
     print(f"for processes with NUMBA_CPU_NAME={cpu} NUMBA_CPU_FEATURES={features}")
 
@@ -117,13 +120,15 @@ target.create_target_machine(cpu=sys.argv[1], features=sys.argv[2])
 """
 
 
-def _unknown(cpu: str, features: str) -> list[str]:
-    """What LLVM doesn't know of these."""
+def _check_cpu(cpu: str, features: str) -> None:
+    """End the process if LLVM doesn't know these, which it takes for others then."""
     asked = [sys.executable, "-c", _ASK_LLVM, cpu, features]
     said = subprocess.run(asked, capture_output=True, text=True).stderr
     found = re.findall(r"'(.*)' is not a recognized (processor|feature)", said)
     kinds = {"processor": "CPU", "feature": "feature"}
-    return [f"the {kinds[kind]} {name!r}" for name, kind in dict.fromkeys(found)]
+    unknown = [f"the {kinds[kind]} {name!r}" for name, kind in dict.fromkeys(found)]
+    if unknown:
+        sys.exit(f"LLVM doesn't know {' and '.join(unknown)} of {platform.machine()}")
 
 
 def _check_numba_and_folders() -> None:
