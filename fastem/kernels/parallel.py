@@ -204,7 +204,8 @@ def bernoulli_log_density(X, probabilities):
     """As :func:`fastem.kernels.bernoulli_log_density` from compiled code, on Numba's threads."""
     X, probabilities = _bernoulli.as_arrays(X, probabilities)
     if X.dtype not in (np.float32, np.float64):
-        X = X.astype(np.float32)  # which tells all but zeros and ones from these
+        _bernoulli.check_rows(X)  # before they are rounded
+        X = X.astype(np.float32)
     return _bernoulli_log_density(read_only(np.require(X, None, ["C", "A"])), probabilities)
 
 

@@ -35,7 +35,15 @@ def as_arrays(X, probabilities):
     for name, array in (("X", X), ("probabilities", probabilities)):
         if array.ndim != 2 or array.dtype.kind not in "biuf":
             raise ValueError(f"{name} must be a 2-D array of real numbers")
-    return X, read_only(np.ascontiguousarray(probabilities, np.float64))
+    probabilities = read_only(np.ascontiguousarray(probabilities, np.float64))
+    check_probabilities(X.shape[1], probabilities)
+    return X, probabilities
+
+
+def check_rows(X):
+    """Refuse rows of Python's with other values than zeros and ones, as NaN is."""
+    if first_other(X) is not None or (X.dtype.kind == "f" and np.isnan(X.max(initial=0))):
+        raise ValueError("X must hold zeros and ones only")
 
 
 def bernoulli_log_density(X: np.ndarray, probabilities: np.ndarray) -> np.ndarray:
@@ -62,9 +70,7 @@ def bernoulli_log_density(X: np.ndarray, probabilities: np.ndarray) -> np.ndarra
         If shapes don't fit or a value is out of range.
     """
     X, probabilities = as_arrays(X, probabilities)
-    check_probabilities(X.shape[1], probabilities)
-    if first_other(X) is not None:
-        raise ValueError("X must hold zeros and ones only")
+    check_rows(X)
     n_components = len(probabilities)
     log_density = np.empty((len(X), n_components))
     bernoulli = DensePass(packed_bits(X, 0.5), X.shape[1], None, n_components)

@@ -8,6 +8,7 @@ from reference import bernoulli_e_step, bernoulli_log_density
 from threads import on_threads
 
 import fastem.kernels
+from fastem.kernels import parallel
 from fastem.kernels.bernoulli import BernoulliComponents, DensePass, SparsePass
 from fastem.kernels.bernoulli.bits import first_other, packed_bits, sparse_bits, unpacked_bits
 
@@ -258,6 +259,16 @@ def test_bad_arguments(message):
     for function in (fastem.kernels.bernoulli_log_density, compiled):
         with pytest.raises(ValueError, match=message):
             function(*BAD[message])
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64", "longdouble", ">f4", ">f8"])
+@pytest.mark.parametrize("value", [np.nan, 1e-30, 1 - 1e-7, 2])
+def test_values_that_are_neither_zero_nor_one(value, dtype):
+    X = np.eye(3, dtype=dtype)
+    X[2, 1] = value
+    for function in (fastem.kernels.bernoulli_log_density, parallel.bernoulli_log_density):
+        with pytest.raises(ValueError, match="X must hold zeros and ones only"):
+            function(X, np.full((2, 3), 0.5))
 
 
 def test_arguments_that_are_no_matrices():
