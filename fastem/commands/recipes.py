@@ -326,8 +326,10 @@ def _for_compiled_code(dtype: Any, public: dict[str, Callable[..., Any]]) -> Non
         ("bernoulli_log_density", (ones, np.full((40, 3), 0.3))),
     ]
     for name, arguments in calls:
-        _called_by_compiled_code(public[name])(arguments)
-        getattr(parallel, name)(*arguments)
+        on_threads = getattr(parallel, name)
+        on_threads(*arguments)
+        for function in (public[name], on_threads):
+            _called_by_compiled_code(function)(arguments)
 
 
 def _called_by_compiled_code(function: Callable[..., Any]) -> Callable[..., Any]:
