@@ -256,7 +256,7 @@ class Steps(ABC):
             log_density = self.take()
             if log_density is None:
                 break
-            value = log_density / rules.total_weight
+            value = float(log_density / rules.total_weight)
             history.append(value)
             self.parameters, self.updated = self.updated, self.parameters
             gain, before = value - before, value
