@@ -4,10 +4,11 @@ import warnings
 
 import numpy as np
 import pytest
+from sklearn.base import clone
 from sklearn.callback import ProgressBar, ScoringMonitor
 from sklearn.exceptions import ConvergenceWarning, NotFittedError
 
-from fastem import GaussianMixture
+from fastem import BernoulliMixture, GaussianMixture
 
 
 @pytest.fixture(scope="module")
@@ -153,6 +154,26 @@ def test_callbacks_see_runs_and_iterations(accelerate, X):
         assert (np.diff(scores) > 0).all()
     unwatched = GaussianMixture(3, n_init=2, random_state=0, accelerate=accelerate).fit(X)
     np.testing.assert_array_equal(unwatched.means_, model.means_)
+
+
+@pytest.mark.parametrize("n_rows", [300, 20_000])
+@pytest.mark.parametrize(
+    "model",
+    [
+        GaussianMixture(3, max_iter=5, random_state=0),
+        GaussianMixture(3, covariance_type="diag", max_iter=5, random_state=0),
+        GaussianMixture(3, missing="em", max_iter=5, random_state=0),
+        BernoulliMixture(3, max_iter=5, random_state=0),
+    ],
+)
+@pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
+def test_weights_of_one_are_no_weights(model, n_rows):
+    X = np.random.default_rng(0).normal(size=(n_rows, 4))
+    if getattr(model, "missing", None) == "em":
+        X[::7, 1] = np.nan
+    fitted = [clone(model).fit(X, sample_weight=w) for w in (None, np.ones(n_rows))]
+    assert fitted[0].lower_bounds_ == fitted[1].lower_bounds_
+    np.testing.assert_array_equal(fitted[0].weights_, fitted[1].weights_)
 
 
 def test_a_callback_can_stop_iterations_and_runs(X):

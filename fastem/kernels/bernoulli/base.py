@@ -6,7 +6,7 @@ import numpy as np
 
 from fastem.kernels.bernoulli.driver import bernoulli_pass
 from fastem.kernels.bernoulli.tables import GROUP
-from fastem.kernels.runtime.arrays import as_weights, wanted
+from fastem.kernels.runtime.arrays import as_weights, unless_ones, wanted
 from fastem.kernels.runtime.chunks import ceil_div, round_up
 from fastem.kernels.runtime.parallel import run
 from fastem.kernels.vectors.machine import TILE
@@ -107,7 +107,7 @@ class BernoulliPass:
         self._n_features = n_features
         self._n_components = n_components
         self._n_groups = ceil_div(n_components, GROUP)
-        self._weight = as_weights(sample_weight)
+        self._weight = as_weights(unless_ones(sample_weight))
         total_bytes = 8 * GROUP * self._n_groups * self._width
         most = int(np.clip(_TOTALS_SHARE * nbytes / total_bytes, _FEWEST_CHUNKS, _MOST_CHUNKS))
         least = min(max(n_rows // 8, 512), self._least_chunk)

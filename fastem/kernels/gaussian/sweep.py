@@ -20,7 +20,7 @@ from fastem.kernels.gaussian.base import (
 from fastem.kernels.gaussian.driver import em_pass, evaluate_pass
 from fastem.kernels.gaussian.skip.driver import skipping_pass
 from fastem.kernels.gaussian.skip.visiting import Visitor
-from fastem.kernels.runtime.arrays import as_weights, read_only, wanted
+from fastem.kernels.runtime.arrays import as_weights, read_only, unless_ones, wanted
 from fastem.kernels.runtime.chunks import row_chunks, summing_chunks
 from fastem.kernels.runtime.compiling import inline
 from fastem.kernels.runtime.parallel import run
@@ -103,7 +103,7 @@ class Sweep:
         self._kernel = kernel
         n_features = X.shape[1]
         self.rows = read_only(X)
-        self.weight = as_weights(sample_weight)
+        self.weight = as_weights(unless_ones(sample_weight))
         self.n_components = n_components
         self.totals_size = kernel.size_of_totals(n_components, n_features)
         work = n_components * kernel.work(n_features)

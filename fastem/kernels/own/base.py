@@ -7,7 +7,7 @@ import numpy as np
 from fastem.kernels.mixtures.products import size_of_sums, unpack_sums
 from fastem.kernels.own.driver import Addresses, Sizes, own_pass
 from fastem.kernels.own.functions import Arguments, check_indices, compile_body
-from fastem.kernels.runtime.arrays import as_weights, read_only, wanted
+from fastem.kernels.runtime.arrays import as_weights, read_only, unless_ones, wanted
 from fastem.kernels.runtime.chunks import summing_chunks
 from fastem.kernels.runtime.parallel import run
 
@@ -81,7 +81,7 @@ class OwnPass:
 
     def __init__(self, X, sample_weight, n_components, functions, n_statistics):
         self._rows = read_only(X)
-        self._weight = as_weights(sample_weight)
+        self._weight = as_weights(unless_ones(sample_weight))
         self._n_components = n_components
         self._functions = functions
         self._n_statistics = n_statistics

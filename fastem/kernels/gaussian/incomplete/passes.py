@@ -13,7 +13,7 @@ from fastem.kernels.gaussian.incomplete.masked import MaskedPass
 from fastem.kernels.gaussian.incomplete.patterns import find_patterns
 from fastem.kernels.gaussian.incomplete.rowwise import RowwisePass
 from fastem.kernels.linalg.factors import product
-from fastem.kernels.runtime.arrays import as_weights, read_only, wanted
+from fastem.kernels.runtime.arrays import as_weights, read_only, unless_ones, wanted
 
 # What rows of a pattern have in common is found once if there are so many.
 _FREQUENT = 6
@@ -63,7 +63,7 @@ class IncompletePass:
     ):
         self._dtype = X.dtype
         self._covariance_type = covariance_type
-        X, weight = read_only(X), as_weights(sample_weight)
+        X, weight = read_only(X), as_weights(unless_ones(sample_weight))
         noisy = noise is not None or shared_noise is not None
         noise = np.empty((0, X.shape[1]), X.dtype) if noise is None else noise
         noise = read_only(noise.reshape(len(noise), math.prod(noise.shape[1:])))

@@ -187,8 +187,8 @@ class DiagSteps(Steps):
 
     Attributes
     ----------
-    variances : ndarray
-        Those that followed from the last E-step.
+    variances : None or ndarray
+        Those that followed from the last E-step; None if it led to no parameters.
     """
 
     def __init__(self, sweep, parameters, hard, rules, exact, variances):
@@ -227,6 +227,7 @@ class DiagSteps(Steps):
     def take(self):
         found = self._e_step()
         if not (math.isfinite(found.objective) and np.isfinite(found.counts).all()):
+            self.variances = None
             return None
         cancellation = self._maximize(found, self.parameters[1])
         if not cancellation < self.rules.most_cancellation:  # about the new means there is none
@@ -234,7 +235,10 @@ class DiagSteps(Steps):
             found = self._exact_step(about)
             cancellation = self._maximize(found, about)
         self._last = found
-        return found.objective if cancellation < math.inf else None
+        if cancellation < math.inf:
+            return found.objective
+        self.variances = None
+        return None
 
     def statistics(self):
         return self._last
