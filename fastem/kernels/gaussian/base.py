@@ -117,8 +117,8 @@ class Iterated(NamedTuple):
     weights, means, covariances, precisions_cholesky : ndarray
         After the last M-step.
     statistics : GaussianStatistics
-        What the last E-step found, perhaps about the new means: that before the M-step, or one after
-        it that led to no parameters.
+        What the last E-step found, perhaps about the new means: that before the M-step, or one
+        after it that led to no parameters.
     history : list of float
         The objective, by each E-step.
     """
