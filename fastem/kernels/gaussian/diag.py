@@ -6,7 +6,6 @@ import numpy as np
 
 from fastem.kernels.gaussian.differences import DifferencesKernel
 from fastem.kernels.gaussian.linear.driver import SQUARES
-from fastem.kernels.gaussian.linear.passes import LinearPass
 from fastem.kernels.gaussian.linear.steps import DiagSteps
 from fastem.kernels.gaussian.linear.variances import Expansion, VarianceForm, variances_pass
 
@@ -36,17 +35,6 @@ def diag_form(kernel, dtype):
     return VarianceForm(DiagExpansion(), kernel, dtype)
 
 
-class DiagPass(LinearPass):
-    """Passes that several iterations need little else for."""
-
-    def advance(self, parameters, hard, rules):
-        steps = DiagSteps(self.sweep, parameters, hard, rules, self._exact, self._variances)
-        iterated = steps.iterate()
-        if iterated is not None:
-            self._variances = steps.variances
-        return iterated
-
-
 def diag_pass(X, sample_weight, n_components):
     """Passes with "diag" covariances; parameters as for :class:`Sweep`."""
     kernel = DifferencesKernel(as_column=False, sum_up=np.copy)
@@ -56,5 +44,5 @@ def diag_pass(X, sample_weight, n_components):
         n_components,
         kernel,
         lambda sweep: diag_form(kernel, sweep.dtype),
-        DiagPass,
+        DiagSteps,
     )

@@ -1,6 +1,8 @@
 """Passes by a linear form while that is exact enough, otherwise by an exact pass."""
 
 import math
+from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 
@@ -19,12 +21,22 @@ class LinearPass(GaussianPass):
     form : LinearForm
     exact : GaussianPass
         What takes over where the form would lose too many digits.
+    steps : None or callable
+        ``steps(sweep, parameters, hard, rules, exact, variances)``: iterations whose M-steps are
+        compiled, as :class:`~fastem.kernels.gaussian.linear.steps.DiagSteps`.
     """
 
-    def __init__(self, sweep: Sweep, form: LinearForm, exact: GaussianPass):
+    def __init__(
+        self,
+        sweep: Sweep,
+        form: LinearForm,
+        exact: GaussianPass,
+        steps: Callable[..., Any] | None = None,
+    ):
         self.sweep = sweep
         self._form = form
         self._exact = exact
+        self._steps = steps
         self._variances = None  # the last step's
 
     def e_step(self, components, centers=None, hard=False, skip=True):
@@ -38,6 +50,15 @@ class LinearPass(GaussianPass):
                 statistics = self._exact.e_step(components, None, hard, skips)
             self._variances = self._form.variances(statistics)
         return statistics
+
+    def advance(self, parameters, hard, rules):
+        if self._steps is None:
+            return None
+        steps = self._steps(self.sweep, parameters, hard, rules, self._exact, self._variances)
+        iterated = steps.iterate()
+        if iterated is not None:
+            self._variances = steps.variances
+        return iterated
 
     def from_labels(self, labels, centers):
         with np.errstate(all="ignore"):

@@ -93,7 +93,7 @@ class VarianceForm(LinearForm):
         return variances_of_components(statistics)
 
 
-def variances_pass(X, sample_weight, n_components, kernel, form, passes=LinearPass):
+def variances_pass(X, sample_weight, n_components, kernel, form, steps=None):
     """Passes for covariances without correlations.
 
     Parameters
@@ -103,10 +103,10 @@ def variances_pass(X, sample_weight, n_components, kernel, form, passes=LinearPa
     kernel : DifferencesKernel
     form : callable
         ``form(sweep)``: the :class:`LinearForm`.
-    passes : class
-        Of passes by it.
+    steps : None or callable
+        As :class:`LinearPass` takes it.
     """
     if are_long(X):
         return LongRowsPass(X, sample_weight, n_components, kernel)
     sweep = Sweep(X, sample_weight, n_components, kernel)
-    return passes(sweep, form(sweep), ExactPass(sweep, kernel))
+    return LinearPass(sweep, form(sweep), ExactPass(sweep, kernel), steps)
