@@ -1,5 +1,7 @@
 """Problems for the passes of Gaussian mixtures, and what their twins make of them."""
 
+import math
+
 import numpy as np
 from guards import Guarded
 from reference import (
@@ -10,6 +12,7 @@ from reference import (
 )
 
 from fastem.kernels.gaussian import PASSES, GaussianComponents
+from fastem.kernels.gaussian.base import Rules
 
 # (rows, features, components): tails of tiles, of blocks of features and of components
 SHAPES = [
@@ -24,6 +27,7 @@ SHAPES = [
     (64, 65, 6),
     (30, 129, 3),
 ]
+REG_COVAR = 0.1  # of iterations: components of few rows are no worse conditioned than others
 
 
 def problem(covariance_type, shape, dtype, distance=1.5, offset=0.0, seed=0, noise=False):
@@ -166,3 +170,31 @@ def check_shrinking_variances(covariance_type, dtype, tolerance):
     twin = expected(X, parameters, covariance_type, None, means)
     assert_close(tested.e_step(parameters), twin, 10 * tolerance)
     assert_close(tested.from_labels(labels, means), (0.0, *twin[1:]), 10 * tolerance)
+
+
+def parameters_of(components):
+    """Weights, means, covariances and factors, of matrices or of variances."""
+    factors = components.precisions_cholesky
+    if factors.ndim == 2:
+        covariances = factors**-2.0
+    else:
+        roots = np.linalg.inv(factors)
+        covariances = roots.swapaxes(1, 2) @ roots
+    return np.exp(components.log_weights), components.means, covariances, factors
+
+
+def three_steps(X, sample_weight=None, **others):
+    """Rules of three E-steps, unless others are given."""
+    rules = {
+        "most": 3,
+        "tol": -math.inf,
+        "fall": math.inf,
+        "before": -math.inf,
+        "best": -math.inf,
+        "hopeless": math.inf,
+        "total_weight": len(X) if sample_weight is None else sample_weight.sum(),
+        "least_count": 1e-15,
+        "reg_covar": REG_COVAR,
+        "most_cancellation": 1e3 if X.dtype == np.float64 else 10.0,
+    }
+    return Rules(**{**rules, **others})

@@ -2,42 +2,21 @@ import math
 
 import numpy as np
 import pytest
-from gaussian_passes import problem
+from gaussian_passes import REG_COVAR, parameters_of, problem, three_steps
 from reference import gaussian_em
 
-from fastem.kernels.gaussian.base import Rules
 from fastem.kernels.gaussian.full import full_pass
 
 DTYPES = [np.float32, np.float64]
 RTOL = {np.float32: 1e-3, np.float64: 1e-9}
-REG_COVAR = 0.1  # components of few rows are no worse conditioned than others
 # (rows, features, components): tails of tiles and of blocks of features
 SHAPES = [(9, 1, 1), (63, 3, 2), (129, 7, 4), (150, 8, 3), (300, 13, 3), (200, 33, 2)]
 SHAPES += [(1300, 13, 12)]  # of two chunks
 
 
-def parameters_of(components):
-    factors = components.precisions_cholesky
-    roots = np.linalg.inv(factors)
-    covariances = roots.swapaxes(1, 2) @ roots
-    return np.exp(components.log_weights), components.means, covariances, factors
-
-
 def iterated(X, components, sample_weight=None, hard=False, **others):
     """Three E-steps, unless other rules are given."""
-    rules = {
-        "most": 3,
-        "tol": -math.inf,
-        "fall": math.inf,
-        "before": -math.inf,
-        "best": -math.inf,
-        "hopeless": math.inf,
-        "total_weight": len(X) if sample_weight is None else sample_weight.sum(),
-        "least_count": 1e-15,
-        "reg_covar": REG_COVAR,
-        "most_cancellation": 1e3 if X.dtype == np.float64 else 10.0,
-    }
-    rules = Rules(**{name: others.get(name, value) for name, value in rules.items()})
+    rules = three_steps(X, sample_weight, **others)
     passes = full_pass(X, sample_weight, len(components.means))
     return passes.iterate(parameters_of(components), hard, rules)
 
