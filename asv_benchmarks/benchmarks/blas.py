@@ -22,6 +22,15 @@ def remove_limits() -> None:
         os.environ.pop(name, None)
 
 
+def choose(code: str) -> None:
+    """Have the libraries that aren't loaded yet, FAISS and mlpack, take this code of OpenBLAS.
+
+    For a CPU that came after the OpenBLAS in their wheels, which takes the oldest code there: on a
+    Zen 5 FAISS took four times as long with *Barcelona* as with *SkylakeX*, which NumPy's takes.
+    """
+    os.environ[LIMITS[0]] = code
+
+
 def kernels() -> str:
     """Return the code that each library's BLAS has chosen: ``faiss Zen, numpy SkylakeX``."""
     for name in _USERS:

@@ -10,7 +10,7 @@ import argparse
 import sys
 from pathlib import Path
 
-from ..benchmarks import data, measure
+from ..benchmarks import blas, data, measure
 from . import files, plots, text
 from .bernoulli import Bernoulli
 from .gaussian import Gaussian
@@ -68,6 +68,8 @@ def main(argv: list[str] | None = None) -> int:
         for name, report in reports.items():
             print("\n".join(text_table(TABLES[name], report)))
     else:
+        if options.openblas:
+            blas.choose(options.openblas)
         with measure.threads(options.threads):
             reports, failed = run([TABLES[name] for name in names], options)
     if options.plots:
@@ -75,6 +77,8 @@ def main(argv: list[str] | None = None) -> int:
             print(f"drew {path}")
     if options.write_docs:
         write_docs(reports)
+    if options.write_other:
+        write_other(reports)
     return 1 if failed else 0
 
 
@@ -103,6 +107,8 @@ def parse(argv: list[str] | None) -> argparse.Namespace:
     help = "times of each (default: 3; with --full 3 to 50, and 1 of those above 20 s)"
     add("--repeats", type=int, help=help)
     add("--threads", type=int, default=measure.N_THREADS, help="default: all CPUs")
+    help = "code for FAISS' and mlpack's OpenBLAS, where it knows this CPU too little: SkylakeX"
+    add("--openblas", metavar="CODE", help=help)
     add("--full", action="store_true", help="all cells: about an hour and a half")
     add("--quick", action="store_true", help="few cells of few rows, once: shows that all runs")
     add("--save", metavar="FILE", help="save the figures as JSON, after every cell")
@@ -110,9 +116,11 @@ def parse(argv: list[str] | None) -> argparse.Namespace:
     add("--load", nargs="+", metavar="FILE", help=help)
     help = "put the tables into their pages in docs/, and what all come to into README.md"
     add("--write-docs", action="store_true", help=help)
+    help = "put what the tables come to into docs/, beside those of the CPU that is told in full"
+    add("--write-other", action="store_true", help=help)
     add("--plots", metavar="FOLDER", help="draw the plots there")
     options = parser.parse_args(argv)
-    if options.quick and options.write_docs:
+    if options.quick and (options.write_docs or options.write_other):
         parser.error("--quick makes no figures for the pages")
     if options.repeats is None and not options.full:
         options.repeats = 1 if options.quick else 3
@@ -173,6 +181,19 @@ def write_docs(reports: dict[str, dict]) -> None:
     else:
         compared = {table: reports[name] for name, table in in_readme.items()}
         files.write_table(files.README, "speed", speed_table(compared))
+
+
+def write_other(reports: dict[str, dict]) -> None:
+    """Put what the tables come to into the page that has most of them, as another CPU's."""
+    reports = {name: report for name, report in reports.items() if TABLES[name].page == Table.page}
+    notes = [
+        f"- {TABLES[name].title}: {note}"
+        for name, report in reports.items()
+        for note in TABLES[name].summary(report["cells"])
+    ]
+    machines = [machine for report in reports.values() for machine in report["machines"]]
+    notes += ["", f"Measured on {text.describe_all(machines)}."]
+    files.write_table(files.DOCS / Table.page, "other-cpu", "\n".join(notes))
 
 
 def speed_table(compared: dict[Table, dict]) -> str:

@@ -106,3 +106,18 @@ def test_nothing_from_outside_limits_the_others_blas(tmp_path):
     assert run_python(SHOW_BLAS, tmp_path, **limits) == free
     names = free[1].split(", ")
     assert any(name.startswith("numpy ") for name in names), names
+
+
+CHOOSE_BLAS = """
+from asv_benchmarks.benchmarks import blas
+blas.choose("Haswell")
+print(blas.kernels())
+"""
+
+
+def test_code_is_chosen_for_the_libraries_that_are_not_loaded_yet(tmp_path):
+    free, chosen = (
+        dict(library.split(" ") for library in run_python(script, tmp_path)[-1].split(", "))
+        for script in (SHOW_BLAS, CHOOSE_BLAS)
+    )
+    assert chosen == free | {name: "Haswell" for name in ("faiss", "mlpack") if name in free}

@@ -480,9 +480,27 @@ def test_a_saved_table_without_a_name_goes_to_its_page(tmp_path, pages, capsys):
     assert readme.read_text() == before
 
 
-def test_quick_figures_never_reach_the_pages(capsys):
+def test_another_cpu_has_what_the_tables_come_to(tmp_path, pages):
+    readme, page = pages
+    page.write_text(f"{page.read_text()}<!-- table:other-cpu --><!-- /table:other-cpu -->\n")
+    before, saved = page.read_text(), tmp_path / "some.json"
+    some = ("gaussian", "kmeans-many", "scaling", "places")
+    files.save(saved, {name: made_up(name, factors=(4.0,)) for name in some})
+    assert report.main(["--load", str(saved), "--write-other"]) == 0
+    head, _, shown = page.read_text().partition("<!-- table:other-cpu -->")
+    assert before.startswith(head)
+    lines = shown.splitlines()
+    assert any(line.startswith("- Gaussian mixtures, EM iterations: ") for line in lines)
+    assert "- K-means, many clusters and features: float32: geometric mean 4.00" in shown
+    assert lines[-2].startswith("Measured on Some CPU")
+    assert lines[-3] == "" and all(line.startswith("- ") for line in lines[1:-3])
+    assert "Some CPU" not in readme.read_text()
+
+
+@pytest.mark.parametrize("where", ["--write-docs", "--write-other"])
+def test_quick_figures_never_reach_the_pages(where, capsys):
     with pytest.raises(SystemExit):
-        parse(["--quick", "--write-docs"])
+        parse(["--quick", where])
     assert "--quick makes no figures" in capsys.readouterr().err
 
 
