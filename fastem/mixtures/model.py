@@ -139,6 +139,20 @@ class MixtureModel(Model):
         """The same with other weights and :meth:`arrays`."""
         raise NotImplementedError
 
+    def halves(
+        self, whole: Sequence[np.ndarray], pair: Sequence[np.ndarray], counts: np.ndarray
+    ) -> Sequence[np.ndarray]:
+        """A component's halves, for all rows, of which a sample has found them.
+
+        Parameters
+        ----------
+        whole, pair : sequence of ndarray
+            What :meth:`arrays` has of the component, and of its halves.
+        counts : ndarray of shape (2,)
+            Weight of the halves' rows.
+        """
+        return pair
+
     def alone(self, parameters: Any) -> Any:
         """Only the components, without what else explains rows."""
         return parameters

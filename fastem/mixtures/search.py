@@ -111,12 +111,12 @@ class MixtureMoves(Moves):
         parameters = settled.parameters
         components = offers.components[chosen].tolist()
         whole = parameters.weights, *model.arrays(parameters)
-        pairs = [
-            (parameters.weights[component] * pair.weights, *model.arrays(pair))
-            for component, pair in zip(
-                components, (offers.children[offer] for offer in chosen), strict=True
-            )
-        ]
+        pairs = []
+        for component, offer in zip(components, chosen, strict=True):
+            pair, one = offers.children[offer], [array[component] for array in whole[1:]]
+            counts = settled.statistics.counts[component] * pair.weights
+            halves = model.halves(one, model.arrays(pair), counts)
+            pairs.append((parameters.weights[component] * pair.weights, *halves))
         grown = []
         for values, both in zip(whole, zip(*pairs, strict=True), strict=True):
             values = np.concatenate([values, *(pair[1:] for pair in both)])

@@ -212,6 +212,25 @@ def test_a_bernoulli_mixture():
     assert np.mean(gained) > 0.01
 
 
+def test_a_bernoulli_mixture_that_has_collapsed_where_ones_are_rare():
+    """Most of the sample's halves lack values that some other row has."""
+    rng = np.random.default_rng(0)
+    n_features, k = 800, 3
+    rates = 0.5 / np.arange(1, n_features + 1)
+    probabilities = np.stack([rates[rng.permutation(n_features)] for _ in range(k)])
+    labels = rng.integers(k, size=9000)
+    X = sp.csr_matrix(rng.random((len(labels), n_features)) < probabilities[labels])
+    mean = np.tile(np.asarray(X.mean(axis=0)), (k, 1))
+    mean[1:] = 0.5  # of these no row is
+    start = {"weights_init": np.full(k, 1 / k), "probabilities_init": mean}
+    stuck = BernoulliMixture(k, **start).fit(X)
+    assert stuck.weights_[0] > 0.999
+    found = BernoulliMixture(k, search="breathing", **start).fit(X)
+    true = BernoulliMixture(k, probabilities_init=probabilities, max_iter=20).fit(X)
+    assert adjusted_rand_score(labels, found.predict(X)) > 0.95
+    assert found.score(X) > true.score(X) - 1e-3
+
+
 def test_a_bernoulli_mixture_of_any_kind():
     X, _ = ones()
     smooth = {"n_components": 4, "alpha": 1.0, "random_state": 0}
