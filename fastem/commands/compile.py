@@ -14,6 +14,7 @@ from concurrent.futures.process import BrokenProcessPool
 from contextlib import suppress
 
 import numba
+from llvmlite.binding import get_host_cpu_name
 
 from fastem.commands import recipes
 from fastem.commands.info import cache_lines, can_be_written
@@ -45,8 +46,8 @@ def add_options(parser: ArgumentParser) -> None:
     parser.add_argument(
         "--cpu",
         metavar="NAME",
-        help="compile for another CPU, by LLVM's name; what uses these kernels must be started "
-        "with NUMBA_CPU_NAME and NUMBA_CPU_FEATURES as this command prints them",
+        help="compile for another CPU, by LLVM's name ('help' prints all); what uses these kernels "
+        "must be started with NUMBA_CPU_NAME and NUMBA_CPU_FEATURES as this command prints them",
     )
     parser.add_argument(
         "--cpu-features",
@@ -80,7 +81,7 @@ def run(arguments: Namespace) -> None:
         cpu, features = numba.config.CPU_NAME, numba.config.CPU_FEATURES
     else:
         cpu, features = arguments.cpu, arguments.cpu_features or ""
-    _check_cpu(cpu or "", features or "")
+    _check_cpu(cpu or get_host_cpu_name(), features or "")
     if arguments.cpu is not None:
         _aim_at(cpu, features)
     _check_numba_and_folders()
@@ -116,19 +117,28 @@ from llvmlite import binding
 for begin in (binding.initialize_native_target, binding.initialize_native_asmprinter):
     begin()
 target = binding.Target.from_default_triple()
-target.create_target_machine(cpu=sys.argv[1], features=sys.argv[2])
+machine = target.create_target_machine(cpu=sys.argv[1], features=sys.argv[2])
+machine.emit_object(binding.parse_assembly("define void @nothing() { ret void }"))
 """
 
 
 def _check_cpu(cpu: str, features: str) -> None:
     """End the process if LLVM doesn't know these, which it takes for others then."""
-    asked = [sys.executable, "-c", _ASK_LLVM, cpu, features]
-    said = subprocess.run(asked, capture_output=True, text=True).stderr
+    done = subprocess.run(
+        [sys.executable, "-c", _ASK_LLVM, cpu, features], capture_output=True, text=True
+    )
+    said = done.stderr
+    if cpu == "help":
+        print(said, end="")
+        sys.exit()
     found = re.findall(r"'(.*)' is not a recognized (processor|feature)", said)
     kinds = {"processor": "CPU", "feature": "feature"}
     unknown = [f"the {kinds[kind]} {name!r}" for name, kind in dict.fromkeys(found)]
     if unknown:
         sys.exit(f"LLVM doesn't know {' and '.join(unknown)} of {platform.machine()}")
+    if done.returncode:  # it has ended the process
+        why = re.findall(r"LLVM ERROR: (.*)", said)
+        sys.exit(f"LLVM can't compile for {cpu}: {why[0] if why else said}")
 
 
 def _check_numba_and_folders() -> None:

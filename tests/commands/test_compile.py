@@ -325,6 +325,18 @@ def test_what_llvm_does_not_know(options, said, python):
     assert python("-m", "fastem", "compile", *options, status=1).startswith(said)
 
 
+def test_a_cpu_of_shorter_words(python):
+    said = python("-m", "fastem", "compile", "--cpu", "i686", status=1)
+    unknown, short = "LLVM doesn't know the CPU 'i686' of ", "LLVM can't compile for i686: 64-bit"
+    assert said.startswith((unknown, short))
+
+
+def test_the_names_that_llvm_knows(python):
+    said = python("-m", "fastem", "compile", "--cpu", "help")
+    assert "Available CPUs for this target" in said and " generic " in said
+    assert "compiled in" not in said
+
+
 def test_what_llvm_does_not_know_of_the_environment(python):
     settings = {"NUMBA_CPU_NAME": "x86-64-v9", "NUMBA_CPU_FEATURES": "+that"}
     said = python("-m", "fastem", "compile", status=1, **settings)
