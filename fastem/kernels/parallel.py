@@ -142,7 +142,7 @@ def _cluster_medians(X, labels, n_clusters, weights, weighted):
     n, found = _prepare_medians((X, labels, n_clusters, weights, weighted))
     arguments = (np.zeros(1, np.int64), n, X, weights, weighted, *found)
     _perform(_find_medians(arguments), n, arguments)
-    _spread_nan((X, labels, found[-1]))
+    _spread_nan((X, labels, weights, found[-1]))
     return found[-1]
 
 

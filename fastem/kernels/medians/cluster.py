@@ -132,9 +132,11 @@ def _check(n_rows, labels, n_clusters, weights, weighted):
 
 
 @kernel
-def spread_nan(X, labels, medians):
+def spread_nan(X, labels, weights, medians):
     """Medians of clusters and features with a NaN are NaN."""
     for row in range(len(X)):
+        if len(weights) and weights[row] == 0:
+            continue
         for f in range(X.shape[1]):
             if X[row, f] != X[row, f]:
                 medians[labels[row], f] = np.nan
@@ -188,15 +190,16 @@ def cluster_medians(
         float32 if X is, else float64. As :func:`numpy.median`, the mean of the middle two values
         for an even number of rows; with weights the least value up to which half of the weight
         lies, or if exactly half does (up to the rounding of sums), its mean with the next greater
-        value. NaN for clusters without rows, and where a value is NaN.
+        value. NaN for clusters without rows, or without weight, and where a value is NaN.
 
     Raises
     ------
     TypeError
         If ``n_clusters`` is no integer.
     ValueError
-        If X is not a 2-D array of real numbers, labels are not integers in range, a weight is
-        negative or not finite, or the lengths differ.
+        If X is not a 2-D array of real numbers, labels not a 1-D array of integers in range,
+        sample_weight not one of real numbers that are finite and not negative, ``n_clusters`` not
+        positive, or the lengths differ.
     """
     X, labels, n_clusters, weights = as_arrays(X, labels, n_clusters, sample_weight)
     weights = read_only(weights)
@@ -208,7 +211,7 @@ def cluster_medians(
     wanted = np.ones((n_clusters, X.shape[1]), bool)
     medians = np.empty(wanted.shape, X.dtype)
     update_medians(X, labels, weights, chunk_rows, counts, wanted, None, medians)
-    spread_nan(X, labels, medians)
+    spread_nan(X, labels, weights, medians)
     return medians
 
 
@@ -275,7 +278,7 @@ def _cluster_medians_serial(X, labels, n_clusters, weights, weighted):
     n_tasks, found = prepare(X, labels, n_clusters, weights, weighted)
     medians_pass(np.zeros(1, np.int64), n_tasks, X, weights, weighted, *found)
     medians = found[-1]
-    spread_nan(X, labels, medians)
+    spread_nan(X, labels, weights, medians)
     return medians
 
 

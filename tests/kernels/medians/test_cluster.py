@@ -155,6 +155,27 @@ def test_infinity_and_nan():
         assert np.isnan(medians[:, 2:4]).sum() == 3
 
 
+@numba.njit
+def _compiled_medians(X, labels, weights):
+    return cluster_medians(X, labels, 2, weights)
+
+
+@pytest.mark.parametrize(
+    "medians",
+    [
+        lambda X, labels, weights: cluster_medians(X, labels, 2, weights),
+        lambda X, labels, weights: parallel.cluster_medians(X, labels, 2, weights),
+        _compiled_medians,
+    ],
+)
+def test_a_row_without_weight_has_no_influence(medians):
+    X = np.array([[1.0, 5.0], [np.nan, np.inf], [2.0, 7.0], [np.nan, 1.0], [4.0, np.nan]])
+    labels, weights = np.array([0, 0, 0, 1, 1]), np.array([1.0, 0.0, 1.0, 0.0, 2.0])
+    np.testing.assert_array_equal(medians(X, labels, weights), [[1.5, 6.0], [4.0, np.nan]])
+    weights[4] = 0.0
+    np.testing.assert_array_equal(medians(X, labels, weights), [[1.5, 6.0], [np.nan, np.nan]])
+
+
 def test_input_of_all_kinds():
     rng = np.random.default_rng(0)
     X = rng.integers(0, 9, size=(60, 3))
