@@ -67,7 +67,8 @@ def bernoulli_log_density(X: np.ndarray, probabilities: np.ndarray) -> np.ndarra
     Raises
     ------
     ValueError
-        If shapes don't fit or a value is out of range.
+        If an argument is not a 2-D array of real numbers, there is no feature or component, shapes
+        don't fit, or a value is out of range.
     """
     X, probabilities = as_arrays(X, probabilities)
     check_rows(X)

@@ -156,15 +156,16 @@ def nearest(X: np.ndarray, Y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     Returns
     -------
     labels : ndarray of shape (n_rows,), int32
-        The nearest row's number; among equally near rows the lowest. 0 where a value isn't finite.
+        The nearest row's number; among equally near rows the lowest. Rows of Y that aren't finite
+        are farther than all others; 0 for rows of X that aren't.
     distances : ndarray of shape (n_rows,)
         Squared distances, by direct differences in float64; float32 if both are, else float64.
 
     Raises
     ------
     ValueError
-        If an argument is not a 2-D array of real numbers, their features differ in number, or Y
-        has no rows.
+        If an argument is not a 2-D array of real numbers, their features differ in number or there
+        are none, or Y has no rows.
     """
     X, Y = as_pair(X, Y, True)
     labels, distances = np.empty(len(X), np.int32), np.empty(len(X), X.dtype)

@@ -171,7 +171,8 @@ def squared_euclidean(X: np.ndarray, Y: np.ndarray) -> np.ndarray:
     Raises
     ------
     ValueError
-        If an argument is not a 2-D array of real numbers or their features differ in number.
+        If an argument is not a 2-D array of real numbers, or their features differ in number or
+        there are none.
     """
     return _pairwise(squared_euclidean_pass, X, Y)
 
@@ -196,7 +197,8 @@ def manhattan(X: np.ndarray, Y: np.ndarray) -> np.ndarray:
     Raises
     ------
     ValueError
-        If an argument is not a 2-D array of real numbers or their features differ in number.
+        If an argument is not a 2-D array of real numbers, or their features differ in number or
+        there are none.
     """
     return _pairwise(manhattan_pass, X, Y)
 

@@ -98,7 +98,9 @@ def gaussian_log_density(
     Raises
     ------
     ValueError
-        If shapes don't fit, the type is unknown or a standard deviation is not positive.
+        If X or means is not a 2-D array of real numbers, there is no feature or component, shapes
+        don't fit, the type is unknown, or a factor's diagonal, or the reciprocal of a standard
+        deviation, is not positive.
     """
     X, means, factors = as_arrays(X, means, precisions_cholesky, covariance_type)
     k = len(means)

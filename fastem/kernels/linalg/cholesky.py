@@ -76,8 +76,8 @@ def as_matrices(A):
 def cholesky(A: np.ndarray) -> np.ndarray:
     """Cholesky factor of a symmetric positive definite matrix, or of each in a stack.
 
-    Callable from Python and from functions under ``@njit``. Up to some hundred rows it spares what
-    a call of LAPACK costs.
+    Callable from Python and from functions under ``@njit``; it runs on the calling thread. Up to
+    some hundred rows it spares what a call of LAPACK costs.
 
     Parameters
     ----------
