@@ -5,7 +5,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from fastem.kernels.gaussian.base import GaussianComponents, relative
+from fastem.kernels.gaussian.base import GaussianComponents, GaussianPass, relative
 from fastem.kernels.gaussian.driver import accumulate_tiles, log_joint_tile, prepare_tile
 from fastem.kernels.gaussian.exact import ExactKernel, ExactPass
 from fastem.kernels.gaussian.scatter.layout import (
@@ -149,12 +149,29 @@ class FullKernel(ExactKernel):
         return unpack_totals(totals.reshape(n_components, -1), n_features)
 
 
-class FullPass(ExactPass):
-    """Passes of which several iterations over few rows are one call."""
+class FullPass(GaussianPass):
+    """Passes of which several iterations are one call, or have compiled M-steps.
+
+    Parameters
+    ----------
+    sweep : Sweep
+    kernel : FullKernel
+    """
 
     def __init__(self, sweep, kernel):
-        super().__init__(sweep, kernel)
+        self.sweep = sweep
+        self._kernel = kernel
+        self._exact = ExactPass(sweep, kernel)
         self._wider = {}
+
+    def e_step(self, components, centers=None, hard=False, skip=True):
+        return self._exact.e_step(components, centers, hard, skip)
+
+    def from_labels(self, labels, centers):
+        return self._exact.from_labels(labels, centers)
+
+    def evaluate(self, components, **outputs):
+        return self._exact.evaluate(components, **outputs)
 
     @property
     def few(self):
