@@ -128,12 +128,23 @@ class ClusterMoves(Moves):
         ``weights`` those of the clusters that rows go to.
     ahead : callable
         ``(model, settled)`` to the centres that the next iteration begins with.
+    gathered, settle : callable, optional
+        As in :class:`fastem.loop.search.Moves`.
     """
 
-    def __init__(self, survey: Callable, settled_losses: Callable, ahead: Callable):
+    def __init__(
+        self,
+        survey: Callable,
+        settled_losses: Callable,
+        ahead: Callable,
+        gathered: Callable | None = None,
+        settle: Callable | None = None,
+    ):
         self._survey = survey
         self._settled_losses = settled_losses
         self._ahead = ahead
+        self._gathered = gathered or super().gathered
+        self._settle = settle or super().settle
 
     measure = "inertia"
     failures: tuple[type[Exception], ...] = ()
@@ -155,6 +166,12 @@ class ClusterMoves(Moves):
     def survey(self, model: Clustering, rows: Any, settled: Settled) -> Offers:
         children, gains = self._survey(rows, model.frame.origin, settled)
         return Offers(gains, np.arange(len(gains)), children)
+
+    def gathered(self, model, rows):
+        return self._gathered(model, rows)
+
+    def settle(self, model, rows, parameters, until):
+        return self._settle(model, rows, parameters, until)
 
     def grow(self, model, settled, offers, chosen):
         centers = np.concatenate([settled.parameters, offers.children[chosen, 1]])

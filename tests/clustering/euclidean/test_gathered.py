@@ -6,7 +6,7 @@ from sklearn.callback import ProgressBar
 
 from fastem import KMeans
 from fastem.clustering.euclidean.frame import measure_spread
-from fastem.clustering.euclidean.gathered import GatheredRows, gathered
+from fastem.clustering.euclidean.gathered import are_gathered, gathered
 from fastem.kernels.clusters import Frame
 from fastem.kernels.kmeans.boxes.regions import regions_of
 from fastem.kernels.kmeans.settling import Settling
@@ -49,7 +49,7 @@ def test_which_rows_are_gathered():
     X = np.random.default_rng(0).normal(size=(1000, 2))
     weights = np.arange(1000.0)
     rows = gathered(array_rows(X, weights), 10, frame)
-    assert isinstance(rows, GatheredRows)
+    assert are_gathered(rows)
     part = rows.parts[0]
     assert not np.array_equal(part.X, X)
     np.testing.assert_array_equal(X[part.sample_weight.astype(int)], part.X)
