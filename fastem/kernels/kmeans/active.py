@@ -13,7 +13,7 @@ import numpy as np
 from fastem.kernels.distances.one_row import direct_distance
 from fastem.kernels.distances.rounding import ROUNDED_DOWN, ROUNDED_UP, distances_below
 from fastem.kernels.distances.tile_nearest import BLOCK, nearest_two, pad_order, squared_norms
-from fastem.kernels.kmeans.hamerly import Hamerly, list_failing
+from fastem.kernels.kmeans.hamerly import BoundedAlgorithm, list_failing
 from fastem.kernels.runtime.chunks import ceil_div
 from fastem.kernels.runtime.compiling import kernel
 from fastem.kernels.runtime.parallel import next_chunk, run
@@ -116,10 +116,8 @@ def confirm_pass(
                     bounds[row] = (gap + drift[label]) * ROUNDED_DOWN
 
 
-class Active(Hamerly):
-    """For many clusters: does not let a few fast centres spoil the bounds."""
-
-    name = "active"
+class ConfirmingAlgorithm(BoundedAlgorithm):
+    """Does not let a few fast centres spoil the bounds."""
 
     # What a comparison with all centres takes, as a share of what it takes a tile in float32.
     _full_cost = 1.0
@@ -170,3 +168,9 @@ class Active(Hamerly):
             self._bounds,
             self.labels,
         )
+
+
+class Active(ConfirmingAlgorithm):
+    """For many clusters."""
+
+    name = "active"

@@ -16,7 +16,7 @@ import numpy as np
 from fastem.kernels.distances.metric import compare_tile, distance_gaps
 from fastem.kernels.distances.one_row import direct_distance
 from fastem.kernels.distances.tile_nearest import squared_norms
-from fastem.kernels.kmeans.active import Active
+from fastem.kernels.kmeans.active import ConfirmingAlgorithm
 from fastem.kernels.kmeans.bytewise.candidates import (
     MOST_BLOCKS,
     Noted,
@@ -311,7 +311,7 @@ def bytes_pass(
         moves.counts[chunk] = n_moved
 
 
-class Bytes(Active):
+class Bytes(ConfirmingAlgorithm):
     """For many clusters and features, where the CPU multiplies bytes."""
 
     name = "bytes"

@@ -35,7 +35,7 @@ from fastem.kernels.kmeans.boxes.sums import (
     sum_tile,
 )
 from fastem.kernels.kmeans.centers import ALL
-from fastem.kernels.kmeans.lloyd import Lloyd
+from fastem.kernels.kmeans.lloyd import Lloyd, PlainAlgorithm
 from fastem.kernels.runtime.arrays import read_only
 from fastem.kernels.runtime.chunks import ceil_div, round_up, summing_chunks
 from fastem.kernels.runtime.compiling import inline, kernel
@@ -295,7 +295,7 @@ def _write_labels(tickets, n_chunks, chunk_rows, tiles, labels):
             labels[tiles.order[i]] = tiles.labels[i]
 
 
-class Filtering(Lloyd):
+class Filtering(PlainAlgorithm):
     """For few features: most rows, or most centres, need not be looked at."""
 
     name = "filtering"

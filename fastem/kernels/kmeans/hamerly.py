@@ -204,10 +204,9 @@ def hamerly_pass(
         moves.counts[chunk] = n_moved
 
 
-class Hamerly(DenseAlgorithm):
+class BoundedAlgorithm(DenseAlgorithm):
     """Skips the rows whose nearest centre can't have changed."""
 
-    name = "hamerly"
     kernels: ClassVar[tuple] = (hamerly_pass,)
 
     def __init__(self, X, sample_weight, n_clusters, frame):
@@ -241,7 +240,7 @@ class Hamerly(DenseAlgorithm):
         self._compare(packed)
 
     def _compare(self, packed):
-        """Compare the rows whose bounds fail with all centres."""
+        """Compare the rows whose bounds fail: with all centres, unless overridden."""
         run(
             hamerly_pass,
             self._n_chunks,
@@ -257,3 +256,9 @@ class Hamerly(DenseAlgorithm):
             self.labels,
             self._moves,
         )
+
+
+class Hamerly(BoundedAlgorithm):
+    """With one number a row, and nothing else."""
+
+    name = "hamerly"

@@ -73,10 +73,9 @@ def lloyd_pass(
         moves.counts[chunk] = n_moved
 
 
-class Lloyd(DenseAlgorithm):
-    """Plain passes: the least work a row for few clusters and features."""
+class PlainAlgorithm(DenseAlgorithm):
+    """Compares all rows with all centres, unless a subclass can do without."""
 
-    name = "lloyd"
     kernels: ClassVar[tuple] = (lloyd_pass,)
 
     def _pass(self, centers):
@@ -92,3 +91,9 @@ class Lloyd(DenseAlgorithm):
             self.labels,
             self._moves,
         )
+
+
+class Lloyd(PlainAlgorithm):
+    """Plain passes: the least work a row for few clusters and features."""
+
+    name = "lloyd"

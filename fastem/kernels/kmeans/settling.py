@@ -14,7 +14,7 @@ from fastem.kernels.distances.tile_nearest import BLOCK, pack_centers
 from fastem.kernels.kmeans.base import KMeansStatistics
 from fastem.kernels.kmeans.boxes.near import NARROW, lay_out, list_near
 from fastem.kernels.kmeans.centers import ALL, average_pass, inertia_change_pass
-from fastem.kernels.kmeans.lloyd import Lloyd
+from fastem.kernels.kmeans.lloyd import PlainAlgorithm
 from fastem.kernels.kmeans.sums import update_sums
 from fastem.kernels.runtime.chunks import round_up
 from fastem.kernels.runtime.compiling import kernel
@@ -177,7 +177,7 @@ def settle(
     return 0
 
 
-class Settling(Lloyd):
+class Settling(PlainAlgorithm):
     """Lloyd's algorithm in one chunk, and iterations of it in one call.
 
     Parameters

@@ -23,7 +23,7 @@ from fastem.kernels.kmeans.bytewise.sevens import n_stored, pack_words
 from fastem.kernels.kmeans.bytewise.steps import code_steps, no_steps, step_products
 from fastem.kernels.kmeans.bytewise.tiles import MOST_FEATURES, code_tile_in_seven_bits
 from fastem.kernels.kmeans.hamerly import renew_row, settle
-from fastem.kernels.kmeans.wide import Wide
+from fastem.kernels.kmeans.wide import WholeRowsAlgorithm, Wide
 from fastem.kernels.runtime.chunks import ceil_div
 from fastem.kernels.runtime.compiling import inline, kernel
 from fastem.kernels.runtime.parallel import next_chunk, run
@@ -277,7 +277,7 @@ def steps_pass(
         left[chunk] = n_opened
 
 
-class Steps(Wide):
+class Steps(WholeRowsAlgorithm):
     """For rows that take longer to read than to compare."""
 
     name = "steps"

@@ -19,7 +19,7 @@ from fastem.kernels.distances.row_nearest import (
     n_scores,
     nearest_two_rows,
 )
-from fastem.kernels.kmeans.hamerly import Hamerly, list_failing, renew_row, settle
+from fastem.kernels.kmeans.hamerly import BoundedAlgorithm, list_failing, renew_row, settle
 from fastem.kernels.runtime.compiling import kernel
 from fastem.kernels.runtime.parallel import next_chunk, run
 from fastem.kernels.vectors.machine import TILE
@@ -93,10 +93,9 @@ def wide_pass(
         moves.counts[chunk] = n_moved
 
 
-class Wide(Hamerly):
-    """For many features and few clusters: needs no tiles."""
+class WholeRowsAlgorithm(BoundedAlgorithm):
+    """Compares rows as they lie in memory: needs no tiles."""
 
-    name = "wide"
     kernels: ClassVar[tuple] = (wide_pass,)
 
     def __init__(self, X, sample_weight, n_clusters, frame):
@@ -123,3 +122,9 @@ class Wide(Hamerly):
             self.labels,
             self._moves,
         )
+
+
+class Wide(WholeRowsAlgorithm):
+    """For many features and few clusters."""
+
+    name = "wide"

@@ -1,19 +1,19 @@
 """Exact K-medians algorithms: those of K-means with another distance and location."""
 
-from fastem.kernels.kmeans.hamerly import Hamerly
-from fastem.kernels.kmeans.lloyd import Lloyd
+from fastem.kernels.kmeans.hamerly import BoundedAlgorithm
+from fastem.kernels.kmeans.lloyd import PlainAlgorithm
 from fastem.kernels.kmedians.base import KMediansStatistics, MedianAlgorithm, PartStatistics
 
 __all__ = ["ALGORITHMS", "Bounded", "KMediansStatistics", "PartStatistics", "Plain", "choose"]
 
 
-class Plain(MedianAlgorithm, Lloyd):
+class Plain(MedianAlgorithm, PlainAlgorithm):
     """Compares every row with every centre in every pass."""
 
     name = "plain"
 
 
-class Bounded(MedianAlgorithm, Hamerly):
+class Bounded(MedianAlgorithm, BoundedAlgorithm):
     """Skips the rows whose nearest centre can't have changed: L1 is a metric, too."""
 
     name = "bounded"

@@ -11,7 +11,7 @@ from fastem.kernels.seeding.tiled import TiledSeeder
 from fastem.kernels.seeding.wide import try_wide
 
 
-class GreedySeeder(TiledSeeder):
+class EuclideanSeeder(TiledSeeder):
     """Reads all rows in a pass, or of many features those that may have come nearer.
 
     Parameters
@@ -70,3 +70,7 @@ class GreedySeeder(TiledSeeder):
                 self._improved[: len(candidates)],
             ),
         )
+
+
+class GreedySeeder(EuclideanSeeder):
+    """Step by step, on all threads."""

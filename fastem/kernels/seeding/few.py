@@ -9,7 +9,7 @@ import numpy as np
 from fastem.kernels.distances.direct_rows import pad_points
 from fastem.kernels.runtime.compiling import kernel
 from fastem.kernels.seeding.closest import Trial
-from fastem.kernels.seeding.euclidean import GreedySeeder
+from fastem.kernels.seeding.euclidean import EuclideanSeeder
 from fastem.kernels.seeding.narrow import try_narrow
 from fastem.kernels.seeding.tiled import find_rows
 from fastem.kernels.seeding.wide import try_wide
@@ -96,8 +96,8 @@ def _proposing(try_pass):
 _NARROW, _WIDE = _proposing(try_narrow), _proposing(try_wide)
 
 
-class FewRowsSeeder(GreedySeeder):
-    """A :class:`GreedySeeder` of at most ``FEW_VALUES`` values."""
+class FewRowsSeeder(EuclideanSeeder):
+    """Of at most ``FEW_VALUES`` values: a step is one call."""
 
     def __init__(self, X, sample_weight, scale):
         super().__init__(X, sample_weight, scale)

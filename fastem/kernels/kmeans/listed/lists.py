@@ -18,7 +18,14 @@ import numpy as np
 from fastem.kernels.distances.metric import distance_gaps
 from fastem.kernels.distances.rounding import ROUNDED_DOWN, distances_below
 from fastem.kernels.distances.tile_nearest import nearest_two_of_all, squared_norms
-from fastem.kernels.kmeans.hamerly import FEW_ROWS, Hamerly, list_failing, renew_row, settle
+from fastem.kernels.kmeans.hamerly import (
+    FEW_ROWS,
+    BoundedAlgorithm,
+    Hamerly,
+    list_failing,
+    renew_row,
+    settle,
+)
 from fastem.kernels.kmeans.listed.keys import N_KEYS, least_keys
 from fastem.kernels.kmeans.listed.scores import (
     LISTED,
@@ -226,7 +233,7 @@ def lists_pass(
         moves.counts[chunk] = n_moved
 
 
-class Lists(Hamerly):
+class Lists(BoundedAlgorithm):
     """For some dozens of clusters and more: compares rows with few centres where these suffice."""
 
     name = "lists"
