@@ -5,6 +5,9 @@ from typing import Any
 import numpy as np
 from sklearn.exceptions import NotFittedError
 
+# What a sum of weights that were divided by their sum may be off one.
+_ROUNDING = 1e-13
+
 
 def fitted_array(estimator: Any, name: str, shape: tuple[int | None, ...]) -> np.ndarray:
     """An attribute of an estimator in float64.
@@ -53,3 +56,9 @@ def fitted_weights(estimator: Any, n_components: int | None = None) -> np.ndarra
     if not ((weights >= 0.0).all() and 0.0 < weights.sum() < np.inf):
         raise ValueError("The attribute 'weights_' should be non-negative and finite, not all zero")
     return weights
+
+
+def as_shares(weights: np.ndarray) -> np.ndarray:
+    """Weights of any sum as probabilities; those that are normalised already to the last bit."""
+    total = weights.sum()
+    return weights if abs(total - 1.0) <= _ROUNDING else weights / total

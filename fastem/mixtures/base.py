@@ -16,6 +16,7 @@ from fastem.loop.callbacks import watch
 from fastem.loop.fit import fit
 from fastem.loop.model import Model
 from fastem.loop.squarem import Accelerated, Coordinates
+from fastem.mixtures.attributes import as_shares, fitted_weights
 from fastem.mixtures.criteria import CriteriaMixin
 from fastem.mixtures.model import MixtureModel, Resumed
 from fastem.mixtures.search import PACES, make_search
@@ -325,8 +326,8 @@ class BaseMixture(
         return range(self._n_fitted)
 
     def _shares(self) -> np.ndarray:
-        """The weights in the order of the labels."""
-        return np.asarray(self.weights_)
+        """The labels' probabilities."""
+        return as_shares(fitted_weights(self))
 
     def _evaluate(self, X: Any, **outputs: Any) -> None:
         components = self._components()  # which checks parameters that were set by hand
@@ -434,11 +435,7 @@ class BaseMixture(
             )
         random_state = check_random_state(self.random_state)
         self._parameters()
-        weights = self._shares()
-        if weights.dtype != np.float64:  # whose rounding multinomial would refuse
-            weights = weights.astype(np.float64)
-            weights /= weights.sum()
-        sizes = random_state.multinomial(n_samples, weights)
+        sizes = random_state.multinomial(n_samples, self._shares())
         labels = np.array(self._labels, np.int64)
         X = [
             self._sample_component(label, size, random_state)

@@ -12,6 +12,7 @@ from scipy.special import kl_div, logsumexp
 from sklearn.utils import check_array, check_random_state
 from sklearn.utils.validation import check_is_fitted
 
+from fastem.mixtures.attributes import as_shares, fitted_weights
 from fastem.mixtures.bernoulli.estimator import BernoulliMixture
 from fastem.mixtures.gaussian.distribution import check_same_features
 from fastem.mixtures.gaussian.estimator import GaussianMixture
@@ -205,6 +206,7 @@ def kl_divergence(
     for mixture in (p, q):
         if isinstance(mixture, GaussianMixture):
             mixture._distribution()  # which refuses a noise component
+    p, q = _normalised(p), _normalised(q)
     if method == "variational":
         return KLEstimate(_variational(p, q, _COMPONENT_KL[kind]), 0.0)
     if method != "monte-carlo":
@@ -212,6 +214,13 @@ def kl_divergence(
     if not isinstance(n_samples, Integral) or n_samples < 2:
         raise ValueError(f"n_samples should be an integer of at least 2, not {n_samples!r}")
     return _monte_carlo(p, q, int(n_samples), check_random_state(random_state))
+
+
+def _normalised(mixture):
+    """The mixture as a distribution, whatever its weights' sum."""
+    mixture = copy.copy(mixture)
+    mixture.weights_ = as_shares(fitted_weights(mixture))
+    return mixture
 
 
 def _monte_carlo(p, q, n_samples, random_state):
@@ -255,11 +264,10 @@ def _log_density(mixture, X):
 
 def _variational(p, q, component_kl):
     """Both expected log-densities by their variational bounds, of which components' KL is left."""
-    weights = np.asarray(p.weights_, np.float64)
-    own = logsumexp(-component_kl(p, p), axis=1, b=weights)
-    others = logsumexp(-component_kl(p, q), axis=1, b=np.asarray(q.weights_, np.float64))
-    present = weights > 0.0
-    return float(weights[present] @ (own[present] - others[present]))
+    own = logsumexp(-component_kl(p, p), axis=1, b=p.weights_)
+    others = logsumexp(-component_kl(p, q), axis=1, b=q.weights_)
+    present = p.weights_ > 0.0
+    return float(p.weights_[present] @ (own[present] - others[present]))
 
 
 def _kl_of_gaussian_components(p, q):

@@ -113,7 +113,7 @@ class MixtureDisplay(Display):
         shown = _positions(features, names)
         responsibilities = estimator.predict_proba(X)
         display = cls(
-            np.asarray(estimator.weights_, np.float64),
+            estimator._shares()[: len(estimator.weights_)],
             np.asarray(estimator.means_, np.float64)[:, shown],
             component_covariances(estimator, shown),
             X=np.asarray(X)[:, shown],

@@ -323,6 +323,23 @@ def test_blocks_are_small_and_add_up(monkeypatch):
     assert len({tuple(row) for row in X}) == 1_000
 
 
+@pytest.mark.parametrize("method", ["monte-carlo", "variational"])
+@pytest.mark.parametrize("kind", ["gaussian", "bernoulli"])
+def test_weights_of_any_sum(kind, method):
+    def make(weights, places):
+        if kind == "bernoulli":
+            return bernoulli_mixture(weights, places)
+        return GaussianMixture.from_parameters(weights, places, [1.0, 2.0], "spherical")
+
+    p = make([0.25, 0.75], [[0.2, 0.4], [0.9, 0.5]])
+    q = make([0.5, 0.5], [[0.3, 0.3], [0.6, 0.8]])
+    options = {"method": method, "n_samples": 500, "random_state": 0}
+    expected = kl_divergence(p, q, **options)
+    p.weights_, q.weights_ = p.weights_ / 64, q.weights_ * 8
+    assert kl_divergence(p, q, **options) == expected
+    np.testing.assert_array_equal(p.weights_, [0.25 / 64, 0.75 / 64])
+
+
 # Two Bernoulli mixtures.
 
 

@@ -118,6 +118,14 @@ def test_noise_is_grey(X):
     assert labels[-1] == "mixture without its noise"
 
 
+def test_a_mixture_whose_weights_do_not_sum_to_one(X):
+    mixture = GaussianMixture(2, random_state=0).fit(X)
+    shown = MixtureDisplay.from_estimator(mixture, X, features=0).weights
+    mixture.weights_ = 4.0 * mixture.weights_
+    again = MixtureDisplay.from_estimator(mixture, X, features=0).weights
+    np.testing.assert_allclose(again, shown, rtol=1e-12)
+
+
 def test_density_of_one_feature(X):
     frame = pd.DataFrame(X, columns=["a", "b", "c"])
     mixture = GaussianMixture(2, covariance_type="tied", random_state=0).fit(frame)

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from sklearn.utils import check_array
 
 from fastem.kernels.columns.magnitude import largest_magnitude
-from fastem.mixtures.attributes import fitted_array, fitted_weights
+from fastem.mixtures.attributes import as_shares, fitted_array, fitted_weights
 from fastem.mixtures.base import BaseMixture
 from fastem.mixtures.gaussian.accelerated import GaussianCoordinates
 from fastem.mixtures.gaussian.covariances import COVARIANCES
@@ -363,8 +363,7 @@ class GaussianMixture(IncompleteMixin, DistributionMixin, BaseMixture):
     def _shares(self):
         if not hasattr(self, "noise_weight_"):
             return super()._shares()
-        shares = self._parameters().shares
-        return shares / shares.sum()
+        return as_shares(self._parameters().shares)
 
     def _fit(self, rows, X, y, sample_weight, **known):
         if self.noise_component is None and hasattr(self, "noise_weight_"):
