@@ -88,12 +88,13 @@ def test_long_parallel_clusters_do_not_mislead_it():
 
 
 @pytest.mark.parametrize("n_jobs", [None, 2])
-@pytest.mark.parametrize("case", ["plain", "weighted", "restarts", "gaps", "noise"])
+@pytest.mark.parametrize("case", ["plain", "weighted", "restarts", "stream", "gaps", "noise"])
 def test_fits_that_share_their_start_are_those_alone(case, n_jobs):
     """To the bit, and what they share is found once."""
     X, fit_options = gaussian_rows(), {}
     options = {
         "restarts": {"n_init": 2, "random_state": np.random.RandomState(5)},
+        "stream": {"random_state": np.random.RandomState(np.random.PCG64(5))},
         "gaps": {"missing": "em"},
         "noise": {"noise_component": "auto"},
     }.get(case, {})

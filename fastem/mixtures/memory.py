@@ -34,9 +34,7 @@ class Memory:
         if isinstance(value, np.ndarray):
             return self._number(value)
         if isinstance(value, np.random.RandomState):
-            state = value.get_state(legacy=False)
-            numbers = state["state"]
-            return numbers["key"].tobytes(), numbers["pos"], state["has_gauss"], state["gauss"]
+            return joblib.hash(value.get_state(legacy=False))  # of any bit generator
         if isinstance(value, LocalRows):
             return tuple(self.key((part.X, part.sample_weight)) for part in value.parts)
         if isinstance(value, tuple):
@@ -89,7 +87,7 @@ def remembered(function: _Function) -> _Function:
         key = function.__qualname__, memory.key(args)
         if key not in memory.results:
             result = function(*args, **known)
-            memory.results[key] = result, [stream.get_state() for stream in streams]
+            memory.results[key] = result, [stream.get_state(legacy=False) for stream in streams]
         result, states = memory.results[key]
         for stream, state in zip(streams, states, strict=True):
             stream.set_state(state)

@@ -81,6 +81,23 @@ def test_a_fit_without_iterations_is_its_start(X):
     assert model.predict(X).max() == 1
 
 
+@pytest.mark.parametrize("init_params", ["kmeans", "random"])
+def test_streams_of_another_bit_generator(init_params, X):
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        found = [
+            GaussianMixture(
+                3,
+                init_params=init_params,
+                tol=1.0,
+                random_state=np.random.RandomState(np.random.PCG64(seed)),
+            ).fit(X)
+            for seed in (0, 0, 1)
+        ]
+    np.testing.assert_array_equal(found[0].means_, found[1].means_)
+    assert (found[0].means_ != found[2].means_).any()
+
+
 def test_rows_are_left_as_they_are(X):
     rows = X.copy()
     rows.flags.writeable = False
@@ -108,6 +125,23 @@ def test_sample_follows_the_mixture(model):
         np.testing.assert_allclose(rows[labels == j].mean(axis=0), model.means_[j], atol=0.1)
         np.testing.assert_allclose(np.cov(rows[labels == j].T), model.covariances_[j], atol=0.1)
     np.testing.assert_allclose(np.bincount(labels) / 20_000, model.weights_, atol=0.02)
+
+
+@pytest.mark.parametrize("total", [2.0**-7, 1.0, 8.0])
+def test_samples_of_weights_of_any_sum(model, total):
+    plain = GaussianMixture.from_parameters([0.25, 0.25, 0.5], model.means_, model.covariances_)
+    scaled = GaussianMixture.from_parameters([0.25, 0.25, 0.5], model.means_, model.covariances_)
+    scaled.weights_ *= total
+    expected, found = (mixture.set_params(random_state=3).sample(50) for mixture in (plain, scaled))
+    np.testing.assert_array_equal(found[1], expected[1])
+    np.testing.assert_array_equal(found[0], expected[0])
+
+
+def test_samples_of_a_start(X):
+    """Its components have a row each."""
+    model = GaussianMixture(3, init_params="random_from_data", max_iter=0, random_state=0).fit(X)
+    counts = np.bincount(model.sample(3000)[1], minlength=3)
+    assert counts.min() > 900
 
 
 # scikit-learn's callbacks.

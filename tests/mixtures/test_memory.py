@@ -33,6 +33,20 @@ def test_once_for_the_same_arguments(drawn):
     assert ahead[0] == ahead[1] == ahead[2]
 
 
+@pytest.mark.filterwarnings("error")
+def test_streams_of_any_bit_generator(drawn):
+    draw, calls = drawn
+    generators = np.random.MT19937, np.random.PCG64, np.random.Philox
+    with sharing(Memory()):
+        for number, generator in enumerate(generators):
+            streams = [np.random.RandomState(generator(seed)) for seed in (0, 0, 1)]
+            first, again, other = (draw(np.arange(5.0), 2, stream) for stream in streams)
+            np.testing.assert_array_equal(first, again)
+            assert (first != other).all()
+            assert len(calls) == 2 * (number + 1)
+            assert streams[0].random_sample() == streams[1].random_sample()
+
+
 def test_again_for_others(drawn):
     draw, calls = drawn
     values = np.arange(5.0)

@@ -112,7 +112,7 @@ class GaussianStarts:
         tied = self._covariances.tied
         states = _states(rows, random_state, self._n_components)
         found = rows.map(_from_random, self._make_pass, tied, centers, states)
-        random_state.set_state(found[-1][1].get_state())
+        random_state.set_state(found[-1][1].get_state(legacy=False))
         return reduce(add, [statistics for statistics, _ in found]), centers
 
     def pooled(self, rows, random_state):
