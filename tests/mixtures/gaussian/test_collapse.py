@@ -1,5 +1,7 @@
 """Variances of which nothing is left, or of which float32 can hold nothing."""
 
+import pickle
+
 import numpy as np
 import pytest
 from reference import COVARIANCE_TYPES
@@ -21,6 +23,14 @@ def test_a_row_for_each_component_is_a_collapse(covariance_type, dtype):
         with pytest.raises(CollapsedError, match=f"(?s)increase reg_covar.*covariance of {who}"):
             model.fit(X.astype(dtype))
         assert not hasattr(model, "means_")
+
+
+def test_the_error_comes_unchanged_from_another_process():
+    error = CollapsedError("component 1")
+    again = pickle.loads(pickle.dumps(error))
+    assert type(again) is CollapsedError
+    assert str(again) == str(error)
+    assert again.culprit == "component 1"
 
 
 @pytest.mark.parametrize("covariance_type", ["full", "diag", "spherical"])

@@ -28,6 +28,10 @@ class CollapsedError(ValueError):
         )
         self.culprit = culprit
 
+    def __reduce__(self):
+        # An exception is made again from what it says, by default.
+        return type(self), (self.culprit,)
+
 
 class Covariances:
     """A covariance type.
