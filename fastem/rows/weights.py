@@ -145,7 +145,7 @@ def _extremes(weights):
 
 
 def _extremes_of_all(rows):
-    extremes = rows.map(_extremes_of_part)
+    extremes = [extreme for extreme in rows.map(_extremes_of_part) if extreme is not None]
     return min(least for least, _ in extremes), max(greatest for _, greatest in extremes)
 
 
@@ -153,7 +153,8 @@ def _extremes_of_all(rows):
 
 
 def _extremes_of_part(part):
-    return _extremes(part.sample_weight)
+    """None if no row has any weight, which says nothing of the others'."""
+    return _extremes(part.sample_weight) if part.sample_weight.any() else None
 
 
 def _total_weight(part):

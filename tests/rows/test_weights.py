@@ -5,7 +5,8 @@ import math
 import numpy as np
 import pytest
 
-from fastem.rows.weights import RowWeights, times_power
+from fastem.rows import LocalRows, Part
+from fastem.rows.weights import RowWeights, rows_near_one, rows_with_room, times_power
 
 
 def test_weights_near_one_are_taken_as_they_are():
@@ -33,6 +34,20 @@ def test_room_for_weights_far_below_others():
         assert found.unscaled(found.total) == given.sum()
         assert (found.values[given > 0] > 2.0**-1000).all()
     assert RowWeights.with_room(None, 3) == (None, 0, 3.0)
+
+
+def test_a_part_without_weight_says_nothing_of_the_others():
+    X, tiny = np.zeros((2, 1)), np.full(2, 2.0**-1000)
+    alone = LocalRows([Part(X, tiny)])
+    for parts in (
+        [Part(X, np.zeros(2)), Part(X, tiny, 2, 1)],
+        [Part(X, tiny), Part(X, np.zeros(2), 2, 1)],
+    ):
+        rows = LocalRows(parts)
+        taken, total, unit = rows_near_one(rows)
+        assert (total, unit) == rows_near_one(alone)[1:] == (1.0, 1.0)
+        assert sorted(max(part.sample_weight) for part in taken.parts) == [0.0, 0.5]
+        assert rows_with_room(rows)[1] == rows_with_room(alone)[1]
 
 
 def test_a_power_of_two_overflows_only_if_the_product_does():
