@@ -26,6 +26,7 @@ from fastem.rows.collections import blockwise, fitted_together
 from fastem.rows.weights import RowWeights, rows_near_one
 from fastem.sklearn_private import Interval, InvalidParameterError, _fit_context
 from fastem.validation import Words, check_rows, check_weights, restored_on_failure
+from fastem.warning import warn_user
 
 
 class BaseMixture(
@@ -62,6 +63,9 @@ class BaseMixture(
 
     #: The parameters that ``fixed`` may name.
     _fixable: tuple[str, ...] = ()
+
+    #: What makes rows impossible, if a warning is to say that some are.
+    _impossible: str | None = None
 
     def __init__(
         self,
@@ -330,8 +334,26 @@ class BaseMixture(
         return as_shares(fitted_weights(self))
 
     def _evaluate(self, X: Any, **outputs: Any) -> None:
+        self._warn_of_impossible(self._evaluate_some(X, **outputs))
+
+    def _evaluate_some(self, X: Any, **outputs: Any) -> int:
         components = self._components()  # which checks parameters that were set by hand
+        if self._impossible is not None:
+            outputs.setdefault("log_density", np.empty(X.shape[0], self._output_dtype(X)))
         self._make_pass(X, None).evaluate(components, **outputs)
+        if self._impossible is None:
+            return 0
+        log_density = outputs["log_density"]
+        unknown = np.isnan(log_density)
+        if unknown.any():
+            # Its values, as X may be a block or a part of what the user passed.
+            row = np.array2string(X[unknown.argmax()], threshold=8, edgeitems=3)
+            raise ValueError(f"The log-density of the row {row} is not a number.")
+        return int(np.count_nonzero(log_density == -np.inf))
+
+    def _warn_of_impossible(self, n_rows: int) -> None:
+        if n_rows:
+            warn_user(f"{n_rows} rows are impossible {self._impossible}", RuntimeWarning)
 
     def _log_density(self, X: Any) -> NDArray[np.floating[Any]]:
         log_density = np.empty(X.shape[0], self._output_dtype(X))

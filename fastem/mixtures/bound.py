@@ -39,8 +39,15 @@ class BoundMixin(ABC):
         """The dtype of log-densities of these rows."""
 
     @abstractmethod
-    def _evaluate(self, X: Any, **outputs: Any) -> None:
-        """Fill the arrays given, such as ``log_density`` and ``log_joint``."""
+    def _evaluate_some(self, X: Any, **outputs: Any) -> int:
+        """Fill the arrays given, such as ``log_density`` and ``log_joint``, for some of the rows.
+
+        Returns how many of them are impossible, if that is to be told.
+        """
+
+    @abstractmethod
+    def _warn_of_impossible(self, n_rows: int) -> None:
+        """Tell how many of all rows are impossible, if any."""
 
     @abstractmethod
     def _log_density(self, X: Any) -> Any:
@@ -197,15 +204,16 @@ class BoundMixin(ABC):
         n_columns = len(self._labels)
         size = max(1, _BLOCK_SIZE // n_columns)
         dtype = self._output_dtype(X)
-        totals = np.zeros(len(functions))
+        totals, n_impossible = np.zeros(len(functions)), 0
         for start in range(0, X.shape[0], size):
             block = slice(start, start + size)
             rows = X[block]
             log_joint = np.empty((rows.shape[0], n_columns), dtype)
             log_density = np.empty(rows.shape[0], dtype)
-            self._evaluate(rows, log_joint=log_joint, log_density=log_density)
+            n_impossible += self._evaluate_some(rows, log_joint=log_joint, log_density=log_density)
             densities = _in_float64(log_joint), _in_float64(log_density)
             totals += [weights.sum(rows_of(block, *densities), block) for rows_of in functions]
+        self._warn_of_impossible(n_impossible)
         return [weights.unscaled(total) for total in totals]
 
     def _check_responsibilities(self, responsibilities, X):

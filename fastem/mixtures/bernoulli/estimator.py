@@ -22,7 +22,6 @@ from fastem.mixtures.missing import MissingMixin, gaps_in, has_gaps
 from fastem.rows.checks import check_home
 from fastem.sklearn_private import Interval
 from fastem.validation import Words, check_mixing_weights, check_shape, plain_csr
-from fastem.warning import warn_user
 
 
 def _make_pass(X, sample_weight, n_components, threshold, gaps=False):
@@ -189,6 +188,7 @@ class BernoulliMixture(MissingMixin, BaseMixture):
         "missing": [Words(["error", "em"])],
     }
     _fixable = ("weights", "probabilities")
+    _impossible = IMPOSSIBLE
 
     def __init__(
         self,
@@ -337,13 +337,3 @@ class BernoulliMixture(MissingMixin, BaseMixture):
         responsibilities = np.empty((len(X), self._n_fitted))
         self._evaluate(X, responsibilities=responsibilities)
         fill_gaps(X, self._parameters().probabilities, responsibilities, random_state)
-
-    def _evaluate(self, X, **outputs):
-        log_density = outputs.setdefault("log_density", np.empty(X.shape[0]))
-        super()._evaluate(X, **outputs)
-        n_impossible = np.count_nonzero(log_density == -np.inf)
-        if n_impossible:
-            warn_user(
-                f"{n_impossible} rows are impossible {IMPOSSIBLE}",
-                RuntimeWarning,
-            )

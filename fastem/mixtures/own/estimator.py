@@ -17,11 +17,6 @@ from fastem.mixtures.own.accelerated import OwnCoordinates
 from fastem.mixtures.own.model import OwnModel
 from fastem.mixtures.own.parameters import OwnParameters, as_tuple, check_arrays
 from fastem.validation import Words, check_mixing_weights, check_shape
-from fastem.warning import warn_user
-
-
-def _make_pass(X, sample_weight, n_components, functions, n_statistics):
-    return OwnPass(X, sample_weight, n_components, functions, n_statistics)
 
 
 class Mixture(BaseMixture):
@@ -153,6 +148,7 @@ class Mixture(BaseMixture):
         "parameters_init": ["array-like", tuple, None],
     }
     _fixable = ("weights", "parameters")
+    _impossible = "under every component: their log-density is -inf."
 
     def __init__(
         self,
@@ -327,7 +323,7 @@ class Mixture(BaseMixture):
 
     def _pass_maker(self, n_components, n_features):
         return partial(
-            _make_pass,
+            OwnPass,
             n_components=n_components,
             functions=self._functions,
             n_statistics=self.n_statistics(n_features),
@@ -374,17 +370,3 @@ class Mixture(BaseMixture):
 
     def _sample_component(self, component, size, random_state):
         return self.sample_component(component, size, random_state)
-
-    def _evaluate(self, X, **outputs):
-        log_density = outputs.setdefault("log_density", np.empty(X.shape[0]))
-        super()._evaluate(X, **outputs)
-        if np.isnan(log_density).any():
-            row = int(np.argmax(np.isnan(log_density)))
-            raise ValueError(f"The log-density of row {row} is not a number.")
-        n_impossible = np.count_nonzero(log_density == -np.inf)
-        if n_impossible:
-            warn_user(
-                f"{n_impossible} rows are impossible under every component: their log-density is "
-                "-inf.",
-                RuntimeWarning,
-            )
