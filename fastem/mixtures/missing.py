@@ -61,6 +61,11 @@ class MissingMixin(ABC):
         -------
         filled : ndarray of shape (n_samples, n_features)
             A copy of the rows, in their dtype.
+
+        Raises
+        ------
+        TypeError
+            For sparse rows, of which all entries are known.
         """
         if not draw:
             return self._impute_means(X)
@@ -73,7 +78,10 @@ class MissingMixin(ABC):
         return self._imputed(X, None)
 
     def _imputed(self, X, random_state):
-        filled = np.array(self._check_new(X))
+        X = self._check_new(X)
+        if not isinstance(X, np.ndarray):
+            raise TypeError("'impute' is for dense rows: of sparse ones all entries are known")
+        filled = np.array(X)
         if has_gaps(filled):
             self._fill(filled, random_state)
         return filled

@@ -195,3 +195,13 @@ class TestBadInput:
             mixture.fit(X)
         smooth = mixture.set_params(alpha=0.1, max_iter=2, tol=1.0).fit(X)
         assert smooth.probabilities_[1, 4] == pytest.approx(0.5)
+
+
+@pytest.mark.parametrize("missing", ["error", "em"])
+def test_sparse_rows_have_nothing_to_impute(missing):
+    X = rows(share=0.0)[5:]
+    mixture = fitted(X, missing=missing)
+    np.testing.assert_array_equal(mixture.impute(X), X)
+    for draw in (False, True):
+        with pytest.raises(TypeError, match="'impute' is for dense rows: of sparse ones all"):
+            mixture.impute(sp.csr_matrix(X), draw)
