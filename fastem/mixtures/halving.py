@@ -27,19 +27,24 @@ def halvings(X: Any, weight: np.ndarray) -> Iterator[np.ndarray]:
         yield _projections(X, shares) > 0.0
         return
     X, gaps = _filled(X, shares)
+    # Not across a yield: whoever takes what is found would compute without warnings, too.
     with np.errstate(over="ignore", invalid="ignore"):
         X -= shares @ X
         covariance = (X * shares[:, np.newaxis]).T @ X
-        yield X @ _most_correlated(np.diagonal(covariance), covariance.__matmul__) > 0.0
-        if gaps or X.shape[1] == 1:
-            return
+        across = X @ _most_correlated(np.diagonal(covariance), covariance.__matmul__) > 0.0
+    yield across
+    if gaps or X.shape[1] == 1:
+        return
+    with np.errstate(over="ignore", invalid="ignore"):
         variances, axes = np.linalg.eigh(covariance)
         kept = variances > max(X.shape) * _EPS * variances[-1]
-        if kept.any():
-            sphered = X @ (axes[:, kept] / np.sqrt(variances[kept]))
-            along = sphered @ least_peaked_axes(sphered, shares)[:, 0]
-            # Which way axes point is up to rounding.
-            yield along * along[np.argmax(np.abs(along))] > 0.0
+        if not kept.any():
+            return
+        sphered = X @ (axes[:, kept] / np.sqrt(variances[kept]))
+        along = sphered @ least_peaked_axes(sphered, shares)[:, 0]
+        # Which way axes point is up to rounding.
+        across = along * along[np.argmax(np.abs(along))] > 0.0
+    yield across
 
 
 def least_peaked(

@@ -4,6 +4,13 @@ import pytest
 from fastem.mixtures.halving import halvings, least_peaked
 
 
+def test_who_takes_cuts_computes_with_its_own_settings():
+    X = np.random.default_rng(0).normal(size=(20, 3))
+    with np.errstate(over="raise", invalid="raise"):
+        settings = np.geterr()
+        assert [np.geterr() == settings for _ in halvings(X, np.ones(20))] == [True, True]
+
+
 @pytest.mark.parametrize("n_features", [1, 2, 7, 70])
 @pytest.mark.parametrize("flat", [False, True])
 def test_many_components_are_cut_as_each_one_alone(n_features, flat):
