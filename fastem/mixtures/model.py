@@ -77,7 +77,7 @@ class MixtureModel(Model):
     Parameters
     ----------
     make_pass : callable
-        ``(X, sample_weight)`` to an object whose ``step(parameters, hard=...)`` returns additive
+        ``(X, sample_weight)`` to an object whose ``e_step(parameters, hard=...)`` returns additive
         statistics of the rows with an attribute ``objective``: the weighted sum of the rows'
         log-densities, or with ``hard=True`` of their largest joint log-density. It can be pickled,
         and takes another ``n_components`` than its own.
@@ -140,16 +140,21 @@ class MixtureModel(Model):
         raise NotImplementedError
 
     def halves(
-        self, whole: Sequence[np.ndarray], pair: Sequence[np.ndarray], counts: np.ndarray
+        self, one: Sequence[np.ndarray], pair: Sequence[np.ndarray], counts: np.ndarray
     ) -> Sequence[np.ndarray]:
         """A component's halves, for all rows, of which a sample has found them.
 
         Parameters
         ----------
-        whole, pair : sequence of ndarray
+        one, pair : sequence of ndarray
             What :meth:`arrays` has of the component, and of its halves.
         counts : ndarray of shape (2,)
             Weight of the halves' rows.
+
+        Returns
+        -------
+        sequence of ndarray
+            Like ``pair``.
         """
         return pair
 

@@ -89,12 +89,11 @@ class MixtureMoves(Moves):
     def survey(self, model: MixtureModel, rows: Any, settled: Settled) -> Offers:
         sample, parameters = self._sample_of(model, rows), settled.parameters
         responsibilities = self._responsibilities(model, sample, parameters)
-        same = self._surveyed.same(responsibilities, sample.weight)
-        new = [component for component, known in enumerate(same) if known is None]
+        splits_of = self._surveyed.same(responsibilities, sample.weight)
+        new = [component for component, known in enumerate(splits_of) if known is None]
         found = self._splits(model, sample, parameters, new, responsibilities[:, new])
         for component, splits in zip(new, found, strict=True):
-            same[component] = splits
-        splits_of = same
+            splits_of[component] = splits
         self._surveyed = Surveyed(responsibilities, splits_of)
         least = self._least_half * model.row_unit
         splits = [

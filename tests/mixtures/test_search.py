@@ -216,7 +216,7 @@ def test_a_bernoulli_mixture_that_has_collapsed_where_ones_are_rare():
     """Most of the sample's halves lack values that some other row has."""
     rng = np.random.default_rng(0)
     n_features, k = 800, 3
-    rates = 0.5 / np.arange(1, n_features + 1)
+    rates = 0.9 / np.arange(1, n_features + 1)
     probabilities = np.stack([rates[rng.permutation(n_features)] for _ in range(k)])
     labels = rng.integers(k, size=9000)
     X = sp.csr_matrix(rng.random((len(labels), n_features)) < probabilities[labels])

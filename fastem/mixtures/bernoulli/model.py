@@ -71,11 +71,11 @@ class BernoulliModel(MixtureModel):
     def replaced(self, parameters, weights, arrays):
         return BernoulliParameters(weights, *arrays)
 
-    def halves(self, whole, pair, counts):
-        # As if each half had one row more, like the whole: what no row of a half's sample has, and
+    def halves(self, one, pair, counts):
+        # As if each half had one row more, like the one: what no row of a half's sample has, and
         # no other component, would be impossible.
         share = self.row_unit / (counts[:, np.newaxis] + self.row_unit)
-        return [half + share * (one - half) for one, half in zip(whole, pair, strict=True)]
+        return [half + share * (before - half) for before, half in zip(one, pair, strict=True)]
 
     def first(self, rows, random_state):
         weights, probabilities = self.given
