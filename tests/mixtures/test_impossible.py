@@ -1,5 +1,6 @@
 """Rows that are impossible, or of which nobody knows."""
 
+import dask.array as da
 import numpy as np
 import pytest
 import scipy.sparse as sp
@@ -66,8 +67,6 @@ def test_the_number_of_impossible_rows(own, bernoulli, monkeypatch):
 
 
 def test_a_collection_s_log_density_that_is_no_number(own):
-    import dask.array as da
-
     X = np.zeros((100, 1))
     X[73] = -7.0
     with pytest.raises(ValueError, match=UNKNOWN):
