@@ -65,6 +65,13 @@ class Emitter:
         shape = array(self.context, self.builder, self.args[i]).shape
         return self.builder.extract_value(shape, axis)
 
+    def field(self, i, name):
+        """The array that the ``i``-th argument, a named tuple, has under a name."""
+        fields = self.signature.args[i]
+        number = fields.fields.index(name)
+        array = self.builder.extract_value(self.args[i], number)
+        return self.context.make_array(fields.types[number])(self.context, self.builder, array)
+
     def plus(self, a, b):
         """The sum of two indices, each a number of Python's or LLVM's."""
         return self.builder.add(as_index(a), as_index(b))

@@ -5,8 +5,6 @@ empty, and bytes can't tell centres apart that are so near each other. What floa
 compared in float64.
 """
 
-import functools
-
 import numpy as np
 from llvmlite import ir
 from numba import types
@@ -59,19 +57,13 @@ def row_values(n_features):
 def _scoring(fetches):
     """The intrinsic that scores a block of centres; whether it fetches a row meanwhile."""
 
-    def emit(packed, X, context, builder, signature, args):
+    def emit(context, builder, signature, args):
         e = Emitter(context, builder, signature, args)
         row, number_pointer, output, rows = e.pointers(0, 3, 5, 7)
         n_values, first, at = args[1], args[4], args[6]
         later = e.row(rows, args[8], e.extent(7, 1))
-        itemsize = X.dtype.bitwidth // 8
-        fields = dict(zip(packed.fields, range(len(packed.types)), strict=True))
-
-        def field(name):
-            array = builder.extract_value(args[2], fields[name])
-            return context.make_array(packed.types[fields[name]])(context, builder, array)
-
-        negated, halves = field("negated"), field("half_norms")
+        itemsize = signature.args[7].dtype.bitwidth // 8
+        negated, halves = e.field(2, "negated"), e.field(2, "half_norms")
         width = builder.extract_value(negated.shape, 1)
         last = builder.sub(builder.extract_value(negated.shape, 0), constant(2))
         vector = ir.VectorType(ir.FloatType(), LANES)
@@ -104,7 +96,7 @@ def _scoring(fetches):
     def function(typingctx, x, n_values, packed, numbers, first, scores, at, X, ahead):
         integer = types.intp
         sig = types.void(x, integer, packed, numbers, integer, scores, integer, X, integer)
-        return sig, functools.partial(emit, packed, X)
+        return sig, emit
 
     return function
 

@@ -146,14 +146,8 @@ def step_products(typingctx, words, n_quads, coded, units, following, products):
         builder.function.attributes.alignstack = VECTOR_BYTES
         x, row_units, later, output = e.pointers(0, 3, 4, 5)
         n_quads = args[1]
-        fields = dict(zip(coded.fields, range(len(coded.types)), strict=True))
-
-        def field(name):
-            array = builder.extract_value(args[2], fields[name])
-            return context.make_array(coded.types[fields[name]])(context, builder, array)
-
-        c, starts, step_units = (field(name).data for name in ("codes", "starts", "units"))
-        n_blocks = builder.extract_value(field("codes").shape, 0)
+        c, starts, step_units = (e.field(2, name).data for name in ("codes", "starts", "units"))
+        n_blocks = builder.extract_value(e.field(2, "codes").shape, 0)
         vector = ir.VectorType(ir.FloatType(), LANES)
         integers = ir.VectorType(ir.IntType(32), LANES)
         n_eights = e.quotient(n_quads, CARRIERS + 1)

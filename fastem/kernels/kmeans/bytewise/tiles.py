@@ -218,13 +218,9 @@ def next_promising(
         own, outer_pointer, output, mask_pointer = e.pointers(9, 10, 11, 12)
         later = e.row(*e.pointers(13), args[14], e.extent(13, 1))
         n_quads, first, stop = args[1], args[5], args[6]
-        fields = dict(zip(centers.fields, range(len(centers.types)), strict=True))
-
-        def field(name):
-            array = builder.extract_value(args[2], fields[name])
-            return context.make_array(centers.types[fields[name]])(context, builder, array).data
-
-        c, starts, steps, halves = map(field, ("codes", "starts", "steps", "halves"))
+        c, starts, steps, halves = (
+            e.field(2, name).data for name in ("codes", "starts", "steps", "halves")
+        )
         integer = ir.IntType(32)
         vector = ir.VectorType(ir.FloatType(), LANES)
         integers = ir.VectorType(integer, LANES)
