@@ -46,6 +46,7 @@ from fastem.kernels.kmeans.bytewise.tiles import (
     BLOCK,
     GROUP,
     MOST_FEATURES,
+    bound_norms,
     code_tile,
     next_promising,
 )
@@ -75,13 +76,8 @@ def _describe_rows(
     """
     code_tile(tile, n_features, rows[0], rests, codes)
     squared_norms(tile, n_features, norms)
-    grown = 1 + (n_features + 8) * 2.0**-22  # covers the roundings of sums of squares
     for lane in range(TILE):
-        norm = np.sqrt(norms[lane] * grown)
-        # Of rounding to float32 first.
-        rest = np.sqrt(rests[lane] * grown) + norm * 2.0**-20 + 2.0**-60
-        rows[1, lane] = norm + rest
-        rows[2, lane] = rest
+        norm = bound_norms(norms, rests, n_features, lane, rows)
         beyond[lane] = np.inf
         outer[lane] = np.inf if lane < n_lanes and norm < limit else -np.inf
         least[lane] = outer[lane]

@@ -19,9 +19,10 @@ from fastem.kernels.distances.listed import LIST_SLACK, end_list
 from fastem.kernels.distances.metric import distance_gaps
 from fastem.kernels.distances.row_nearest import fill_blocks, n_scores, nearest_two_rows
 from fastem.kernels.distances.tile_nearest import squared_norms
+from fastem.kernels.kmeans.bytewise.centers import LARGE
 from fastem.kernels.kmeans.bytewise.sevens import n_stored, pack_words
 from fastem.kernels.kmeans.bytewise.steps import code_steps, no_steps, step_products
-from fastem.kernels.kmeans.bytewise.tiles import MOST_FEATURES, code_tile_in_seven_bits
+from fastem.kernels.kmeans.bytewise.tiles import MOST_FEATURES, bound_norms, code_tile_in_seven_bits
 from fastem.kernels.kmeans.hamerly import renew_row, settle
 from fastem.kernels.kmeans.wide import WholeRowsAlgorithm, Wide
 from fastem.kernels.runtime.chunks import ceil_div
@@ -50,9 +51,6 @@ _MOST_MOVING, _LEAST_FAILING, _SAMPLE = 1 / 8, 1 / 4, 1024
 
 # A chunk's other rows are compared without a look at their codes once this share is left open.
 _GIVE_UP_SHARE = 0.6
-
-# Squares of greater values, and sums of these, might overflow in float32.
-_LARGE = 1e15
 
 # What a pass does: begins to follow, makes all bounds anew, or follows the steps.
 _CODE, _RENEW, _FOLLOW = range(3)
@@ -107,13 +105,9 @@ def _describe_tile(X, first, n_features, scale, shift, numbers, tile, codes, res
     code_tile_in_seven_bits(tile, n_features, rows[0], rests, codes)
     pack_words(codes, len(codes) // TILE, known.words[at])
     squared_norms(tile, n_features, norms)
-    grown = 1 + (n_features + 8) * 2.0**-22  # covers the roundings of sums of squares
     for lane in range(TILE):
-        norm = np.sqrt(norms[lane] * grown)
-        # Of rounding to float32 first.
-        rest = np.sqrt(rests[lane] * grown) + norm * 2.0**-20 + 2.0**-60
-        rows[1, lane], rows[2, lane] = norm + rest, rest
-        if not norm < _LARGE:  # nothing is known of it
+        norm = bound_norms(norms, rests, n_features, lane, rows)
+        if not norm < LARGE:  # nothing is known of it
             rows[0, lane], rows[1, lane], rows[2, lane] = 0.0, 0.0, np.inf
 
 
@@ -161,7 +155,7 @@ def _know(row, label, norm, scores, lane, n_clusters, size, packed, float_error,
     norm = np.float64(norm) * (1 + 2 * e)
     error = e * radius * (0.5 * (norm + 1) + radius) * 1.001 + 2.0**-90
     error += float_error * (norm + radius * radius)  # so that float64 agrees
-    finite = np.sqrt(norm) < _LARGE and error < np.inf
+    finite = np.sqrt(norm) < LARGE and error < np.inf
     for j in range(n_clusters):
         score = np.float64(scores[(j + j // size + 1) * TILE + lane])
         slack = error + abs(score) * 2.0**-22
@@ -296,7 +290,7 @@ class Steps(WholeRowsAlgorithm):
 
     def _compare(self, packed):
         centers = self._previous
-        if not (self._may_follow and packed.radius < _LARGE and self._many_fail()):
+        if not (self._may_follow and packed.radius < LARGE and self._many_fail()):
             self._followed = None
             super()._compare(packed)
             return

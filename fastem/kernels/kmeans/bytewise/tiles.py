@@ -14,11 +14,13 @@ sum is never more than ``127 (128 (n - F) + 127 F) < 2^14 n``: it fits into 32 b
 ``MOST_FEATURES`` features.
 """
 
+import numpy as np
 from llvmlite import ir
 from numba import types
 from numba.core import cgutils
 from numba.extending import intrinsic
 
+from fastem.kernels.runtime.compiling import inline
 from fastem.kernels.vectors.emit import (
     Emitter,
     call_llvm,
@@ -112,6 +114,20 @@ code_tile = _coding(8)
 
 #: The same with codes from -63 to 63, and 64 added.
 code_tile_in_seven_bits = _coding(7)
+
+
+@inline
+def bound_norms(norms, rests, n_features, lane, rows):
+    """Write the bounds on a coded row that ``next_promising`` takes; one on the row's own norm.
+
+    ``norms`` are the squared norms of a tile's rows, in float32, and ``rests`` from ``code_tile``.
+    """
+    grown = 1 + (n_features + 8) * 2.0**-22  # covers the roundings of sums of squares
+    norm = np.sqrt(norms[lane] * grown)
+    # Of rounding to float32 first.
+    rest = np.sqrt(rests[lane] * grown) + norm * 2.0**-20 + 2.0**-60
+    rows[1, lane], rows[2, lane] = norm + rest, rest
+    return norm
 
 
 def add_byte_products(builder, total, unsigned, signed):
