@@ -46,9 +46,6 @@ EMPTY = Case("nothing", Size(1000, 16, 32))
 class _Nothing:
     """An iteration whose pass does nothing: an E-step of some kilobytes of statistics."""
 
-    tol = 0.0
-    warns = False
-
     def fit(self, rows, max_iter):
         from fastem import em
 

@@ -188,8 +188,6 @@ class Settling(PlainAlgorithm):
         Of the rows.
     """
 
-    name = "settling"
-
     def __init__(self, X, sample_weight, n_clusters, frame, regions):
         super().__init__(X, sample_weight, n_clusters, frame)
         self._regions = regions

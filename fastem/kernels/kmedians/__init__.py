@@ -2,9 +2,9 @@
 
 from fastem.kernels.kmeans.hamerly import BoundedAlgorithm
 from fastem.kernels.kmeans.lloyd import PlainAlgorithm
-from fastem.kernels.kmedians.base import KMediansStatistics, MedianAlgorithm, PartStatistics
+from fastem.kernels.kmedians.base import KMediansStatistics, MedianAlgorithm
 
-__all__ = ["ALGORITHMS", "Bounded", "KMediansStatistics", "PartStatistics", "Plain", "choose"]
+__all__ = ["ALGORITHMS", "Bounded", "KMediansStatistics", "Plain", "choose"]
 
 
 class Plain(MedianAlgorithm, PlainAlgorithm):
