@@ -71,11 +71,11 @@ def _gaussian_log_density(n, d, k, dtype):
 
 
 def _bernoulli_log_density(n, d, k, dtype):
-    """By tables of eight features: one addition for each."""
+    """By tables of four features: one addition for each."""
     rng = np.random.default_rng(0)
     X = (rng.random((n, d)) < 0.5).astype(dtype)
     probabilities = rng.uniform(0.1, 0.9, (k, d))
-    return (X, probabilities), Work(_instructions(n * k * d / 8), X.nbytes + n * k * 8)
+    return (X, probabilities), Work(_instructions(n * k * -(-d // 4)), X.nbytes + n * k * 8)
 
 
 def _normalize_responsibilities(n, d, k, dtype):
