@@ -8,10 +8,8 @@ from fastem.kernels.distances.one_row import load_doubles
 from fastem.kernels.distances.sparse import SparseRows
 from fastem.kernels.runtime.compiling import inline, variant
 from fastem.kernels.vectors.emit import Emitter, constant, fma, prefetch, splat, store_at
-from fastem.kernels.vectors.machine import VECTOR_BYTES
+from fastem.kernels.vectors.machine import DOUBLES, LINE_BYTES
 
-_LANES = VECTOR_BYTES // 8
-_LINE = 64  # bytes of a cache line
 _FEW_FEATURES = 16  # LLVM's loops are as good for these
 
 
@@ -35,13 +33,13 @@ def _shares(signs):
         ]
         weights = [weight if sign > 0 else builder.fneg(weight) for sign in signs]
         start = constant(0)
-        for lanes in (_LANES, 1):
+        for lanes in (DOUBLES, 1):
             rest = builder.srem(builder.sub(width, start), constant(lanes))
             stop = builder.sub(width, rest)
             factors = weights if lanes == 1 else [splat(builder, w, lanes) for w in weights]
             with e.loop(start, stop, lanes) as f:
                 if lanes > 1:
-                    for line in range(0, lanes * size, _LINE):
+                    for line in range(0, lanes * size, LINE_BYTES):
                         prefetch(builder, ahead, e.plus(f, line // size), nearest=False)
                 values = builder.fsub(*(load_doubles(builder, a, f, lanes) for a in (x, origin)))
                 for target, factor in zip(targets, factors, strict=True):

@@ -19,7 +19,7 @@ from fastem.kernels.vectors.emit import (
     store_at,
     transpose_square,
 )
-from fastem.kernels.vectors.machine import TILE, WIDE_REGISTER_FILE, vector_lanes
+from fastem.kernels.vectors.machine import LINE_BYTES, TILE, WIDE_REGISTER_FILE, vector_lanes
 
 _VECTORS = 4 if WIDE_REGISTER_FILE else 2  # of rows, accumulated together
 _AHEAD = 8192  # bytes that rows are fetched before they are transposed
@@ -44,7 +44,7 @@ def _columns(typingctx, X, n_features, first_row, lane, scale, tile):
         start = e.times(e.plus(args[2], args[3]), width)
         vector = ir.VectorType(llvm_type(X.dtype), lanes * width)
         rows = load_at(builder, x, start, vector, size)
-        for line in range(0, lanes * width, 64 // size):
+        for line in range(0, lanes * width, LINE_BYTES // size):
             prefetch(builder, x, e.plus(start, _AHEAD // size + line))
         factor = splat(builder, args[4], lanes)
         for f in range(width):

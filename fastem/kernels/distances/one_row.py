@@ -16,10 +16,8 @@ from fastem.kernels.vectors.emit import (
     load_at,
     sum_lanes,
 )
-from fastem.kernels.vectors.machine import VECTOR_BYTES
+from fastem.kernels.vectors.machine import DOUBLES, LINE_BYTES
 
-_LANES = VECTOR_BYTES // 8
-_LINE = 64  # bytes of a cache line
 # Fewer do not fill vectors.
 FEW_FEATURES = 8
 _CHAINS = 4  # sums side by side: an addition need not wait for the one before
@@ -28,11 +26,11 @@ _CHAINS = 4  # sums side by side: an addition need not wait for the one before
 def _sum_up(e, width, values, add):
     """Add the shares of ``values(feature, lanes)``, scalars or vectors of float64."""
     builder, double = e.builder, ir.DoubleType()
-    wide = ir.VectorType(double, _LANES)
+    wide = ir.VectorType(double, DOUBLES)
     (total,) = e.zeros(double, 1)
     sums = e.zeros(wide, _CHAINS)
     start = constant(0)
-    for chains, lanes in ((_CHAINS, _LANES), (1, _LANES), (1, 1)):
+    for chains, lanes in ((_CHAINS, DOUBLES), (1, DOUBLES), (1, 1)):
         step = chains * lanes
         rest = builder.srem(builder.sub(width, start), constant(step))
         stop = builder.sub(width, rest)
@@ -168,8 +166,8 @@ def fetch_row(typingctx, X, row):
         width = e.extent(0, 1)
         start = builder.ptrtoint(e.row(x, args[1], width), INDEX)
         end = e.plus(start, e.times(width, size))
-        start = builder.and_(start, constant(-_LINE))  # the rows need not start with a line
-        with e.loop(start, end, _LINE) as line:
+        start = builder.and_(start, constant(-LINE_BYTES))  # the rows need not start with a line
+        with e.loop(start, end, LINE_BYTES) as line:
             # For reading, to all levels of the data cache.
             builder.call(prefetch, [builder.inttoptr(line, byte), flag(0), flag(3), flag(1)])
         return e.nothing()

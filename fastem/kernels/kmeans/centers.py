@@ -9,7 +9,7 @@ import numpy as np
 from fastem.kernels.runtime.arrays import read_only
 from fastem.kernels.runtime.compiling import inline, kernel
 from fastem.kernels.runtime.parallel import next_chunk, run
-from fastem.kernels.vectors.machine import VECTOR_BYTES
+from fastem.kernels.vectors.machine import DOUBLES
 from fastem.kernels.vectors.vector import (
     broadcast,
     double,
@@ -24,8 +24,6 @@ from fastem.kernels.vectors.vector import single as to_single
 _CHUNK_VALUES, _FEW_VALUES = 1 << 16, 1 << 18
 # Of so many features, sums are taken in parts: one after the other they would wait for each sum.
 _MANY = 1024
-# Values of a vector.
-_LANES = VECTOR_BYTES // 8
 
 
 # What stands for all clusters, and for sums that nobody asks for.
@@ -47,8 +45,8 @@ def knows_shares(n_features: int) -> bool:
 @inline
 def _add_share(own, center, weight, origin, f, totals):
     """Add some features' part of a cluster's share."""
-    c = center - load(origin, f, _LANES)
-    slope = multiply_add(broadcast(-2.0, _LANES), load(own, f, _LANES), weight * c)
+    c = center - load(origin, f, DOUBLES)
+    slope = multiply_add(broadcast(-2.0, DOUBLES), load(own, f, DOUBLES), weight * c)
     return multiply_add(c, slope, totals)
 
 
@@ -62,13 +60,13 @@ def average_pass(
     ``changed`` and ``shares`` may be ``ALL`` and ``NONE``.
     """
     n_clusters, n_features = sums.shape
-    whole = n_features // _LANES * _LANES if n_features >= _MANY else 0
+    whole = n_features // DOUBLES * DOUBLES if n_features >= _MANY else 0
     back = 1.0 / factor
     while True:
         chunk = next_chunk(tickets)
         if chunk >= n_chunks:
             return
-        shift, shifts = 0.0, broadcast(0.0, _LANES)
+        shift, shifts = 0.0, broadcast(0.0, DOUBLES)
         for j in range(chunk * n_clusters // n_chunks, (chunk + 1) * n_clusters // n_chunks):
             source = j if weights[j] > 0 else heaviest
             own, new, old, inverse = sums[source], means[j], before[j], 1.0 / weights[source]
@@ -76,15 +74,15 @@ def average_pass(
                 for f in range(n_features):
                     new[f] = old[f]
                 continue
-            weight, total, totals = broadcast(weights[j], _LANES), 0.0, broadcast(0.0, _LANES)
-            for f in range(0, whole, _LANES):
-                mean = load(own, f, _LANES) * broadcast(inverse, _LANES)
-                mean = (mean + load(origin, f, _LANES)) * broadcast(back, _LANES)
+            weight, total, totals = broadcast(weights[j], DOUBLES), 0.0, broadcast(0.0, DOUBLES)
+            for f in range(0, whole, DOUBLES):
+                mean = load(own, f, DOUBLES) * broadcast(inverse, DOUBLES)
+                mean = (mean + load(origin, f, DOUBLES)) * broadcast(back, DOUBLES)
                 if single:
                     mean = double(to_single(mean))
-                mean = mean * broadcast(factor, _LANES)
+                mean = mean * broadcast(factor, DOUBLES)
                 store(mean, new, f)
-                moved = mean - load(old, f, _LANES)
+                moved = mean - load(old, f, DOUBLES)
                 shifts = multiply_add(moved, moved, shifts)
                 totals = _add_share(own, mean, weight, origin, f, totals)
             for f in range(whole, n_features):
@@ -166,7 +164,7 @@ def average(
 def inertia_change_pass(tickets, n_chunks, sums, weights, centers, origin, changed, shares):
     """As :func:`inertia_change`, which says of what; ``changed`` may be ``ALL``."""
     n_clusters, n_features = sums.shape
-    whole = n_features // _LANES * _LANES if n_features >= _MANY else 0
+    whole = n_features // DOUBLES * DOUBLES if n_features >= _MANY else 0
     while True:
         chunk = next_chunk(tickets)
         if chunk >= n_chunks:
@@ -174,10 +172,10 @@ def inertia_change_pass(tickets, n_chunks, sums, weights, centers, origin, chang
         for j in range(chunk * n_clusters // n_chunks, (chunk + 1) * n_clusters // n_chunks):
             if len(changed) and not changed[j]:
                 continue
-            own, center, weight = sums[j], centers[j], broadcast(weights[j], _LANES)
-            total, totals = 0.0, broadcast(0.0, _LANES)
-            for f in range(0, whole, _LANES):
-                totals = _add_share(own, load(center, f, _LANES), weight, origin, f, totals)
+            own, center, weight = sums[j], centers[j], broadcast(weights[j], DOUBLES)
+            total, totals = 0.0, broadcast(0.0, DOUBLES)
+            for f in range(0, whole, DOUBLES):
+                totals = _add_share(own, load(center, f, DOUBLES), weight, origin, f, totals)
             for f in range(whole, n_features):
                 c = center[f] - origin[f]
                 total += c * (weights[j] * c - 2.0 * own[f])

@@ -41,7 +41,7 @@ from fastem.kernels.runtime.chunks import ceil_div, round_up, summing_chunks
 from fastem.kernels.runtime.compiling import inline, kernel
 from fastem.kernels.runtime.memory import aligned_array
 from fastem.kernels.runtime.parallel import next_chunk, run
-from fastem.kernels.vectors.machine import LANES, TILE
+from fastem.kernels.vectors.machine import LANES, LINE_BYTES, TILE
 from fastem.kernels.vectors.tiles import aligned_empty, first_lanes, gather_tile, tiles_fit
 from fastem.kernels.vectors.vector import (
     bits,
@@ -65,7 +65,7 @@ _WORTH, _MOST_MOVING = 4.0, 0.01
 _FAMILY = 16
 
 # Float64 values of a cache line: two chunks' sums don't share any.
-_LINE = 8
+_LINE = LINE_BYTES // 8
 
 
 class Tiles(NamedTuple):

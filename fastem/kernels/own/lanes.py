@@ -26,14 +26,14 @@ from numba.np.arrayobj import populate_array
 from fastem.kernels.runtime.compiling import variant
 from fastem.kernels.vectors.elementary import emit_exp, emit_log
 from fastem.kernels.vectors.emit import Emitter, call_llvm, constant, splat, store_at
-from fastem.kernels.vectors.machine import TILE, VECTOR_BYTES
+from fastem.kernels.vectors.machine import DOUBLES, TILE
 from fastem.kernels.vectors.vector import Vector, VectorModel, bits
 
 # Vectors side by side: a sum in four of them need not wait for each addition, and a parameter is
 # loaded once for all.
 _VECTORS = 4
 #: Rows of a value.
-WIDTH = min(TILE, _VECTORS * VECTOR_BYTES // 8)
+WIDTH = min(TILE, _VECTORS * DOUBLES)
 
 
 class Lanes(Vector):

@@ -30,15 +30,9 @@ from fastem.kernels.vectors.emit import (
     splat,
     store_at,
 )
-from fastem.kernels.vectors.machine import (
-    LANES,
-    TILE,
-    VECTOR_BYTES,
-    WIDE_REGISTER_FILE,
-)
+from fastem.kernels.vectors.machine import DOUBLES, LANES, TILE, WIDE_REGISTER_FILE
 from fastem.kernels.vectors.tiles import aligned_empty_like
 
-_DOUBLES = VECTOR_BYTES // 8
 _VECTORS = min(4 if WIDE_REGISTER_FILE else 2, TILE // LANES)  # of rows, taken together
 _CODES = 127
 MOST_FEATURES = 1 << 16  # sums of products of codes stay below 2**31
@@ -91,12 +85,12 @@ def _greatest(typingctx, columns, n_features, origin):
     def codegen(context, builder, signature, args):
         e = Emitter(context, builder, signature, args)
         x, o = e.pointers(0, 2)
-        vector = ir.VectorType(ir.DoubleType(), _DOUBLES)
+        vector = ir.VectorType(ir.DoubleType(), DOUBLES)
         slots = e.zeros(vector, 4)
         with e.loop(0, args[1]) as f:
-            shift = splat(builder, builder.load(builder.gep(o, [f])), _DOUBLES)
+            shift = splat(builder, builder.load(builder.gep(o, [f])), DOUBLES)
             start = e.times(f, TILE)
-            for number, lane in enumerate(range(0, TILE, _DOUBLES)):
+            for number, lane in enumerate(range(0, TILE, DOUBLES)):
                 slot = slots[number % 4]
                 value = load_at(builder, x, e.plus(start, lane), vector, 8)
                 value = call_llvm(builder, "fabs", [builder.fsub(value, shift)])
@@ -104,7 +98,7 @@ def _greatest(typingctx, columns, n_features, origin):
         result = builder.load(slots[0])
         for slot in slots[1:]:
             result = maximum(builder, result, builder.load(slot))
-        lanes = _DOUBLES
+        lanes = DOUBLES
         while lanes > 1:
             lanes //= 2
             halves = (range(lanes), range(lanes, 2 * lanes))
@@ -123,14 +117,14 @@ def _code_pairs(typingctx, columns, n_features, origin, step, codes, tile, norms
         e = Emitter(context, builder, signature, args)
         x, o, output, squares, rests = e.pointers(0, 2, 4, 6, 7)
         n_features, tile = args[1], args[5]
-        vector = ir.VectorType(ir.DoubleType(), _DOUBLES)
-        integers = ir.VectorType(ir.IntType(32), _DOUBLES)
-        step = splat(builder, args[3], _DOUBLES)
-        inverse = builder.fdiv(ir.Constant(vector, [1.0] * _DOUBLES), step)
+        vector = ir.VectorType(ir.DoubleType(), DOUBLES)
+        integers = ir.VectorType(ir.IntType(32), DOUBLES)
+        step = splat(builder, args[3], DOUBLES)
+        inverse = builder.fdiv(ir.Constant(vector, [1.0] * DOUBLES), step)
         last = builder.sub(n_features, constant(1))
         n_pairs = builder.lshr(e.plus(n_features, 1), constant(1))
         output = e.row(output, e.times(tile, n_pairs), 2 * TILE)
-        with e.loop(0, TILE, _DOUBLES) as lane:
+        with e.loop(0, TILE, DOUBLES) as lane:
             square, rest = (e.zeros(t, 1)[0] for t in (integers, vector))
             with e.loop(0, n_pairs) as f:
                 pair = []
@@ -138,18 +132,18 @@ def _code_pairs(typingctx, columns, n_features, origin, step, codes, tile, norms
                     feature = e.plus(e.times(f, 2), i)
                     missing = builder.icmp_signed(">", feature, last)
                     feature = builder.select(missing, last, feature)
-                    shift = splat(builder, builder.load(builder.gep(o, [feature])), _DOUBLES)
+                    shift = splat(builder, builder.load(builder.gep(o, [feature])), DOUBLES)
                     at = e.plus(e.times(feature, TILE), lane)
                     value = builder.fsub(load_at(builder, x, at, vector, 8), shift)
-                    value = builder.select(missing, ir.Constant(vector, [0.0] * _DOUBLES), value)
+                    value = builder.select(missing, ir.Constant(vector, [0.0] * DOUBLES), value)
                     code = call_llvm(builder, "rint", [builder.fmul(value, inverse)])
                     left = builder.fsub(value, builder.fmul(code, step))
                     builder.store(fma(builder, left, left, builder.load(rest)), rest)
                     code = builder.fptosi(code, integers)
                     added = builder.add(builder.load(square), builder.mul(code, code))
                     builder.store(added, square)
-                    pair.append(builder.trunc(code, ir.VectorType(ir.IntType(8), _DOUBLES)))
-                order = [j for i in range(_DOUBLES) for j in (i, _DOUBLES + i)]
+                    pair.append(builder.trunc(code, ir.VectorType(ir.IntType(8), DOUBLES)))
+                order = [j for i in range(DOUBLES) for j in (i, DOUBLES + i)]
                 at = e.plus(e.times(f, TILE), lane)
                 both = shuffle(builder, *pair, order)
                 store_at(builder, both, output, e.times(at, 2), 1)
@@ -172,7 +166,7 @@ def _code_rows(tickets, n_chunks, X, scale, origin, codes, norms, steps, errors)
         if chunk >= n_chunks:
             return
         for tile in range(chunk * _CHUNK_TILES, min((chunk + 1) * _CHUNK_TILES, len(steps))):
-            load_columns(X, tile * TILE, _DOUBLES, scale, columns)
+            load_columns(X, tile * TILE, DOUBLES, scale, columns)
             greatest = _greatest(columns, n_features, origin)
             steps[tile] = max(greatest / _CODES * (1 + MARGIN), _LEAST_STEP)
             _code_pairs(columns, n_features, origin, steps[tile], codes, tile, norms, rests)

@@ -31,7 +31,7 @@ from fastem.kernels.seeding.csr.points import (
     renew,
 )
 from fastem.kernels.seeding.csr.screen import ALL, ColumnScreen, screened_rows
-from fastem.kernels.vectors.machine import TILE
+from fastem.kernels.vectors.machine import LINE_BYTES, TILE
 from fastem.kernels.vectors.stored import put
 from fastem.kernels.vectors.tiles import aligned_empty_like
 from fastem.kernels.vectors.vector import (
@@ -52,7 +52,7 @@ _MOST_DOUBTFUL = 1 / 256
 # to few candidates are all kept, if they take up to this share of the rows' memory.
 _ROOM, _FEW_SHARE = 2, 1 / 8
 # Values of 4 bytes in a cache line.
-_LINE = 16
+_LINE = LINE_BYTES // 4
 # A multiplication takes as long as so many of a dense pass, as values are looked up in the caches.
 _SLOW = 8
 

@@ -34,6 +34,7 @@ def _vector_bytes():
 
 VECTOR_BYTES = _vector_bytes()
 LANES = VECTOR_BYTES // 4  # float32 values in a vector
+DOUBLES = VECTOR_BYTES // 8  # float64 values in one
 
 
 def vector_lanes(dtype):

@@ -20,7 +20,7 @@ from fastem.kernels.vectors.emit import (
     store_at,
     transpose_square,
 )
-from fastem.kernels.vectors.machine import LANES, VECTOR_BYTES, WIDE_REGISTER_FILE
+from fastem.kernels.vectors.machine import LANES, LINE_BYTES, VECTOR_BYTES, WIDE_REGISTER_FILE
 
 # Vectors of a piece: as many as leave registers for the rest, and few widths, as each is compiled.
 WIDTHS = (20, 10, 4, 2, 1) if WIDE_REGISTER_FILE else (10, 4, 2, 1)
@@ -31,7 +31,6 @@ _AHEAD = 32
 # Lines of a table of so many vectors are fetched so many values, and vectors, ahead: tables beyond
 # the second cache take a tenth to a quarter less time. Smaller ones are in there.
 _FETCHED_WIDTH, _LEAST_AHEAD, _VECTORS_AHEAD = 4, 8, 96
-_LINE = 64  # bytes of a cache line
 
 
 def piece_widths(n_columns: int, itemsize: int) -> np.ndarray:
@@ -183,7 +182,7 @@ def _emit_piece(e, vector, width):
         later = e.plus(i, max(_LEAST_AHEAD, _VECTORS_AHEAD // width))
         later = builder.select(builder.icmp_signed("<", later, last), later, last)
         base = e.plus(at, e.times(builder.sext(e.value(indices, later), INDEX), width * lanes))
-        for v in range(0, width * lanes, _LINE // itemsize):
+        for v in range(0, width * lanes, LINE_BYTES // itemsize):
             prefetch(builder, table, e.plus(base, v))
 
     def add(i, sums):

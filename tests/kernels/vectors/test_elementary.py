@@ -4,10 +4,8 @@ from guards import Guarded
 
 from fastem.kernels.runtime.compiling import kernel
 from fastem.kernels.vectors.elementary import exp, exp_nonpositive, log
-from fastem.kernels.vectors.machine import LANES
+from fastem.kernels.vectors.machine import DOUBLES, LANES
 from fastem.kernels.vectors.vector import load, store
-
-SINGLE, DOUBLE = LANES, LANES // 2
 
 
 def over_arrays(function, lanes):
@@ -22,7 +20,7 @@ def over_arrays(function, lanes):
 KERNELS = {
     (function, dtype): over_arrays(function, lanes)
     for function in (exp, exp_nonpositive, log)
-    for dtype, lanes in ((np.float32, SINGLE), (np.float64, DOUBLE))
+    for dtype, lanes in ((np.float32, LANES), (np.float64, DOUBLES))
 }
 DTYPES = [np.float32, np.float64]
 

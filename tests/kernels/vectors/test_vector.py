@@ -7,7 +7,7 @@ from numba.extending import intrinsic
 
 from fastem.kernels.runtime.compiling import kernel
 from fastem.kernels.vectors.emit import data_pointer, load_at, store_at, sum_lanes, transpose_square
-from fastem.kernels.vectors.machine import LANES, vector_lanes
+from fastem.kernels.vectors.machine import DOUBLES, LANES, vector_lanes
 from fastem.kernels.vectors.vector import (
     Vector,
     bits,
@@ -31,8 +31,7 @@ from fastem.kernels.vectors.vector import (
     where,
 )
 
-HALF = LANES // 2
-N_LANES = {np.dtype(np.float32): LANES, np.dtype(np.float64): HALF}
+N_LANES = {np.dtype(np.float32): LANES, np.dtype(np.float64): DOUBLES}
 DTYPES = [np.float32, np.float64]
 
 
@@ -93,7 +92,7 @@ def evaluate(lanes):
     return operations
 
 
-KERNELS = {np.float32: evaluate(LANES), np.float64: evaluate(HALF)}
+KERNELS = {np.float32: evaluate(LANES), np.float64: evaluate(DOUBLES)}
 
 
 @pytest.mark.parametrize("dtype", DTYPES)

@@ -12,7 +12,6 @@ from typing import NamedTuple
 
 import numpy as np
 
-from fastem.kernels.gaussian.incomplete.small import LANES as _LANES
 from fastem.kernels.gaussian.incomplete.small import MOST_FEATURES, solve_small
 from fastem.kernels.gaussian.incomplete.solving import WIDTH, fill_matrices, place, sweep_out
 from fastem.kernels.mixtures.lanes import gather_weights, scatter_labels, scatter_rows
@@ -26,7 +25,7 @@ from fastem.kernels.mixtures.responsibilities import (
 from fastem.kernels.runtime.compiling import inline, kernel
 from fastem.kernels.runtime.parallel import next_chunk
 from fastem.kernels.vectors.elementary import log
-from fastem.kernels.vectors.machine import LANES, TILE
+from fastem.kernels.vectors.machine import DOUBLES, LANES, TILE
 from fastem.kernels.vectors.tiles import aligned_empty_like, fetch_start, gather_tile, load_narrow
 from fastem.kernels.vectors.vector import (
     bits,
@@ -129,34 +128,34 @@ def _load_errors(noise_tile, n_features, diagonal, units, seen, errors, pairs):
 @inline
 def _accumulate(matrix, seen, n_features, shares, start, totals, first):
     """Add a component's sums over a tile; a total is a vector whose lanes are added up later."""
-    one = broadcast(1.0, _LANES)
+    one = broadcast(1.0, DOUBLES)
     border = place(n_features, 0)
     at = first
     for i in range(n_features):
         for j in range(i + 1):
-            total = load(totals, at, _LANES)
-            for lane in range(0, TILE, _LANES):
-                left = load(matrix, (border + i) * TILE + lane, _LANES)
-                right = load(matrix, (border + j) * TILE + lane, _LANES)
-                value = left * right + load(matrix, place(i, j) * TILE + lane, _LANES)
+            total = load(totals, at, DOUBLES)
+            for lane in range(0, TILE, DOUBLES):
+                left = load(matrix, (border + i) * TILE + lane, DOUBLES)
+                right = load(matrix, (border + j) * TILE + lane, DOUBLES)
+                value = left * right + load(matrix, place(i, j) * TILE + lane, DOUBLES)
                 if i == j:  # of what was not observed -1 is left
-                    value = value + (one - load(seen, i * TILE + lane, _LANES))
-                total = total + load(shares, start + lane, _LANES) * value
+                    value = value + (one - load(seen, i * TILE + lane, DOUBLES))
+                total = total + load(shares, start + lane, DOUBLES) * value
             store(total, totals, at)
-            at += _LANES
+            at += DOUBLES
     for i in range(n_features):
-        total = load(totals, at, _LANES)
-        observed = load(totals, at + _LANES, _LANES)
-        for lane in range(0, TILE, _LANES):
-            share = load(shares, start + lane, _LANES)
-            total = total + share * load(matrix, (border + i) * TILE + lane, _LANES)
-            observed = observed + share * load(seen, i * TILE + lane, _LANES)
+        total = load(totals, at, DOUBLES)
+        observed = load(totals, at + DOUBLES, DOUBLES)
+        for lane in range(0, TILE, DOUBLES):
+            share = load(shares, start + lane, DOUBLES)
+            total = total + share * load(matrix, (border + i) * TILE + lane, DOUBLES)
+            observed = observed + share * load(seen, i * TILE + lane, DOUBLES)
         store(total, totals, at)
-        store(observed, totals, at + _LANES)
-        at += 2 * _LANES
-    total = load(totals, at, _LANES)
-    for lane in range(0, TILE, _LANES):
-        total = total + load(shares, start + lane, _LANES)
+        store(observed, totals, at + DOUBLES)
+        at += 2 * DOUBLES
+    total = load(totals, at, DOUBLES)
+    for lane in range(0, TILE, DOUBLES):
+        total = total + load(shares, start + lane, DOUBLES)
     store(total, totals, at)
 
 
@@ -203,7 +202,7 @@ def observed_pass(
     density = aligned_empty_like(DENSITY, means)
     density[:] = 1.0
     n_totals = n_components * size_of_totals(n_features)
-    wide_totals = aligned_empty_like(n_totals * _LANES if len(totals) else 0, means)
+    wide_totals = aligned_empty_like(n_totals * DOUBLES if len(totals) else 0, means)
     half = broadcast(0.5, WIDTH)
     while True:
         chunk = next_chunk(tickets)
@@ -236,7 +235,7 @@ def observed_pass(
                 mean, covariance = means[k], covariances[k]
                 # Logarithms of the determinants first.
                 if small:
-                    for lane in range(0, TILE, _LANES):
+                    for lane in range(0, TILE, DOUBLES):
                         determinant = solve_small(
                             tile, seen, errors, pairs, n_features, mean, covariance, lane, matrix
                         )
@@ -276,9 +275,9 @@ def observed_pass(
                     # Most components have no share in most tiles where they are many.
                     if _any_share(shares, k * TILE):
                         matrix = matrices[k * size * TILE : (k + 1) * size * TILE]
-                        at = k * size_of_totals(n_features) * _LANES
+                        at = k * size_of_totals(n_features) * DOUBLES
                         _accumulate(matrix, seen, n_features, shares, k * TILE, wide_totals, at)
         if len(totals):
             for i in range(n_totals):
-                totals[chunk, i] = sum_of_lanes(load(wide_totals, i * _LANES, _LANES))
+                totals[chunk, i] = sum_of_lanes(load(wide_totals, i * DOUBLES, DOUBLES))
         objective[chunk] = total_density + last_likelihood(density)

@@ -12,17 +12,17 @@ import numpy as np
 from fastem.kernels.runtime.chunks import round_up
 from fastem.kernels.runtime.compiling import inline
 from fastem.kernels.vectors.elementary import log
-from fastem.kernels.vectors.machine import VECTOR_BYTES
+from fastem.kernels.vectors.machine import DOUBLES
 from fastem.kernels.vectors.vector import broadcast, load, multiply_add, square_root, store, where
 
 #: Components worked on together: two vectors, whose operations need not wait for each other.
-WIDTH = 2 * VECTOR_BYTES // 8
+ABREAST = 2 * DOUBLES
 
 
 def across_components(covariances):
     """Matrices of shape (n_components, n_features, n_features) as lanes."""
     n_components, n_features, _ = covariances.shape
-    lanes = np.zeros((n_features, n_features, round_up(n_components, WIDTH)))
+    lanes = np.zeros((n_features, n_features, round_up(n_components, ABREAST)))
     lanes[:] = np.eye(n_features)[:, :, np.newaxis]
     lanes[:, :, :n_components] = covariances.transpose(1, 2, 0)
     return lanes.ravel()
@@ -34,17 +34,17 @@ def factor_observed(covariances, columns, n, n_features, stride, lane, factors, 
 
     Where a covariance isn't positive definite, P is NaN. ``log_determinants`` are P's.
     """
-    zero, one = broadcast(0.0, WIDTH), broadcast(1.0, WIDTH)
-    infinite, none = broadcast(math.inf, WIDTH), broadcast(math.nan, WIDTH)
+    zero, one = broadcast(0.0, ABREAST), broadcast(1.0, ABREAST)
+    infinite, none = broadcast(math.inf, ABREAST), broadcast(math.nan, ABREAST)
     # First U with U' U = S_oo, but for its diagonal, in the place of which are the reciprocals.
     for i in range(n):
         at = columns[i] * n_features
         reciprocal = one
         for j in range(i, n):
-            total = load(covariances, (at + columns[j]) * stride + lane, WIDTH)
+            total = load(covariances, (at + columns[j]) * stride + lane, ABREAST)
             for r in range(i):
-                left = load(factors, (r * n_features + i) * stride + lane, WIDTH)
-                right = load(factors, (r * n_features + j) * stride + lane, WIDTH)
+                left = load(factors, (r * n_features + i) * stride + lane, ABREAST)
+                right = load(factors, (r * n_features + j) * stride + lane, ABREAST)
                 total = multiply_add(zero - left, right, total)
             if j == i:
                 pivot = where((zero < total) & (total < infinite), total, none)
@@ -53,7 +53,7 @@ def factor_observed(covariances, columns, n, n_features, stride, lane, factors, 
             store(total * reciprocal, factors, (i * n_features + j) * stride + lane)
     total, product = zero, one
     for i in range(n - 1, -1, -1):
-        reciprocal = load(factors, (i * n_features + i) * stride + lane, WIDTH)
+        reciprocal = load(factors, (i * n_features + i) * stride + lane, ABREAST)
         # Of two that are roots of finite numbers the product is finite.
         product = product * reciprocal
         if i % 2 == 0:
@@ -63,8 +63,8 @@ def factor_observed(covariances, columns, n, n_features, stride, lane, factors, 
         for j in range(n - 1, i, -1):
             value = zero
             for r in range(i + 1, j + 1):
-                left = load(factors, (i * n_features + r) * stride + lane, WIDTH)
-                right = load(factors, (r * n_features + j) * stride + lane, WIDTH)
+                left = load(factors, (i * n_features + r) * stride + lane, ABREAST)
+                right = load(factors, (r * n_features + j) * stride + lane, ABREAST)
                 value = multiply_add(left, right, value)
             store(zero - value * reciprocal, factors, (i * n_features + j) * stride + lane)
     store(total, log_determinants, lane)

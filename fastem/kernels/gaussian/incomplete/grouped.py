@@ -16,7 +16,7 @@ from fastem.kernels.gaussian.incomplete.completing import (
     size_of_totals,
     unpack_completed,
 )
-from fastem.kernels.gaussian.incomplete.factoring import WIDTH, across_components, factor_observed
+from fastem.kernels.gaussian.incomplete.factoring import ABREAST, across_components, factor_observed
 from fastem.kernels.gaussian.incomplete.patterns import group, layout_of_totals
 from fastem.kernels.gaussian.incomplete.solving import place
 from fastem.kernels.gaussian.incomplete.sums import CompletedSums
@@ -143,14 +143,14 @@ def grouped_pass(
     packed = np.empty((n_components, sizes.factor), X.dtype)
     peaks, references = np.empty(n_components), np.empty(n_components, X.dtype)
     # Of the components side by side.
-    span = round_up(n_components, WIDTH)
+    span = round_up(n_components, ABREAST)
     factors = aligned_empty_like(n_features * n_features * span, means)
     log_determinants = aligned_empty_like(span, means)
     sums = aligned_empty_like((1 + n_features + place(n_features, 0)) * span, means)
     sums[:] = 0.0
-    whitened = aligned_empty_like(n_features * n_features * WIDTH, means)
-    slopes = aligned_empty_like(n_features * n_features * WIDTH, means)
-    work = aligned_empty_like(n_features * WIDTH, means)
+    whitened = aligned_empty_like(n_features * n_features * ABREAST, means)
+    slopes = aligned_empty_like(n_features * n_features * ABREAST, means)
+    work = aligned_empty_like(n_features * ABREAST, means)
     piece_totals = np.empty(n_components * layout.sizes[n_features])
     while True:
         chunk = next_chunk(tickets)
@@ -164,7 +164,7 @@ def grouped_pass(
             columns, n = all_columns[pattern], np.intp(n_observed[pattern])
             reference = -np.inf
             some_centers = centers[: 2 * n_components * n].reshape((2, n_components, n))
-            for lane in range(0, span, WIDTH):
+            for lane in range(0, span, ABREAST):
                 factor_observed(
                     covariances, columns, n, n_features, span, lane, factors, log_determinants
                 )
@@ -227,7 +227,7 @@ def grouped_pass(
             if len(totals):
                 _gather_sums(piece_totals, layout, n, span, n_components, sums)
                 own = totals[chunk]
-                for lane in range(0, span, WIDTH):
+                for lane in range(0, span, ABREAST):
                     regress(
                         covariances,
                         columns,
@@ -236,7 +236,7 @@ def grouped_pass(
                         span,
                         lane,
                         factors,
-                        load(sums, lane, WIDTH),
+                        load(sums, lane, ABREAST),
                         whitened,
                         slopes,
                     )
@@ -273,7 +273,7 @@ class GroupedPass:
         self._X, self._weight = X, weight
         self._n_components = n_components
         n_features = X.shape[1]
-        self._size = size_of_totals(n_features) * round_up(n_components, WIDTH)
+        self._size = size_of_totals(n_features) * round_up(n_components, ABREAST)
         work = n_components * (n_features * (n_features + 2) + 16)
         chunk_rows, self._n_chunks = summing_chunks(X[: len(order)], work, self._size)
         self._groups = group(order, counts, seen, chunk_rows)

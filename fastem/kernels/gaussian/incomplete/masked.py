@@ -8,6 +8,7 @@ import math
 
 import numpy as np
 
+from fastem.kernels.gaussian.incomplete.solving import WIDTH
 from fastem.kernels.gaussian.incomplete.sums import CompletedSums
 from fastem.kernels.mixtures.lanes import load_weights, write_rows
 from fastem.kernels.mixtures.responsibilities import (
@@ -22,20 +23,16 @@ from fastem.kernels.runtime.arrays import as_weights, wanted
 from fastem.kernels.runtime.chunks import ceil_div, row_chunks, summing_chunks
 from fastem.kernels.runtime.compiling import inline, kernel
 from fastem.kernels.runtime.parallel import next_chunk, run
-from fastem.kernels.vectors.machine import LANES, TILE, VECTOR_BYTES
+from fastem.kernels.vectors.machine import DOUBLES, LANES, TILE
 from fastem.kernels.vectors.tiles import aligned_empty_like, load_tile
 from fastem.kernels.vectors.vector import broadcast, load, store, sum_of_lanes, where
-
-# float64 values in a vector, and rows worked on together.
-_LANES = VECTOR_BYTES // 8
-_WIDTH = min(TILE, 4 * _LANES)
 
 
 @inline
 def _mark_seen(tile, n_features, seen):
-    zero, one = broadcast(0.0, _WIDTH), broadcast(1.0, _WIDTH)
-    for at in range(0, n_features * TILE, _WIDTH):
-        value = load(tile, at, _WIDTH)
+    zero, one = broadcast(0.0, WIDTH), broadcast(1.0, WIDTH)
+    for at in range(0, n_features * TILE, WIDTH):
+        value = load(tile, at, WIDTH)
         there = value <= value
         store(where(there, value, zero), tile, at)
         store(where(there, one, zero), seen, at)
@@ -45,13 +42,13 @@ def _mark_seen(tile, n_features, seen):
 def _log_joint(tile, seen, n_features, means, scales, peaks, log_weights, log_joint):
     """``scales`` divide differences by sqrt(2) sigma; ``peaks`` are an observed feature's."""
     for k in range(len(log_weights)):
-        for lane in range(0, TILE, _WIDTH):
-            total = broadcast(log_weights[k], _WIDTH)
+        for lane in range(0, TILE, WIDTH):
+            total = broadcast(log_weights[k], WIDTH)
             for f in range(n_features):
-                own = load(seen, f * TILE + lane, _WIDTH)
-                z = load(tile, f * TILE + lane, _WIDTH) - own * broadcast(means[k, f], _WIDTH)
-                z = z * broadcast(scales[k, f], _WIDTH)
-                total = total + own * broadcast(peaks[k, f], _WIDTH)
+                own = load(seen, f * TILE + lane, WIDTH)
+                z = load(tile, f * TILE + lane, WIDTH) - own * broadcast(means[k, f], WIDTH)
+                z = z * broadcast(scales[k, f], WIDTH)
+                total = total + own * broadcast(peaks[k, f], WIDTH)
                 total = total - z * z
             store(total, log_joint, k * TILE + lane)
 
@@ -61,25 +58,25 @@ def _accumulate(tile, seen, n_features, mean, shares, start, totals, first):
     """Add the weight of what was observed, differences and squares; lanes are added up later."""
     at = first
     for f in range(n_features):
-        center = broadcast(mean[f], _LANES)
-        weight = load(totals, at, _LANES)
-        difference = load(totals, at + _LANES, _LANES)
-        square = load(totals, at + 2 * _LANES, _LANES)
-        for lane in range(0, TILE, _LANES):
-            share = load(shares, start + lane, _LANES)
-            own = load(seen, f * TILE + lane, _LANES)
-            value = load(tile, f * TILE + lane, _LANES) - own * center
+        center = broadcast(mean[f], DOUBLES)
+        weight = load(totals, at, DOUBLES)
+        difference = load(totals, at + DOUBLES, DOUBLES)
+        square = load(totals, at + 2 * DOUBLES, DOUBLES)
+        for lane in range(0, TILE, DOUBLES):
+            share = load(shares, start + lane, DOUBLES)
+            own = load(seen, f * TILE + lane, DOUBLES)
+            value = load(tile, f * TILE + lane, DOUBLES) - own * center
             product = share * value
             weight = weight + share * own
             difference = difference + product
             square = square + product * value
         store(weight, totals, at)
-        store(difference, totals, at + _LANES)
-        store(square, totals, at + 2 * _LANES)
-        at += 3 * _LANES
-    count = load(totals, at, _LANES)
-    for lane in range(0, TILE, _LANES):
-        count = count + load(shares, start + lane, _LANES)
+        store(difference, totals, at + DOUBLES)
+        store(square, totals, at + 2 * DOUBLES)
+        at += 3 * DOUBLES
+    count = load(totals, at, DOUBLES)
+    for lane in range(0, TILE, DOUBLES):
+        count = count + load(shares, start + lane, DOUBLES)
     store(count, totals, at)
 
 
@@ -115,7 +112,7 @@ def masked_pass(
     density = aligned_empty_like(DENSITY, means)
     density[:] = 1.0
     size = 3 * n_features + 1
-    wide = aligned_empty_like(n_components * size * _LANES if len(totals) else 0, means)
+    wide = aligned_empty_like(n_components * size * DOUBLES if len(totals) else 0, means)
     while True:
         chunk = next_chunk(tickets)
         if chunk >= n_chunks:
@@ -146,11 +143,11 @@ def masked_pass(
                 write_rows(shares, n_components, first, n_lanes, responsibilities)
             if len(totals):
                 for k in range(n_components):
-                    at = k * size * _LANES
+                    at = k * size * DOUBLES
                     _accumulate(tile, seen, n_features, means[k], shares, k * TILE, wide, at)
         if len(totals):
             for i in range(n_components * size):
-                totals[chunk, i] = sum_of_lanes(load(wide, i * _LANES, _LANES))
+                totals[chunk, i] = sum_of_lanes(load(wide, i * DOUBLES, DOUBLES))
         objective[chunk] = total_density + last_likelihood(density)
 
 

@@ -6,14 +6,12 @@ from numba.extending import intrinsic
 
 from fastem.kernels.runtime.compiling import inline
 from fastem.kernels.vectors.emit import Emitter, constant, fma, load_at, splat, store_at
-from fastem.kernels.vectors.machine import TILE, VECTOR_BYTES
+from fastem.kernels.vectors.machine import DOUBLES, TILE
 from fastem.kernels.vectors.vector import Vector
 
 #: Features whose bordered triangle AVX-512's or NEON's 32 registers hold, with some to work in: of
 #: five, 50,000 rows and 8 components take 3.8 ms, and 6.4 in memory.
 MOST_FEATURES = 5
-#: Rows of a vector.
-LANES = VECTOR_BYTES // 8
 
 
 @intrinsic
@@ -22,16 +20,16 @@ def _solve(typingctx, tile, seen, errors, pairs, n_features, mean, covariance, l
     if not isinstance(n_features, types.IntegerLiteral):
         return None
     n = n_features.literal_value
-    sig = Vector(types.float64, LANES)(
+    sig = Vector(types.float64, DOUBLES)(
         tile, seen, errors, pairs, n_features, mean, covariance, types.intp, matrix
     )
-    vector = ir.VectorType(ir.DoubleType(), LANES)
+    vector = ir.VectorType(ir.DoubleType(), DOUBLES)
 
     def codegen(context, builder, signature, args):
         e = Emitter(context, builder, signature, args)
         x, s, noise, both, m, c, out = e.pointers(0, 1, 2, 3, 5, 6, 8)
         lane = args[7]
-        one = ir.Constant(vector, [1.0] * LANES)
+        one = ir.Constant(vector, [1.0] * DOUBLES)
 
         def at(row):
             return e.plus(lane, row * TILE)
@@ -40,9 +38,9 @@ def _solve(typingctx, tile, seen, errors, pairs, n_features, mean, covariance, l
             return load_at(builder, pointer, at(row), vector, 8)
 
         def number(pointer, index):
-            return splat(builder, builder.load(builder.gep(pointer, [constant(index)])), LANES)
+            return splat(builder, builder.load(builder.gep(pointer, [constant(index)])), DOUBLES)
 
-        A = {(n, n): ir.Constant(vector, [0.0] * LANES)}
+        A = {(n, n): ir.Constant(vector, [0.0] * DOUBLES)}
         for i in range(n):
             for j in range(i + 1):
                 at_pair = i * (i + 1) // 2 + j
@@ -86,7 +84,7 @@ def _solve(typingctx, tile, seen, errors, pairs, n_features, mean, covariance, l
 
 @inline
 def solve_small(tile, seen, errors, pairs, n_features, mean, covariance, lane, matrix):
-    """Fill a component's bordered matrices for ``LANES`` rows and sweep the features out.
+    """Fill a component's bordered matrices for ``DOUBLES`` rows and sweep the features out.
 
     Parameters are those of ``solving.fill_matrices``; there must be errors, be they zeros, and
     ``pairs`` has ones where both features were observed. Returns the determinants.

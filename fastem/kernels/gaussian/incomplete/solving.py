@@ -13,11 +13,11 @@ does not differ from its mean.
 
 from fastem.kernels.runtime.compiling import inline
 from fastem.kernels.vectors.elementary import log
-from fastem.kernels.vectors.machine import TILE, VECTOR_BYTES
+from fastem.kernels.vectors.machine import DOUBLES, TILE
 from fastem.kernels.vectors.vector import broadcast, load, multiply_add, store
 
 #: Rows worked on together: four vectors, whose operations need not wait for each other.
-WIDTH = min(TILE, 4 * VECTOR_BYTES // 8)
+WIDTH = min(TILE, 4 * DOUBLES)
 
 # Pivots whose product is taken before their logarithm; units keep it in range.
 _TOGETHER = 4

@@ -8,7 +8,7 @@ from fastem.kernels.kmeans.bytewise.tiles import BLOCK, CODES, LEAST_STEP
 from fastem.kernels.runtime.chunks import ceil_div, round_up
 from fastem.kernels.runtime.compiling import inline, kernel
 from fastem.kernels.runtime.parallel import next_chunk, run
-from fastem.kernels.vectors.machine import VECTOR_BYTES
+from fastem.kernels.vectors.machine import DOUBLES
 from fastem.kernels.vectors.vector import broadcast, double, load, multiply_add, sum_of_lanes
 
 # The padding's score, which is never the least of rows that are compared.
@@ -33,9 +33,6 @@ _FARTHEST = 2.0**22
 LARGE = 1e15
 
 _CHUNK_BLOCKS = 16
-
-# Values of a vector of float64.
-_LANES = VECTOR_BYTES // 8
 
 
 class CodedCenters(NamedTuple):
@@ -94,10 +91,10 @@ def _write_middle(negated, members, first, last, middle):
 def _square_left(negated, number, codes, step):
     """The squared length of what the codes of a middle leave of a centre."""
     n_features = len(codes)
-    whole = n_features // _LANES * _LANES
-    own, sums = negated[number], broadcast(0.0, _LANES)
-    for f in range(0, whole, _LANES):
-        left = double(load(own, f, _LANES)) - load(codes, f, _LANES) * broadcast(step, _LANES)
+    whole = n_features // DOUBLES * DOUBLES
+    own, sums = negated[number], broadcast(0.0, DOUBLES)
+    for f in range(0, whole, DOUBLES):
+        left = double(load(own, f, DOUBLES)) - load(codes, f, DOUBLES) * broadcast(step, DOUBLES)
         sums = multiply_add(left, left, sums)
     total = sum_of_lanes(sums)
     for f in range(whole, n_features):

@@ -28,7 +28,7 @@ from fastem.kernels.vectors.emit import (
     sum_vectors,
     zeros_of,
 )
-from fastem.kernels.vectors.machine import LANES, TILE, VECTOR_BYTES
+from fastem.kernels.vectors.machine import LANES, LINE_BYTES, TILE, VECTOR_BYTES
 from fastem.kernels.vectors.vector import (
     bits,
     broadcast,
@@ -79,7 +79,7 @@ def _scoring(fetches):
         sums = e.zeros(vector, BLOCK)
         with e.loop(0, n_values, LANES) as f:
             if fetches:
-                for line in range(0, LANES * itemsize, 64):
+                for line in range(0, LANES * itemsize, LINE_BYTES):
                     prefetch(builder, later, e.plus(f, line // itemsize))
             values = load_at(builder, row, f, vector, VECTOR_BYTES)
             for base, slot in zip(bases, sums, strict=True):

@@ -22,7 +22,7 @@ from fastem.kernels.kmeans.bytewise.tiles import CODES, LEAST_STEP, add_byte_pro
 from fastem.kernels.runtime.chunks import ceil_div
 from fastem.kernels.runtime.compiling import kernel
 from fastem.kernels.vectors.emit import Emitter, constant, prefetch, store_at
-from fastem.kernels.vectors.machine import LANES, TILE, VECTOR_BYTES, WIDE_REGISTER_FILE
+from fastem.kernels.vectors.machine import LANES, LINE_BYTES, TILE, VECTOR_BYTES, WIDE_REGISTER_FILE
 
 # Centres accumulated together, with so many vectors of rows.
 _BLOCK = 10 if WIDE_REGISTER_FILE else 4
@@ -32,8 +32,6 @@ _MIDDLE = 64  # what is added to the codes of rows
 
 # Covers the roundings to float32 of these terms, and of what they are multiplied by.
 _RELATIVE, _TINY = 1 + 2.0**-18, 2.0**-90
-
-_LINE = 64  # bytes of a cache line
 
 
 class CodedSteps(NamedTuple):
@@ -164,7 +162,7 @@ def step_products(typingctx, words, n_quads, coded, units, following, products):
 
             def load_words(number):
                 with builder.if_then(builder.icmp_signed("==", block, constant(0))):
-                    for line in range(0, _VECTORS * LANES, _LINE // 4):
+                    for line in range(0, _VECTORS * LANES, LINE_BYTES // 4):
                         at = e.plus(e.times(number, TILE), e.plus(lane, line))
                         prefetch(builder, later, at)
                 return [e.lanes(x, number, place, integers) for place in places]

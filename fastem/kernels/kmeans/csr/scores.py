@@ -1,12 +1,12 @@
 """A CSR row's scores of the centres in a table, and which rows are looked at next."""
 
 from fastem.kernels.runtime.compiling import inline
-from fastem.kernels.vectors.machine import LANES
+from fastem.kernels.vectors.machine import LANES, LINE_BYTES
 from fastem.kernels.vectors.stored import row_products
 from fastem.kernels.vectors.vector import fetch
 
 # Values of 4 bytes in a cache line.
-_LINE = 16
+_LINE = LINE_BYTES // 4
 
 
 @inline

@@ -12,7 +12,7 @@ from fastem.kernels.distances.sparse import (
 )
 from fastem.kernels.runtime.compiling import inline, kernel, variant
 from fastem.kernels.runtime.parallel import next_chunk
-from fastem.kernels.vectors.machine import VECTOR_BYTES
+from fastem.kernels.vectors.machine import DOUBLES
 from fastem.kernels.vectors.stored import row_products
 from fastem.kernels.vectors.twofold import add_product
 from fastem.kernels.vectors.vector import (
@@ -29,7 +29,6 @@ from fastem.kernels.vectors.vector import (
 BATCH, FEW = 8, 4
 # A distance that is less by no more than this share, and so much, may not be less but for rounding.
 _DOUBT, _LEAST_DOUBT = 2.0**-22, 2.0**-140
-_LANES = VECTOR_BYTES // 8
 
 
 class Placed(NamedTuple):
@@ -122,16 +121,16 @@ def compare(rows, row, square, unit, near, points, zeros, rounded, distances):
             rows.data, rows.indices, points.places, start, stop, -2.0, points.table, 0, BATCH,
             zeros, distances, 0,
         )  # fmt: skip
-    share = broadcast((stop - start + 4) * 2.0**-52, _LANES)
-    most = broadcast(near + (_DOUBT * near + _LEAST_DOUBT), _LANES)
-    units = broadcast(unit, _LANES)
+    share = broadcast((stop - start + 4) * 2.0**-52, DOUBLES)
+    most = broadcast(near + (_DOUBT * near + _LEAST_DOUBT), DOUBLES)
+    units = broadcast(unit, DOUBLES)
     nearer = np.uint64(0)
-    for j in range(0, BATCH, _LANES):
-        norm = load(points.norms, j, _LANES)
-        squares = norm + broadcast(square, _LANES)
-        distance = load(distances, j, _LANES) + squares
+    for j in range(0, BATCH, DOUBLES):
+        norm = load(points.norms, j, DOUBLES)
+        squares = norm + broadcast(square, DOUBLES)
+        distance = load(distances, j, DOUBLES) + squares
         error = share * (squares + norm)
-        blurred = broadcast(TOLERANCE, _LANES) * distance < error
+        blurred = broadcast(TOLERANCE, DOUBLES) * distance < error
         unsure = bits(blurred & ((distance - error) * units < most))
         if unsure != np.uint64(0):
             store(distance, distances, j)
@@ -139,7 +138,7 @@ def compare(rows, row, square, unit, near, points, zeros, rounded, distances):
                 lane = j + np.intp(first_bit(unsure))
                 unsure &= unsure - np.uint64(1)
                 distances[lane] = distance_to_one(rows, row, points, points.norms, lane)
-            distance = load(distances, j, _LANES)
+            distance = load(distances, j, DOUBLES)
         distance = distance * units
         if rounded:
             distance = double(single(distance))
