@@ -21,7 +21,7 @@ from fastem.kernels.kmeans.bytewise.sevens import CARRIERS, CarriedWord
 from fastem.kernels.kmeans.bytewise.tiles import CODES, LEAST_STEP, add_byte_products
 from fastem.kernels.runtime.chunks import ceil_div
 from fastem.kernels.runtime.compiling import kernel
-from fastem.kernels.vectors.emit import Emitter, constant, prefetch, store_at
+from fastem.kernels.vectors.emit import Emitter, align_stack, constant, prefetch, store_at
 from fastem.kernels.vectors.machine import LANES, LINE_BYTES, TILE, VECTOR_BYTES, WIDE_REGISTER_FILE
 
 # Centres accumulated together, with so many vectors of rows.
@@ -141,7 +141,7 @@ def step_products(typingctx, words, n_quads, coded, units, following, products):
     def codegen(context, builder, signature, args):
         e = Emitter(context, builder, signature, args)
         # Vectors that don't fit into registers must not straddle cache lines on the stack.
-        builder.function.attributes.alignstack = VECTOR_BYTES
+        align_stack(builder)
         x, row_units, later, output = e.pointers(0, 3, 4, 5)
         n_quads = args[1]
         c, starts, step_units = (e.field(2, name).data for name in ("codes", "starts", "units"))
