@@ -150,9 +150,6 @@ def _compare(add, tile, centers, offsets, order, best, second, labels, *scores):
 
     def codegen(context, builder, signature, args):
         e = Emitter(context, builder, signature, args)
-        # Vectors that don't fit into registers are kept on the stack. Without this, they straddle
-        # cache lines there: 2 features and 8 clusters took a third more time.
-        builder.function.attributes.alignstack = VECTOR_BYTES
 
         x, c, first_terms, numbers, *outputs = e.pointers(0, 2, 3, 4, 7, 8, 9)
         kept = e.pointers(10)[0] if scores else None

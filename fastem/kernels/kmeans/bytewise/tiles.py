@@ -228,8 +228,6 @@ def next_promising(
 
     def codegen(context, builder, signature, args):
         e = Emitter(context, builder, signature, args)
-        # Vectors that don't fit into registers must not straddle cache lines on the stack.
-        builder.function.attributes.alignstack = VECTOR_BYTES
         x, limit, row, least_pointer, beyond_pointer = e.pointers(0, 3, 4, 7, 8)
         own, outer_pointer, output, mask_pointer = e.pointers(9, 10, 11, 12)
         later = e.row(*e.pointers(13), args[14], e.extent(13, 1))
