@@ -9,7 +9,13 @@ from fastem.rows import Part
 
 
 def filled_by_majority(rows: Any, threshold: float) -> Any:
-    """Rows to start from: each gap has the value that is the more frequent one in its column.
+    """Rows to start from: each gap is one or zero, whichever is the more frequent in its column.
+
+    Parameters
+    ----------
+    rows : rows as in :mod:`fastem.rows`
+    threshold : float
+        Greater values are ones; not negative.
 
     Raises
     ------
@@ -18,7 +24,8 @@ def filled_by_majority(rows: Any, threshold: float) -> Any:
     """
     seen, ones = rows.reduce(_observed, threshold)
     check_columns(seen)
-    return rows.filled(np.where(2.0 * ones > seen, threshold + 1.0, threshold))
+    # No threshold is below 0, and none has to be rounded to the rows' dtype.
+    return rows.filled(np.where(2.0 * ones > seen, np.inf, 0.0))
 
 
 def _observed(part: Part, threshold):

@@ -11,6 +11,8 @@ from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils import get_tags
 
 from fastem import BernoulliMixture
+from fastem.mixtures.bernoulli.missing import filled_by_majority
+from fastem.rows import LocalRows, Part
 
 N, D, K = 300, 11, 3
 
@@ -205,3 +207,17 @@ def test_sparse_rows_have_nothing_to_impute(missing):
     for draw in (False, True):
         with pytest.raises(TypeError, match="'impute' is for dense rows: of sparse ones all"):
             mixture.impute(sp.csr_matrix(X), draw)
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize(
+    ("threshold", "one"),
+    [(0.0, 1.0), (0.5, 1.0), (np.float64(0.1), 1.0), (3e7, 4e7), (1e20, 1e21), (1e-300, 1.0)],
+)
+def test_gaps_to_start_from_have_the_more_frequent_value(threshold, one, dtype):
+    """Also where float32 rounds a threshold, or the threshold and one to the same number."""
+    column = np.array([one, one, 0.0, np.nan], dtype)
+    X = np.stack([column, one - column], axis=1)  # mostly ones, and mostly zeros
+    filled = filled_by_majority(LocalRows([Part(X)]), threshold).parts[0].X
+    np.testing.assert_array_equal(filled[3] > threshold, [True, False])
+    np.testing.assert_array_equal(filled[:3], X[:3])
