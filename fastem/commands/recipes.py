@@ -224,12 +224,14 @@ def _incomplete(dtype: Any) -> None:
             )
             _ask(model.fit(holes, sample_weight=sample_weight), holes)
             model.elbo(holes)
+            model.impute(holes)
             for noise in (
                 np.ones(X.shape, dtype),
                 np.tile(np.eye(X.shape[1], dtype=dtype), (len(X), 1, 1)),
             ):
                 model.fit(holes, sample_weight=sample_weight, noise=noise)
                 model.predict(holes, noise=noise)
+                model.denoise(holes, noise)
     for X, n_components, sample_weight in _problems(dtype, [(300, 3, 3)]):
         holes = np.where(np.random.default_rng(0).random(X.shape) < 0.1, np.nan, X)
         for kind in sorted({kind.name for kind in COVARIANCES.values()}):

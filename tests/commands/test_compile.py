@@ -122,6 +122,9 @@ FITS = {
             for options in pairs(GaussianMixture):
                 if "em" in options.values() and "noise_component" not in options:
                     GaussianMixture(4, max_iter=3, random_state=1, **options).fit(gaps)
+            for noise in (np.ones(3), np.eye(3), np.ones(X.shape), np.tile(np.eye(3), (200, 1, 1))):
+                model = GaussianMixture(4, max_iter=3, missing="em", random_state=1)
+                model.fit(gaps, noise=noise).denoise(gaps, noise), model.impute(gaps, draw=True)
             for given in (
                 {"tol": 0}, {"tol": np.float32(0.1), "reg_covar": 0}, {"noise_component": -20},
                 {"fixed": {"means"}}, {"precisions_init": 2}, {"max_iter": np.int32(3)},

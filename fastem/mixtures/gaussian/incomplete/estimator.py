@@ -268,7 +268,8 @@ class IncompleteMixin(MissingMixin):
         covariances : ndarray of shape (n_samples, n_features, n_features), float64
             The true values' covariances given the rows.
         """
-        X = self._check_new(X)
+        # What is float64 keeps its digits, and passes take errors in the rows' dtype.
+        X = self._check_new(X).astype(np.float64, copy=False)
         checked = check_errors(noise, X)
         responsibilities = self._responsibilities(X, checked)
         return denoised(X, self._gaussians(2), responsibilities, checked.matrices)

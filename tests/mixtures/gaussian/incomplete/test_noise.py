@@ -219,6 +219,21 @@ def test_denoised_rows(covariance_type, form):
         np.testing.assert_allclose(covariances[n], spread, rtol=1e-9, atol=1e-9)
 
 
+@pytest.mark.parametrize("size", [1.0, 1e-50, 1e50])
+@pytest.mark.parametrize("form", FORMS)
+def test_errors_of_float32_rows_keep_their_digits(form, size):
+    """Also those that are nothing in float32, or infinite."""
+    X, noise, _ = problem(form)
+    X, noise = with_gaps(X).astype(np.float32), size * noise
+    mixture = GaussianMixture.from_parameters(
+        [0.3, 0.7], [np.zeros(D), np.ones(D)], [np.eye(D)] * 2
+    )
+    mixture.missing = "em"
+    single, double = mixture.denoise(X, noise), mixture.denoise(X.astype(np.float64), noise)
+    for ours, expected in zip(single, double, strict=True):
+        np.testing.assert_array_equal(ours, expected)
+
+
 @pytest.mark.parametrize("size", [0.0, 1e-30, 1e-12, 1e-3, 1.0, 1e12])
 def test_denoised_rows_have_possible_covariances(size):
     """Symmetric, and positive semi-definite: what small errors leave isn't lost to cancellation."""
