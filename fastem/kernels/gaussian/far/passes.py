@@ -74,6 +74,8 @@ class FarRowsPass(GaussianPass):
                 own = weight[chosen] if len(weight) else None
                 part = self._make(X[chosen].astype(dtype), own)
                 parts.append(part.e_step(components, centers, hard, skip=False))
+        if not parts:  # all are far, and none has a weight
+            return GaussianStatistics(*(np.zeros(np.shape(values))[()] for values in statistics))
         return GaussianStatistics(*(sum(values) for values in zip(*parts, strict=True)))
 
     @property

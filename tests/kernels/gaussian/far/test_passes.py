@@ -120,3 +120,28 @@ def test_steps_say_that_rows_are_too_far(covariance_type):
     parameters = GaussianComponents(np.zeros(1), np.zeros((1, 1)), factor)
     with pytest.raises(ValueError, match="far from every component"):
         PASSES[covariance_type](X, None, 1).e_step(parameters)
+
+
+@pytest.mark.parametrize("hard", [False, True])
+@pytest.mark.parametrize("noise", [-np.inf, -5.0])
+@pytest.mark.parametrize("covariance_type", PASSES)
+def test_rows_without_weight_are_nothing_however_far_they_are(covariance_type, noise, hard):
+    """In float32 these factors are infinite, and nothing times infinity is no number."""
+    factor = {
+        "full": np.stack([np.eye(2)] * 3), "tied": np.eye(2), "diag": np.ones((3, 2)),
+        "spherical": np.ones(3), "tied_diag": np.ones(2), "tied_spherical": np.array(1.0),
+    }[covariance_type]  # fmt: skip
+    components = GaussianComponents(
+        np.log([0.2, 0.3, 0.5]), np.zeros((3, 2)), 1e150 * factor, noise
+    )
+    X = np.tile(np.array([1e20, 0.0], np.float32), (5, 1))
+    tested = PASSES[covariance_type](X, np.zeros(5), 3)
+    with np.errstate(over="ignore"):
+        found = tested.e_step(components, hard=hard)
+    scatter = {
+        "full": (3, 2, 2), "tied": (2, 2), "diag": (3, 2), "spherical": (3,), "tied_diag": (2,),
+        "tied_spherical": (),
+    }[covariance_type]  # fmt: skip
+    shapes = (), (3,), (3, 2), scatter, ()
+    for values, shape in zip(found, shapes, strict=True):
+        np.testing.assert_array_equal(values, np.zeros(shape), strict=True)
