@@ -366,14 +366,7 @@ def _check_values(values, marginal):
 
 
 def _posterior(mixture, values):
-    """The components' probabilities given rows, one for the nearest where densities underflow."""
+    """The components' probabilities given rows, however far these are."""
     posterior = np.empty((len(values), len(mixture.weights_)))
     mixture._evaluate(values, responsibilities=posterior)
-    for row in np.flatnonzero(~posterior.any(axis=1)):
-        scale = np.abs(values[row]).max()
-        differences = values[row] / scale - mixture.means_ / scale
-        whitened = mixture._covariances.whiten(differences, mixture.precisions_cholesky_)
-        distances = np.linalg.norm(whitened, axis=1)
-        distances[mixture.weights_ == 0] = np.inf
-        posterior[row, np.argmin(distances)] = 1.0
     return posterior
