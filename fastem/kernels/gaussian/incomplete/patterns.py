@@ -4,7 +4,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from fastem.kernels.gaussian.full import totals_size, unpack_totals
+from fastem.kernels.gaussian.full import places, totals_size
 from fastem.kernels.runtime.chunks import ceil_div
 
 # Values looked at together.
@@ -112,12 +112,6 @@ class Layout(NamedTuple):
 
 
 def layout_of_totals(n_features: int) -> Layout:
-    """The layout, which for fewer features begins alike: what unpacking makes of numbers."""
-    numbers = np.arange(totals_size(n_features), dtype=np.float64)
-    count, sums, products = unpack_totals(numbers[np.newaxis], n_features)
-    return Layout(
-        np.array([totals_size(n) for n in range(n_features + 1)]),
-        int(count[0]),
-        sums[0].astype(np.int64),
-        products[0].astype(np.int64),
-    )
+    """The layout, which for fewer features begins alike."""
+    sizes = np.array([totals_size(n) for n in range(n_features + 1)])
+    return Layout(sizes, *places(n_features))
