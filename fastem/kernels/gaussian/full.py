@@ -1,11 +1,11 @@
 """Covariances of every component's own, unrestricted."""
 
-import math
 from typing import NamedTuple
 
 import numpy as np
 
 from fastem.kernels.gaussian.base import GaussianComponents, GaussianPass, relative
+from fastem.kernels.gaussian.differences import peaks_of_scales
 from fastem.kernels.gaussian.driver import accumulate_tiles, log_joint_tile, prepare_tile
 from fastem.kernels.gaussian.exact import ExactKernel, ExactPass
 from fastem.kernels.gaussian.scatter.layout import (
@@ -133,9 +133,8 @@ class FullKernel(ExactKernel):
         return GaussianComponents(np.zeros(k), means, np.broadcast_to(np.eye(d), (k, d, d)))
 
     def peaks(self, components):
-        log_weights, means, factors, _ = components
-        log_determinants = np.log(np.diagonal(factors, axis1=1, axis2=2)).sum(axis=1)
-        return log_weights + log_determinants - 0.5 * means.shape[1] * math.log(2 * math.pi)
+        scales = np.diagonal(components.precisions_cholesky, axis1=1, axis2=2)
+        return peaks_of_scales(components.log_weights, scales)
 
     def pack(self, components, dtype):
         constants, reference = relative(self.peaks(components), dtype)
