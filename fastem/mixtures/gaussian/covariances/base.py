@@ -6,10 +6,9 @@ from typing import Any
 import numpy as np
 from sklearn.utils import check_array
 
+from fastem.kernels.gaussian.base import ROUNDING_OF_MEANS
 from fastem.validation import check_shape
 
-# Relative rounding of a mean, with a margin.
-_ROUNDING = 8 * np.finfo(np.float64).eps
 # How far given covariances may be from their type, in standard deviations: those of single
 # precision are not far.
 _MISFIT = 1e-3
@@ -116,7 +115,7 @@ class Covariances:
         moved = scatter - self.products(sums - half_counts * delta, delta)
         del delta  # means of few long rows take a part of their memory
         # What rounding of the means leaves of equal rows is nothing.
-        moved = self._above(moved, self._squares(counts, _ROUNDING * means))
+        moved = self._above(moved, self._squares(counts, ROUNDING_OF_MEANS * means))
         divisor = divisors.sum() if self.tied else self._per_component(divisors)
         covariances = self.regularized(moved / divisor, reg_covar)
         return self.constrained(covariances, divisors, last)
