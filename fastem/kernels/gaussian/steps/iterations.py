@@ -10,7 +10,7 @@ import numpy as np
 from fastem.kernels.gaussian.base import Iterated
 from fastem.kernels.gaussian.driver import em_pass
 from fastem.kernels.gaussian.steps.maximizing import cancellation, estimate, repack, write_centers
-from fastem.kernels.gaussian.sweep import NO_LABELS
+from fastem.kernels.gaussian.sweep import NO_LABELS, add_up
 from fastem.kernels.linalg.factors import factor_chunk
 from fastem.kernels.runtime.compiling import kernel
 from fastem.kernels.runtime.linking import linked
@@ -104,11 +104,8 @@ def iterate_pass(
                     counted,
                 )
             )
-            for chunk in range(1, n_chunks):
-                for i in range(totals.shape[1]):
-                    totals[0, i] += totals[chunk, i]
-                for i in range(3):
-                    objective[0, i] += objective[chunk, i]
+            add_up(totals)
+            add_up(objective)
             if attempt == 0 and not labelled:
                 n_steps += 1
                 value = objective[0, 0] + reference * objective[0, 1]
