@@ -9,7 +9,8 @@ from numba.extending import overload, register_jitable
 
 from fastem.kernels.gaussian import PASSES, GaussianComponents
 from fastem.kernels.gaussian.differences import scaled_norms
-from fastem.kernels.gaussian.whitening import BLOCK, packed_size, whitened_norms
+from fastem.kernels.gaussian.sweep import split_into
+from fastem.kernels.gaussian.whitening import pack_triangle, packed_size, whitened_norms
 from fastem.kernels.mixtures.lanes import write_rows
 from fastem.kernels.runtime.arrays import large_empty, read_only
 from fastem.kernels.runtime.compiling import kernel
@@ -142,10 +143,7 @@ def _constant(diagonal):
 def _split(X, means):
     """The means (n_components, n_features) as the rows' dtype holds them, and the remainders."""
     centers = np.empty((2, *means.shape), X.dtype)
-    for j in range(len(means)):
-        for f in range(means.shape[1]):
-            centers[0, j, f] = means[j, f]
-            centers[1, j, f] = means[j, f] - np.float64(centers[0, j, f])
+    split_into(means, centers)
     return centers
 
 
@@ -159,10 +157,7 @@ def _write_with_matrices(X, means, factors, log_density):
     constants = np.empty(n_components, X.dtype)
     for j in range(n_components):
         constants[j] = _constant(np.diag(factors[j]))
-        for f in range(n_features):
-            first = f // BLOCK * BLOCK
-            for g in range(f + 1):
-                triangles[j, packed_size(first) + g * BLOCK + f - first] = factors[j, g, f]
+        pack_triangle(factors, j, triangles)
     shift = np.zeros(n_features + LANES, X.dtype)
     tile = aligned_empty_like(n_features * TILE, X)
     values = aligned_empty_like(n_components * TILE, X)

@@ -80,6 +80,15 @@ def split(points, dtype):
     return parts
 
 
+@inline
+def split_into(points, parts):
+    """As :func:`split`, of points in two dimensions, into an array."""
+    for j in range(points.shape[0]):
+        for f in range(points.shape[1]):
+            parts[0, j, f] = points[j, f]
+            parts[1, j, f] = points[j, f] - np.float64(parts[0, j, f])
+
+
 class Sweep:
     """The rows of one part, and how they are swept over.
 

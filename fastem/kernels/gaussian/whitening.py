@@ -60,6 +60,16 @@ def packed_size(n_features):
     return BLOCK * BLOCK * n_blocks * (n_blocks + 1) // 2
 
 
+@inline
+def pack_triangle(factors, component, packed):
+    """Write one of the matrices as :func:`pack_triangles` packs them, but for the zeros."""
+    for f in range(factors.shape[1]):
+        first = f // BLOCK * BLOCK
+        for g in range(f + 1):
+            place = packed_size(first) + g * BLOCK + f - first
+            packed[component, place] = factors[component, g, f]
+
+
 @intrinsic
 def whitened_norms(typingctx, tile, n_features, means, component, factors, peak, log_joint):
     """``log_joint[component * TILE + lane] = peak - |(x - mean) @ P|^2 / 2``.

@@ -5,7 +5,8 @@ import math
 import numpy as np
 
 from fastem.kernels.gaussian.base import ROUNDING_OF_MEANS
-from fastem.kernels.gaussian.whitening import BLOCK, packed_size
+from fastem.kernels.gaussian.sweep import split_into
+from fastem.kernels.gaussian.whitening import pack_triangle
 from fastem.kernels.runtime.compiling import inline
 
 
@@ -79,15 +80,12 @@ def repack(weights, means, factors, packed, peaks):
         total = np.log(weights[j]) + peak
         for f in range(n_features):
             total += np.log(factors[j, f, f])
-            first = f // BLOCK * BLOCK
-            for g in range(f + 1):
-                place = packed_size(first) + g * BLOCK + f - first
-                packed.factors[j, place] = factors[j, g, f]
+        pack_triangle(factors, j, packed.factors)
         peaks[j] = total
         reference = max(reference, total)
     for j in range(n_components):
         packed.constants[j] = peaks[j] - reference
-    write_centers(means, means, packed.means)
+    split_into(means, packed.means)
     return reference
 
 
@@ -97,5 +95,4 @@ def write_centers(points, copied, parts):
     for j in range(points.shape[0]):
         for f in range(points.shape[1]):
             copied[j, f] = points[j, f]
-            parts[0, j, f] = points[j, f]
-            parts[1, j, f] = points[j, f] - np.float64(parts[0, j, f])
+    split_into(points, parts)
