@@ -6,7 +6,7 @@ import numpy as np
 _CLOSE = 1e-3
 
 
-class Gaussians:
+class Distances:
     """Components whose distances from rows are compared however great these are.
 
     Parameters

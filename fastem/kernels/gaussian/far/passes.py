@@ -17,7 +17,7 @@ from fastem.kernels.gaussian.base import (
     write,
 )
 from fastem.kernels.gaussian.differences import peaks_of_scales
-from fastem.kernels.gaussian.far.distances import Gaussians
+from fastem.kernels.gaussian.far.distances import Distances
 
 _AT_ONCE = 1 << 18  # values of rows worked on together
 
@@ -132,10 +132,10 @@ def _widened(components, covariance_type):
 
 def _evaluate(X, peaks, means, factors, log_noise):
     """All outputs for rows in float64; noise, if there is any, has a column of its own."""
-    gaussians = Gaussians(peaks, means, factors)
-    logarithms = gaussians.log_distances(X)
+    distances = Distances(peaks, means, factors)
+    logarithms = distances.log_distances(X)
     log_joint = peaks - 0.5 * np.exp(2.0 * logarithms)
-    labels, behind = gaussians.compare(X, logarithms)
+    labels, behind = distances.compare(X, logarithms)
     shares = np.exp(behind)
     total = shares.sum(axis=1, keepdims=True)
     greatest = log_joint[np.arange(len(X)), labels]

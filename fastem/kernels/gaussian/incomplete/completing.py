@@ -15,7 +15,7 @@ from fastem.kernels.vectors.vector import broadcast, load, multiply_add, store, 
 
 
 @inline
-def size_of_totals(n_features):
+def size_of_completed(n_features):
     """A component's count, sums, where it was observed, and scatter's lower triangle."""
     return 1 + 2 * n_features + place(n_features, 0)
 
@@ -23,7 +23,7 @@ def size_of_totals(n_features):
 def unpack_completed(totals, n_features):
     """Counts, sums, where something was observed, and scatter.
 
-    ``totals`` are of shape (size_of_totals(n_features), n_components).
+    ``totals`` are of shape (size_of_completed(n_features), n_components).
     """
     count, sums, observed, triangle = np.split(
         np.ascontiguousarray(totals.T), np.cumsum([1, n_features, n_features]), axis=1

@@ -13,7 +13,7 @@ from fastem.kernels.gaussian.full import add_products, scratch_size
 from fastem.kernels.gaussian.incomplete.completing import (
     add_completed,
     regress,
-    size_of_totals,
+    size_of_completed,
     unpack_completed,
 )
 from fastem.kernels.gaussian.incomplete.factoring import ABREAST, across_components, factor_observed
@@ -273,7 +273,7 @@ class GroupedPass:
         self._X, self._weight = X, weight
         self._n_components = n_components
         n_features = X.shape[1]
-        self._size = size_of_totals(n_features) * round_up(n_components, ABREAST)
+        self._size = size_of_completed(n_features) * round_up(n_components, ABREAST)
         work = n_components * (n_features * (n_features + 2) + 16)
         chunk_rows, self._n_chunks = summing_chunks(X[: len(order)], work, self._size)
         self._groups = group(order, counts, seen, chunk_rows)
@@ -288,7 +288,7 @@ class GroupedPass:
         parameters = log_weights, means, covariances
         objective = self._run(parameters, self._weight, hard, totals, wanted(dtype=self._X.dtype))
         k, d = means.shape
-        totals = totals.sum(axis=0).reshape(size_of_totals(d), -1)[:, :k]
+        totals = totals.sum(axis=0).reshape(size_of_completed(d), -1)[:, :k]
         counts, sums, observed, scatter = unpack_completed(totals, d)
         return CompletedSums(float(objective.sum()), counts, observed, sums, scatter)
 

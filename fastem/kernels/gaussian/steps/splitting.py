@@ -94,7 +94,7 @@ class Moments(NamedTuple):
 
 
 @kernel
-def count_shares(shares, counts):
+def count_sharing_rows(shares, counts):
     """Write how many rows each component has a share in."""
     counts[:] = 0
     for i in range(shares.shape[0]):
@@ -265,8 +265,10 @@ def split_pass(
         As ``estimate`` takes it.
     rules : Rules
         Of total weight 1 and of least counts for rows of weight 1.
-    numbers, unlabelled
-        As ``em_pass`` takes them.
+    numbers
+        As ``em_pass`` takes it.
+    unlabelled
+        As ``iterate_pass`` takes it.
     found : Split
         Twice each component for each way, written over.
     """
@@ -351,7 +353,7 @@ def _along(X, i, mean, cut):
 def shares_of(shares: np.ndarray) -> np.ndarray:
     """How many rows each component has a share in, of shares of shape (n_rows, n_components)."""
     counts = np.empty(shares.shape[1], np.int64)
-    count_shares(read_only(shares), counts)
+    count_sharing_rows(read_only(shares), counts)
     return counts
 
 
