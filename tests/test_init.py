@@ -19,6 +19,19 @@ def test_import_loads_neither_numba_nor_scikit_learn():
     )
 
 
+def test_a_bernoulli_mixture_loads_no_gaussian_one():
+    run_script(
+        """
+        import sys
+        from fastem import BernoulliMixture
+        X = [[0, 1, 0], [1, 1, 0], [0, 1, 1], [1, 0, 1]] * 5
+        BernoulliMixture(2, search="breathing", max_iter=2, random_state=0).fit(X)
+        loaded = [name for name in sys.modules if name.startswith("fastem.") and "gaussian" in name]
+        assert loaded == [], loaded
+        """
+    )
+
+
 _LOADING = """
 import gc, sys
 import fastem

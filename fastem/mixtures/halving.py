@@ -1,15 +1,13 @@
 """Where to cut a component's rows in two, for its halves to become components."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
 
-from fastem.kernels.gaussian.steps.splitting import POWER_ITERATIONS
+from fastem.kernels.mixtures.halving import MOST_FEATURES as _MOST_FEATURES
+from fastem.kernels.mixtures.halving import POWER_ITERATIONS
 from fastem.mixtures.sampled import least_peaked_axes
-
-# With more features, fourth moments cost too much, and tell little.
-_MOST_FEATURES = 64
 
 _EPS = np.finfo(np.float64).eps
 
@@ -45,37 +43,6 @@ def halvings(X: Any, weight: np.ndarray) -> Iterator[np.ndarray]:
         # Which way axes point is up to rounding.
         across = along * along[np.argmax(np.abs(along))] > 0.0
     yield across
-
-
-def least_peaked(
-    covariances: np.ndarray, fourth_moments: Callable[[np.ndarray], np.ndarray]
-) -> np.ndarray | None:
-    """The second direction, of many components; which way they point is up to rounding.
-
-    Parameters
-    ----------
-    covariances : ndarray of shape (n_components, n_features, n_features)
-        Finite.
-    fourth_moments : callable
-        Axes of each component, in columns, to the sums of its rows' ``weight * |y|^2 * outer(y,
-        y)``, with y a row from the mean in these axes.
-
-    Returns
-    -------
-    ndarray of shape (n_components, n_features), or None if there is no second one
-    """
-    n_features = covariances.shape[2]
-    if n_features == 1 or n_features > _MOST_FEATURES:
-        return None
-    variances, axes = np.linalg.eigh(covariances)
-    kept = variances > n_features * _EPS * variances[:, -1:]
-    scales = np.divide(1.0, np.sqrt(np.maximum(variances, 0.0)), where=kept, out=0.0 * variances)
-    axes *= scales[:, np.newaxis]
-    peaked = fourth_moments(axes)
-    if not kept.all():  # axes without variance are last
-        diagonal = np.einsum("kii->ki", peaked)
-        diagonal += np.where(kept, 0.0, 1.0 + 2.0 * diagonal.sum(axis=1, keepdims=True))
-    return np.einsum("kij,kj->ki", axes, np.linalg.eigh(peaked)[1][:, :, 0])
 
 
 def _filled(X, shares):

@@ -10,6 +10,7 @@ from fastem.kernels.gaussian.full import FullKernel, FullPacked
 from fastem.kernels.gaussian.steps.iterations import iterate_pass
 from fastem.kernels.gaussian.sweep import NO_LABELS, Sweep
 from fastem.kernels.gaussian.whitening import packed_size
+from fastem.kernels.mixtures.halving import POWER_ITERATIONS
 from fastem.kernels.runtime.arrays import read_only
 from fastem.kernels.runtime.chunks import round_up
 from fastem.kernels.runtime.compiling import inline, kernel
@@ -20,8 +21,6 @@ from fastem.kernels.vectors.machine import TILE
 
 _call_iterations = linked(iterate_pass)
 
-#: Towards the direction of greatest correlation.
-POWER_ITERATIONS = 5
 # Multiplications that are worth a thread.
 _WORK = 1 << 21
 

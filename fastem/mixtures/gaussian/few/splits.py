@@ -17,8 +17,8 @@ from fastem.kernels.gaussian.steps.splitting import (
     shares_of,
     split_components,
 )
+from fastem.mixtures.gaussian.few.directions import least_peaked
 from fastem.mixtures.gaussian.parameters import GaussianParameters
-from fastem.mixtures.halving import least_peaked
 from fastem.mixtures.model import Split
 from fastem.mixtures.sampled import Sample
 

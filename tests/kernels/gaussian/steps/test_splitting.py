@@ -6,12 +6,12 @@ from reference import gaussian_em, gaussian_m_step
 
 from fastem.kernels.gaussian.base import Rules
 from fastem.kernels.gaussian.steps.splitting import (
-    POWER_ITERATIONS,
     fourth_moments,
     share_rows,
     shares_of,
     split_components,
 )
+from fastem.kernels.mixtures.halving import POWER_ITERATIONS
 
 DTYPES = [np.float32, np.float64]
 RTOL = {np.float32: 1e-3, np.float64: 1e-9}

@@ -1,7 +1,8 @@
 import numpy as np
 import pytest
 
-from fastem.mixtures.halving import halvings, least_peaked
+from fastem.mixtures.gaussian.few.directions import least_peaked
+from fastem.mixtures.halving import halvings
 
 
 def test_who_takes_cuts_computes_with_its_own_settings():
