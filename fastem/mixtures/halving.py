@@ -5,8 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from fastem.kernels.mixtures.halving import MOST_FEATURES as _MOST_FEATURES
-from fastem.kernels.mixtures.halving import POWER_ITERATIONS
+from fastem.kernels.mixtures.halving import MOST_FEATURES, POWER_ITERATIONS
 from fastem.mixtures.sampled import least_peaked_axes
 
 _EPS = np.finfo(np.float64).eps
@@ -21,7 +20,7 @@ def halvings(X: Any, weight: np.ndarray) -> Iterator[np.ndarray]:
     along both.
     """
     shares = weight / weight.sum()
-    if X.shape[1] > _MOST_FEATURES:
+    if X.shape[1] > MOST_FEATURES:
         yield _projections(X, shares) > 0.0
         return
     X, gaps = _filled(X, shares)
