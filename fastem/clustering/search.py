@@ -143,8 +143,8 @@ class ClusterMoves(Moves):
         self._survey = survey
         self._settled_losses = settled_losses
         self._ahead = ahead
-        self._gathered = gathered or super().gathered
-        self._settle = settle or super().settle
+        self._gathered = gathered
+        self._settle = settle
 
     measure = "inertia"
     failures: tuple[type[Exception], ...] = ()
@@ -168,9 +168,13 @@ class ClusterMoves(Moves):
         return Offers(gains, np.arange(len(gains)), children)
 
     def gathered(self, model, rows):
+        if self._gathered is None:
+            return super().gathered(model, rows)
         return self._gathered(model, rows)
 
     def settle(self, model, rows, parameters, until):
+        if self._settle is None:
+            return super().settle(model, rows, parameters, until)
         return self._settle(model, rows, parameters, until)
 
     def grow(self, model, settled, offers, chosen):

@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 from sklearn.utils.validation import check_is_fitted
 
+from fastem.mixtures.attributes import as_shares
 from fastem.mixtures.gaussian.covariances import COVARIANCES
 from fastem.mixtures.gaussian.stacks import of_features, stacked, widened
 from fastem.plot.base import Display, colors_of, feature_names, styled
@@ -112,8 +113,9 @@ class MixtureDisplay(Display):
         names = feature_names(estimator, estimator.means_.shape[1])
         shown = _positions(features, names)
         responsibilities = estimator.predict_proba(X)
+        noise = getattr(estimator, "noise_weight_", 0.0)  # scikit-learn's estimators have none
         display = cls(
-            estimator._shares()[: len(estimator.weights_)],
+            as_shares(np.append(estimator.weights_, noise).astype(np.float64))[:-1],
             np.asarray(estimator.means_, np.float64)[:, shown],
             component_covariances(estimator, shown),
             X=np.asarray(X)[:, shown],

@@ -10,6 +10,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 import pytest
+import sklearn.mixture
 from matplotlib.colors import same_color
 from matplotlib.patches import Ellipse
 from scipy.stats import norm
@@ -124,6 +125,14 @@ def test_a_mixture_whose_weights_do_not_sum_to_one(X):
     mixture.weights_ = 4.0 * mixture.weights_
     again = MixtureDisplay.from_estimator(mixture, X, features=0).weights
     np.testing.assert_allclose(again, shown, rtol=1e-12)
+
+
+def test_scikit_learns_mixture(X):
+    theirs = sklearn.mixture.GaussianMixture(2, random_state=0).fit(X)
+    shown = MixtureDisplay.from_estimator(theirs, X)
+    np.testing.assert_array_equal(shown.weights, theirs.weights_)
+    np.testing.assert_array_equal(shown.means, theirs.means_[:, :2])
+    np.testing.assert_allclose(shown.covariances, theirs.covariances_[:, :2, :2], rtol=1e-12)
 
 
 def test_density_of_one_feature(X):
