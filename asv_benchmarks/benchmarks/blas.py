@@ -27,21 +27,35 @@ def choose(code: str) -> None:
 
     For a CPU that came after the OpenBLAS in their wheels, which takes the oldest code there: on a
     Zen 5 FAISS took four times as long with *Barcelona* as with *SkylakeX*, which NumPy's takes.
+
+    Raises
+    ------
+    ValueError
+        If one of them takes another, as of names that it doesn't know.
     """
+    loaded = _chosen(())
     os.environ[LIMITS[0]] = code
+    for user, taken in _chosen(_USERS).items():
+        if user not in loaded and taken.lower() != code.lower():
+            raise ValueError(f"OpenBLAS has no code {code!r} in {user}, which takes {taken}")
 
 
 def kernels() -> str:
     """Return the code that each library's BLAS has chosen: ``faiss Zen, numpy SkylakeX``."""
-    for name in _USERS:
+    chosen = _chosen(_USERS)
+    return ", ".join(f"{user} {chosen[user]}" for user in sorted(chosen))
+
+
+def _chosen(names):
+    """What code each loaded library's BLAS has chosen, once these are loaded."""
+    for name in names:
         with contextlib.suppress(ImportError):
             importlib.import_module(name)
-    chosen = {
+    return {
         _user(library["filepath"]): library["architecture"]
         for library in threadpool_info()
         if "architecture" in library
     }
-    return ", ".join(f"{user} {chosen[user]}" for user in sorted(chosen))
 
 
 def _user(path: str) -> str:

@@ -69,7 +69,10 @@ def main(argv: list[str] | None = None) -> int:
             print("\n".join(text_table(TABLES[name], report)))
     else:
         if options.openblas:
-            blas.choose(options.openblas)
+            try:
+                blas.choose(options.openblas)
+            except ValueError as error:
+                sys.exit(str(error))
         with measure.threads(options.threads):
             reports, failed = run([TABLES[name] for name in names], options)
     if options.plots:
@@ -191,6 +194,9 @@ def write_other(reports: dict[str, dict]) -> None:
         for name, report in reports.items()
         for note in TABLES[name].summary(report["cells"])
     ]
+    if not notes:
+        print(f"docs/{Table.page} stays as it is: none of its tables is there")
+        return
     machines = [machine for report in reports.values() for machine in report["machines"]]
     notes += ["", f"Measured on {text.describe_all(machines)}."]
     files.write_table(files.DOCS / Table.page, "other-cpu", "\n".join(notes))

@@ -121,3 +121,21 @@ def test_code_is_chosen_for_the_libraries_that_are_not_loaded_yet(tmp_path):
         for script in (SHOW_BLAS, CHOOSE_BLAS)
     )
     assert chosen == free | {name: "Haswell" for name in ("faiss", "mlpack") if name in free}
+
+
+CHOOSE_NO_CODE = """
+from asv_benchmarks.benchmarks import blas
+try:
+    blas.choose("Nonsense")
+except ValueError as error:
+    print(error)
+"""
+
+
+def test_code_that_openblas_lacks_is_refused(tmp_path):
+    """It would take the oldest then."""
+    free = run_python(SHOW_BLAS, tmp_path)[-1]
+    later = [name for name in ("faiss", "mlpack") if f"{name} " in free]
+    said = run_python(CHOOSE_NO_CODE, tmp_path)
+    assert len(said) == bool(later)
+    assert all(line.startswith("OpenBLAS has no code 'Nonsense' in ") for line in said)

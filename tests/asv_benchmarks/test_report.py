@@ -495,6 +495,10 @@ def test_another_cpu_has_what_the_tables_come_to(tmp_path, pages):
     assert lines[-2].startswith("Measured on Some CPU")
     assert lines[-3] == "" and all(line.startswith("- ") for line in lines[1:-3])
     assert "Some CPU" not in readme.read_text()
+    written = page.read_text()
+    files.save(saved, {"places": made_up("places")})
+    assert report.main(["--load", str(saved), "--write-other"]) == 0
+    assert page.read_text() == written
 
 
 @pytest.mark.parametrize("where", ["--write-docs", "--write-other"])
