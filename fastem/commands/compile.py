@@ -14,7 +14,7 @@ from concurrent.futures.process import BrokenProcessPool
 from contextlib import suppress
 
 import numba
-from llvmlite.binding import get_host_cpu_name
+from llvmlite.binding import get_host_cpu_features, get_host_cpu_name
 
 from fastem.commands import recipes
 from fastem.commands.info import cache_lines, can_be_written
@@ -45,6 +45,7 @@ def add_options(parser: ArgumentParser) -> None:
     )
     parser.add_argument(
         "--cpu",
+        type=_cpu_name,
         metavar="NAME",
         help="compile for another CPU, by LLVM's name ('help' prints all); what uses these kernels "
         "must be started with NUMBA_CPU_NAME and NUMBA_CPU_FEATURES as this command prints them",
@@ -53,7 +54,7 @@ def add_options(parser: ArgumentParser) -> None:
         "--cpu-features",
         type=_features,
         metavar="FEATURES",
-        help="the instructions that the other CPU has, such as +avx2,+fma; none by default",
+        help="the instructions that the other CPU has, such as +avx,+avx2,+fma; none by default",
     )
 
 
@@ -63,12 +64,18 @@ def _number_of_jobs(text: str) -> int:
     return int(text)
 
 
+def _cpu_name(text: str) -> str:
+    if not text:
+        raise ArgumentTypeError("must be a name")
+    return text
+
+
 def _features(text: str) -> str:
     for feature in text.split(",") if text else []:
-        if not re.fullmatch(r"[+-][\w.-]+", feature):
+        if not re.fullmatch(r"[+-](?!help$)[\w.-]+", feature):
             raise ArgumentTypeError(
                 "must be names behind + or -, with commas in between and no spaces, such as "
-                f"+avx2,+fma; not {feature!r}"
+                f"+avx,+avx2,+fma; not {feature!r}"
             )
     return text
 
@@ -77,11 +84,16 @@ def run(arguments: Namespace) -> None:
     """Compile, and say where to."""
     if arguments.cpu is None and arguments.cpu_features is not None:
         sys.exit("--cpu-features needs --cpu")
+    if arguments.cpu == "help":
+        print(_ask_llvm("help", "").stderr.partition("Available features")[0].strip())
+        return
     if arguments.cpu is None:
         cpu, features = numba.config.CPU_NAME, numba.config.CPU_FEATURES
+        if features is None:  # Numba takes this machine's for whatever CPU
+            features = get_host_cpu_features().flatten()
     else:
         cpu, features = arguments.cpu, arguments.cpu_features or ""
-    _check_cpu(cpu or get_host_cpu_name(), features or "")
+    _check_cpu(cpu or get_host_cpu_name(), features)
     if arguments.cpu is not None:
         _aim_at(cpu, features)
     _check_numba_and_folders()
@@ -118,19 +130,20 @@ for begin in (binding.initialize_native_target, binding.initialize_native_asmpri
     begin()
 target = binding.Target.from_default_triple()
 machine = target.create_target_machine(cpu=sys.argv[1], features=sys.argv[2])
-machine.emit_object(binding.parse_assembly("define void @nothing() { ret void }"))
+function = "define double @f(double %x) { %y = fadd double %x, %x ret double %y }"
+machine.emit_object(binding.parse_assembly(function))
 """
+
+
+def _ask_llvm(cpu: str, features: str) -> subprocess.CompletedProcess:
+    asked = [sys.executable, "-c", _ASK_LLVM, cpu, features]
+    return subprocess.run(asked, capture_output=True, text=True)
 
 
 def _check_cpu(cpu: str, features: str) -> None:
     """End the process if LLVM doesn't know these, which it takes for others then."""
-    done = subprocess.run(
-        [sys.executable, "-c", _ASK_LLVM, cpu, features], capture_output=True, text=True
-    )
+    done = _ask_llvm(cpu, features)
     said = done.stderr
-    if cpu == "help":
-        print(said, end="")
-        sys.exit()
     found = re.findall(r"'(.*)' is not a recognized (processor|feature)", said)
     kinds = {"processor": "CPU", "feature": "feature"}
     unknown = [f"the {kinds[kind]} {name!r}" for name, kind in dict.fromkeys(found)]
@@ -174,8 +187,8 @@ def _broken(cpu: str | None) -> str:
     if cpu is None:
         return "A process that compiled was ended from outside, perhaps for want of memory."
     return (
-        f"A process ended: this machine can't run what is compiled for {cpu}. "
-        "Compile on a machine that can."
+        f"A process ended: LLVM can't compile for {cpu} with these features, or this machine can't "
+        "run it. Compile on a machine that can."
     )
 
 

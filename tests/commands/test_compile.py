@@ -301,8 +301,10 @@ def test_for_another_cpu(python, tmp_path):
         (["--dtypes", "float16"], "invalid choice: 'float16'"),
         (["--jobs", "0"], "--jobs: must be a whole number from 1 on, not '0'"),
         (["--jobs", "two"], "--jobs: must be a whole number from 1 on, not 'two'"),
+        (["--cpu", ""], "--cpu: must be a name"),
+        (["--cpu-features", "+help"], "--cpu-features: must be names behind + or -"),
         (["--cpu-features", "avx2"], "--cpu-features: must be names behind + or -"),
-        (["--cpu-features", "+avx2, +fma"], "no spaces, such as +avx2,+fma; not ' +fma'"),
+        (["--cpu-features", "+avx2, +fma"], "no spaces, such as +avx,+avx2,+fma; not ' +fma'"),
     ],
 )
 def test_wrong_options(options, said, python):
@@ -337,7 +339,14 @@ def test_a_cpu_of_shorter_words(python):
 def test_the_names_that_llvm_knows(python):
     said = python("-m", "fastem", "compile", "--cpu", "help")
     assert "Available CPUs for this target" in said and " generic " in said
-    assert "compiled in" not in said
+    assert "compiled in" not in said and "ERROR" not in said
+
+
+def test_a_cpu_of_the_environment_has_this_machines_features(python, tmp_path):
+    """As Numba takes them: without these, LLVM couldn't compile for it."""
+    options = ("--models", "KMedians", "--dtypes", "float32", "--jobs", "1")
+    settings = {"NUMBA_CPU_NAME": "generic", "NUMBA_CACHE_DIR": str(tmp_path)}
+    assert "compiled in" in python("-m", "fastem", "compile", *options, **settings)
 
 
 def test_what_llvm_does_not_know_of_the_environment(python):
