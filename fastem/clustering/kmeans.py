@@ -83,7 +83,7 @@ class KMeans(BaseClustering):
         by it are split, centres that cost least are removed, the iterations settle after either,
         and what is better is kept. ``'breathing'`` takes the time of a few runs and, from five
         clusters on, usually ends lower than ten from other starts; ``'patient-breathing'``
-        takes three to five times as long and usually ends a little lower. The inertia is never
+        takes five times as long on average, and usually ends a little lower. The inertia is never
         worse than without. See :doc:`/better-optima`.
 
     Attributes
