@@ -8,6 +8,7 @@ installed are left out.
 
 import argparse
 import sys
+from collections.abc import Iterable
 from pathlib import Path
 
 from ..benchmarks import blas, data, measure
@@ -197,8 +198,7 @@ def write_other(reports: dict[str, dict]) -> None:
     if not notes:
         print(f"docs/{Table.page} stays as it is: none of its tables is there")
         return
-    machines = [machine for report in reports.values() for machine in report["machines"]]
-    notes += ["", f"Measured on {text.describe_all(machines)}."]
+    notes += ["", measured_on(reports.values())]
     files.write_table(files.DOCS / Table.page, "other-cpu", "\n".join(notes))
 
 
@@ -216,12 +216,11 @@ def speed_table(compared: dict[Table, dict]) -> str:
             ratios = [point.ratio for point in points if point.dtype == dtype]
             line += text.mean_and_worst(ratios)
         lines.append(line)
-    machines = [machine for report in compared.values() for machine in report["machines"]]
     return (
         f"{text.markdown(columns, lines)}\n\n"
         "How many times as long as fastem the fastest other library takes: geometric mean and "
         "worst of the cells measured. "
-        f"Measured on {text.describe_all(machines)}."
+        f"{measured_on(compared.values())}"
     )
 
 
@@ -234,9 +233,15 @@ def full_table(table: Table, report: dict) -> str:
         shown,
         " ".join([table.caption(rows), busy] if "~" in shown else [table.caption(rows)]),
         "\n".join(f"- {note}" for note in table.summary(rows)),
-        f"Measured on {text.describe_all(report['machines'])}.",
+        measured_on([report]),
     ]
     return "\n\n".join(part for part in parts if part)
+
+
+def measured_on(reports: Iterable[dict]) -> str:
+    """Return the sentence that names the machines of some tables, each once."""
+    machines = (machine for report in reports for machine in report["machines"])
+    return f"Measured on {text.describe_all(machines)}."
 
 
 if __name__ == "__main__":
