@@ -366,7 +366,7 @@ def _check_values(values, marginal):
 
 
 def _posterior(mixture, values):
-    """The components' probabilities given rows, however far these are."""
+    """The components' probabilities given rows, be these as far as distances are finite."""
     posterior = np.empty((len(values), len(mixture.weights_)))
     mixture._evaluate(values, responsibilities=posterior)
     return posterior
