@@ -13,7 +13,17 @@ import numpy as np
 
 from fastem.kernels.kmeans.bytewise.tiles import BLOCK
 from fastem.kernels.runtime.compiling import inline, kernel
-from fastem.kernels.vectors.vector import broadcast, lanes_of, load, multiply_add, sum_of_lanes
+from fastem.kernels.vectors.machine import LANES, TILE
+from fastem.kernels.vectors.tiles import aligned_empty_like, first_lanes, gather_tile
+from fastem.kernels.vectors.vector import (
+    bits,
+    broadcast,
+    first_bit,
+    lanes_of,
+    load,
+    multiply_add,
+    sum_of_lanes,
+)
 
 # A group's blocks hold up to this share of the centres on average: alone, one is compared in the
 # time that a tile of bytes takes for some five.
@@ -88,26 +98,75 @@ def is_within(square, centers, one, other):
     return True
 
 
+@inline
+def _lanes_within(square, tile, centers, one, wanted):
+    """Which of the wanted lanes of a tile are no farther from a centre than ``is_within`` says."""
+    n_features, lanes = centers.shape[1], lanes_of(centers)
+    limit = broadcast(centers.dtype.type(square), lanes)
+    found = np.uint64(0)
+    for lane in range(0, TILE, 4 * lanes):
+        first = broadcast(centers.dtype.type(0), lanes)
+        second, third, fourth = first, first, first
+        within = wanted >> np.uint64(lane)
+        for start in range(0, n_features, _FEATURES):
+            for f in range(start, min(start + _FEATURES, n_features)):
+                own, at = broadcast(centers[one, f], lanes), f * TILE + lane
+                apart = load(tile, at, lanes) - own
+                first = multiply_add(apart, apart, first)
+                apart = load(tile, at + lanes, lanes) - own
+                second = multiply_add(apart, apart, second)
+                apart = load(tile, at + 2 * lanes, lanes) - own
+                third = multiply_add(apart, apart, third)
+                apart = load(tile, at + 3 * lanes, lanes) - own
+                fourth = multiply_add(apart, apart, fourth)
+            within &= (
+                bits(first <= limit)
+                | bits(second <= limit) << np.uint64(lanes)
+                | bits(third <= limit) << np.uint64(2 * lanes)
+                | bits(fourth <= limit) << np.uint64(3 * lanes)
+            )
+            if within == np.uint64(0):
+                break
+        found |= within << np.uint64(lane)
+    return found
+
+
 @kernel
 def _find_groups(centers, square, most, numbers):
     """Give each centre the number of the first leader within reach; how many there are.
 
-    More than ``most`` if there are more, or if it seems so.
+    More than ``most`` if there are more, or if it seems so. A tile of centres is compared with the
+    leaders one by one: 500 of 768 features took twice as long, each with each.
     """
+    n_clusters, n_features = centers.shape
+    tile = aligned_empty_like(n_features * TILE, centers)
+    shift = np.zeros(n_features + LANES, centers.dtype)
+    rows = np.empty(TILE, np.int32)
     leaders = np.empty(most, np.int64)
     n = 0
-    for j in range(len(centers)):
-        group = 0
-        while group < n and not is_within(square, centers, j, leaders[group]):
-            group += 1
-        if group == n:
-            if n == most:
-                return most + 1
-            leaders[n] = j
-            n += 1
-        numbers[j] = group
+    for j in range(0, n_clusters, TILE):
         if j == _TRIED and n > _TRIED * (1 - _LEAST_TOGETHER):
             return most + 1
+        for lane in range(TILE):
+            rows[lane] = min(j + lane, n_clusters - 1)
+        gather_tile(centers, rows, centers.dtype.type(1), shift, tile)
+        wanted = first_lanes(min(TILE, n_clusters - j))
+        group = 0
+        while wanted != np.uint64(0):
+            within = np.uint64(0)
+            if group == n:
+                if n == most:
+                    return most + 1
+                within = first_bit(wanted)
+                leaders[n] = j + np.intp(within)
+                within = np.uint64(1) << within
+                n += 1
+            within |= _lanes_within(square, tile, centers, leaders[group], wanted)
+            wanted &= ~within
+            while within != np.uint64(0):
+                numbers[j + np.intp(first_bit(within))] = group
+                within &= within - np.uint64(1)
+            group += 1
     return n
 
 

@@ -9,7 +9,7 @@ from fastem.kernels.distances.euclidean import EuclideanPacked
 from fastem.kernels.distances.rounding import exact_layout
 from fastem.kernels.distances.tile_nearest import pack_centers
 from fastem.kernels.kmeans.bytewise.crowds import crowd_centers
-from fastem.kernels.kmeans.bytewise.groups import Away, group_centers
+from fastem.kernels.kmeans.bytewise.groups import Away, _find_groups, group_centers
 from fastem.kernels.kmeans.bytewise.in_group import (
     compare_with_groups,
     n_scores,
@@ -51,6 +51,28 @@ def test_crowds_are_groups():
     for group in range(60):
         touched = np.unique(block[groups.numbers == group])
         assert groups.counts[group] == len(touched)
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("n_features", [16, 77, 200])
+def test_groups_have_the_first_leader_within_reach(n_features, dtype):
+    """Of centres that overlap, whose squared distances are whole numbers."""
+    rng = np.random.default_rng(4)
+    centers = rng.integers(3, size=(300, n_features)).astype(dtype)
+    centers[100:] = centers[rng.integers(100, size=200)]
+    centers[np.arange(300), rng.integers(n_features, size=300)] += 2
+    square = np.median(cdist(centers, centers)) ** 2 // 2
+    leaders, expected = [], []
+    for center in centers:
+        near = [i for i, leader in enumerate(leaders) if ((center - leader) ** 2).sum() <= square]
+        expected.append(near[0] if near else len(leaders))
+        if not near:
+            leaders.append(center)
+    numbers = np.full(300, -1, np.int32)
+    assert _find_groups(centers, square, len(leaders), numbers) == len(leaders)
+    assert 20 < len(leaders) < 280
+    np.testing.assert_array_equal(numbers, expected)
+    assert _find_groups(centers, square, len(leaders) - 1, numbers) == len(leaders)
 
 
 def test_crowds_of_a_group():
