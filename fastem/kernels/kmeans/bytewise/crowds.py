@@ -9,11 +9,14 @@ from typing import NamedTuple
 
 import numpy as np
 
-from fastem.kernels.distances.one_row import direct_distance, direct_product
+from fastem.kernels.distances.one_row import direct_distance
+from fastem.kernels.distances.tile_nearest import nearest_two_of_all, pad_order, squared_norms
 from fastem.kernels.kmeans.bytewise.groups import is_within
 from fastem.kernels.runtime.arrays import read_only
 from fastem.kernels.runtime.compiling import kernel
-from fastem.kernels.runtime.parallel import next_chunk, run
+from fastem.kernels.vectors.machine import LANES, TILE
+from fastem.kernels.vectors.tiles import aligned_empty, first_lanes, gather_tile
+from fastem.kernels.vectors.vector import bits, broadcast, count_bits, first_bit, load
 
 # Of the products of a row's and a crowd's lengths, codes of bytes leave about so much.
 _CODED = 1 / 64
@@ -122,26 +125,44 @@ def crowd_centers(centers, groups, square):
 
 @kernel
 def _count_opened(
-    tickets, n_chunks, X, rows, labels, origin, centers, numbers, crowd_groups, means, halves,
-    rests, opened,
+    X, rows, labels, scale, shift, centers, numbers, crowd_groups, negated, halves, rests, order,
 ):  # fmt: skip
-    while True:
-        i = next_chunk(tickets)
-        if i >= n_chunks:
-            return
-        row, label = rows[i], np.intp(labels[rows[i]])
-        norm = direct_distance(X, row, origin, 0)
-        own = 0.5 * (direct_distance(X, row, centers, label) - norm)
-        for crowd in range(len(means)):
-            if crowd_groups[crowd] == numbers[label]:
-                continue
-            score = halves[crowd] - direct_product(X, row, origin[0], means, crowd)
-            if score - np.sqrt(norm) * rests[crowd] <= own:
-                opened[i] = True
-                break
+    n_features, n_rows = X.shape[1], len(rows)
+    tile, norms = aligned_empty(n_features * TILE), aligned_empty(TILE)
+    best, second, nearest = aligned_empty(TILE), aligned_empty(TILE), np.empty(TILE, np.int32)
+    scores = aligned_empty(len(order) * TILE)
+    own, lengths, groups = aligned_empty(TILE), aligned_empty(TILE), np.empty(TILE, np.int32)
+    numbers_of_rows = np.empty(TILE, np.int64)
+    for lane in range(TILE):
+        numbers_of_rows[lane] = rows[min(lane, n_rows - 1)]
+    gather_tile(X, numbers_of_rows, scale, shift, tile)
+    squared_norms(tile, n_features, norms)
+    nearest_two_of_all(
+        tile, n_features, negated, halves, order, 0, len(order), best, second, nearest, scores
+    )
+    for lane in range(TILE):
+        row = numbers_of_rows[lane]
+        label = np.intp(labels[row])
+        square = direct_distance(X, row, centers, label) * np.float64(scale) ** 2
+        own[lane] = 0.5 * (square - norms[lane])
+        lengths[lane] = np.sqrt(norms[lane])
+        groups[lane] = numbers[label]
+    opened, wanted = np.uint64(0), first_lanes(n_rows)
+    for crowd in range(len(crowd_groups)):
+        rest = broadcast(rests[crowd], LANES)
+        for lane in range(0, TILE, LANES):
+            low = load(scores, crowd * TILE + lane, LANES) - load(lengths, lane, LANES) * rest
+            near = bits(low <= load(own, lane, LANES)) << np.uint64(lane)
+            near &= wanted & ~opened
+            while near != np.uint64(0):
+                i = first_bit(near)
+                near &= near - np.uint64(1)
+                if groups[np.intp(i)] != crowd_groups[crowd]:
+                    opened |= np.uint64(1) << i
+    return count_bits(opened)
 
 
-def share_opened(X, rows, labels, origin, centers, groups, crowds, means, radii):
+def share_opened(X, rows, labels, scale, shift, centers, groups, crowds, means, radii):
     """The share of rows that may be nearer to a crowd of another group than to their centre.
 
     Compiled, as NumPy's matrix product would wake threads of its own, which wait for more to do on
@@ -151,24 +172,27 @@ def share_opened(X, rows, labels, origin, centers, groups, crowds, means, radii)
     ----------
     X : array of shape (n_rows, n_features)
     rows : int64 array
-        The numbers of those to look at.
+        The numbers of those to look at, no more than ``TILE``.
     labels : int32 array of shape (n_rows,)
-    origin : float64 array of shape (n_features,)
-        From where codes tell places.
+    scale, shift
+        What brings rows into a tile's units, as ``tiles.py`` says.
     centers : float64 array of shape (n_clusters, n_features)
     groups : Groups
     crowds, means, radii
-        As of :func:`crowd_centers`, in the rows' units, the means relative to the origin.
+        As of :func:`crowd_centers` for centres as ``tile_nearest.pack_centers`` writes them.
 
     Returns
     -------
     float
     """
+    n_crowds = len(means)
     squares = np.einsum("ij,ij->i", means, means)
-    opened = np.zeros(len(rows), np.bool_)
-    run(
-        _count_opened, len(rows), X, rows, labels, read_only(origin[np.newaxis]),
-        read_only(centers), groups.numbers, crowds.groups, means, 0.5 * squares,
-        radii + _CODED * np.sqrt(squares), opened,
+    negated = np.zeros((n_crowds + 1, X.shape[1]), np.float32)  # and no centre, as padding
+    negated[:-1] = means
+    opened = _count_opened(
+        read_only(X), rows, labels, scale, shift, read_only(centers), groups.numbers,
+        crowds.groups, negated, np.append(0.5 * squares, np.inf).astype(np.float32),
+        (radii + _CODED * np.sqrt(squares)).astype(np.float32),
+        pad_order(np.arange(n_crowds), n_crowds),
     )  # fmt: skip
-    return float(opened.mean())
+    return int(opened) / len(rows)

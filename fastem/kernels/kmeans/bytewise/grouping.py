@@ -6,7 +6,9 @@ that are farthest are compared with every row, and all are grouped anew once tha
 
 import numpy as np
 
+from fastem.kernels.clusters import Frame
 from fastem.kernels.distances.one_row import direct_distance
+from fastem.kernels.kmeans.base import tile_units
 from fastem.kernels.kmeans.bytewise.crowds import crowd_centers, share_opened
 from fastem.kernels.kmeans.bytewise.groups import Away, group_centers, no_groups
 from fastem.kernels.kmeans.bytewise.tiles import BLOCK
@@ -143,8 +145,8 @@ class Grouping:
             crowds, means, radii = crowded
             rows = np.arange(0, len(X), ceil_div(len(X), _CROWD_SAMPLE))
             opened = share_opened(
-                X, rows, labels, self._origin, centers, self.groups, crowds, means / -scale,
-                radii / scale,
+                X, rows, labels, *tile_units(X, Frame(self._origin, scale)), centers,
+                self.groups, crowds, means, radii,
             )  # fmt: skip
             if opened < _MOST_OPENED:
                 n_compared = len(crowds.groups) + _ONE_COST * (self._n_own() + _READ_COST)

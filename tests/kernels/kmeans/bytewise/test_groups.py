@@ -8,7 +8,7 @@ from scipy.spatial.distance import cdist
 from fastem.kernels.distances.euclidean import EuclideanPacked
 from fastem.kernels.distances.rounding import exact_layout
 from fastem.kernels.distances.tile_nearest import pack_centers
-from fastem.kernels.kmeans.bytewise.crowds import crowd_centers
+from fastem.kernels.kmeans.bytewise.crowds import crowd_centers, share_opened
 from fastem.kernels.kmeans.bytewise.groups import Away, _find_groups, group_centers
 from fastem.kernels.kmeans.bytewise.in_group import (
     compare_with_groups,
@@ -19,7 +19,7 @@ from fastem.kernels.kmeans.bytewise.in_group import (
 )
 from fastem.kernels.kmeans.bytewise.tiles import BLOCK
 from fastem.kernels.runtime.compiling import kernel
-from fastem.kernels.vectors.machine import TILE
+from fastem.kernels.vectors.machine import LANES, TILE
 from fastem.kernels.vectors.tiles import aligned_empty
 
 
@@ -97,6 +97,39 @@ def test_crowds_of_a_group():
         np.testing.assert_allclose(radii[i], radius, atol=1e-12)
     assert (np.diff(radii) >= 0).all()
     assert crowd_centers(centers, groups, 1e-6) is None  # each of them is one by itself
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_share_of_rows_that_crowds_leave_open(dtype):
+    """The score of a crowd's mean may be off by its radius, and by a row's length in codes."""
+    rng = np.random.default_rng(5)
+    n_features, n_clusters, scale = 30, 640, 0.5
+    centers, _ = crowds(rng, 40, n_clusters, n_features)
+    # Rows from near one centre to halfway between two.
+    away = np.linspace(0, 0.5, 50)[:, np.newaxis] * (centers[50:100] - centers[:50])
+    X = (centers[:50] + away).astype(dtype)
+    origin = X.mean(axis=0).astype(np.float64)
+    labels = cdist(X, centers).argmin(axis=1).astype(np.int32)
+    negated = -(centers - origin) * scale
+    groups = group_centers(negated, half_norms_of(negated), 0.25, 10**6)
+    found, means, radii = crowd_centers(negated, groups, 0.25)
+    rows = np.arange(1, 50, 3)
+    x = (X[rows] - origin) * scale
+    lengths = np.linalg.norm(means, axis=1)
+    scores = 0.5 * lengths**2 + x @ means.T
+    scores -= np.linalg.norm(x, axis=1)[:, np.newaxis] * (radii + lengths / 64)
+    own = 0.5 * ((x + negated[labels[rows]]) ** 2).sum(axis=1) - 0.5 * (x**2).sum(axis=1)
+    margins = scores - own[:, np.newaxis]
+    margins[groups.numbers[labels[rows]][:, np.newaxis] == found.groups] = np.inf
+    least = margins.min(axis=1)
+    assert np.abs(least).min() > 1e-3  # no matter of rounding
+    shift = np.zeros(n_features + LANES, dtype)
+    shift[:n_features] = -origin * scale
+    opened = share_opened(
+        X, rows, labels, dtype(scale), shift, centers, groups, found, means, radii
+    )
+    assert opened == np.mean(least <= 0)
+    assert 0 < opened < 1
 
 
 @pytest.mark.parametrize(
