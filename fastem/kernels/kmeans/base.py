@@ -11,7 +11,7 @@ from fastem.kernels.distances.tile_nearest import pack_centers, pad_order
 from fastem.kernels.kmeans.centers import ALL
 from fastem.kernels.kmeans.halves import bisect, sum_halves
 from fastem.kernels.kmeans.losses import dense_losses
-from fastem.kernels.kmeans.sums import chunk_inertia, own_distances, update_sums
+from fastem.kernels.kmeans.sums import chunk_inertia, own_distances, split_clusters, update_sums
 from fastem.kernels.runtime.arrays import as_weights, read_only
 from fastem.kernels.runtime.chunks import row_chunks
 from fastem.kernels.runtime.parallel import run
@@ -100,6 +100,8 @@ class Algorithm:
         self._sums = np.zeros((n_groups, n_clusters, n_features))
         self._weights = np.zeros((n_groups, n_clusters))
         self._counts = np.zeros((n_groups, n_clusters), np.int64)
+        split = self._n_chunks > 1
+        self._n_ranges = split_clusters(n_groups, n_clusters, n_features) if split else 1
 
     def assign(self, centers, moved=None):
         """Assign every row to its nearest centre.
@@ -124,10 +126,10 @@ class Algorithm:
 
     def statistics(self, centers):
         """What the M-step needs, once the labels are written and the moves are listed."""
-        n_groups = len(self._sums)
         run(
             update_sums,
-            n_groups,
+            len(self._sums) * self._n_ranges,
+            self._n_ranges,
             self._rows,
             self._origin,
             self._weight,

@@ -147,7 +147,7 @@ def settle(
         label_near(X, order, packed, regions, columns, scores, near, labels, moves)
         tickets[0] = 0
         update_sums(
-            tickets, 1, X, origin, sample_weight, labels, len(X), moves, sums, weights, counts
+            tickets, 1, 1, X, origin, sample_weight, labels, len(X), moves, sums, weights, counts
         )
         for j in range(n_clusters):
             if weights[0, j] <= 0.0:
