@@ -143,6 +143,8 @@ class Algorithm:
         n_moved = self._moves.counts
         if self._n_chunks == 1:  # small data, where NumPy's sums would take as long as the rest
             sums, weights, n_changed = self._sums[0].copy(), self._weights[0].copy(), n_moved[0]
+        elif len(self._sums) == 1:  # large: copies took 0.2 ms of 3 MB
+            sums, weights, n_changed = self._sums[0], self._weights[0].copy(), n_moved.sum()
         else:
             sums, weights = self._sums.sum(axis=0), self._weights.sum(axis=0)
             n_changed = n_moved.sum()

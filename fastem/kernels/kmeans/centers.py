@@ -21,9 +21,11 @@ from fastem.kernels.vectors.vector import (
 from fastem.kernels.vectors.vector import single as to_single
 
 # A chunk of clusters has about so many values, and few ones are not worth a thread.
-_CHUNK_VALUES, _FEW_VALUES = 1 << 16, 1 << 18
+_CHUNK_VALUES, _FEW_VALUES = 1 << 15, 1 << 18
 # Of so many features, sums are taken in parts: one after the other they would wait for each sum.
 _MANY = 1024
+# Of fewer, those of so many clusters are taken side by side.
+_CHAINS = 4
 
 
 # What stands for all clusters, and for sums that nobody asks for.
@@ -60,7 +62,8 @@ def average_pass(
     ``changed`` and ``shares`` may be ``ALL`` and ``NONE``.
     """
     n_clusters, n_features = sums.shape
-    whole = n_features // DOUBLES * DOUBLES if n_features >= _MANY else 0
+    vectors = n_features // DOUBLES * DOUBLES
+    whole = vectors if n_features >= _MANY else 0
     back = 1.0 / factor
     while True:
         chunk = next_chunk(tickets)
@@ -85,14 +88,26 @@ def average_pass(
                 moved = mean - load(old, f, DOUBLES)
                 shifts = multiply_add(moved, moved, shifts)
                 totals = _add_share(own, mean, weight, origin, f, totals)
-            for f in range(whole, n_features):
+            # In two loops: not to be rounded only once.
+            for f in range(whole, vectors, DOUBLES):
+                store(load(own, f, DOUBLES) * broadcast(inverse, DOUBLES), new, f)
+            for f in range(whole, vectors, DOUBLES):
+                mean = load(new, f, DOUBLES) + load(origin, f, DOUBLES)
+                mean = mean * broadcast(back, DOUBLES)
+                if single:
+                    mean = double(to_single(mean))
+                mean = mean * broadcast(factor, DOUBLES)
+                store(mean, new, f)
+                moved = mean - load(old, f, DOUBLES)
+                shifts = multiply_add(moved, moved, shifts)
+            for f in range(vectors, n_features):
                 new[f] = own[f] * inverse
-            for f in range(whole, n_features):  # in a loop of its own: not to be rounded only once
+            for f in range(vectors, n_features):
                 mean = (new[f] + origin[f]) * back
                 if single:
                     mean = np.float64(np.float32(mean))
                 new[f] = mean * factor
-            for f in range(whole, n_features):
+            for f in range(vectors, n_features):
                 moved = new[f] - old[f]
                 shift += moved * moved
             if len(shares):
@@ -160,6 +175,22 @@ def average(
     return sum(partial.tolist())
 
 
+@inline
+def _write_shares(sums, weights, centers, origin, j, shares):
+    """Write the shares of some clusters, side by side, each summed as one alone is."""
+    first = second = third = fourth = 0.0
+    for f in range(len(origin)):
+        c = centers[j, f] - origin[f]
+        first += c * (weights[j] * c - 2.0 * sums[j, f])
+        c = centers[j + 1, f] - origin[f]
+        second += c * (weights[j + 1] * c - 2.0 * sums[j + 1, f])
+        c = centers[j + 2, f] - origin[f]
+        third += c * (weights[j + 2] * c - 2.0 * sums[j + 2, f])
+        c = centers[j + 3, f] - origin[f]
+        fourth += c * (weights[j + 3] * c - 2.0 * sums[j + 3, f])
+    shares[j], shares[j + 1], shares[j + 2], shares[j + 3] = first, second, third, fourth
+
+
 @kernel
 def inertia_change_pass(tickets, n_chunks, sums, weights, centers, origin, changed, shares):
     """As :func:`inertia_change`, which says of what; ``changed`` may be ``ALL``."""
@@ -169,7 +200,12 @@ def inertia_change_pass(tickets, n_chunks, sums, weights, centers, origin, chang
         chunk = next_chunk(tickets)
         if chunk >= n_chunks:
             return
-        for j in range(chunk * n_clusters // n_chunks, (chunk + 1) * n_clusters // n_chunks):
+        first, last = chunk * n_clusters // n_chunks, (chunk + 1) * n_clusters // n_chunks
+        if not (len(changed) or whole):
+            for j in range(first, last - _CHAINS + 1, _CHAINS):
+                _write_shares(sums, weights, centers, origin, j, shares)
+            first = last - (last - first) % _CHAINS
+        for j in range(first, last):
             if len(changed) and not changed[j]:
                 continue
             own, center, weight = sums[j], centers[j], broadcast(weights[j], DOUBLES)
