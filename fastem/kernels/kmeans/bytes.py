@@ -14,8 +14,6 @@ from typing import ClassVar
 import numpy as np
 
 from fastem.kernels.distances.metric import compare_tile, distance_gaps
-from fastem.kernels.distances.one_row import direct_distance
-from fastem.kernels.distances.tile_nearest import squared_norms
 from fastem.kernels.kmeans.active import ConfirmingAlgorithm
 from fastem.kernels.kmeans.bytewise.candidates import (
     MOST_BLOCKS,
@@ -24,7 +22,6 @@ from fastem.kernels.kmeans.bytewise.candidates import (
     least_beyond,
     nearest_noted,
     note_promising,
-    score_above,
 )
 from fastem.kernels.kmeans.bytewise.centers import (
     LARGE,
@@ -35,26 +32,34 @@ from fastem.kernels.kmeans.bytewise.centers import (
 )
 from fastem.kernels.kmeans.bytewise.grouping import Grouping
 from fastem.kernels.kmeans.bytewise.in_group import (
+    bound_by_outer,
     compare_with_groups,
+    least_in_group,
     n_scores,
     nearest_in_group,
     row_error,
     row_values,
     sort_by_group,
 )
+from fastem.kernels.kmeans.bytewise.rows import (
+    code_row,
+    coded_values,
+    measure_row,
+    read_row,
+    transpose_words,
+)
 from fastem.kernels.kmeans.bytewise.tiles import (
     BLOCK,
     GROUP,
     MOST_FEATURES,
     bound_norms,
-    code_tile,
     next_promising,
 )
 from fastem.kernels.kmeans.hamerly import FEW_ROWS, list_failing, renew_row, settle
 from fastem.kernels.runtime.compiling import inline, kernel
 from fastem.kernels.runtime.memory import aligned_array
 from fastem.kernels.runtime.parallel import next_chunk, run
-from fastem.kernels.vectors.machine import BYTE_DOTS, TILE
+from fastem.kernels.vectors.machine import BYTE_DOTS, LANES, TILE
 from fastem.kernels.vectors.tiles import aligned_empty, first_lanes, gather_tile, tiles_fit
 
 # A chunk's rows are compared in float32 once it has this share of rows with more candidates, and
@@ -67,20 +72,69 @@ _BYTES_COST = 0.3
 
 @inline
 def _describe_rows(
-    tile, n_features, n_lanes, limit, codes, rests, norms, rows, least, beyond, outer
-):
-    """Code a tile's rows, and what is known of them before they are compared.
+    X, rows, n_lanes, scale, shift, limit, packed, labels, scratch, codes, norms, described, least,
+    beyond, outer, in_group, numbers, groups, scores, best, second, nearest,
+):  # fmt: skip
+    """Code rows, and what is known of them before they are compared.
 
-    ``rows`` gets what ``next_promising`` takes; lanes without a row, or with one whose norm isn't
-    below ``limit``, get a least score that no other is below, and nothing of ``outer``.
+    ``described`` gets what ``next_promising`` takes; lanes without a row, or with one whose norm
+    isn't below ``limit``, get a least score that no other is below, and nothing of ``outer``. A
+    row's own centre is seldom far from the nearest: no other's score is of interest above its own.
+    If ``in_group``, rows are compared with their group in float32 at once, while they are in the
+    fastest cache: ``best``, ``second`` and ``nearest`` get what is found.
     """
-    code_tile(tile, n_features, rows[0], rests, codes)
-    squared_norms(tile, n_features, norms)
+    x, words = scratch
+    n_features, n_words = X.shape[1], len(x) // 4
+    reach, relative = np.float64(packed.radius), np.float64(packed.rounding)
     for lane in range(TILE):
-        norm = bound_norms(norms, rests, n_features, lane, rows)
+        row, place = np.intp(rows[lane]), lane % LANES
+        label = np.intp(labels[row])
+        read_row(X, row, scale, shift, x)
+        greatest, square, product = measure_row(x, packed.negated, max(label, 0))
+        step, rest = code_row(x, greatest, words, place * n_words)
+        norm = bound_norms(square, rest, n_features, lane, described)
+        described[0, lane], norms[lane] = step, square
         beyond[lane] = np.inf
         outer[lane] = np.inf if lane < n_lanes and norm < limit else -np.inf
         least[lane] = outer[lane]
+        if label >= 0 and least[lane] > 0:
+            score = np.float64(product) + packed.half_norms[label]
+            error = relative * reach * (norm + reach) + 2.0**-100
+            if in_group:
+                ahead = np.intp(rows[min(lane + 1, TILE - 1)])
+                nearest[lane], best[lane], second[lane] = least_in_group(
+                    x, packed, numbers, groups, label, scores, X, ahead
+                )
+                score = min(score, np.float64(best[lane]))
+            least[lane] = np.float32(score + error + abs(score) * 2.0**-22)
+        if place == LANES - 1:
+            transpose_words(words, n_words, lane - place, codes)
+
+
+@inline
+def _take_nearest(
+    X, scale, centers, packed, numbers, groups, away, outers, labels, norms, best, second, nearest,
+    gaps, within, failed, by_group, start, n_lanes, chosen, found, opened, n_opened,
+):  # fmt: skip
+    """Take the nearest centres of rows whose groups tell, list the places of the others.
+
+    ``within`` are the lanes whose two nearest are in their group, which float64 tells apart where
+    float32 can't.
+    """
+    unclear = distance_gaps(packed, norms, best, second, gaps)
+    for lane in range(n_lanes):
+        i = np.intp(by_group[start + lane])
+        label, gap = nearest[lane], gaps[lane]
+        if (unclear >> np.uint64(lane)) & np.uint64(1):
+            label, gap = np.int32(-1), np.float32(0)
+            if (within >> np.uint64(lane)) & np.uint64(1):
+                label, gap = nearest_in_group(
+                    X, np.intp(failed[i]), scale, centers, numbers, groups, away, outers, labels
+                )
+        chosen[i], found[i] = label, gap
+        opened[n_opened] = i
+        n_opened += label < 0
+    return n_opened
 
 
 @kernel
@@ -115,7 +169,7 @@ def bytes_pass(
     X, scale, shift, order, packed, drift, greatest, bounds, labels, moves
         As for ``hamerly.hamerly_pass``.
     by_rows : EuclideanPacked
-        The same with the rounding of ``in_group.py``.
+        The same with the rounding of ``in_group.py`` and ``rows.py``.
     all_coded, middles : CodedCenters
         The centres, and the middles of near ones with their groups' numbers; maybe none.
     limit : float
@@ -134,15 +188,17 @@ def bytes_pass(
     n_rows, n_features = X.shape
     n_quads = all_coded.codes.shape[1]
     tile = aligned_empty(row_values(n_features) * TILE)
-    codes = aligned_empty(n_quads * TILE).view(np.int32)
-    rests, norms = aligned_empty(TILE), aligned_empty(TILE)
+    n_coded = coded_values(n_features)
+    codes = aligned_empty(n_coded // 4 * TILE).view(np.int32)
+    scratch = aligned_empty(n_coded), aligned_empty(n_coded // 4 * LANES).view(np.int32)
+    norms = aligned_empty(TILE)
     described = aligned_empty(3 * TILE).reshape((3, TILE))
     best, second = aligned_empty(TILE), aligned_empty(TILE)
+    least, beyond = aligned_empty(TILE), aligned_empty(TILE)
     scores, gaps = aligned_empty((BLOCK + 1) * GROUP), aligned_empty(TILE)
     outer = aligned_empty(TILE)
     row_scores = aligned_empty(n_scores(groups, away) * TILE)
     own = aligned_empty(2 * TILE).view(np.int32).reshape((2, TILE))
-    own_distances = np.zeros(TILE)
     hit = np.empty(1, np.uint64)
     noted = Noted(
         np.empty(TILE, np.int64),
@@ -150,7 +206,7 @@ def bytes_pass(
         np.empty((TILE, MOST_BLOCKS), np.float32),
         np.empty((TILE, MOST_BLOCKS, BLOCK), np.float32),
     )
-    places = np.empty(MOST_BLOCKS * BLOCK, np.int32)
+    candidates = np.empty(MOST_BLOCKS * BLOCK, np.int32)
     lows = np.empty(MOST_BLOCKS * BLOCK, np.float32)
     rows, nearest = np.empty(TILE, np.int32), np.empty(TILE, np.int32)
     failed = np.empty(chunk_rows + TILE, np.int32)
@@ -160,7 +216,7 @@ def bytes_pass(
     beyond_group = np.empty(chunk_rows, np.float32)
     chosen, found = np.empty(chunk_rows, np.int32), np.empty(chunk_rows, np.float32)
     distances = np.empty(len(order))
-    relative = 2.0 * np.float64(packed.rounding)
+    relative = 2.0 * np.float64(by_rows.rounding)
     unit_scale = np.float64(scale)
     while True:
         chunk = next_chunk(tickets)
@@ -181,38 +237,34 @@ def bytes_pass(
             opened[i] = by_group[i] if grouped else i
             chosen[i], beyond_group[i] = -1, -1.0
         n_opened = n_failed
-        for stage in range(2):
-            # With the middles of near centres first, if there are any, for the outer bounds; then
-            # with all centres, where these don't tell.
+        crowded = len(middles.limits) > 0
+        if grouped and not crowded:
+            n_opened = 0
+            for t in range(0, n_failed, TILE):
+                n_lanes = min(TILE, n_failed - t)
+                for lane in range(n_lanes):
+                    rows[lane] = failed[by_group[t + lane]]
+                within = compare_with_groups(
+                    X, rows, n_lanes, scale, shift, by_rows, all_coded.numbers, groups, away,
+                    outers, labels, tile, row_scores, norms, best, second, nearest,
+                )  # fmt: skip
+                n_opened = _take_nearest(
+                    X, unit_scale, centers, by_rows, all_coded.numbers, groups, away, outers,
+                    labels, norms, best, second, nearest, gaps, within, failed, by_group, t,
+                    n_lanes, chosen, found, opened, n_opened,
+                )  # fmt: skip
+        for stage in range(0 if crowded else 1, 2):
+            # With their group and the middles of near centres first, if there are any, which tell
+            # the outer bounds; then with all centres, where these don't tell.
             coded = middles if stage == 0 else all_coded
             n_units = len(coded.limits) * (TILE // GROUP)
-            if stage == 1 and grouped:
-                n_opened = 0
-                for t in range(0, n_failed, TILE):
-                    n_lanes = min(TILE, n_failed - t)
-                    for lane in range(n_lanes):
-                        rows[lane] = failed[by_group[t + lane]]
-                    within = compare_with_groups(
-                        X, rows, n_lanes, scale, shift, by_rows, coded.numbers, groups, away,
-                        outers, labels, tile, row_scores, norms, best, second, nearest,
-                    )  # fmt: skip
-                    unclear = distance_gaps(by_rows, norms, best, second, gaps)
-                    for lane in range(n_lanes):
-                        i = np.intp(by_group[t + lane])
-                        label, gap = nearest[lane], gaps[lane]
-                        if (unclear >> np.uint64(lane)) & np.uint64(1):
-                            label, gap = np.int32(-1), np.float32(0)
-                            if (within >> np.uint64(lane)) & np.uint64(1):
-                                label, gap = nearest_in_group(
-                                    X, np.intp(failed[i]), unit_scale, centers, coded.numbers,
-                                    groups, away, outers, labels,
-                                )  # fmt: skip
-                        chosen[i], found[i] = label, gap
-                        opened[n_opened] = i
-                        n_opened += label < 0
-            for t in range(0, n_opened if n_units > 0 else 0, TILE):
-                n_lanes = min(TILE, n_opened - t)
+            n_compared, n_opened = n_opened, 0 if stage == 0 else n_opened
+            for t in range(0, n_compared, TILE):
+                n_lanes = min(TILE, n_compared - t)
                 if n_lanes <= FEW_ROWS and stage == 0:
+                    for i in range(t, n_compared):
+                        opened[n_opened] = by_group[i]
+                        n_opened += 1
                     break
                 if n_lanes <= FEW_ROWS:
                     n_few = n_lanes
@@ -221,12 +273,13 @@ def bytes_pass(
                         undecided[n_left] = opened[i]
                         n_left += 1
                     break
+                places = by_group if stage == 0 else opened
                 for lane in range(TILE):
-                    rows[lane] = failed[opened[t + min(lane, n_lanes - 1)]]
-                gather_tile(X, rows, scale, shift, tile)
+                    rows[lane] = failed[places[t + min(lane, n_lanes - 1)]]
                 _describe_rows(
-                    tile, n_features, n_lanes, limit, codes, rests, norms, described, best, second,
-                    outer,
+                    X, rows, n_lanes, scale, shift, limit, by_rows, labels, scratch, codes, norms,
+                    described, least, beyond, outer, stage == 0, all_coded.numbers, groups,
+                    row_scores, best, second, nearest,
                 )  # fmt: skip
                 for lane in range(TILE):
                     noted.counts[lane] = 0
@@ -235,42 +288,50 @@ def bytes_pass(
                     if labels[row] >= 0:
                         own[0, lane] = groups.firsts[groups.numbers[labels[row]]]
                         own[1, lane] = groups.counts[groups.numbers[labels[row]]]
-                        # Its own centre is seldom far from the nearest.
-                        distance = direct_distance(X, row, centers, np.intp(labels[row]))
-                        score = score_above(distance, unit_scale, np.float64(norms[lane]), relative)
-                        best[lane] = min(best[lane], score)
-                        own_distances[lane] = distance
                 unit = 0
                 for lane in range(TILE):
                     # The next tile's rows are fetched meanwhile: one after the other.
-                    ahead = np.intp(failed[opened[min(t + TILE + lane, n_opened - 1)]])
+                    ahead = np.intp(failed[places[min(t + TILE + lane, n_compared - 1)]])
                     stop_unit = (lane + 1) * n_units // TILE
                     while True:
                         unit = next_promising(
-                            codes, n_quads, coded, coded.limits, described, unit, stop_unit, best,
-                            second, own, outer, scores, hit, X, ahead,
+                            codes, n_quads, coded, coded.limits, described, unit, stop_unit, least,
+                            beyond, own, outer, scores, hit, X, ahead,
                         )  # fmt: skip
                         if unit == stop_unit:
                             break
-                        note_promising(unit, hit[0], scores, best, second, noted)
+                        note_promising(unit, hit[0], scores, least, beyond, noted)
                         unit += 1
-                for lane in range(n_lanes):
-                    i, row = np.intp(opened[t + lane]), np.intp(rows[lane])
-                    known = outer[lane] > -np.inf
-                    if stage == 0:
-                        if known and noted.counts[lane] <= MOST_BLOCKS:
+                if stage == 0:
+                    within = np.uint64(0)
+                    for lane in range(n_lanes):
+                        row = np.intp(rows[lane])
+                        if outer[lane] > -np.inf and noted.counts[lane] <= MOST_BLOCKS:
                             score = least_beyond(
-                                groups.numbers[labels[row]], coded, described, second, noted, lane
+                                groups.numbers[labels[row]], coded, described, beyond, noted, lane
                             )
                             away_now = distance_below(score, np.float64(norms[lane]), relative)
                             outers[row] = max(outers[row], away_now - away.greatest)
-                        continue
+                        if not outers[row] > away.reaches[-1]:
+                            best[lane] = second[lane] = np.float32(0)
+                        elif bound_by_outer(
+                            outers[row], away.reaches[-1], lane, norms, by_rows, second
+                        ):
+                            within |= np.uint64(1) << np.uint64(lane)
+                    n_opened = _take_nearest(
+                        X, unit_scale, centers, by_rows, all_coded.numbers, groups, away, outers,
+                        labels, norms, best, second, nearest, gaps, within, failed, by_group, t,
+                        n_lanes, chosen, found, opened, n_opened,
+                    )  # fmt: skip
+                    continue
+                for lane in range(n_lanes):
+                    i, row = np.intp(opened[t + lane]), np.intp(rows[lane])
                     label, gap = nearest_noted(
-                        X, row, unit_scale, relative, centers, coded, described, norms, best,
-                        second, noted, lane, places, lows, labels[row], own_distances[lane],
+                        X, row, unit_scale, relative, centers, coded, described, norms, least,
+                        beyond, noted, lane, candidates, lows,
                     )  # fmt: skip
                     chosen[i], found[i] = label, gap
-                    if known:
+                    if outer[lane] > -np.inf:
                         beyond_group[i] = distance_below(
                             outer[lane], np.float64(norms[lane]), relative
                         )

@@ -106,7 +106,7 @@ def _describe_tile(X, first, n_features, scale, shift, numbers, tile, codes, res
     pack_words(codes, len(codes) // TILE, known.words[at])
     squared_norms(tile, n_features, norms)
     for lane in range(TILE):
-        norm = bound_norms(norms, rests, n_features, lane, rows)
+        norm = bound_norms(norms[lane], rests[lane], n_features, lane, rows)
         if not norm < LARGE:  # nothing is known of it
             rows[0, lane], rows[1, lane], rows[2, lane] = 0.0, 0.0, np.inf
 

@@ -17,8 +17,9 @@ from fastem.kernels.runtime.compiling import inline
 from fastem.kernels.vectors.machine import TILE
 from fastem.kernels.vectors.vector import first_bit
 
-# So many blocks are noted for one row at a time: about a dozen is usual.
-MOST_BLOCKS = 32
+# So many blocks are noted for one row at a time: about a dozen is usual. With 32, 3 rows of 1,000
+# had too many in the first pass of (50k, 768, 500), a tenth of which their comparison took.
+MOST_BLOCKS = 64
 
 # So many centres, and this share of all, are compared in float64 for one row: they take a good deal
 # less time than all of them in float32.
@@ -140,7 +141,6 @@ def score_above(distance, scale, norm, relative):
 @inline
 def nearest_noted(
     X, row, scale, relative, centers, coded, rows, norms, least, beyond, noted, lane, places, lows,
-    own, own_distance,
 ):  # fmt: skip
     """A row's nearest centre of those noted, and the gap to all others in scaled units.
 
@@ -155,9 +155,6 @@ def nearest_noted(
     rows, norms, least, beyond
         What is known of the tile's rows, and the bounds of their scores.
     places, lows : int32 and float32 scratch of ``MOST_BLOCKS * BLOCK`` values
-    own : int
-        A centre whose squared distance is known, or -1.
-    own_distance : float
     """
     failed = np.int32(-1), np.float32(0)
     if noted.counts[lane] > MOST_BLOCKS:
@@ -183,9 +180,7 @@ def nearest_noted(
     if n == 0:
         return failed
     label = coded.numbers[places[first]]
-    near, far = own_distance, np.inf
-    if label != own:
-        near = direct_distance(X, row, centers, np.intp(label))
+    near, far = direct_distance(X, row, centers, np.intp(label)), np.inf
     norm = np.float64(norms[lane])
     limit = min(limit, score_above(near, scale, norm, relative))
     n_compared = 1
@@ -200,9 +195,7 @@ def nearest_noted(
         if n_compared > most:
             return failed
         number = coded.numbers[places[i]]
-        distance = own_distance
-        if number != own:
-            distance = direct_distance(X, row, centers, np.intp(number))
+        distance = direct_distance(X, row, centers, np.intp(number))
         label, near, far = with_one_more(number, distance, label, near, far)
     n_features = X.shape[1]
     if not near < np.inf or in_doubt(near, far, n_features):

@@ -14,6 +14,7 @@ from fastem.kernels.distances.one_row import direct_distance
 from fastem.kernels.distances.rounding import ROUNDED_DOWN, ROUNDED_UP, chain_error
 from fastem.kernels.kmeans.bytewise.centers import LARGE
 from fastem.kernels.kmeans.bytewise.compared import gap_to_others, in_doubt, with_one_more
+from fastem.kernels.kmeans.bytewise.rows import read_row
 from fastem.kernels.kmeans.bytewise.tiles import BLOCK
 from fastem.kernels.runtime.chunks import ceil_div, round_up
 from fastem.kernels.runtime.compiling import inline
@@ -42,6 +43,9 @@ from fastem.kernels.vectors.vector import (
     where,
 )
 
+# So far ahead rows are fetched: with one in place of four, passes took a ninth longer.
+_ROWS_AHEAD = 4
+
 
 def row_error(n_features):
     """``rounding.py``'s ``e`` of the scores made here."""
@@ -50,8 +54,8 @@ def row_error(n_features):
 
 @inline
 def row_values(n_features):
-    """How much scratch a row takes: zeros follow it, up to whole vectors."""
-    return round_up(n_features, LANES)
+    """How much scratch a row takes: zeros follow it, up to whole pairs of vectors."""
+    return round_up(n_features, 2 * LANES)
 
 
 def _scoring(fetches):
@@ -76,17 +80,24 @@ def _scoring(fetches):
             starts = builder.insert_element(starts, half, ir.Constant(ir.IntType(32), i))
             beyond = builder.icmp_signed(">", number, last)
             bases.append(e.row(negated.data, builder.select(beyond, last, number), width))
-        sums = e.zeros(vector, BLOCK)
-        with e.loop(0, n_values, LANES) as f:
-            if fetches:
-                for line in range(0, LANES * itemsize, LINE_BYTES):
-                    prefetch(builder, later, e.plus(f, line // itemsize))
-            values = load_at(builder, row, f, vector, VECTOR_BYTES)
-            for base, slot in zip(bases, sums, strict=True):
-                e.add_product(slot, values, load_at(builder, base, f, vector, 4))
+        # Two sums for each: an addition need not wait for the one before.
+        sums = [e.zeros(vector, BLOCK) for _ in range(2)]
+        with e.loop(0, n_values, 2 * LANES) as pair:
+            for half, slots in enumerate(sums):
+                f = e.plus(pair, half * LANES)
+                if fetches:
+                    for line in range(0, LANES * itemsize, LINE_BYTES):
+                        prefetch(builder, later, e.plus(f, line // itemsize))
+                values = load_at(builder, row, f, vector, VECTOR_BYTES)
+                for base, slot in zip(bases, slots, strict=True):
+                    e.add_product(slot, values, load_at(builder, base, f, vector, 4))
+
+        def add(builder, a, b):
+            return builder.fadd(a, b)
+
         totals = [
-            fold_halves(builder, builder.load(slot), BLOCK, lambda b, low, high: b.fadd(low, high))
-            for slot in sums
+            fold_halves(builder, add(builder, *map(builder.load, slots)), BLOCK, add)
+            for slots in zip(*sums, strict=True)
         ]
         total = builder.fadd(sum_vectors(builder, totals), starts)
         store_at(builder, total, output, at, 4)
@@ -131,18 +142,14 @@ def _least_two(scores, n_scores):
 
 
 @inline
-def _read_row(X, row, scale, shift, x):
-    """The row as the centres are packed, and its squared norm."""
-    n_features = X.shape[1]
-    for f in range(n_features):
-        x[f] = X[row, f] * scale + shift[f]
-    for f in range(n_features, len(x)):
-        x[f] = 0
-    total = broadcast(np.float32(0), LANES)
-    for f in range(0, len(x), LANES):
-        values = load(x, f, LANES)
-        total = multiply_add(values, values, total)
-    return sum_of_lanes(total)
+def _square_of(x):
+    """The squared norm of a row, with the zeros behind it."""
+    zero = broadcast(np.float32(0), LANES)
+    sums = zero, zero
+    for f in range(0, len(x), 2 * LANES):
+        low, high = load(x, f, LANES), load(x, f + LANES, LANES)
+        sums = multiply_add(low, low, sums[0]), multiply_add(high, high, sums[1])
+    return sum_of_lanes(sums[0] + sums[1])
 
 
 @inline
@@ -198,6 +205,44 @@ def sort_by_group(rows, n_listed, labels, groups, ends, order):
 
 
 @inline
+def score_group(x, packed, numbers, groups, label, scores, X, ahead):
+    """Write the scores of a centre's group; where its blocks begin, and how many scores these are.
+
+    The row ``X[ahead]`` is fetched meanwhile. The other parameters are as for
+    :func:`compare_with_groups`, for one row.
+    """
+    width = row_values(X.shape[1])
+    first, last = own_places(groups, label)
+    _score_and_fetch(x, width, packed, numbers, first, scores, 0, X, ahead)
+    for i in range(BLOCK, last - first, BLOCK):
+        _score_block(x, width, packed, numbers, first + i, scores, i, X, ahead)
+    return first, last - first
+
+
+@inline
+def least_in_group(x, packed, numbers, groups, label, scores, X, ahead):
+    """The nearest centre of a centre's group, its score, and the second least one.
+
+    The parameters are those of :func:`score_group`.
+    """
+    first, n_own = score_group(x, packed, numbers, groups, label, scores, X, ahead)
+    place, least, second = _least_two(scores, _fill_up(scores, n_own))
+    return numbers[first + place], least, second
+
+
+@inline
+def bound_by_outer(outer, moved, lane, norms, packed, second):
+    """Count centres that were so far from a row before they moved; whether two others are nearer.
+
+    ``second`` holds the second least scores.
+    """
+    bound = _score_of_outer(outer, moved, norms[lane], packed)
+    nearer = second[lane] < bound
+    second[lane] = min(second[lane], bound)
+    return nearer
+
+
+@inline
 def compare_with_groups(
     X, rows, n_lanes, scale, shift, packed, numbers, groups, away, outers, labels, xs, scores,
     norms, best, second, nearest,
@@ -235,13 +280,11 @@ def compare_with_groups(
         if outers[row] <= away.reaches[-1]:
             continue
         pending |= np.uint64(1) << np.uint64(lane)
-        ahead = np.intp(rows[min(lane + 1, n_lanes - 1)])
+        ahead = np.intp(rows[min(lane + _ROWS_AHEAD, n_lanes - 1)])
         x, own_scores = xs[lane * width : (lane + 1) * width], scores[lane * stride :]
-        norms[lane] = _read_row(X, row, scale, shift, x)
-        first, last = own_places(groups, labels[row])
-        _score_and_fetch(x, width, packed, numbers, first, own_scores, 0, X, ahead)
-        for i in range(BLOCK, last - first, BLOCK):
-            _score_block(x, width, packed, numbers, first + i, own_scores, i, X, ahead)
+        read_row(X, row, scale, shift, x)
+        norms[lane] = _square_of(x)
+        score_group(x, packed, numbers, groups, labels[row], own_scores, X, ahead)
     within = np.uint64(0)
     for i in range(0, n_fast + BLOCK, BLOCK):
         # A block of fast centres stays in the cache for all rows that want it.
@@ -259,13 +302,14 @@ def compare_with_groups(
                     if first <= groups.places[away.fast[i - BLOCK + j]] < last:
                         own_scores[at + j] = np.inf
             place, least, runner_up = _least_two(own_scores, _fill_up(own_scores, n_own + i))
-            bound = _score_of_outer(outers[row], away.reaches[i // BLOCK], norms[lane], packed)
-            if not (runner_up < bound or i == n_fast):
+            best[lane], second[lane] = least, runner_up
+            reach = away.reaches[i // BLOCK]
+            nearer = bound_by_outer(outers[row], reach, lane, norms, packed, second)
+            if not (nearer or i == n_fast):
                 continue
             pending ^= np.uint64(1) << np.uint64(lane)
-            if runner_up < bound:
+            if nearer:
                 within |= np.uint64(1) << np.uint64(lane)
-            best[lane], second[lane] = least, min(runner_up, bound)
             nearest[lane] = numbers[first + place] if place < n_own else away.fast[place - n_own]
     return within
 

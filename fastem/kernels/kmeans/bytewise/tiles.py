@@ -48,19 +48,42 @@ LEAST_STEP = 2.0**-60
 _ROUNDING = 1.5 * 2.0**23
 
 
-def _coding(n_bits):
-    """The intrinsic that codes rows in so many bits."""
-    most = 2 ** (n_bits - 1) - 1
-    ones = 0x01010101
-    flip = (most + 1) * ones  # adds most + 1 to a code of two's complement
-    flip -= (flip >> 31) << 32
+def code_values(builder, values, inverse, step, rest):
+    """A vector's codes in its low bits, while code is emitted.
 
-    def emit(context, builder, signature, args):
+    The squares of what they leave are added to the place ``rest``. ``inverse`` and ``step`` are
+    vectors. Of values that aren't finite, what is left isn't either.
+    """
+    rounding = ir.Constant(values.type, [_ROUNDING] * values.type.count)
+    shifted = fma(builder, values, inverse, rounding)
+    left = fma(builder, builder.fneg(builder.fsub(shifted, rounding)), step, values)
+    builder.store(fma(builder, left, left, builder.load(rest)), rest)
+    return builder.bitcast(shifted, ir.VectorType(ir.IntType(32), values.type.count))
+
+
+@intrinsic
+def code_tile_in_seven_bits(typingctx, tile, n_features, steps, rests, codes):
+    """Code a tile's rows with numbers from -63 to 63.
+
+    Parameters
+    ----------
+    tile : float32 array of n_features * TILE values
+    n_features : int
+    steps, rests : float32 arrays of TILE values
+        Get each row's step; the squared norm of what the codes leave, not finite where the row
+        isn't, whose codes mean nothing.
+    codes : int32 array of ceil(n_features / 4) * TILE values
+        Gets the codes of four features of a row each, plus 64, as bytes.
+    """
+    most, flip = 63, 0x40404040  # the latter adds 64 to a code of two's complement
+    sig = types.void(tile, types.intp, steps, rests, codes)
+
+    def codegen(context, builder, signature, args):
         e = Emitter(context, builder, signature, args)
         x, step_pointer, rest_pointer, output = e.pointers(0, 2, 3, 4)
         n_features = args[1]
-        single, integer = ir.FloatType(), ir.IntType(32)
-        vector, integers = ir.VectorType(single, LANES), ir.VectorType(integer, LANES)
+        vector = ir.VectorType(ir.FloatType(), LANES)
+        integers = ir.VectorType(ir.IntType(32), LANES)
         last = builder.sub(n_features, constant(1))
         n_quads = builder.sdiv(e.plus(n_features, 3), constant(4))
 
@@ -85,11 +108,7 @@ def _coding(n_bits):
                     feature = builder.select(missing, last, feature)
                     value = e.lanes(x, feature, lane, vector)
                     value = builder.select(missing, every(0.0), value)
-                    shifted = fma(builder, value, inverse, every(_ROUNDING))
-                    code = builder.fsub(shifted, every(_ROUNDING))
-                    left = fma(builder, builder.fneg(code), step, value)
-                    builder.store(fma(builder, left, left, builder.load(rest)), rest)
-                    byte = builder.bitcast(shifted, integers)
+                    byte = code_values(builder, value, inverse, step, rest)
                     byte = builder.and_(byte, every(2 * most + 1, integers))
                     word = builder.or_(word, builder.shl(byte, every(8 * i, integers)))
                 word = builder.xor(word, every(flip, integers))
@@ -98,34 +117,19 @@ def _coding(n_bits):
             store_at(builder, builder.load(rest), rest_pointer, lane, VECTOR_BYTES)
         return e.nothing()
 
-    @intrinsic
-    def function(typingctx, tile, n_features, steps, rests, codes):
-        return types.void(tile, types.intp, steps, rests, codes), emit
-
-    return function
-
-
-#: Code a tile's rows by ``code_tile(tile, n_features, steps, rests, codes)``: ``tile`` is a float32
-#: array of n_features * TILE values; ``steps`` gets each row's step; ``rests`` the squared norms of
-#: what the codes leave, not finite where the row isn't, whose codes mean nothing; ``codes``, an
-#: int32 array of ceil(n_features / 4) * TILE values, the codes of four features of a row each, plus
-#: 128, as bytes.
-code_tile = _coding(8)
-
-#: The same with codes from -63 to 63, and 64 added.
-code_tile_in_seven_bits = _coding(7)
+    return sig, codegen
 
 
 @inline
-def bound_norms(norms, rests, n_features, lane, rows):
+def bound_norms(square, left, n_features, lane, rows):
     """Write the bounds on a coded row that ``next_promising`` takes; one on the row's own norm.
 
-    ``norms`` are the squared norms of a tile's rows, in float32, and ``rests`` from ``code_tile``.
+    Its squared norm and that of what its codes leave are sums in float32.
     """
     grown = 1 + (n_features + 8) * 2.0**-22  # covers the roundings of sums of squares
-    norm = np.sqrt(norms[lane] * grown)
+    norm = np.sqrt(square * grown)
     # Of rounding to float32 first.
-    rest = np.sqrt(rests[lane] * grown) + norm * 2.0**-20 + 2.0**-60
+    rest = np.sqrt(left * grown) + norm * 2.0**-20 + 2.0**-60
     rows[1, lane], rows[2, lane] = norm + rest, rest
     return norm
 
@@ -179,7 +183,7 @@ def next_promising(
     Parameters
     ----------
     codes : int32 array
-        A tile's rows, from :func:`code_tile`.
+        A tile's rows, from ``rows.transpose_words``.
     n_quads : int
     centers : CodedCenters
     limits : float32 array of shape (n_blocks, 3)

@@ -9,9 +9,16 @@ from fastem.kernels.kmeans.bytewise.centers import (
     code_middles,
     empty_codes,
 )
-from fastem.kernels.kmeans.bytewise.tiles import BLOCK, GROUP, code_tile, next_promising
+from fastem.kernels.kmeans.bytewise.rows import (
+    code_row,
+    coded_values,
+    measure_row,
+    read_row,
+    transpose_words,
+)
+from fastem.kernels.kmeans.bytewise.tiles import BLOCK, GROUP, next_promising
 from fastem.kernels.runtime.compiling import kernel
-from fastem.kernels.vectors.machine import TILE
+from fastem.kernels.vectors.machine import LANES, TILE
 from fastem.kernels.vectors.tiles import aligned_empty
 
 SHAPES = [(1, 1), (2, 3), (3, 4), (7, 33), (64, 130), (129, 66)]
@@ -60,20 +67,41 @@ def bytes_of(words):
 
 
 @kernel
-def _code_tile(tile, n_features, steps, rests, codes):
-    code_tile(tile, n_features, steps, rests, codes)
+def _read_row(X, row, scale, shift, x):
+    read_row(X, row, scale, shift, x)
+
+
+@kernel
+def _code_rows(X, centers, shift, steps, rests, codes, measured):
+    """Code rows; write each one's greatest magnitude, squared norm and product with a centre."""
+    n_values = coded_values(X.shape[1])
+    x, n_words = aligned_empty(n_values), n_values // 4
+    words = aligned_empty(n_words * LANES).view(np.int32)
+    for lane in range(TILE):
+        place = lane % LANES
+        read_row(X, lane, np.float32(1), shift, x)
+        greatest, square, product = measure_row(x, centers, lane % len(centers))
+        measured[lane, 0], measured[lane, 1], measured[lane, 2] = greatest, square, product
+        steps[lane], rests[lane] = code_row(x, greatest, words, place * n_words)
+        if place == LANES - 1:
+            transpose_words(words, n_words, lane - place, codes)
+
+
+def measured_rows(rows, centers):
+    """The words, steps and rests of TILE rows, and what ``measure_row`` returns."""
+    words = aligned_empty(coded_values(rows.shape[1]) // 4 * TILE).view(np.int32)
+    steps, rests = aligned_empty(TILE), aligned_empty(TILE)
+    measured = np.empty((TILE, 3), np.float32)
+    shift = np.zeros(rows.shape[1], rows.dtype)
+    _code_rows(rows, centers, shift, steps, rests, words, measured)
+    return words, steps, rests, measured
 
 
 def coded_rows(rows):
     """The codes (TILE, n_features), steps and rests of TILE rows, and what the kernels take."""
     n_features = rows.shape[1]
-    tile = aligned_empty(rows.size)
-    tile[:] = rows.T.ravel()
-    n_quads = -(-n_features // 4)
-    words = aligned_empty(n_quads * TILE).view(np.int32)
-    steps, rests = aligned_empty(TILE), aligned_empty(TILE)
-    _code_tile(tile, n_features, steps, rests, words)
-    unsigned = bytes_of(words.reshape(n_quads, TILE)).view(np.uint8)
+    words, steps, rests, _ = measured_rows(rows, rows)
+    unsigned = bytes_of(words.reshape(-1, TILE)).view(np.uint8)
     codes = unsigned.transpose(1, 0, 2).reshape(TILE, -1).astype(int) - 128
     assert (codes[:, n_features:] == 0).all()
     return codes[:, :n_features], steps, rests, words
@@ -105,6 +133,30 @@ def test_codes_of_rows(kind, n_features):
     left = rows - codes * steps[:, np.newaxis].astype(float)
     assert (np.abs(left) <= 0.5001 * steps[:, np.newaxis]).all()
     np.testing.assert_allclose(rests, (left**2).sum(axis=1), rtol=1e-5, atol=1e-40)
+
+
+@pytest.mark.parametrize("n_features", [1, 31, 32, 33, 100])
+def test_what_is_measured_of_rows(n_features):
+    rng = np.random.default_rng(6)
+    rows = rng.normal(size=(TILE, n_features)).astype(np.float32)
+    centers = rng.normal(size=(5, n_features)).astype(np.float32)
+    *_, measured = measured_rows(rows, centers)
+    np.testing.assert_array_equal(measured[:, 0], np.abs(rows).max(axis=1))
+    exact, own = rows.astype(float), centers[np.arange(TILE) % 5].astype(float)
+    np.testing.assert_allclose(measured[:, 1], (exact**2).sum(axis=1), rtol=1e-5)
+    sizes = np.abs(exact * own).sum(axis=1)
+    assert (np.abs(measured[:, 2] - (exact * own).sum(axis=1)) <= 1e-6 * sizes).all()
+
+
+def test_rows_are_read_as_centers_are_packed():
+    rng = np.random.default_rng(7)
+    for dtype in (np.float32, np.float64):
+        X = rng.normal(size=(3, 5)).astype(dtype)
+        shift = rng.normal(size=5).astype(dtype)
+        x = np.full(coded_values(5), np.nan, np.float32)
+        _read_row(X, 1, dtype(0.25), shift, x)
+        np.testing.assert_allclose(x[:5], X[1] * 0.25 + shift, rtol=1e-6, atol=1e-7)
+        assert (x[5:] == 0).all()
 
 
 @pytest.mark.parametrize("value", [np.inf, -np.inf, np.nan])
@@ -174,8 +226,8 @@ def compare(rows, coded, own, n_lanes=TILE):
     units, lanes = np.empty(n_units, np.int64), np.empty(n_units, np.uint64)
     found = np.empty((n_units, (BLOCK + 1) * GROUP), np.float32)
     n = _compare(
-        words, len(words) // TILE, coded, described, least, beyond, own, outer, rows, units, lanes,
-        found,
+        words, coded.codes.shape[1], coded, described, least, beyond, own, outer, rows, units,
+        lanes, found,
     )  # fmt: skip
     # (row, place of a centre): the score where the unit was promising to the row, else NaN.
     scores = np.full((TILE, len(coded.numbers)), np.nan)
