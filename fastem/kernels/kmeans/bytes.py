@@ -17,6 +17,7 @@ from fastem.kernels.distances.metric import compare_tile, distance_gaps
 from fastem.kernels.kmeans.active import ConfirmingAlgorithm
 from fastem.kernels.kmeans.bytewise.candidates import (
     MOST_BLOCKS,
+    Listed,
     Noted,
     distance_below,
     least_beyond,
@@ -45,6 +46,7 @@ from fastem.kernels.kmeans.bytewise.rows import (
     code_row,
     coded_values,
     measure_row,
+    product_error,
     read_row,
     transpose_words,
 )
@@ -85,7 +87,6 @@ def _describe_rows(
     """
     x, words = scratch
     n_features, n_words = X.shape[1], len(x) // 4
-    reach, relative = np.float64(packed.radius), np.float64(packed.rounding)
     for lane in range(TILE):
         row, place = np.intp(rows[lane]), lane % LANES
         label = np.intp(labels[row])
@@ -99,7 +100,7 @@ def _describe_rows(
         least[lane] = outer[lane]
         if label >= 0 and least[lane] > 0:
             score = np.float64(product) + packed.half_norms[label]
-            error = relative * reach * (norm + reach) + 2.0**-100
+            error = product_error(packed, norm)
             if in_group:
                 ahead = np.intp(rows[min(lane + 1, TILE - 1)])
                 nearest[lane], best[lane], second[lane] = least_in_group(
@@ -206,8 +207,8 @@ def bytes_pass(
         np.empty((TILE, MOST_BLOCKS), np.float32),
         np.empty((TILE, MOST_BLOCKS, BLOCK), np.float32),
     )
-    candidates = np.empty(MOST_BLOCKS * BLOCK, np.int32)
-    lows = np.empty(MOST_BLOCKS * BLOCK, np.float32)
+    most = MOST_BLOCKS * BLOCK
+    listed = Listed(np.empty(most, np.int32), np.empty(most, np.float32), scratch[0])
     rows, nearest = np.empty(TILE, np.int32), np.empty(TILE, np.int32)
     failed = np.empty(chunk_rows + TILE, np.int32)
     # Places in failed.
@@ -327,8 +328,8 @@ def bytes_pass(
                 for lane in range(n_lanes):
                     i, row = np.intp(opened[t + lane]), np.intp(rows[lane])
                     label, gap = nearest_noted(
-                        X, row, unit_scale, relative, centers, coded, described, norms, least,
-                        beyond, noted, lane, candidates, lows,
+                        X, row, scale, shift, by_rows, centers, coded, described, norms, least,
+                        beyond, noted, lane, listed,
                     )  # fmt: skip
                     chosen[i], found[i] = label, gap
                     if outer[lane] > -np.inf:

@@ -1,7 +1,8 @@
 """The centres that may be a row's nearest by what bytes tell, and which of them is.
 
 Blocks of centres are noted while the bound on a row's least score falls; once it is final, few are
-left. Of these the most promising is compared in float64 first, which rules out most of the others.
+left. Of these the most promising is compared in float32 first, which rules out most of the others;
+what float32 can't tell apart is compared in float64.
 """
 
 from typing import NamedTuple
@@ -12,6 +13,7 @@ from fastem.kernels.distances.one_row import direct_distance
 from fastem.kernels.distances.rounding import ROUNDED_DOWN, ROUNDED_UP
 from fastem.kernels.kmeans.bytewise.centers import NEVER
 from fastem.kernels.kmeans.bytewise.compared import gap_to_others, in_doubt, with_one_more
+from fastem.kernels.kmeans.bytewise.rows import product_error, read_row, row_product
 from fastem.kernels.kmeans.bytewise.tiles import BLOCK, GROUP
 from fastem.kernels.runtime.compiling import inline
 from fastem.kernels.vectors.machine import TILE
@@ -43,6 +45,23 @@ class Noted(NamedTuple):
     blocks: np.ndarray
     lows: np.ndarray
     scores: np.ndarray
+
+
+class Listed(NamedTuple):
+    """Scratch for the centres that bytes leave one row.
+
+    Parameters
+    ----------
+    numbers : int32 array of shape (MOST_BLOCKS * BLOCK,)
+    lows : float32 array of shape (MOST_BLOCKS * BLOCK,)
+        Lower bounds of their scores.
+    row : float32 array
+        Of ``coded_values(n_features)`` values.
+    """
+
+    numbers: np.ndarray
+    lows: np.ndarray
+    row: np.ndarray
 
 
 @inline
@@ -115,33 +134,16 @@ def least_beyond(group, middles, rows, beyond, noted, lane):
 def distance_below(score, norm, relative):
     """At most the distance, in scaled units, of a centre of at least this score.
 
-    ``norm`` and ``relative`` are as for :func:`score_above`.
+    ``norm`` is the row's squared norm in scaled units, off by the share ``relative`` at most.
     """
     square = norm * (1 - relative) + 2.0 * np.float64(score)
     return np.sqrt(max(square, 0.0)) * ROUNDED_DOWN
 
 
 @inline
-def score_above(distance, scale, norm, relative):
-    """At least the score of a centre.
-
-    Parameters
-    ----------
-    distance : float
-        Its squared distance by :func:`direct_distance`.
-    scale : float
-    norm : float
-        The row's squared norm in scaled units, off by this share of it at most.
-    relative : float
-    """
-    score = 0.5 * (distance * scale * scale * (1 + 1e-9) - norm * (1 - relative))
-    return np.float32(score + abs(score) * 2.0**-22)
-
-
-@inline
 def nearest_noted(
-    X, row, scale, relative, centers, coded, rows, norms, least, beyond, noted, lane, places, lows,
-):  # fmt: skip
+    X, row, scale, shift, packed, centers, coded, rows, norms, least, beyond, noted, lane, listed
+):
     """A row's nearest centre of those noted, and the gap to all others in scaled units.
 
     The number is -1 where that is left to a comparison with all of them: too many are left, or
@@ -150,15 +152,19 @@ def nearest_noted(
 
     Parameters
     ----------
-    X, row, scale, relative, centers, coded, noted, lane
+    X, row, scale, shift, centers, coded, noted, lane
         The row of ``X`` is in the lane of a tile.
+    packed : EuclideanPacked
+        With the rounding of ``rows.py``.
     rows, norms, least, beyond
         What is known of the tile's rows, and the bounds of their scores.
-    places, lows : int32 and float32 scratch of ``MOST_BLOCKS * BLOCK`` values
+    listed : Listed
+        Scratch.
     """
     failed = np.int32(-1), np.float32(0)
     if noted.counts[lane] > MOST_BLOCKS:
         return failed
+    numbers, lows, x = listed
     limit, others = least[lane], beyond[lane]
     n, first = 0, 0
     for i in range(noted.counts[lane]):
@@ -173,33 +179,55 @@ def nearest_noted(
             if low > limit:
                 others = min(others, low)
                 continue
-            places[n], lows[n] = place, low
+            numbers[n], lows[n] = coded.numbers[place], low
             if low < lows[first]:
                 first = n
             n += 1
     if n == 0:
         return failed
-    label = coded.numbers[places[first]]
-    near, far = direct_distance(X, row, centers, np.intp(label)), np.inf
-    norm = np.float64(norms[lane])
-    limit = min(limit, score_above(near, scale, norm, relative))
-    n_compared = 1
+    # The most promising one rules most of the others out.
+    numbers[0], numbers[first] = numbers[first], numbers[0]
+    lows[0], lows[first] = lows[first], lows[0]
+    relative = 2.0 * np.float64(packed.rounding)
+    square = np.float64(norms[lane]) * (1 + relative)
+    error = product_error(packed, np.sqrt(square))
     most = max(2, min(_MOST_CANDIDATES, int(_CANDIDATES_SHARE * len(centers))))
+    # In float32 first: half as much is read of the centres.
+    read_row(X, row, scale, shift, x)
+    label, score, second, n_left = np.int32(-1), np.inf, np.inf, 0
     for i in range(n):
-        if i == first:
-            continue
         if lows[i] > limit:
             others = min(others, lows[i])
             continue
-        n_compared += 1
-        if n_compared > most:
+        if n_left == most:
             return failed
-        number = coded.numbers[places[i]]
-        distance = direct_distance(X, row, centers, np.intp(number))
-        label, near, far = with_one_more(number, distance, label, near, far)
+        number = numbers[i]
+        one = np.float64(row_product(x, packed.negated, number)) + packed.half_norms[number]
+        around = error + abs(one) * 2.0**-22  # rounded to float32
+        limit = min(limit, np.float32(one + around))
+        numbers[n_left], lows[n_left] = number, np.float32(one - around)
+        n_left += 1
+        if one < score:
+            label, score, second = number, one, score
+        elif one < second:
+            second = one
+    if score + error < second - error:
+        # Too great a norm makes the gap smaller.
+        near = np.sqrt(max(square + 2.0 * (score + error), 0.0))
+        away = np.sqrt(max(square + 2.0 * min(second - error, np.float64(others)), 0.0))
+        gap = away * ROUNDED_DOWN - near * ROUNDED_UP
+        return label, np.float32(max(min(gap, 1e30), 0.0))
+    near, far = np.inf, np.inf
+    for i in range(n_left):
+        if lows[i] > limit:
+            others = min(others, lows[i])
+            continue
+        distance = direct_distance(X, row, centers, np.intp(numbers[i]))
+        label, near, far = with_one_more(numbers[i], distance, label, near, far)
     n_features = X.shape[1]
     if not near < np.inf or in_doubt(near, far, n_features):
         return failed
-    # Of those that bytes have ruled out.
-    away = np.sqrt(max(norm * (1 - relative) + 2.0 * np.float64(others), 0.0))
-    return label, gap_to_others(near, far, away, n_features, scale)
+    # Of those that are ruled out.
+    least_square = np.float64(norms[lane]) * (1 - relative)
+    away = np.sqrt(max(least_square + 2.0 * np.float64(others), 0.0))
+    return label, gap_to_others(near, far, away, n_features, np.float64(scale))

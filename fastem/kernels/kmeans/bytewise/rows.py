@@ -85,6 +85,34 @@ def measure_row(x, centers, number):
     return greatest, square, product
 
 
+@inline
+def row_product(x, centers, number):
+    """A row's product with a centre, as :func:`measure_row` has it."""
+    n_features, center = centers.shape[1], centers[number]
+    zero = broadcast(np.float32(0), LANES)
+    products = zero, zero
+    paired = n_features // (2 * LANES) * (2 * LANES)
+    for f in range(0, paired, 2 * LANES):
+        products = (
+            multiply_add(load(x, f, LANES), load(center, f, LANES), products[0]),
+            multiply_add(load(x, f + LANES, LANES), load(center, f + LANES, LANES), products[1]),
+        )
+    product = sum_of_lanes(products[0] + products[1])
+    for f in range(paired, n_features):
+        product += x[f] * center[f]
+    return product
+
+
+@inline
+def product_error(packed, norm):
+    """What a score of such a product may be off by, for a row of at most this norm.
+
+    ``packed`` has the rounding of ``in_group.py``, whose sums are longer chains than these.
+    """
+    reach = np.float64(packed.radius)
+    return np.float64(packed.rounding) * reach * (norm + reach) + 2.0**-100
+
+
 @intrinsic
 def _code_row(typingctx, x, step, words, at):
     """Write a row's words to ``words[at:]``; the squared norm of what the codes leave."""
