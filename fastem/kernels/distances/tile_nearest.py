@@ -58,12 +58,26 @@ def pack_centers(centers, origin, scale, negated, half_norms):
     """
     n_clusters, n_features = centers.shape
     greatest = np.float32(0)
-    for j in range(n_clusters):
+    side_by_side = n_clusters - n_clusters % 4
+    for j in range(0, side_by_side, 4):  # an addition waits for the one before
+        for i in range(j, j + 4):
+            for f in range(n_features):
+                negated[i, f] = np.float32(-(centers[i, f] - origin[f]) * scale)
+        first = second = third = fourth = 0.0
+        for f in range(n_features):
+            first += np.float64(negated[j, f]) * np.float64(negated[j, f])
+            second += np.float64(negated[j + 1, f]) * np.float64(negated[j + 1, f])
+            third += np.float64(negated[j + 2, f]) * np.float64(negated[j + 2, f])
+            fourth += np.float64(negated[j + 3, f]) * np.float64(negated[j + 3, f])
+        half_norms[j], half_norms[j + 1] = np.float32(0.5 * first), np.float32(0.5 * second)
+        half_norms[j + 2], half_norms[j + 3] = np.float32(0.5 * third), np.float32(0.5 * fourth)
+    for j in range(side_by_side, n_clusters):
         norm = 0.0
         for f in range(n_features):
             negated[j, f] = np.float32(-(centers[j, f] - origin[f]) * scale)
             norm += np.float64(negated[j, f]) * np.float64(negated[j, f])
         half_norms[j] = np.float32(0.5 * norm)
+    for j in range(n_clusters):
         greatest = max(greatest, half_norms[j])
     negated[n_clusters] = np.float32(0)
     half_norms[n_clusters] = np.float32(np.inf)
