@@ -9,7 +9,16 @@ from fastem.kernels.runtime.chunks import ceil_div, round_up
 from fastem.kernels.runtime.compiling import inline, kernel
 from fastem.kernels.runtime.parallel import next_chunk, run
 from fastem.kernels.vectors.machine import DOUBLES
-from fastem.kernels.vectors.vector import broadcast, double, load, multiply_add, sum_of_lanes
+from fastem.kernels.vectors.vector import (
+    broadcast,
+    double,
+    greater,
+    greatest_of_lanes,
+    load,
+    magnitude,
+    multiply_add,
+    sum_of_lanes,
+)
 
 # The padding's score, which is never the least of rows that are compared.
 NEVER = np.float32(1e36)
@@ -74,17 +83,50 @@ class CodedCenters(NamedTuple):
 def _write_middle(negated, members, first, last, middle):
     """Write the mean of some centres, in float32's values; its greatest coordinate."""
     n_features = len(middle)
-    for f in range(n_features):
-        middle[f] = 0.0
-    for i in range(first, last):
-        number = members[i]
+    if last - first == 1:
+        own = negated[members[first]]
         for f in range(n_features):
-            middle[f] += negated[number, f]
-    greatest, share = 0.0, 1.0 / max(last - first, 1)
-    for f in range(n_features):
-        middle[f] = np.float64(np.float32(middle[f] * share))
+            middle[f] = own[f]
+    else:
+        for f in range(n_features):
+            middle[f] = 0.0
+        for i in range(first, last):
+            own = negated[members[i]]
+            for f in range(n_features):
+                middle[f] += own[f]
+        share = 1.0 / max(last - first, 1)
+        for f in range(n_features):
+            middle[f] = np.float64(np.float32(middle[f] * share))
+    whole = n_features // DOUBLES * DOUBLES
+    most = broadcast(0.0, DOUBLES)
+    for f in range(0, whole, DOUBLES):
+        most = greater(most, magnitude(load(middle, f, DOUBLES)))
+    greatest = greatest_of_lanes(most)
+    for f in range(whole, n_features):
         greatest = max(greatest, abs(middle[f]))
     return np.float32(greatest)
+
+
+@inline
+def _write_codes(middle, inverse, words):
+    """Write a middle's codes in its place, and to the words of four; return their sum."""
+    n_features, total = len(middle), np.int64(0)
+    for f in range(n_features):
+        middle[f] = np.rint(np.float32(middle[f]) * inverse)
+    for f in range(n_features):
+        total += np.int32(middle[f])
+    whole = n_features // 4
+    for quad in range(whole):
+        word = np.int32(middle[4 * quad]) & 255
+        word |= (np.int32(middle[4 * quad + 1]) & 255) << 8
+        word |= (np.int32(middle[4 * quad + 2]) & 255) << 16
+        words[quad] = word | (np.int32(middle[4 * quad + 3]) & 255) << 24
+    if 4 * whole < n_features:
+        word = np.int64(0)
+        for f in range(4 * whole, n_features):
+            word |= (np.int32(middle[f]) & 255) << (8 * (f - 4 * whole))
+        words[whole] = word
+    return total
 
 
 @inline
@@ -108,7 +150,7 @@ def _code_blocks(tickets, n_chunks, negated, half_norms, least_length, members, 
     _, codes, starts, steps, halves, terms, limits = coded
     n_blocks, n_quads, _ = codes.shape
     n_features, n_coded = negated.shape[1], len(ends) - 1
-    middle = np.empty(n_features)
+    middle, words = np.empty(n_features), np.empty(n_quads, np.int32)
     while True:
         chunk = next_chunk(tickets)
         if chunk >= n_chunks:
@@ -122,16 +164,9 @@ def _code_blocks(tickets, n_chunks, negated, half_norms, least_length, members, 
                 greatest = _write_middle(negated, members, first, last, middle)
                 step = np.float32(max(greatest / np.float32(CODES), np.float32(LEAST_STEP)))
                 inverse = np.float32(1) / step
-                total = 0
+                starts[at] = -128 * _write_codes(middle, inverse, words)
                 for quad in range(n_quads):
-                    word = np.uint32(0)
-                    for f in range(4 * quad, min(4 * quad + 4, n_features)):
-                        code = np.int32(np.rint(np.float32(middle[f]) * inverse))
-                        middle[f] = code  # in place of what it stands for
-                        total -= code
-                        word |= np.uint32(code & 255) << np.uint32(8 * (f - 4 * quad))
-                    codes[block, quad, i] = np.int32(word)
-                starts[at] = 128 * total
+                    codes[block, quad, i] = words[quad]
                 steps[at] = step
                 rest, length, least, most = 0.0, 0.0, np.inf, 0.0
                 for member in range(first, last):
