@@ -34,7 +34,6 @@ def write_scores(rows, row, factor, table, scores):
     scores : float32 array of shape (n_columns,)
     """
     column = at = 0
-    n_features = len(table.values) // len(table.halves)
     for piece in range(len(table.widths)):
         width = table.widths[piece]
         row_products(
@@ -52,4 +51,4 @@ def write_scores(rows, row, factor, table, scores):
             column,
         )
         column += width * LANES
-        at += width * LANES * n_features
+        at += width * LANES * table.n_features

@@ -57,6 +57,7 @@ class CenterTable(NamedTuple):
         One piece after the other, each of shape (n_features, LANES * width).
     widths : ndarray of shape (n_pieces,), int64
         The pieces' vectors. Columns without a centre have anything.
+    n_features : int
     halves : ndarray of float32
         Half the squared norms, infinite behind the last column.
     sizes, lengths : ndarray of float32
@@ -65,6 +66,7 @@ class CenterTable(NamedTuple):
 
     values: np.ndarray
     widths: np.ndarray
+    n_features: int
     halves: np.ndarray
     sizes: np.ndarray
     lengths: np.ndarray
@@ -79,8 +81,7 @@ def empty_table(n_columns: int, n_features: int, coarse: bool = False) -> Center
 
 def smaller_table(n_columns: int, table: CenterTable) -> CenterTable:
     """Room for some of the centres of a table, of the same type."""
-    n_features = len(table.values) // len(table.halves)
-    return _room(n_columns, n_features, table.values.dtype)
+    return _room(n_columns, table.n_features, table.values.dtype)
 
 
 def _room(n_columns, n_features, dtype):
@@ -90,6 +91,7 @@ def _room(n_columns, n_features, dtype):
         # NumPy asks for huge pages, which rows need here.
         aligned_array(n_features * n_lanes, dtype),
         widths,
+        n_features,
         np.full(n_lanes, np.inf, np.float32),
         *np.zeros((2, n_lanes), np.float32),
     )

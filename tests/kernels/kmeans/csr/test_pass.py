@@ -11,7 +11,7 @@ from fastem.kernels.clusters import Frame
 from fastem.kernels.distances.sparse import pack_sparse, twofold_norms
 from fastem.kernels.kmeans import Sparse
 from fastem.kernels.kmeans.csr import table as tables
-from fastem.kernels.kmeans.csr.table import CenterTable, fill_table, is_coarse, row_lengths
+from fastem.kernels.kmeans.csr.table import fill_table, is_coarse, row_lengths
 from fastem.kernels.vectors.machine import WIDENS_HALVES
 
 
@@ -166,15 +166,16 @@ def test_nothing_is_read_or_written_beside_the_table(dtype, kind):
     rng = np.random.default_rng(0)
     X = scattered(rng, (700, 33), dtype)
     tested = made(X, 70)
-    kept = [Guarded(array) for array in tested._table]
-    tested._table = CenterTable(*(guarded.array for guarded in kept))
+    arrays = {k: v for k, v in tested._table._asdict().items() if isinstance(v, np.ndarray)}
+    guards = {name: Guarded(array) for name, array in arrays.items()}
+    tested._table = tested._table._replace(**{name: g.array for name, g in guards.items()})
     totals = [Guarded(getattr(tested._totals, name)) for name in ("sums", "weights")]
     tested._totals.sums, tested._totals.weights = (guarded.array for guarded in totals)
     labels = tested.labels.copy()
     for _ in range(4):
         centers = rng.normal(size=(70, 33)).astype(dtype).astype(float)
         labels = check_pass(tested, X, None, centers, labels)
-    assert all(guarded.intact() for guarded in kept + totals)
+    assert all(guarded.intact() for guarded in [*guards.values(), *totals])
 
 
 def test_scores_err_by_less_than_their_bound(kind):
