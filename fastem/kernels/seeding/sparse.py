@@ -192,19 +192,26 @@ def _accept(
 
     The other parameters are those of :func:`_settle`.
     """
-    bit = np.uint64(1) << np.uint64(number)
+    bit, listed = np.uint64(1) << np.uint64(number), np.empty(TILE, np.int64)
     while True:
         chunk = next_chunk(tickets)
         if chunk >= n_chunks:
             return
-        start = chunk * chunk_rows
+        start, stop = chunk * chunk_rows, min((chunk + 1) * chunk_rows, len(closest))
+        if few:
+            # Listed first, as a branch that nothing foretells takes longer.
+            for first in range(start, stop, TILE):
+                n_listed = 0
+                for row in range(first, min(first + TILE, stop)):
+                    listed[n_listed] = row
+                    n_listed += np.intp((np.uint64(nearer[row]) & bit) != np.uint64(0))
+                for i in range(n_listed):
+                    row = listed[i]
+                    renew(row, np.float64(found[row * FEW + number]), seed, closest, labels)
+            continue
         at = _ROOM * start
-        for row in range(start, min(start + chunk_rows, len(closest))):
+        for row in range(start, stop):
             which = np.uint64(nearer[row])
-            if few:
-                distance = np.float64(found[row * FEW + number]) if which & bit else np.inf
-                renew(row, distance, seed, closest, labels)
-                continue
             if which & bit:
                 before = count_bits(which & (bit - np.uint64(1)))
                 distance = np.float64(found[at + np.intp(before)])
