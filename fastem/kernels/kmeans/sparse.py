@@ -20,6 +20,7 @@ from fastem.kernels.kmeans.csr.table import (
     row_lengths,
     smaller_table,
 )
+from fastem.kernels.kmeans.csr.together import few_pass
 from fastem.kernels.kmeans.losses import sparse_losses
 from fastem.kernels.runtime.chunks import round_up
 from fastem.kernels.runtime.parallel import run
@@ -108,7 +109,7 @@ class Sparse(Algorithm):
         if not factor:
             return False
         run(
-            table_pass,
+            few_pass if len(self._table.halves) == LANES else table_pass,
             self._n_chunks,
             self._chunk_rows,
             self._rows,

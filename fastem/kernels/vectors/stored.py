@@ -13,6 +13,7 @@ from numba.extending import intrinsic
 from fastem.kernels.vectors.emit import (
     INDEX,
     Emitter,
+    constant,
     fma,
     load_at,
     prefetch,
@@ -162,6 +163,23 @@ def put_square(typingctx, points, numbers, first, feature, scale, table, at, wid
         return e.nothing()
 
     return signature, codegen
+
+
+@intrinsic
+def transpose(typingctx, rows, columns):
+    """Put the columns of a square of float32 values side by side, as many as a vector has lanes."""
+
+    def codegen(context, builder, signature, args):
+        e = Emitter(context, builder, signature, args)
+        values, to = e.pointers(0, 1)
+        vector = e.vector(0)
+        places = [constant(i * vector.count) for i in range(vector.count)]
+        square = [load_at(builder, values, place, vector, 4) for place in places]
+        for place, column in zip(places, transpose_square(builder, square), strict=True):
+            store_at(builder, column, to, place, 4)
+        return e.nothing()
+
+    return types.void(rows, columns), codegen
 
 
 def _emit_piece(e, vector, width):

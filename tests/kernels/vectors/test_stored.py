@@ -4,7 +4,14 @@ from guards import Guarded
 
 from fastem.kernels.runtime.compiling import kernel
 from fastem.kernels.vectors.machine import LANES, VECTOR_BYTES, WIDENS_HALVES
-from fastem.kernels.vectors.stored import WIDTHS, piece_widths, put, put_square, row_products
+from fastem.kernels.vectors.stored import (
+    WIDTHS,
+    piece_widths,
+    put,
+    put_square,
+    row_products,
+    transpose,
+)
 from fastem.kernels.vectors.vector import load
 
 
@@ -141,3 +148,16 @@ def test_squares_of_points_lie_side_by_side(halves):
     np.testing.assert_array_equal(table.array, expected)
     assert points.intact()
     assert table.intact()
+
+
+@kernel
+def transpose_all(rows, columns):
+    transpose(rows, columns)
+
+
+def test_transpose():
+    rows = np.random.default_rng(0).normal(size=(LANES, LANES)).astype(np.float32)
+    columns = Guarded(np.zeros_like(rows))
+    transpose_all(rows, columns.array)
+    np.testing.assert_array_equal(columns.array, rows.T)
+    assert columns.intact()

@@ -25,7 +25,7 @@ from fastem.kernels.vectors.vector import (
 )
 
 # So many centres are compared one by one with a row; if more are left, with all at once.
-_FEW = 32
+FEW = 32
 
 
 @inline
@@ -87,10 +87,10 @@ def _candidates(scores, table, share, rounding, length, found):
         error = multiply_add(shares, load(table.sizes, j, LANES), error)
         left = bits(load(scores, j, LANES) <= error)
         if left != np.uint64(0):
-            if n_found < _FEW:
+            if n_found < FEW:
                 rest = left
                 at = n_found
-                while rest != np.uint64(0) and at < _FEW:
+                while rest != np.uint64(0) and at < FEW:
                     found[at] = np.int32(j) + np.int32(first_bit(rest))
                     rest &= rest - np.uint64(1)
                     at += 1
@@ -131,6 +131,43 @@ def _nearest_of(rows, row, centers, norms, found, n_found, plain):
     return label
 
 
+@inline
+def has_scores(rows, row, lengths):
+    """Whether what bounds the errors of a row's scores holds for it."""
+    n_stored = rows.indptr[row + 1] - rows.indptr[row]
+    return lengths[row] < MOST_LENGTH and n_stored < MOST_STORED
+
+
+@inline
+def label_row(
+    rows, row, scores, rounding, table, lengths, centers, norms, labels, own, others, found, plain,
+    places,
+):  # fmt: skip
+    """Label a row by the nearest of the few centres that its scores leave; returns how many.
+
+    More than ``FEW`` if it isn't labelled. The other parameters are those of :func:`table_pass`.
+    """
+    length = lengths[row]
+    n_stored = rows.indptr[row + 1] - rows.indptr[row]
+    n_found, share = FEW + 1, SHARE * (n_stored + MORE_TERMS)
+    if has_scores(rows, row, lengths):
+        label, most, least = _only_candidate(scores, table, share, rounding, length, places)
+        if label >= 0:
+            labels[row] = label
+            own[row], others[row] = no_less(most), no_more(least)
+            return 1
+        n_found = _candidates(scores, table, share, rounding, length, found)
+    own[row], others[row] = np.float32(np.inf), np.float32(-np.inf)
+    if n_found <= FEW:
+        label = found[0]
+        if n_found > 1:
+            label = _nearest_of(rows, row, centers, norms, found, n_found, plain)
+        labels[row] = label
+        most, least = bounds_of(scores, table, share, rounding, length, label)
+        own[row], others[row] = no_less(most), no_more(least)
+    return n_found
+
+
 @kernel
 def table_pass(
     tickets, n_chunks, chunk_rows, rows, lengths, factor, rounding, table, centers, norms, labels,
@@ -159,8 +196,8 @@ def table_pass(
     counts : int64 array of shape (2, n_chunks)
         How many rows of each chunk had several candidates, and how many are left.
     """
-    scores, found = aligned_empty(len(table.halves)), np.empty(_FEW, np.int32)
-    plain, places = np.empty(_FEW), np.empty(LANES, np.int32)
+    scores, found = aligned_empty(len(table.halves)), np.empty(FEW, np.int32)
+    plain, places = np.empty(FEW), np.empty(LANES, np.int32)
     compared = np.empty(chunk_rows, np.int64)
     while True:
         chunk = next_chunk(tickets)
@@ -176,28 +213,15 @@ def table_pass(
             if some and i + 1 < n_compared:
                 fetch_row(rows, compared[i + 1])
             row = compared[i]
-            length = lengths[row]
-            n_stored = rows.indptr[row + 1] - rows.indptr[row]
-            n_found, share = _FEW + 1, SHARE * (n_stored + MORE_TERMS)
-            if length < MOST_LENGTH and n_stored < MOST_STORED:
+            if has_scores(rows, row, lengths):
                 write_scores(rows, row, factor, table, scores)
-                label, most, least = _only_candidate(scores, table, share, rounding, length, places)
-                if label >= 0:
-                    labels[row], left[row] = label, False
-                    own[row], others[row] = no_less(most), no_more(least)
-                    continue
-                n_found = _candidates(scores, table, share, rounding, length, found)
-            left[row] = n_found > _FEW
+            n_found = label_row(
+                rows, row, scores, rounding, table, lengths, centers, norms, labels, own, others,
+                found, plain, places,
+            )  # fmt: skip
+            left[row] = n_found > FEW
             n_open += n_found > 1
-            n_left += n_found > _FEW
-            own[row], others[row] = np.float32(np.inf), np.float32(-np.inf)
-            if n_found <= _FEW:
-                label = found[0]
-                if n_found > 1:
-                    label = _nearest_of(rows, row, centers, norms, found, n_found, plain)
-                labels[row] = label
-                most, least = bounds_of(scores, table, share, rounding, length, label)
-                own[row], others[row] = no_less(most), no_more(least)
+            n_left += n_found > FEW
         counts[0, chunk], counts[1, chunk] = n_open, n_left
 
 

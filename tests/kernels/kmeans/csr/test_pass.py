@@ -162,10 +162,11 @@ def test_zeros_that_are_stored_and_wide_indices(dtype):
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
-def test_nothing_is_read_or_written_beside_the_table(dtype, kind):
+@pytest.mark.parametrize("n_clusters", [3, 70])
+def test_nothing_is_read_or_written_beside_the_table(n_clusters, dtype, kind):
     rng = np.random.default_rng(0)
     X = scattered(rng, (700, 33), dtype)
-    tested = made(X, 70)
+    tested = made(X, n_clusters)
     arrays = {k: v for k, v in tested._table._asdict().items() if isinstance(v, np.ndarray)}
     guards = {name: Guarded(array) for name, array in arrays.items()}
     tested._table = tested._table._replace(**{name: g.array for name, g in guards.items()})
@@ -173,9 +174,28 @@ def test_nothing_is_read_or_written_beside_the_table(dtype, kind):
     tested._totals.sums, tested._totals.weights = (guarded.array for guarded in totals)
     labels = tested.labels.copy()
     for _ in range(4):
-        centers = rng.normal(size=(70, 33)).astype(dtype).astype(float)
+        centers = rng.normal(size=(n_clusters, 33)).astype(dtype).astype(float)
         labels = check_pass(tested, X, None, centers, labels)
     assert all(guarded.intact() for guarded in [*guards.values(), *totals])
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("n_clusters", [2, 4, 16, 40])
+def test_bounds_hold_and_are_close(n_clusters, dtype, kind):
+    """On the score of each row's own centre and on the least of all others'."""
+    rng = np.random.default_rng(n_clusters)
+    X = scattered(rng, (1100, 30), dtype)
+    centers = rng.normal(size=(n_clusters, 30)).astype(dtype).astype(float)
+    tested = check_labels(X, centers, 1.0)
+    own, others = tested._bounds.astype(float)
+    scores = 0.5 * (centers**2).sum(axis=1) - X.astype(float) @ centers.T
+    rows = np.arange(len(X)), tested.labels
+    exact = scores[rows]
+    scores[rows] = np.inf
+    least = scores.min(axis=1)
+    close = 0.1 if is_coarse(tested._table) else 1e-3
+    assert (own >= exact).all() and (others <= least).all()
+    assert (own <= exact + close).all() and (others >= least - close).all()
 
 
 def test_scores_err_by_less_than_their_bound(kind):
