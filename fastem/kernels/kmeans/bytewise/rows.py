@@ -55,6 +55,8 @@ def read_row(X, row, scale, shift, x):
 def measure_row(x, centers, number):
     """A row's greatest magnitude, its squared norm, and its product with a centre.
 
+    In one loop: with the product in one of its own, passes took 3 % longer.
+
     Parameters
     ----------
     x : float32 array
