@@ -2,11 +2,11 @@
 
 There the work is a matrix product's. The CPU's dot products of bytes do it four times as fast as
 float32 would, and leave one centre or a few that may be a row's nearest: by intervals that hold
-each score for certain. One is the nearest, unseen; a few are compared in float64. Rows that bytes
-leave more centres are compared in float32, as ``hamerly.py`` does, and where many are, all of a
-chunk's. So few rows that a tile wouldn't pay go to float64 at once. The bounds are those of
-``hamerly.py``. Codes are made tile by tile and not kept. Where centres lie in groups, most rows are
-compared with their own only: ``bytewise/groups.py`` says why.
+each score for certain. These few are compared in float32, and in float64 what that leaves open.
+Rows that bytes leave more centres are compared with all in float32, as ``hamerly.py`` does, and
+where many are, all of a chunk's. So few rows that a tile wouldn't pay go to float64 at once. The
+bounds are those of ``hamerly.py``. Codes are made tile by tile and not kept. Where centres lie in
+groups, most rows are compared with their own only: ``bytewise/groups.py`` says why.
 """
 
 from typing import ClassVar
