@@ -65,6 +65,28 @@ def test_more_candidates_than_there_is_room_for(dtype):
         assert tested._use_bytes
 
 
+@pytest.mark.parametrize("n_features", [15, 31, 63])
+def test_every_addition_rounds_the_wrong_way(n_features):
+    """Of products that are 1.49 units of their sum, which are lost, or 1.51 and 0.51: some more."""
+    row = np.full(n_features, 0.5)
+    row[0] = 32.0
+    X = np.tile(row, (100, 1)).astype(np.float32)
+    others = np.zeros((6, n_features))
+    others[:, 0] = np.linspace(-0.5, -0.75, 6) / row[0]
+    for n_more in range(n_features):
+        pair = np.full((2, n_features), 1.49)
+        pair[1, 1:] = 0.51
+        pair[1, 1 : 1 + n_more] = 1.51
+        pair *= 2.0**-22
+        pair[:, 0] = 1 / row[0]
+        for order in (1, -1):
+            centers = np.concatenate([pair[::order], others]).astype(np.float32).astype(float)
+            distances = ((X[0].astype(np.longdouble) - centers) ** 2).sum(axis=1)
+            tested = Bytes(X, None, len(centers), Frame(np.zeros(n_features), 1.0))
+            tested.assign(centers)
+            assert (tested.labels == distances.argmin()).all()
+
+
 def test_gives_up_where_bytes_leave_too_many():
     rng = np.random.default_rng(3)
     X = rng.normal(size=(1000, 40))

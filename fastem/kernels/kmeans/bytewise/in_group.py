@@ -48,8 +48,12 @@ _ROWS_AHEAD = 4
 
 
 def row_error(n_features):
-    """``rounding.py``'s ``e`` of the scores made here."""
-    return chain_error(ceil_div(n_features, LANES) + LANES.bit_length())
+    """``rounding.py``'s ``e`` of the scores made here, and of those of ``rows.py``.
+
+    There, features behind whole pairs of vectors are added one by one.
+    """
+    behind = n_features % (2 * LANES)
+    return chain_error(ceil_div(n_features, 2 * LANES) + LANES.bit_length() + 1 + behind)
 
 
 @inline

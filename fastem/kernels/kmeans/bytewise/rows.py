@@ -109,7 +109,7 @@ def row_product(x, centers, number):
 def product_error(packed, norm):
     """What a score of such a product may be off by, for a row of at most this norm.
 
-    ``packed`` has the rounding of ``in_group.py``, whose sums are longer chains than these.
+    ``packed`` has the rounding of ``in_group.py``, which counts the additions made here, too.
     """
     reach = np.float64(packed.radius)
     return np.float64(packed.rounding) * reach * (norm + reach) + 2.0**-100
