@@ -94,6 +94,10 @@ FITS = {
             rows = scipy.sparse.random(500, 60, 0.1, "csr", dtype, random_state=0)
             for n_clusters in (9, 20):
                 KMeans(n_clusters, random_state=0).fit(rows).predict(rows)
+            rows = scipy.sparse.random(900, 70_000, 0.001, "csr", dtype, random_state=0)
+            for n_clusters in (6, 30):
+                KMeans(n_clusters, random_state=1).fit(rows).predict(rows)
+                KMeans(n_clusters, search="breathing", random_state=1, max_iter=9).fit(rows)
         """,
     "KMedians": """
         from fastem import KMedians, silhouette_score, simplified_silhouette_score
