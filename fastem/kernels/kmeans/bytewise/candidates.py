@@ -23,8 +23,8 @@ from fastem.kernels.vectors.vector import first_bit
 # had too many in the first pass of (50k, 768, 500), a tenth of which their comparison took.
 MOST_BLOCKS = 64
 
-# So many centres, and this share of all, are compared in float64 for one row: they take a good deal
-# less time than all of them in float32.
+# So many centres, and this share of all, are compared one by one for one row: they take a good deal
+# less time than all of them in a tile.
 _MOST_CANDIDATES, _CANDIDATES_SHARE = 32, 1 / 32
 
 

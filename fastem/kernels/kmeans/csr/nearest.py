@@ -132,6 +132,16 @@ def _nearest_of(rows, row, centers, norms, found, n_found, plain):
 
 
 @inline
+def list_left(start, stop, left, compared):
+    """List a chunk's rows that are left to compare; how many these are."""
+    n_compared = 0
+    for row in range(start, stop):
+        compared[n_compared] = row
+        n_compared += left[row]
+    return n_compared
+
+
+@inline
 def has_scores(rows, row, lengths):
     """Whether what bounds the errors of a row's scores holds for it."""
     n_stored = rows.indptr[row + 1] - rows.indptr[row]
@@ -203,11 +213,9 @@ def table_pass(
         chunk = next_chunk(tickets)
         if chunk >= n_chunks:
             return
-        n_open = n_left = n_compared = 0
+        n_open = n_left = 0
         start, stop = chunk * chunk_rows, min((chunk + 1) * chunk_rows, len(labels))
-        for row in range(start, stop):
-            compared[n_compared] = row
-            n_compared += left[row]
+        n_compared = list_left(start, stop, left, compared)
         some = n_compared < stop - start
         for i in range(n_compared):
             if some and i + 1 < n_compared:

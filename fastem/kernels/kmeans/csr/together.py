@@ -6,7 +6,7 @@ looked at one by one, rows of 60 values and 10 scores took a quarter of a pass f
 
 import numpy as np
 
-from fastem.kernels.kmeans.csr.nearest import FEW, has_scores, label_row
+from fastem.kernels.kmeans.csr.nearest import FEW, has_scores, label_row, list_left
 from fastem.kernels.kmeans.csr.scores import fetch_row
 from fastem.kernels.kmeans.csr.table import MORE_TERMS, SHARE, TINY
 from fastem.kernels.runtime.compiling import inline, kernel
@@ -147,11 +147,9 @@ def few_pass(
         chunk = next_chunk(tickets)
         if chunk >= n_chunks:
             return
-        n_open = n_left = n_compared = 0
+        n_open = n_left = 0
         start, stop = chunk * chunk_rows, min((chunk + 1) * chunk_rows, len(labels))
-        for row in range(start, stop):
-            compared[n_compared] = row
-            n_compared += left[row]
+        n_compared = list_left(start, stop, left, compared)
         fetched = n_compared if n_compared < stop - start else 0
         for first in range(0, n_compared, LANES):
             last = min(first + LANES, n_compared)
