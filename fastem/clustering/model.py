@@ -34,8 +34,12 @@ def same(left: np.ndarray, right: np.ndarray) -> bool:
 
 def assign(part, algorithm, n_clusters, frame, centers, *known):
     """The statistics of a part's rows after they are assigned to the nearest centres."""
-    made = part.kept(ALGORITHM, _begin, part, algorithm, n_clusters, frame)
-    return made.assign(centers, *known)
+    return algorithm_of(part, algorithm, n_clusters, frame).assign(centers, *known)
+
+
+def algorithm_of(part, algorithm, n_clusters, frame):
+    """The algorithm of the run under way, which begins if there is none."""
+    return part.kept(ALGORITHM, _begin, part, algorithm, n_clusters, frame)
 
 
 def _begin(part, algorithm, n_clusters, frame):

@@ -9,6 +9,7 @@ from typing import NamedTuple
 import numpy as np
 
 from fastem.clustering.euclidean.empty import relocate
+from fastem.clustering.euclidean.in_place import InPlace, writes_in_place
 from fastem.clustering.euclidean.search import MOST_CANCELLED_IN_HISTORY
 from fastem.clustering.model import Clustering, inertia_of, same
 from fastem.clustering.seeding import Called, Given
@@ -92,13 +93,50 @@ class KMeansModel(Clustering):
         # under way are the same.
         self._made.clear()
         self._settled = False
+        self._in_place = None
         super().begin(rows)
 
     def start(self, rows, random_state):
         with self._compiled_ahead(rows):
-            centers = super().start(rows, random_state)
+            centers = self._start(rows, self.n_clusters, self.frame, random_state)
+        own = self.unseen and self.factor == 1.0
+        if own and writes_in_place(rows, self.algorithm, self.n_clusters):
+            self._in_place = InPlace(rows, self.frame, self.squares, centers)
+            return self._in_place.centers
+        centers = rows.agree(self.rounded(centers))
         self._arrays.lend(centers)
         return centers
+
+    def iterated(self, rows, parameters, most, previous):
+        if self._in_place is None or self._in_place.centers is not parameters:
+            return None
+        history, n_changed = [], -1
+        while len(history) < most and n_changed != 0:
+            found = self._in_place.step()
+            if found is None:
+                return self._relocated(rows, history)
+            n_changed, inertia, self._moved = found
+            history.append(inertia)
+            if self._moved <= self.tol:
+                break
+        statistics = Clusters(
+            kernels.NONE, self._in_place.weights, n_changed, history[-1], kernels.ALL, kernels.NONE
+        )
+        return parameters, statistics, history
+
+    def _relocated(self, rows, history):
+        """As ``iterated`` returns it, after an iteration that finds clusters empty.
+
+        What goes on is in other arrays: the sums are needed.
+        """
+        centers = self._in_place.leave()
+        self._in_place = None
+        statistics = self.e_step(rows, centers)
+        return (
+            self.m_step(rows, statistics, centers),
+            statistics,
+            [*history, self.objective(statistics, centers)],
+        )
 
     def _compiled_ahead(self, rows):
         """A context that ends once the iterations' kernels are compiled; a start takes others."""
@@ -169,6 +207,9 @@ class KMeansModel(Clustering):
         return self._moved
 
     def finish(self, rows, run):
+        if self._in_place is not None:
+            run.objective = self._in_place.finish(_ROUNDING, _MOST_CANCELLED)
+            return
         if not same(run.parameters, self._assigned):
             run.statistics = self.e_step(rows, run.parameters)
         least, centers = self._least

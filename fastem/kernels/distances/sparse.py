@@ -101,7 +101,7 @@ def twofold_norm(points, j, partial, norms):
 
     Parameters
     ----------
-    points : float64 array of shape (n_points, n_features)
+    points : float32 or float64 array of shape (n_points, n_features)
     j : int
     partial : float64 scratch of shape (2, PARTIAL)
     norms : float64 array of shape (2, n_points)
@@ -111,12 +111,12 @@ def twofold_norm(points, j, partial, norms):
     whole = n_features - n_features % PARTIAL
     high = low = broadcast(0.0, PARTIAL)
     for first in range(0, whole, PARTIAL):
-        values = load(points, j * n_features + first, PARTIAL)
+        values = double(load(points, j * n_features + first, PARTIAL))
         high, low = add_product(high, low, values, values)
     store(high, partial, 0)
     store(low, partial, PARTIAL)
     for f in range(whole, n_features):
-        value = points[j, f]
+        value = np.float64(points[j, f])
         partial[0, 0], partial[1, 0] = add_product(partial[0, 0], partial[1, 0], value, value)
     total = rest = 0.0
     for lane in range(PARTIAL):
@@ -135,7 +135,7 @@ def _twofold_norms(tickets, n_chunks, points, norms):
 
 
 def twofold_norms(points: np.ndarray) -> np.ndarray:
-    """The squared norms of points (n_points, n_features), float64: (2, n_points), high and low."""
+    """The squared norms of points (n_points, n_features): (2, n_points), float64, high and low."""
     norms = np.empty((2, len(points)))
     run(_twofold_norms, len(points), read_only(points), norms)
     return norms

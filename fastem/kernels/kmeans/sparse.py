@@ -1,5 +1,7 @@
 """Lloyd's algorithm for CSR rows: a row costs its non-zeros times the clusters."""
 
+from functools import cached_property
+
 import numpy as np
 
 from fastem.kernels.distances.sparse import (
@@ -9,7 +11,8 @@ from fastem.kernels.distances.sparse import (
     twofold_norms,
 )
 from fastem.kernels.kmeans.base import Algorithm, KMeansStatistics
-from fastem.kernels.kmeans.csr.bounds import follow_centers, kept_pass
+from fastem.kernels.kmeans.csr.bounds import follow_centers, kept_pass, moves_of
+from fastem.kernels.kmeans.csr.means import RowMeans
 from fastem.kernels.kmeans.csr.nearest import exact_pass, table_pass
 from fastem.kernels.kmeans.csr.sums import SparseSums
 from fastem.kernels.kmeans.csr.table import (
@@ -56,8 +59,12 @@ class Sparse(Algorithm):
         self._centers = self._squares = self._some = None
         self._counts = np.zeros((2, self._n_chunks), np.int64)
         self._was_open = self._is_exact = False
-        self._totals = SparseSums(self._rows, self._weight, n_clusters, n_features)
-        self._known = self._moved = None
+        self._shape = n_clusters, n_features
+        self._known = self._moved = self._means = None
+
+    @cached_property
+    def _totals(self):
+        return SparseSums(self._rows, self._weight, *self._shape)
 
     def begin_with(self, labels, squares):
         """Take these for the labels of the first pass, which then need not be made.
@@ -80,6 +87,20 @@ class Sparse(Algorithm):
         self._moved = moved
         return super().assign(centers)
 
+    def means(self):
+        """What writes the clusters' means where the centres are, as :class:`RowMeans`."""
+        return RowMeans(self._rows, self._weight, self._shape[0])
+
+    def relabel(self, centers, means):
+        """As :meth:`label_rows`, for centres that :class:`RowMeans` writes; they may be float32."""
+        self._means = means
+        self._pass(centers)
+        self._means = None
+
+    def forget_centers(self):
+        """Compare all rows in the next pass."""
+        self._centers = None
+
     def _pass(self, centers):
         # Centres may be larger than the rows: they are kept until the next pass, not copied.
         before, self._centers = self._centers, None
@@ -98,7 +119,8 @@ class Sparse(Algorithm):
             squares = squared_norms(self._rows, self._chunk_rows, self._n_chunks)
             self._lengths = self._lengths_of(squares)
         if before is None:
-            self._squares, self._factor = twofold_norms(centers), 0.0
+            norms_of = twofold_norms if self._means is None else self._means.norms_of
+            self._squares, self._factor = norms_of(centers), 0.0
             self._left.fill(True)
         elif not self._keep(before, centers):
             return True
@@ -139,7 +161,10 @@ class Sparse(Algorithm):
     def _keep(self, before, centers):
         """Keep labels that no move of a centre can have changed; returns how many rows are left."""
         scale = float(self._frame.scale)
-        moved, moves = follow_centers(before, centers, self._squares, scale, self._moved)
+        if self._means is None:
+            moved, moves = follow_centers(before, centers, self._squares, scale, self._moved)
+        else:
+            moved, moves = moves_of(self._means.ways, self._means.before, self._squares[0], scale)
         if len(moved) == 0:
             return 0
         self._stale[moved] = True
@@ -188,7 +213,7 @@ class Sparse(Algorithm):
             self._n_chunks,
             self._chunk_rows,
             self._rows,
-            pack_sparse(centers),
+            pack_sparse(np.ascontiguousarray(centers, np.float64)),
             left,
             self.labels,
         )

@@ -15,6 +15,7 @@ from fastem.kernels.vectors.emit import (
     Emitter,
     constant,
     fma,
+    llvm_type,
     load_at,
     prefetch,
     splat,
@@ -124,7 +125,7 @@ def put_square(typingctx, points, numbers, first, feature, scale, table, at, wid
 
     Parameters
     ----------
-    points : float64 array of shape (n_points, n_features)
+    points : float32 or float64 array of shape (n_points, n_features)
     numbers : int64 array
         The points are those of the numbers from ``numbers[first]`` on.
     feature : int
@@ -144,7 +145,7 @@ def put_square(typingctx, points, numbers, first, feature, scale, table, at, wid
         e = Emitter(context, builder, signature, args)
         values, rows, to = e.pointers(0, 1, 5)
         first, feature, scale, at, width = (args[i] for i in (2, 3, 4, 6, 7))
-        n_features = e.extent(0, 1)
+        n_features, dtype = e.extent(0, 1), signature.args[0].dtype
         single = ir.VectorType(ir.FloatType(), LANES)
         factor = splat(builder, scale, LANES)
         later = e.plus(feature, _AHEAD)
@@ -152,7 +153,10 @@ def put_square(typingctx, points, numbers, first, feature, scale, table, at, wid
         square = []
         for lane in range(LANES):
             row = e.row(values, e.value(rows, e.plus(first, lane)), n_features)
-            vector = load_at(builder, row, feature, ir.VectorType(ir.DoubleType(), LANES), 8)
+            stored = ir.VectorType(llvm_type(dtype), LANES)
+            vector = load_at(builder, row, feature, stored, dtype.bitwidth // 8)
+            if dtype != types.float64:
+                vector = builder.fpext(vector, ir.VectorType(ir.DoubleType(), LANES))
             prefetch(builder, row, later)
             square.append(builder.fptrunc(builder.fmul(vector, factor), single))
         itemsize = signature.args[5].dtype.bitwidth // 8

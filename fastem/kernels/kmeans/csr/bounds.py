@@ -117,13 +117,32 @@ def follow_centers(
         squares,
         most_threads=1 if few else None,
     )
+    return moves_of(squares, old, norms[0], scale)
+
+
+@np.errstate(over="ignore", invalid="ignore")
+def moves_of(
+    squares: np.ndarray, old: np.ndarray, new: np.ndarray, scale: float
+) -> tuple[np.ndarray, Moves]:
+    """As :func:`follow_centers`, from what is known of the centres.
+
+    Parameters
+    ----------
+    squares : ndarray of shape (n_clusters,), float64
+        How far they have moved, squared; -1 for not at all.
+    old, new : ndarrays of shape (n_clusters,), float64
+        Their squared norms, before and now.
+    scale : float
+        The frame's.
+    """
+    n_clusters = len(squares)
     moved = np.flatnonzero(~(squares < 0.0))
     columns = np.full(n_clusters, -1, np.int32)
     columns[moved] = np.arange(len(moved))
     rises, falls, ways = np.zeros((3, round_up(len(moved), LANES)), np.float32)
     half = 0.5 * scale**2
-    rise = half * (norms[0, moved] - old[moved])
-    error = (UP - 1) * np.abs(rise) + 2.0**-50 * half * (norms[0, moved] + old[moved]) + TINY
+    rise = half * (new[moved] - old[moved])
+    error = (UP - 1) * np.abs(rise) + 2.0**-50 * half * (new[moved] + old[moved]) + TINY
     rises[: len(moved)], falls[: len(moved)] = rise + error, rise - error
     ways[: len(moved)] = np.sqrt(squares[moved]) * (scale * UP) + TINY
     return moved, Moves(columns, rises, falls, ways)

@@ -195,7 +195,7 @@ def table_pass(
     rounding : float
         The table's.
     table : CenterTable
-    centers : float64 array of shape (n_clusters, n_features)
+    centers : float32 or float64 array of shape (n_clusters, n_features)
     norms : float64 array of shape (2, n_clusters)
         Their squared norms in twofold precision.
     labels : int32 array of shape (n_rows,)

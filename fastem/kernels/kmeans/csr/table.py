@@ -166,7 +166,7 @@ def fill_table(
     Parameters
     ----------
     table : CenterTable
-    centers : ndarray of shape (n_clusters, n_features), float64
+    centers : ndarray of shape (n_clusters, n_features), float32 or float64
     squares : ndarray of shape (n_clusters,), float64
         Their squared norms.
     scale : float

@@ -1,0 +1,144 @@
+"""K-means of CSR rows with large centres: these are written where they were.
+
+Nothing else is as large as the centres then, but a table of them in fewer digits. Where the rows
+lie in several places, or somebody watches, sums and new centres are arrays of their own.
+"""
+
+import math
+from typing import Any
+
+import numpy as np
+import scipy.sparse
+
+from fastem.clustering.euclidean.search import MOST_CANCELLED_IN_HISTORY
+from fastem.clustering.model import algorithm_of
+from fastem.kernels.clusters import Frame
+from fastem.kernels.kmeans import Sparse
+from fastem.rows import LocalRows
+
+# Centres that would take at least this share of the rows' memory in float64 are written in place.
+# All rows of clusters that change are summed anew then: a fit with smaller centres takes up to a
+# quarter longer so, one with centres as large as the rows a fifth less.
+_LEAST_SHARE = 1 / 4
+
+
+def writes_in_place(rows: Any, algorithm: type, n_clusters: int) -> bool:
+    """Whether these are rows as :class:`InPlace` takes them."""
+    if not (isinstance(rows, LocalRows) and rows.n_parts == 1 and algorithm is Sparse):
+        return False
+    X = rows.parts[0].X
+    stored = X.data.nbytes + X.indices.nbytes
+    return rows.sparse and 8 * n_clusters * X.shape[1] >= _LEAST_SHARE * stored
+
+
+class InPlace:
+    """The iterations of a run.
+
+    Parameters
+    ----------
+    rows : LocalRows
+        CSR, in one part.
+    frame : Frame
+    squares : float
+        Weighted sum of the rows' squared norms.
+    start : ndarray or CSR matrix of shape (n_clusters, n_features)
+
+    Attributes
+    ----------
+    centers : ndarray of shape (n_clusters, n_features)
+        In the rows' dtype.
+    """
+
+    def __init__(self, rows: LocalRows, frame: Frame, squares: float, start: Any):
+        part = rows.parts[0]
+        self._made = algorithm_of(part, Sparse, start.shape[0], frame)
+        self._means = self._made.means()
+        self._squares, self._start = squares, start
+        sparse = scipy.sparse.issparse(start)
+        self.centers = start.toarray() if sparse else start.astype(rows.dtype, order="C")
+        # The least inertia so far, and the labels of whose means it was, none of the start's.
+        self._least: tuple[float, np.ndarray | None] = math.inf, None
+        self._of: np.ndarray | None = None
+        self._settled: float | None = None  # the inertia once no row moves any more
+
+    @property
+    def weights(self) -> np.ndarray:
+        """The clusters' weights, (n_clusters,)."""
+        return self._means.weights.copy()
+
+    def step(self) -> tuple[int, float, float] | None:
+        """Make an iteration.
+
+        Returns
+        -------
+        None or tuple
+            How many rows have changed their cluster, the inertia of the centres before, and the
+            squared ways that these have moved; None if a cluster is empty, and nothing is done.
+        """
+        self._made.relabel(self.centers, self._means)
+        n_changed = self._means.follow(self._made.labels)
+        if n_changed == 0:
+            self._settled = self._inertia()
+            self._note(self._settled)
+            return 0, self._settled, 0.0
+        if not self._means.weights.all():
+            return None
+        change, fall = self._means.write(self.centers)
+        inertia = self._squares + change
+        if inertia * MOST_CANCELLED_IN_HISTORY < self._squares:
+            inertia = self._made.inertia(self.centers) + fall
+        self._note(inertia)
+        self._of = self._made.labels.copy()
+        ways = self._means.ways
+        return n_changed, inertia, float(ways[ways > 0.0].sum())
+
+    def leave(self) -> np.ndarray:
+        """The centres for iterations that write them to other arrays, as these have them."""
+        self._made.forget_centers()
+        return self.centers.astype(np.float64)
+
+    def finish(self, rounding: float, most_cancelled: float) -> float:
+        """See that the labels go with the centres, and these are the best; return the inertia.
+
+        Parameters
+        ----------
+        rounding : float
+            Rounding may make the inertia worse by this share.
+        most_cancelled : float
+            A sum of squares so many times as large is too much to find the inertia as a difference.
+        """
+        inertia = self._label() if self._settled is None else self._settled
+        if inertia > self._least[0] * (1 + rounding):
+            # Centres rounded to the data's dtype may be worse than those before.
+            self.restore()
+            inertia = self._label()
+        if inertia * most_cancelled < self._squares:
+            inertia = self._made.inertia(self.centers)
+        return inertia
+
+    def restore(self) -> None:
+        """Write the centres of the least inertia so far."""
+        labels = self._least[1]
+        self._means.forget()
+        if labels is None:
+            start = self._start
+            self.centers[:] = start.toarray() if scipy.sparse.issparse(start) else start
+        else:
+            self._means.follow(labels)
+            self._means.write(self.centers)
+        self._made.forget_centers()
+
+    def _label(self):
+        self._made.relabel(self.centers, self._means)
+        self._means.follow(self._made.labels)
+        return self._inertia()
+
+    def _inertia(self):
+        inertia = self._squares + self._means.change(self.centers)
+        if inertia * MOST_CANCELLED_IN_HISTORY < self._squares:
+            inertia = self._made.inertia(self.centers)
+        return inertia
+
+    def _note(self, inertia):
+        if inertia < self._least[0]:
+            self._least = inertia, self._of
