@@ -1,0 +1,295 @@
+"""Large centres of CSR rows, which are written where they were: against plain iterations."""
+
+import tracemalloc
+
+import numpy as np
+import pytest
+import reference
+import scipy.sparse as sp
+from threads import on_threads
+from watchers import Watching
+
+from fastem import KMeans
+from fastem.clustering.euclidean import in_place
+from fastem.clustering.euclidean.frame import measure_spread
+from fastem.clustering.euclidean.in_place import InPlace, writes_in_place
+from fastem.kernels.kmeans import Lloyd, Sparse
+from fastem.rows import array_rows
+
+DTYPES = ("float32", "float64")
+
+
+@pytest.fixture
+def steps(monkeypatch):
+    """What the iterations in place have returned."""
+    found, step = [], InPlace.step
+
+    def noted(self):
+        found.append(step(self))
+        return found[-1]
+
+    monkeypatch.setattr(InPlace, "step", noted)
+    return found
+
+
+def texts(dtype="float64", shape=(500, 700), topics=5, seed=0):
+    """Rows of few values, each topic with columns of its own."""
+    rng = np.random.default_rng(seed)
+    topic = np.arange(shape[0]) % topics
+    own = rng.integers(0, shape[1] // topics, (shape[0], 8)) ** 2 % (shape[1] // topics)
+    columns = own + (topic * (shape[1] // topics))[:, np.newaxis]
+    columns[:, 6:] = rng.integers(0, shape[1], (shape[0], 2))
+    row = np.repeat(np.arange(shape[0]), 8)
+    X = sp.csr_matrix((rng.uniform(0.5, 2, row.size), (row, columns.ravel())), shape)
+    return X.astype(dtype)
+
+
+def starts(X, n_clusters, seed=0):
+    rows = np.random.default_rng(seed).choice(X.shape[0], n_clusters, replace=False)
+    return X[rows].toarray()
+
+
+def test_which_rows():
+    X = texts()
+    rows, parts = array_rows(X), array_rows(texts(shape=(5000, 100)))
+    assert writes_in_place(rows, Sparse, 5)
+    assert not writes_in_place(array_rows(X.toarray()), Lloyd, 5)
+    # Of 8 values and 4 bytes each beside: 12 bytes, or 8, a quarter of which centres take at least.
+    least = texts().nnz * 12 / 4 / (8 * 700)
+    assert writes_in_place(rows, Sparse, int(np.ceil(least)))
+    assert not writes_in_place(rows, Sparse, int(least) - 1)
+    assert not writes_in_place(parts, Sparse, 5)
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("weighted", [False, True])
+@pytest.mark.parametrize("max_iter", [1, 2, 100])
+def test_fits_from_given_centers(max_iter, weighted, dtype, steps):
+    X = texts(dtype)
+    weight = np.random.default_rng(1).uniform(0.5, 2, 500) if weighted else None
+    start = starts(X, 8)
+    model = KMeans(8, init=start, max_iter=max_iter, tol=0).fit(X, sample_weight=weight)
+    assert len(steps) == model.n_iter_
+    labels, centers, inertia, n_iter = reference.lloyd(X.toarray(), start, weight, 0, max_iter)
+    np.testing.assert_array_equal(model.labels_, labels)
+    tolerance = 1e-10 if dtype == "float64" else 1e-5
+    np.testing.assert_allclose(model.cluster_centers_, centers, rtol=tolerance, atol=tolerance)
+    np.testing.assert_allclose(model.inertia_, inertia, rtol=tolerance)
+    assert model.n_iter_ == n_iter
+    assert model.cluster_centers_.dtype == dtype
+    assert (np.diff(model.inertias_) <= 1e-9 * model.inertias_[0]).all()
+    assert model.inertia_ <= model.inertias_[-1] * (1 + 1e-9)
+    np.testing.assert_array_equal(model.predict(X), model.labels_)
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("init", ["k-means++", "random", "random_partition", "k-means||"])
+def test_as_when_somebody_watches(init, dtype, steps, capsys):
+    X = texts(dtype)
+    options = {"init": init, "n_init": 2, "random_state": 3}
+    model = KMeans(8, **options).fit(X)
+    assert None not in steps
+    n_steps = len(steps)
+    assert n_steps > 2
+    watched = KMeans(8, verbose=1, **options).fit(X)
+    assert len(steps) == n_steps
+    assert "converged" in capsys.readouterr().out.lower()
+    np.testing.assert_array_equal(model.labels_, watched.labels_)
+    tolerance = 1e-12 if dtype == "float64" else 1e-6
+    np.testing.assert_allclose(
+        model.cluster_centers_, watched.cluster_centers_, rtol=tolerance, atol=tolerance
+    )
+    np.testing.assert_allclose(model.inertias_, watched.inertias_, rtol=1e-10)
+    np.testing.assert_allclose(model.inertia_, watched.inertia_, rtol=1e-10)
+    assert model.n_iter_ == watched.n_iter_
+
+
+def test_callbacks_see_centers_that_stay(steps):
+    class Keeps(Watching):
+        kept = []
+
+        def on_fit_task_end(self, estimator, context, reconstruction_attributes=None, **_):
+            if context.task_name == "iteration" and reconstruction_attributes is not None:
+                centers = reconstruction_attributes()["cluster_centers_"]
+                self.kept.append((centers, centers.copy()))
+
+    X = texts()
+    watched = KMeans(8, init=starts(X, 8), tol=0)
+    watched.set_callbacks(Keeps())
+    watched.fit(X)
+    assert steps == []
+    for centers, copy in Keeps.kept:
+        np.testing.assert_array_equal(centers, copy)
+
+
+def test_a_search_goes_on_with_sums(steps):
+    X = texts()
+    start = starts(X, 8)
+    found = KMeans(8, init=start, search="breathing", random_state=0).fit(X)
+    assert steps == []
+    assert found.inertia_ <= KMeans(8, init=start).fit(X).inertia_ * (1 + 1e-12)
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_empty_clusters(dtype, steps):
+    """Two centres that no row is near: the iterations go on in other arrays."""
+    X = texts(dtype)
+    start = starts(X, 8)
+    start[[2, 5]] = 50
+    model = KMeans(8, init=start, tol=0).fit(X)
+    assert steps == [None]
+    labels, centers, inertia, n_iter = reference.lloyd(X.toarray(), start)
+    np.testing.assert_array_equal(model.labels_, labels)
+    tolerance = 1e-10 if dtype == "float64" else 1e-5
+    np.testing.assert_allclose(model.cluster_centers_, centers, rtol=tolerance, atol=tolerance)
+    np.testing.assert_allclose(model.inertia_, inertia, rtol=tolerance)
+    assert model.n_iter_ == n_iter
+    assert model.cluster_centers_.dtype == dtype
+
+
+def test_a_cluster_that_loses_its_rows_later(steps):
+    """After the first iteration the third centre, near which one row was, has none."""
+    X = np.zeros((40, 60))
+    X[:20, 0] = np.linspace(0.9, 1.1, 20)
+    X[20:39, 1] = np.linspace(0.9, 1.1, 19)
+    X[39, :2] = 0.4, 0.35
+    start = np.zeros((3, 60))
+    start[0, 0], start[1, 1], start[2, :2] = 3.0, 3.0, (0.4, 0.35)
+    sparse = sp.csr_matrix(X)
+    model = KMeans(3, init=start, tol=0).fit(sparse)
+    labels, centers, inertia, n_iter = reference.lloyd(X, start)
+    np.testing.assert_array_equal(model.labels_, labels)
+    np.testing.assert_allclose(model.cluster_centers_, centers, rtol=1e-12, atol=1e-14)
+    np.testing.assert_allclose(model.inertia_, inertia, rtol=1e-10)
+    assert model.n_iter_ == n_iter
+    assert len(steps) > 0
+
+
+def test_rows_without_weight_leave_a_cluster_empty(steps):
+    X = texts()
+    start, weight = starts(X, 4), np.ones(500)
+    nearest = reference.squared_distances(X.toarray(), start).argmin(axis=1)
+    weight[nearest == 1] = 0.0
+    model = KMeans(4, init=start, max_iter=1).fit(X, sample_weight=weight)
+    assert steps == [None]
+    centers = reference.lloyd(X.toarray(), start, weight, 0, 1)[1]
+    np.testing.assert_allclose(model.cluster_centers_, centers, rtol=1e-12, atol=1e-14)
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_inertia_far_below_the_sum_of_squares(dtype, steps):
+    """Differences of sums have no digits left of it."""
+    rng = np.random.default_rng(0)
+    places = 100 * sp.random(6, 600, 0.05, "csr", random_state=0)
+    X = places[np.arange(300) % 6].copy()
+    X.data *= 1 + 1e-4 * rng.normal(size=X.nnz)
+    X = X.astype(dtype)
+    start = X[:6].toarray()
+    model = KMeans(6, init=start, tol=0).fit(X)
+    dense = X.toarray().astype(float)
+    before = ((dense - start[np.arange(300) % 6]) ** 2).sum()
+    assert 1e5 * before < (dense**2).sum()
+    np.testing.assert_allclose(model.inertias_[0], before, rtol=1e-8)
+    after = ((dense - model.cluster_centers_[model.labels_]) ** 2).sum()
+    np.testing.assert_allclose(model.inertias_[1:], after, rtol=1e-8)
+    np.testing.assert_allclose(model.inertia_, after, rtol=1e-8)
+    assert len(steps) == 2
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("sparse_start", [False, True])
+@pytest.mark.parametrize("n_steps", [0, 1, 3])
+def test_the_best_centers_come_back(n_steps, sparse_start, dtype):
+    """As if rounding had made all later ones worse."""
+    X = texts(dtype)
+    start = sp.csr_matrix(starts(X, 8)) if sparse_start else starts(X, 8)
+    rows, (frame, _, squares, _) = measure_spread(array_rows(X))
+    run = InPlace(rows, frame, squares, start)
+    noted, note = [], run._note
+    run._note = lambda inertia: (note(-1.0 if len(noted) == n_steps else inertia), noted.append(1))
+    best = run.centers.copy()
+    for number in range(5):
+        best = run.centers.copy() if number == n_steps else best
+        run.step()
+    assert (run.centers != best).any()
+    inertia = run.finish(1e-9, 0)
+    np.testing.assert_array_equal(run.centers, best)
+    distances = reference.squared_distances(X.toarray(), best)
+    np.testing.assert_array_equal(run._made.labels, distances.argmin(axis=1))
+    np.testing.assert_allclose(inertia, distances.min(axis=1).sum(), rtol=1e-10)
+
+
+def test_nothing_of_the_users_is_written_to(steps):
+    X = texts("float32")
+    start = starts(X, 8)
+    copies = X.copy(), start.copy()
+    model = KMeans(8, init=start).fit(X)
+    assert len(steps) > 0
+    np.testing.assert_array_equal(start, copies[1])
+    assert (X != copies[0]).nnz == 0
+    assert not np.shares_memory(model.cluster_centers_, start)
+
+    def given(X, n_clusters, random_state):
+        return start
+
+    called = KMeans(8, init=given, n_init=2).fit(X)
+    np.testing.assert_array_equal(start, copies[1])
+    np.testing.assert_array_equal(called.cluster_centers_, model.cluster_centers_)
+
+
+def test_labels_go_with_the_last_centers():
+    """With ``max_iter`` spent, the labels go with the centres, and these are one M-step's."""
+    X = texts()
+    start = starts(X, 8)
+    model = KMeans(8, init=start, max_iter=1).fit(X)
+    distances = reference.squared_distances(X.toarray(), model.cluster_centers_)
+    np.testing.assert_array_equal(model.labels_, distances.argmin(axis=1))
+    np.testing.assert_allclose(model.inertia_, distances.min(axis=1).sum(), rtol=1e-10)
+
+
+def test_any_number_of_threads(steps):
+    X = texts(shape=(4000, 3000))
+
+    def fitted():
+        model = KMeans(20, random_state=0).fit(X)
+        return model.cluster_centers_.tobytes(), model.labels_.tobytes(), model.inertias_
+
+    first, *others = on_threads([1, 2, 3], fitted)
+    assert len(steps) > 0
+    assert all(other == first for other in others)
+
+
+@pytest.mark.parametrize("factor", [1e-30, 1e30])
+def test_rows_out_of_range(factor):
+    X = factor * texts("float32").astype("float64")
+    start = starts(X, 8)
+    scaled = KMeans(8, init=start / factor).fit(X / factor)
+    model = KMeans(8, init=start).fit(X)
+    np.testing.assert_array_equal(model.labels_, scaled.labels_)
+    np.testing.assert_allclose(model.cluster_centers_, factor * scaled.cluster_centers_, rtol=1e-9)
+
+
+def test_centers_are_there_once(steps):
+    """Beside the centres that the user gets, there is a table of half as many bytes, and little."""
+    X = texts("float32", (2000, 40_000))
+    KMeans(40, max_iter=3, random_state=0).fit(X)  # compiled
+    steps.clear()
+    tracemalloc.start()
+    model = KMeans(40, max_iter=3, random_state=0).fit(X)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert len(steps) == model.n_iter_
+    assert peak < 2.5 * model.cluster_centers_.nbytes
+
+
+def test_share_of_the_rows(monkeypatch):
+    """The rule's own number, not what is computed, decides."""
+    X = texts()
+    start = starts(X, 8)
+    usual = KMeans(8, init=start).fit(X)
+    monkeypatch.setattr(in_place, "_LEAST_SHARE", np.inf)
+    model = KMeans(8, init=start).fit(X)
+    np.testing.assert_array_equal(model.labels_, usual.labels_)
+    np.testing.assert_allclose(
+        model.cluster_centers_, usual.cluster_centers_, rtol=1e-12, atol=1e-14
+    )
