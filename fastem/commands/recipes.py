@@ -115,13 +115,17 @@ def _kmeans(dtype: Any, algorithm: str) -> None:
         for rows in (dense, X):  # of which few digits leave many open, or few
             for sample_weight in (None, np.ones(3000)):
                 _fit_every_word(KMeans(5, random_state=0), rows, sample_weight, "algorithm")
-        # Centres of more than a megabyte, which are compared in 16-bit floats: few, and many.
+        # Few centres and many, of more than a megabyte, which are compared in 16-bit floats, and of
+        # less. They are written where they were, unless a search follows.
         wide = sp.random(2000, 40_000, 0.002, "csr", dtype, np.random.default_rng(0))
-        for n_clusters in (5, 40):
-            for sample_weight in (None, np.ones(2000)):
-                model = KMeans(n_clusters, n_init=1, random_state=0)
-                _ask(model.fit(wide, sample_weight=sample_weight), wide)
-            KMeans(n_clusters, search="breathing", random_state=0).fit(wide)
+        less_wide = sp.random(300, 3000, 0.01, "csr", dtype, np.random.default_rng(0))
+        for n_clusters, rows in product((5, 40), (wide, less_wide)):
+            for sample_weight, init in product(
+                (None, np.ones(rows.shape[0])), ("k-means++", "random")
+            ):
+                model = KMeans(n_clusters, init=init, n_init=1, random_state=0)
+                _ask(model.fit(rows, sample_weight=sample_weight), rows)
+            KMeans(n_clusters, search="breathing", random_state=0).fit(rows)
         # Centres that only float64 can tell apart.
         near = 0.5 + 1e-9 * np.random.default_rng(0).standard_normal((40, 200))
         KMeans(40, init=near, max_iter=2).fit(X)

@@ -95,9 +95,17 @@ FITS = {
             for n_clusters in (9, 20):
                 KMeans(n_clusters, random_state=0).fit(rows).predict(rows)
             rows = scipy.sparse.random(900, 70_000, 0.001, "csr", dtype, random_state=0)
+            few = scipy.sparse.random(250, 2500, 0.01, "csr", dtype, random_state=0)
+            near = scipy.sparse.vstack([few[:9]] * 40, "csr")
+            near.data *= (1 + 1e-5 * np.random.default_rng(1).normal(size=near.nnz)).astype(dtype)
             for n_clusters in (6, 30):
-                KMeans(n_clusters, random_state=1).fit(rows).predict(rows)
-                KMeans(n_clusters, search="breathing", random_state=1, max_iter=9).fit(rows)
+                for large in (rows, few):
+                    for init in ("k-means++", "random", "random_partition"):
+                        model = KMeans(n_clusters, init=init, n_init=2, random_state=1)
+                        model.fit(large, sample_weight=np.ones(large.shape[0])).predict(large)
+                    KMeans(n_clusters, search="breathing", random_state=1, max_iter=9).fit(large)
+                    KMeans(n_clusters, verbose=1, random_state=1).fit(large)
+                KMeans(n_clusters, init=near[:n_clusters].toarray()).fit(near)
         """,
     "KMedians": """
         from fastem import KMedians, silhouette_score, simplified_silhouette_score
