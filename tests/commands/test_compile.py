@@ -63,6 +63,7 @@ def blobs(n_rows, n_features, n_clusters, dtype):
 # Sizes and options that the recipes don't have.
 FITS = {
     "KMeans": """
+        import contextlib, io
         from fastem import KMeans, silhouette_score, simplified_silhouette_score
         for dtype in ("float32", "float64"):
             X, ones = blobs(250, 3, 6, dtype), np.ones(250)
@@ -104,7 +105,8 @@ FITS = {
                         model = KMeans(n_clusters, init=init, n_init=2, random_state=1)
                         model.fit(large, sample_weight=np.ones(large.shape[0])).predict(large)
                     KMeans(n_clusters, search="breathing", random_state=1, max_iter=9).fit(large)
-                    KMeans(n_clusters, verbose=1, random_state=1).fit(large)
+                    with contextlib.redirect_stdout(io.StringIO()):
+                        KMeans(n_clusters, verbose=1, random_state=1).fit(large)
                 KMeans(n_clusters, init=near[:n_clusters].toarray()).fit(near)
         """,
     "KMedians": """

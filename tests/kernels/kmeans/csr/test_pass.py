@@ -67,6 +67,21 @@ def test_close_calls(n_features, scale, dtype, kind):
             labels = check_pass(tested, X, None, pairs.astype(dtype).astype(float), labels)
 
 
+@pytest.mark.parametrize("n_features", [17, 300])
+def test_close_calls_of_float32_centers(n_features, kind):
+    """Centres that are written in place are of the rows' dtype."""
+    rng = np.random.default_rng(n_features)
+    X = scattered(rng, (600, n_features), np.float32, 0.5)
+    centers = rng.normal(size=(20, n_features))
+    for step in 10.0 ** -np.arange(3, 8):
+        pairs = np.concatenate([centers, centers * (1 + step * rng.normal(size=centers.shape))])
+        pairs = pairs.astype(np.float32)
+        tested = made(X, 40)
+        tested.relabel(pairs, tested.means())
+        expected = reference.squared_distances(X, pairs).argmin(axis=1)
+        np.testing.assert_array_equal(tested.labels, expected)
+
+
 def test_few_open_rows_are_decided_one_by_one():
     rng = np.random.default_rng(0)
     X = scattered(rng, (4000, 30), np.float64)
