@@ -64,7 +64,10 @@ def callback_context(estimator: Any, n_tasks: int, sequential: bool = True) -> A
     sequential : bool
         Whether they follow one another; else each is given its number.
     """
-    if hasattr(estimator, "_skl_callbacks") or hasattr(estimator, "_parent_callback_ctx"):
+    # Meta-estimators give their estimators a context without callbacks, too, which nobody watches.
+    parent = getattr(estimator, "_parent_callback_ctx", None)
+    of_parent = parent is not None and getattr(parent, "_callbacks", True)
+    if of_parent or getattr(estimator, "_skl_callbacks", ()):
         return estimator._init_callback_context(
             max_subtasks=n_tasks, sequential_subtasks=sequential
         )

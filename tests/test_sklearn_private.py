@@ -8,7 +8,8 @@ import pytest
 import sklearn
 from processes import PACKAGE
 from sklearn.base import BaseEstimator
-from sklearn.callback import CallbackSupportMixin
+from sklearn.callback import CallbackSupportMixin, ProgressBar
+from sklearn.pipeline import make_pipeline
 
 from fastem import KMeans, sklearn_private
 from fastem.sklearn_private import (
@@ -106,3 +107,21 @@ def test_who_watches_gets_a_context():
     assert context.max_subtasks == 2 and context.sequential_subtasks
     for name in ("subcontext", "call_on_fit_task_begin", "call_on_fit_task_end"):
         assert hasattr(context, name), f"{release} has renamed {name}"
+
+
+def test_nobody_watches_in_a_meta_estimator_without_callbacks():
+    """Which gives its estimators a context all the same."""
+
+    class Noting(CallbackSupportMixin, BaseEstimator):
+        def fit(self, X, y=None):
+            self.has_parent = hasattr(self, "_parent_callback_ctx")
+            contexts.append(callback_context(self, 1))
+            return self
+
+    contexts = []
+    pipeline = make_pipeline("passthrough", Noting())
+    pipeline.fit([[0.0]])
+    assert pipeline[-1].has_parent, "scikit-learn has renamed _parent_callback_ctx"
+    pipeline.set_callbacks(ProgressBar()).fit([[0.0]])
+    assert contexts[0] is None
+    assert contexts[1] is not None

@@ -21,7 +21,7 @@ from fastem.clustering.labels import labels_of, labels_seen
 from fastem.clustering.model import Clustering
 from fastem.clustering.scaling import exponent_of
 from fastem.clustering.seeding import Called, Given, check_centers
-from fastem.loop.callbacks import watch
+from fastem.loop.callbacks import UNWATCHED, watch
 from fastem.loop.fit import fit
 from fastem.rows import Rows, array_rows, home_of
 from fastem.rows.collections import blockwise, fitted_together
@@ -199,6 +199,8 @@ class BaseClustering(
 
         metadata = None if sample_weight is None else {"sample_weight": sample_weight}
         task = watch(self, n_init, attributes, X=X, y=y, metadata=metadata)
+        search = self._make_search(self.search)
+        model.unseen = task is UNWATCHED and not self.verbose and search is None
         best = fit(
             model,
             rows,
@@ -207,7 +209,7 @@ class BaseClustering(
             random_state=random_state,
             verbose=self.verbose,
             task=task,
-            search=self._make_search(self.search),
+            search=search,
         )
         warn_if_indistinct(rows.reduce(labels_seen, n_clusters))
         fitted = {
@@ -225,7 +227,11 @@ class BaseClustering(
         """The model's start; ``factor`` leads to the rows' coordinates."""
         if isinstance(init, str):
             return self._strategies[init]
-        return Called(init, X, factor) if callable(init) else Given(init * factor)
+        return (
+            Called(init, X, factor)
+            if callable(init)
+            else Given(init if factor == 1.0 else init * factor)
+        )
 
     @property
     def _n_features_out(self):

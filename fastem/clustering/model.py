@@ -107,6 +107,8 @@ class Clustering(Model):
     """
 
     warns = False
+    #: Whether nobody sees a run's centres before it ends, neither a watcher nor a search.
+    unseen = False
 
     def __init__(self, start, n_clusters, algorithm, frame, dtype, tol, factor=1.0):
         self._start = start

@@ -194,7 +194,8 @@ def _rows_and_weights(part):
 
 def random_rows(rows, n_clusters, frame, random_state):
     """``"random"``, as the module describes it."""
-    return rows.take(choose_rows(rows, random_state, n_clusters))
+    chosen = choose_rows(rows, random_state, n_clusters)
+    return rows.pick(chosen) if rows.sparse else rows.take(chosen)
 
 
 class Given(NamedTuple):

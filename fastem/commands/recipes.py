@@ -126,6 +126,11 @@ def _kmeans(dtype: Any, algorithm: str) -> None:
                 model = KMeans(n_clusters, init=init, n_init=1, random_state=0)
                 _ask(model.fit(rows, sample_weight=sample_weight), rows)
             KMeans(n_clusters, search="breathing", random_state=0).fit(rows)
+        # Clusters so tight that the inertia is summed over the rows.
+        tight = sp.vstack([less_wide[:40]] * 8, "csr")
+        tight.data *= (1 + 1e-5 * np.random.default_rng(0).standard_normal(tight.nnz)).astype(dtype)
+        for sample_weight in (None, np.ones(tight.shape[0])):
+            KMeans(40, init=tight[:40].toarray()).fit(tight, sample_weight=sample_weight)
         # Centres that only float64 can tell apart.
         near = 0.5 + 1e-9 * np.random.default_rng(0).standard_normal((40, 200))
         KMeans(40, init=near, max_iter=2).fit(X)

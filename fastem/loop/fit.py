@@ -61,7 +61,6 @@ def fit(
     with rows.together():
         # Where several processes run the fit, the first one's callbacks stop it for all.
         task = Agreed(task, rows.agree) if rows.agree(task is not UNWATCHED) else task
-        model.unseen = not verbose and task is UNWATCHED and search is None
         for number in range(n_init):
             run_task = task.subtask("run", max_subtasks=None if search else max_iter)
             model.begin(rows)

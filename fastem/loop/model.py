@@ -100,8 +100,6 @@ class Model:
     tol: float = 1e-3
     #: Whether a fit without convergence warns.
     warns: bool = True
-    #: Whether nobody sees a run's parameters before it ends, neither a watcher nor a search.
-    unseen: bool = False
 
     @property
     def plain(self) -> "Model":

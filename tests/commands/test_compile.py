@@ -108,6 +108,7 @@ FITS = {
                     with contextlib.redirect_stdout(io.StringIO()):
                         KMeans(n_clusters, verbose=1, random_state=1).fit(large)
                 KMeans(n_clusters, init=near[:n_clusters].toarray()).fit(near)
+            KMeans(40, init=0.5 + 1e-9 * np.random.default_rng(0).random((40, 2500))).fit(few)
         """,
     "KMedians": """
         from fastem import KMedians, silhouette_score, simplified_silhouette_score

@@ -1,7 +1,9 @@
 """K-means of CSR rows with large centres: these are written where they were.
 
-Nothing else is as large as the centres then, but a table of them in fewer digits. Where the rows
-lie in several places, or somebody watches, sums and new centres are arrays of their own.
+While the iterations go on, nothing else is as large as the centres then, but a table of them in
+fewer digits, and a dense start until better centres than that are known. Where the rows lie in
+several parts, are scaled, or leave a cluster empty, and where somebody watches, sums and new
+centres are arrays of their own.
 """
 
 import math
@@ -10,7 +12,11 @@ from typing import Any
 import numpy as np
 import scipy.sparse
 
-from fastem.clustering.euclidean.search import MOST_CANCELLED_IN_HISTORY
+from fastem.clustering.euclidean.inertia import (
+    MOST_CANCELLED,
+    MOST_CANCELLED_IN_HISTORY,
+    ROUNDING,
+)
 from fastem.clustering.model import algorithm_of
 from fastem.kernels.clusters import Frame
 from fastem.kernels.kmeans import Sparse
@@ -53,7 +59,8 @@ class InPlace:
         part = rows.parts[0]
         self._made = algorithm_of(part, Sparse, start.shape[0], frame)
         self._means = self._made.means()
-        self._squares, self._start = squares, start
+        self._squares = squares
+        self._start: Any = start  # kept as long as no other centres are better
         sparse = scipy.sparse.issparse(start)
         self.centers = start.toarray() if sparse else start.astype(rows.dtype, order="C")
         # The least inertia so far, and the labels of whose means it was, none of the start's.
@@ -78,15 +85,13 @@ class InPlace:
         self._made.relabel(self.centers, self._means)
         n_changed = self._means.follow(self._made.labels)
         if n_changed == 0:
-            self._settled = self._inertia()
+            self._settled = self._inertia(self._means.change(self.centers))
             self._note(self._settled)
             return 0, self._settled, 0.0
         if not self._means.weights.all():
             return None
         change, fall = self._means.write(self.centers)
-        inertia = self._squares + change
-        if inertia * MOST_CANCELLED_IN_HISTORY < self._squares:
-            inertia = self._made.inertia(self.centers) + fall
+        inertia = self._inertia(change, fall)
         self._note(inertia)
         self._of = self._made.labels.copy()
         ways = self._means.ways
@@ -97,31 +102,22 @@ class InPlace:
         self._made.forget_centers()
         return self.centers.astype(np.float64)
 
-    def finish(self, rounding: float, most_cancelled: float) -> float:
-        """See that the labels go with the centres, and these are the best; return the inertia.
-
-        Parameters
-        ----------
-        rounding : float
-            Rounding may make the inertia worse by this share.
-        most_cancelled : float
-            A sum of squares so many times as large is too much to find the inertia as a difference.
-        """
+    def finish(self) -> float:
+        """See that the labels go with the centres, and these are the best; return the inertia."""
         inertia = self._label() if self._settled is None else self._settled
-        if inertia > self._least[0] * (1 + rounding):
+        if inertia > self._least[0] * (1 + ROUNDING):
             # Centres rounded to the data's dtype may be worse than those before.
             self.restore()
             inertia = self._label()
-        if inertia * most_cancelled < self._squares:
+        if inertia * MOST_CANCELLED < self._squares:
             inertia = self._made.inertia(self.centers)
         return inertia
 
     def restore(self) -> None:
         """Write the centres of the least inertia so far."""
-        labels = self._least[1]
+        labels, start = self._least[1], self._start
         self._means.forget()
         if labels is None:
-            start = self._start
             self.centers[:] = start.toarray() if scipy.sparse.issparse(start) else start
         else:
             self._means.follow(labels)
@@ -131,14 +127,17 @@ class InPlace:
     def _label(self):
         self._made.relabel(self.centers, self._means)
         self._means.follow(self._made.labels)
-        return self._inertia()
+        return self._inertia(self._means.change(self.centers))
 
-    def _inertia(self):
-        inertia = self._squares + self._means.change(self.centers)
+    def _inertia(self, change, fall=0.0):
+        """The inertia of centres from which it has fallen by so much to those that there are."""
+        inertia = self._squares + change
         if inertia * MOST_CANCELLED_IN_HISTORY < self._squares:
-            inertia = self._made.inertia(self.centers)
+            inertia = max(0.0, self._made.inertia(self.centers) + fall)
         return inertia
 
     def _note(self, inertia):
         if inertia < self._least[0]:
             self._least = inertia, self._of
+            if self._of is not None:
+                self._start = None

@@ -10,7 +10,11 @@ import numpy as np
 
 from fastem.clustering.euclidean.empty import relocate
 from fastem.clustering.euclidean.in_place import InPlace, writes_in_place
-from fastem.clustering.euclidean.search import MOST_CANCELLED_IN_HISTORY
+from fastem.clustering.euclidean.inertia import (
+    MOST_CANCELLED,
+    MOST_CANCELLED_IN_HISTORY,
+    ROUNDING,
+)
 from fastem.clustering.model import Clustering, inertia_of, same
 from fastem.clustering.seeding import Called, Given
 from fastem.kernels.clusters import Frame
@@ -19,12 +23,6 @@ from fastem.kernels.runtime.ahead import compiled_ahead
 from fastem.loop.reused import Reused
 from fastem.rows import LocalRows
 
-# The inertia is also the rows' spread about the origin less the clusters': this difference is
-# precise enough, and spares a pass, unless it is smaller than the spread by more than this.
-_MOST_CANCELLED = 100
-# Relative differences of inertias that rounding may make.
-_ROUNDING = 1e-9
-
 
 class Clusters(NamedTuple):
     """What K-means knows after an assignment.
@@ -32,7 +30,8 @@ class Clusters(NamedTuple):
     Parameters
     ----------
     sums, weights, n_changed
-        As in :class:`fastem.kernels.kmeans.KMeansStatistics`.
+        As in :class:`fastem.kernels.kmeans.KMeansStatistics`; no sums where means are written in
+        place.
     inertia : float
     changed : bool array of n_clusters values, or of none
         For which clusters the centres aren't the means; any if there are none.
@@ -99,8 +98,8 @@ class KMeansModel(Clustering):
     def start(self, rows, random_state):
         with self._compiled_ahead(rows):
             centers = self._start(rows, self.n_clusters, self.frame, random_state)
-        own = self.unseen and self.factor == 1.0
-        if own and writes_in_place(rows, self.algorithm, self.n_clusters):
+        unscaled = self.factor == 1.0
+        if self.unseen and unscaled and writes_in_place(rows, self.algorithm, self.n_clusters):
             self._in_place = InPlace(rows, self.frame, self.squares, centers)
             return self._in_place.centers
         centers = rows.agree(self.rounded(centers))
@@ -208,17 +207,17 @@ class KMeansModel(Clustering):
 
     def finish(self, rows, run):
         if self._in_place is not None:
-            run.objective = self._in_place.finish(_ROUNDING, _MOST_CANCELLED)
+            run.objective = self._in_place.finish()
             return
         if not same(run.parameters, self._assigned):
             run.statistics = self.e_step(rows, run.parameters)
         least, centers = self._least
-        if run.statistics.inertia > least * (1 + _ROUNDING):
+        if run.statistics.inertia > least * (1 + ROUNDING):
             # Centres rounded to the data's dtype may be worse than those before.
             run.parameters = centers
             run.statistics = self.e_step(rows, centers)
         run.objective = run.statistics.inertia
-        if run.objective * _MOST_CANCELLED < self.squares:
+        if run.objective * MOST_CANCELLED < self.squares:
             run.objective = rows.reduce(inertia_of, run.parameters)
 
 

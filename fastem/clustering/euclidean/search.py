@@ -5,15 +5,13 @@ from functools import partial
 import numpy as np
 
 from fastem.clustering.euclidean.gathered import are_gathered, bisect_at_once, gathered, settling
+from fastem.clustering.euclidean.inertia import MOST_CANCELLED_IN_HISTORY
 from fastem.clustering.search import PACES, ClusterMoves, bisect, search
 from fastem.loop.search import Settled
 
 # How much farther than to the means centres go, so that iterations settle sooner: searches ended
 # 0.05 % lower for it, and with two vain breaths in place of three still 0.01 %, in 18 % less time.
 _AHEAD = 0.5
-# While a fit is under way, the inertia is a difference of sums unless these are so many times as
-# large.
-MOST_CANCELLED_IN_HISTORY = 1e5
 
 
 def _survey(rows, origin, settled):

@@ -43,7 +43,7 @@ _LEAST_DIFFERENCE = {"float32": 2.0**-40, "float64": 2.0**-480}
 # times as long to compile.
 _COARSE_FEATURES, _COARSE_WORK = 16, 1 << 22
 # With so many seeds, CSR rows get a copy by columns, if it takes no more than a quarter of them
-# beside so many arrays of centres, which a fit needs afterwards.
+# beside so many arrays of centres: what a fit takes afterwards that doesn't write them in place.
 _FEWEST_SEEDS, _ARRAYS_OF_CENTERS = 16, 4
 
 

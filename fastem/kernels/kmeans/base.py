@@ -122,7 +122,7 @@ class Algorithm:
 
     def label_rows(self, centers):
         """As :meth:`assign`, for a caller who needs the labels only."""
-        self._pass(np.ascontiguousarray(centers, np.float64))
+        self._pass(self._as_kernel_centers(centers))
 
     def statistics(self, centers):
         """What the M-step needs, once the labels are written and the moves are listed."""
@@ -152,7 +152,7 @@ class Algorithm:
 
     def inertia(self, centers):
         """Weighted sum of squared distances of the rows to their own centres, in float64."""
-        centers = np.ascontiguousarray(centers, np.float64)
+        centers = self._as_kernel_centers(centers)
         partial = np.empty(self._n_chunks)
         run(
             chunk_inertia,
@@ -169,7 +169,7 @@ class Algorithm:
 
     def own_distances(self, centers):
         """The rows' squared Euclidean distances from their own centres, in float64."""
-        centers = np.ascontiguousarray(centers, np.float64)
+        centers = self._as_kernel_centers(centers)
         distances = np.empty(len(self.labels))
         run(
             own_distances,
@@ -214,6 +214,10 @@ class Algorithm:
     def _as_kernel_rows(self, X):
         """The rows as the kernels take them."""
         raise NotImplementedError
+
+    def _as_kernel_centers(self, centers):
+        """Centres as the kernels take them."""
+        return np.ascontiguousarray(centers, np.float64)
 
     def _nbytes(self, X):
         raise NotImplementedError

@@ -44,6 +44,10 @@ class Sparse(Algorithm):
     def _as_kernel_rows(self, X):
         return sparse_rows(X)
 
+    def _as_kernel_centers(self, centers):
+        # Those that are written in place may be float32, and are large.
+        return np.ascontiguousarray(centers, None if centers.dtype == np.float32 else np.float64)
+
     def _nbytes(self, X):
         return X.data.nbytes
 
@@ -213,7 +217,7 @@ class Sparse(Algorithm):
             self._n_chunks,
             self._chunk_rows,
             self._rows,
-            pack_sparse(np.ascontiguousarray(centers, np.float64)),
+            pack_sparse(centers),
             left,
             self.labels,
         )

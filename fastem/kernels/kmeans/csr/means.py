@@ -41,9 +41,9 @@ def _list_rows(labels, before, sample_weight, changed, starts, listed, weights):
     changed : bool array of shape (n_clusters,)
         Gets which clusters these are.
     starts : int64 array of shape (n_clusters + 1,)
-        Gets where each one's rows begin in
+        Gets where each cluster's rows begin in ``listed``.
     listed : int32 array of shape (n_rows,)
-        and there, the rows.
+        Gets the rows.
     weights : float64 array of shape (n_clusters,)
         Gets their sums of weights.
 
@@ -94,24 +94,29 @@ def _sum_rows(rows, origin, sample_weight, listed, start, stop, sums):
 
 
 @inline
-def _add_share(own, center, weight, totals):
+def _add_change(own, center, weight, totals):
     """Add some features' part of what a cluster's centre changes the inertia about zero by."""
     slope = multiply_add(broadcast(-2.0, DOUBLES), own, weight * center)
     return multiply_add(center, slope, totals)
 
 
 @inline
-def _share(sums, centers, j, weight):
+def _change_of_one(own, center, weight):
+    """The same of one feature."""
+    return center * (weight * center - 2.0 * own)
+
+
+@inline
+def _change(sums, centers, j, weight):
     """What a cluster's centre changes the inertia about zero by."""
     n_features = centers.shape[1]
     whole = n_features - n_features % DOUBLES
     weights, totals, total = broadcast(weight, DOUBLES), broadcast(0.0, DOUBLES), 0.0
     for f in range(0, whole, DOUBLES):
         center = double(load(centers, j * n_features + f, DOUBLES))
-        totals = _add_share(load(sums, f, DOUBLES), center, weights, totals)
+        totals = _add_change(load(sums, f, DOUBLES), center, weights, totals)
     for f in range(whole, n_features):
-        c = np.float64(centers[j, f])
-        total += c * (weight * c - 2.0 * sums[0, f])
+        total += _change_of_one(sums[0, f], np.float64(centers[j, f]), weight)
     return total + sum_of_lanes(totals)
 
 
@@ -138,8 +143,8 @@ def _write_mean(sums, centers, j, weight):
         own, old = load(sums, f, DOUBLES), double(load(centers, first + f, DOUBLES))
         put(own * inverses, centers, first + f)
         mean = double(load(centers, first + f, DOUBLES))
-        befores = _add_share(own, old, weights, befores)
-        afters = _add_share(own, mean, weights, afters)
+        befores = _add_change(own, old, weights, befores)
+        afters = _add_change(own, mean, weights, afters)
         way = mean - old
         falls = multiply_add(way, multiply_add(twice, own, weights * (old + mean)), falls)
         ways = multiply_add(way, way, ways)
@@ -150,8 +155,8 @@ def _write_mean(sums, centers, j, weight):
         own, old = sums[0, f], np.float64(centers[j, f])
         centers[j, f] = own * inverse
         mean = np.float64(centers[j, f])
-        before += old * (weight * old - 2.0 * own)
-        after += mean * (weight * mean - 2.0 * own)
+        before += _change_of_one(own, old, weight)
+        after += _change_of_one(own, mean, weight)
         fall += (mean - old) * (weight * (old + mean) - 2.0 * own)
         way += (mean - old) * (mean - old)
         most = max(most, abs(mean - old))
@@ -200,7 +205,7 @@ def means_pass(
             )
             twofold_norm(centers, j, partial, norms)
         else:
-            shares[0, j] = _share(sums, centers, j, weights[j])
+            shares[0, j] = _change(sums, centers, j, weights[j])
 
 
 class RowMeans:
@@ -235,7 +240,10 @@ class RowMeans:
         self.ways, self.before = np.empty(n_clusters), self.norms[0].copy()
 
     def follow(self, labels):
-        """Take these labels, (n_rows,) int32, as the rows' clusters; how many are new."""
+        """Take these labels, (n_rows,) int32, as the rows' clusters; how many are new.
+
+        Those before are to be the ones of which the centres are the means, when means are written.
+        """
         return _list_rows(
             read_only(labels),
             self._labels,
