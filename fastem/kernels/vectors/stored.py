@@ -207,11 +207,13 @@ def _emit_piece(e, vector, width):
         for v in range(0, width * lanes, LINE_BYTES // itemsize):
             prefetch(builder, table, e.plus(base, v))
 
-    def add(i, sums):
+    def add(i, sums, present=None):
         if places is None and width >= _FETCHED_WIDTH:
             fetch(i)
         value = e.value(data, i)
         narrows = value.type == ir.DoubleType() != vector.element
+        if present is not None:
+            value = builder.select(present, value, ir.Constant(value.type, 0.0))
         if narrows:
             value = builder.fptrunc(value, vector.element)
         values = splat(builder, value, lanes)
@@ -231,8 +233,16 @@ def _emit_piece(e, vector, width):
     with e.loop(start, whole, n_sets) as i:
         for number, sums in enumerate(sets):
             add(e.plus(i, number), sums)
-    with e.loop(whole, stop, 1) as i:
-        add(i, sets[0])
+    if places is None:
+        with e.loop(whole, stop, 1) as i:
+            add(i, sets[0])
+    else:
+        # Up to three values, without a loop whose end nothing foretells: zeros in place of others.
+        with builder.if_then(builder.icmp_signed("<", whole, stop)):
+            for number in range(n_sets - 1):
+                i = e.plus(whole, number)
+                inside = builder.icmp_signed("<", i, stop)
+                add(builder.select(inside, i, whole), sets[0], inside)
     if vector.element != factor.type:
         factor = builder.fptrunc(factor, vector.element)
     factor = splat(builder, factor, lanes)
