@@ -298,7 +298,7 @@ def coordinate(points, j, f):
 
 @variant(coordinate, of=types.Array)
 def _dense_coordinate(points, j, f):
-    return points[j, f]
+    return np.float64(points[j, f])
 
 
 @inline
@@ -323,7 +323,7 @@ def distance_to_one(rows, row, points, norms, j):
     ----------
     rows : SparseRows
     row, j : int
-    points : float64 array of shape (n_points, n_features)
+    points : float32 or float64 array of shape (n_points, n_features)
         Or of a class that has a variant of :func:`coordinate`.
     norms : float64 array of shape (2, n_points)
         The points' squared norms in twofold precision, as a ``SparsePacked`` has them.

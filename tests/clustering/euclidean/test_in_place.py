@@ -14,6 +14,7 @@ from fastem import KMeans
 from fastem.clustering.euclidean import in_place
 from fastem.clustering.euclidean.frame import measure_spread
 from fastem.clustering.euclidean.in_place import InPlace, writes_in_place
+from fastem.kernels.clusters import Frame
 from fastem.kernels.kmeans import Lloyd, Sparse
 from fastem.rows import array_rows
 
@@ -206,6 +207,24 @@ def test_inertia_far_below_the_sum_of_squares(dtype, steps):
     np.testing.assert_allclose(model.inertias_[1:], after, rtol=1e-8)
     np.testing.assert_allclose(model.inertia_, after, rtol=1e-8)
     assert len(steps) == 2
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("n_features", [1, 3, 40])
+def test_inertia_is_summed_in_float64(n_features, dtype, steps, monkeypatch):
+    """Of centres in float32, too, where a sum over the rows is taken."""
+    monkeypatch.setattr(in_place, "_LEAST_SHARE", 0.0)
+    rng = np.random.default_rng(n_features)
+    X = (1 + 0.1 * rng.random((400, n_features))).astype(dtype)
+    model = KMeans(5, max_iter=5, random_state=0).fit(sp.csr_matrix(X))
+    assert len(steps) == model.n_iter_
+    made = Sparse(sp.csr_matrix(X), None, 5, Frame(np.zeros(n_features), 1.0))
+    made.label_rows(model.cluster_centers_.astype(float))
+    distances = reference.squared_distances(X, model.cluster_centers_)
+    expected = distances.min(axis=1).sum()
+    assert 100 * expected < (X.astype(float) ** 2).sum()
+    for inertia in (model.inertia_, made.inertia(model.cluster_centers_)):
+        np.testing.assert_allclose(inertia, expected, rtol=1e-10)
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
