@@ -227,11 +227,9 @@ class BaseClustering(
         """The model's start; ``factor`` leads to the rows' coordinates."""
         if isinstance(init, str):
             return self._strategies[init]
-        return (
-            Called(init, X, factor)
-            if callable(init)
-            else Given(init if factor == 1.0 else init * factor)
-        )
+        if callable(init):
+            return Called(init, X, factor)
+        return Given(init if factor == 1.0 else init * factor)
 
     @property
     def _n_features_out(self):

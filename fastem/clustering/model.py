@@ -141,7 +141,10 @@ class Clustering(Model):
         rows.map(forget_algorithm)
 
     def start(self, rows, random_state):
-        centers = self._start(rows, self.n_clusters, self.frame, random_state)
+        return self._begun(rows, self._start(rows, self.n_clusters, self.frame, random_state))
+
+    def _begun(self, rows, centers):
+        """The parameters of a run that begins with these centres."""
         return rows.agree(self.rounded(centers))
 
     def e_step(self, rows, parameters, *known):

@@ -97,12 +97,14 @@ class KMeansModel(Clustering):
 
     def start(self, rows, random_state):
         with self._compiled_ahead(rows):
-            centers = self._start(rows, self.n_clusters, self.frame, random_state)
+            return super().start(rows, random_state)
+
+    def _begun(self, rows, centers):
         unscaled = self.factor == 1.0
         if self.unseen and unscaled and writes_in_place(rows, self.algorithm, self.n_clusters):
             self._in_place = InPlace(rows, self.frame, self.squares, centers)
             return self._in_place.centers
-        centers = rows.agree(self.rounded(centers))
+        centers = super()._begun(rows, centers)
         self._arrays.lend(centers)
         return centers
 
