@@ -1,7 +1,7 @@
 """K-means of CSR rows with large centres: these are written where they were.
 
-While the iterations go on, nothing else is as large as the centres then, but a table of them in
-fewer digits, and a dense start until better centres than that are known. Where the rows lie in
+While the iterations go on, nothing else is as large as the centres then, but the table that rows
+are compared with, and a dense start until better centres than that are known. Where the rows lie in
 several parts, are scaled, or leave a cluster empty, and where somebody watches, sums and new
 centres are arrays of their own.
 """

@@ -16,6 +16,7 @@ from fastem.clustering.euclidean.frame import measure_spread
 from fastem.clustering.euclidean.in_place import InPlace, writes_in_place
 from fastem.kernels.clusters import Frame
 from fastem.kernels.kmeans import Lloyd, Sparse
+from fastem.kernels.vectors.machine import WIDENS_HALVES
 from fastem.rows import array_rows
 
 DTYPES = ("float32", "float64")
@@ -310,27 +311,32 @@ def peak_of(call):
     return peak, result
 
 
+# What a table of float32 values takes more than one of 16-bit floats, in arrays of centres.
+MORE = 0.0 if WIDENS_HALVES else 0.6
+
+
 @pytest.mark.parametrize("pipeline", [False, True])
 @pytest.mark.parametrize("init, most", [("k-means++", 2.2), ("random", 2.2), ("given", 4.0)])
 def test_centers_are_there_once(init, most, pipeline, steps):
-    """Beside the centres that the user gets, there is a table of half as many bytes, and little."""
+    """Beside the centres that the user gets, there are a table, and a start that is given."""
     X = texts("float32", (2000, 40_000))
     init = X[:40].toarray() if init == "given" else init
     model = KMeans(40, init=init, n_init=1, max_iter=3, random_state=0)
     fitted = make_pipeline("passthrough", model) if pipeline else model
     peak, _ = peak_of(lambda: fitted.fit(X))
     assert len(steps) == 2 * model.n_iter_  # nobody watches in a pipeline, either
-    assert peak < most * model.cluster_centers_.nbytes
+    assert peak < (most + MORE) * model.cluster_centers_.nbytes
 
 
 def test_centers_of_tight_clusters_are_there_once(steps):
     """The inertia is summed over the rows, whose centres are read as they are."""
     X = sp.vstack([texts("float32", (40, 40_000))] * 50, "csr")
     X.data *= (1 + 1e-4 * np.random.default_rng(0).normal(size=X.nnz)).astype("float32")
-    model = KMeans(40, init="random", n_init=1, max_iter=3, random_state=0)
+    model = KMeans(40, init=X[:40].toarray(), max_iter=3)
     peak, _ = peak_of(lambda: model.fit(X))
     assert len(steps) == 2 * model.n_iter_
-    assert peak < 2.2 * model.cluster_centers_.nbytes
+    assert 1e5 * model.inertias_[0] < X.multiply(X).sum()
+    assert peak < (4.0 + MORE) * model.cluster_centers_.nbytes
 
 
 def test_share_of_the_rows(monkeypatch):
