@@ -34,7 +34,7 @@ def writes_in_place(rows: Any, algorithm: type, n_clusters: int) -> bool:
         return False
     X = rows.parts[0].X
     stored = X.data.nbytes + X.indices.nbytes
-    return rows.sparse and 8 * n_clusters * X.shape[1] >= _LEAST_SHARE * stored
+    return 8 * n_clusters * X.shape[1] >= _LEAST_SHARE * stored
 
 
 class InPlace:
@@ -82,10 +82,9 @@ class InPlace:
             How many rows have changed their cluster, the inertia of the centres before, and the
             squared ways that these have moved; None if a cluster is empty, and nothing is done.
         """
-        self._made.relabel(self.centers, self._means)
-        n_changed = self._means.follow(self._made.labels)
+        n_changed = self._label()
         if n_changed == 0:
-            self._settled = self._inertia(self._means.change(self.centers))
+            self._settled = self._labelled()
             self._note(self._settled)
             return 0, self._settled, 0.0
         if not self._means.weights.all():
@@ -104,11 +103,16 @@ class InPlace:
 
     def finish(self) -> float:
         """See that the labels go with the centres, and these are the best; return the inertia."""
-        inertia = self._label() if self._settled is None else self._settled
+        if self._settled is None:
+            self._label()
+            inertia = self._labelled()
+        else:
+            inertia = self._settled
         if inertia > self._least[0] * (1 + ROUNDING):
             # Centres rounded to the data's dtype may be worse than those before.
             self.restore()
-            inertia = self._label()
+            self._label()
+            inertia = self._labelled()
         if inertia * MOST_CANCELLED < self._squares:
             inertia = self._made.inertia(self.centers)
         return inertia
@@ -125,8 +129,12 @@ class InPlace:
         self._made.forget_centers()
 
     def _label(self):
+        """Put the rows to their nearest centres; how many have changed their cluster."""
         self._made.relabel(self.centers, self._means)
-        self._means.follow(self._made.labels)
+        return self._means.follow(self._made.labels)
+
+    def _labelled(self):
+        """The inertia of the centres as the rows are labelled now."""
         return self._inertia(self._means.change(self.centers))
 
     def _inertia(self, change, fall=0.0):

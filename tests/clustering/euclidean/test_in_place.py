@@ -52,16 +52,27 @@ def starts(X, n_clusters, seed=0):
     return X[rows].toarray()
 
 
+def check_by_plain_iterations(model, X, *args):
+    """What a fit has come to against the reference's, which takes the rest of the arguments."""
+    labels, centers, inertia, n_iter = reference.lloyd(X.toarray(), *args)
+    np.testing.assert_array_equal(model.labels_, labels)
+    tolerance = 1e-10 if X.dtype == "float64" else 1e-5
+    np.testing.assert_allclose(model.cluster_centers_, centers, rtol=tolerance, atol=tolerance)
+    np.testing.assert_allclose(model.inertia_, inertia, rtol=tolerance)
+    assert model.n_iter_ == n_iter
+    assert model.cluster_centers_.dtype == X.dtype
+
+
 def test_which_rows():
     X = texts()
-    rows, parts = array_rows(X), array_rows(texts(shape=(5000, 100)))
+    rows, many = array_rows(X), array_rows(texts(shape=(5000, 100)))
     assert writes_in_place(rows, Sparse, 5)
     assert not writes_in_place(array_rows(X.toarray()), Lloyd, 5)
     # Of 8 values and 4 bytes each beside: 12 bytes, or 8, a quarter of which centres take at least.
     least = texts().nnz * 12 / 4 / (8 * 700)
     assert writes_in_place(rows, Sparse, int(np.ceil(least)))
     assert not writes_in_place(rows, Sparse, int(least) - 1)
-    assert not writes_in_place(parts, Sparse, 5)
+    assert not writes_in_place(many, Sparse, 5)
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
@@ -73,13 +84,7 @@ def test_fits_from_given_centers(max_iter, weighted, dtype, steps):
     start = starts(X, 8)
     model = KMeans(8, init=start, max_iter=max_iter, tol=0).fit(X, sample_weight=weight)
     assert len(steps) == model.n_iter_
-    labels, centers, inertia, n_iter = reference.lloyd(X.toarray(), start, weight, 0, max_iter)
-    np.testing.assert_array_equal(model.labels_, labels)
-    tolerance = 1e-10 if dtype == "float64" else 1e-5
-    np.testing.assert_allclose(model.cluster_centers_, centers, rtol=tolerance, atol=tolerance)
-    np.testing.assert_allclose(model.inertia_, inertia, rtol=tolerance)
-    assert model.n_iter_ == n_iter
-    assert model.cluster_centers_.dtype == dtype
+    check_by_plain_iterations(model, X, start, weight, 0, max_iter)
     assert (np.diff(model.inertias_) <= 1e-9 * model.inertias_[0]).all()
     assert model.inertia_ <= model.inertias_[-1] * (1 + 1e-9)
     np.testing.assert_array_equal(model.predict(X), model.labels_)
@@ -144,13 +149,7 @@ def test_empty_clusters(dtype, steps):
     start[[2, 5]] = 50
     model = KMeans(8, init=start, tol=0).fit(X)
     assert steps == [None]
-    labels, centers, inertia, n_iter = reference.lloyd(X.toarray(), start)
-    np.testing.assert_array_equal(model.labels_, labels)
-    tolerance = 1e-10 if dtype == "float64" else 1e-5
-    np.testing.assert_allclose(model.cluster_centers_, centers, rtol=tolerance, atol=tolerance)
-    np.testing.assert_allclose(model.inertia_, inertia, rtol=tolerance)
-    assert model.n_iter_ == n_iter
-    assert model.cluster_centers_.dtype == dtype
+    check_by_plain_iterations(model, X, start)
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
