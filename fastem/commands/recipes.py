@@ -291,7 +291,7 @@ def _kernels(dtype: Any, option: str) -> None:
             compare(X, Y)
         labels = np.arange(len(X), dtype=np.int32) % 40
         cluster_medians(X, labels, 40)
-        cluster_medians(X, labels, 40, np.ones(len(X)))
+        cluster_medians(X, labels.astype(np.int64), 40, np.ones(len(X)))
         normalize_responsibilities(X.copy())
         matrices = np.tile(np.eye(n_features, dtype=dtype), (40, 1, 1))
         factors = cholesky(matrices)

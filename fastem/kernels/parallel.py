@@ -15,9 +15,10 @@ from fastem.kernels.distances import pairwise as _pairwise
 from fastem.kernels.gaussian import log_density as _gaussian
 from fastem.kernels.linalg import cholesky as _cholesky
 from fastem.kernels.medians import cluster as _medians
+from fastem.kernels.medians import members as _members
 from fastem.kernels.mixtures import responsibilities as _responsibilities
 from fastem.kernels.runtime.arrays import large_empty, read_only
-from fastem.kernels.runtime.chunks import row_chunks
+from fastem.kernels.runtime.chunks import row_chunks, summing_chunks
 from fastem.kernels.runtime.compiling import kernel, parallel_kernel
 from fastem.kernels.runtime.inputs import as_pair, compiled_as
 from fastem.kernels.runtime.linking import (
@@ -43,9 +44,13 @@ _pack = linked(_nearest_row.pack)
 _nearest = task_of(_nearest_row.nearest_pass)
 _squared_euclidean = task_of(_pairwise.squared_euclidean_pass)
 _manhattan = task_of(_pairwise.manhattan_pass)
+_check_labels = linked(_medians.check)
+_count_members = task_of(_members.count_members)
+_room_for_members = linked(_members.room_for_members)
+_list_members = task_of(_members.list_members)
+_room_for_medians = linked(_medians.room_for_medians)
 _find_medians = task_of(_medians.medians_pass)
-_prepare_medians = linked(_medians.prepare)
-_spread_nan = linked(_medians.spread_nan)
+_spread_nan = task_of(_medians.spread_nan)
 _factor = task_of(_cholesky.factor_pass)
 _gaussian_rows = task_of(_gaussian.gaussian_rows)
 _bernoulli_rows = task_of(_bernoulli.bernoulli_rows)
@@ -126,24 +131,40 @@ compiled_as(manhattan, _all_manhattan)
 
 
 def cluster_medians(X, labels, n_clusters, sample_weight=None):
-    """As :func:`fastem.kernels.cluster_medians`, to the last bit, on Numba's threads.
+    """As :func:`fastem.kernels.cluster_medians`, to the last bit, on Numba's threads."""
+    arrays = _medians.as_arrays(X, labels, n_clusters, sample_weight)
+    return _medians_of_clusters(*arrays, sample_weight is not None)
 
-    The lists of the clusters' rows are made by the calling thread.
-    """
-    X, labels, n_clusters, weights = _medians.as_arrays(X, labels, n_clusters, sample_weight)
-    # Writeable, as compiled code makes them: one kernel for all.
-    labels = np.require(labels, np.int64, ["C", "A", "W"])
-    weights = np.require(weights, np.float64, ["C", "A", "W"])
-    return _cluster_medians(X, labels, n_clusters, weights, sample_weight is not None)
+
+@kernel
+def _medians_of_clusters(X, labels, n_clusters, weights, weighted):
+    everything = np.ones(n_clusters, np.bool_)
+    chunk_rows, n = summing_chunks(X, X.shape[1], n_clusters)
+    counts = np.zeros((n, n_clusters), np.int64)
+    counting = (np.zeros(1, np.int64), n, chunk_rows, labels, weights, counts)
+    _perform(_count_members(counting), n, counting)
+    places, members, starts = _room_for_members((everything, counts))
+    listing = (
+        np.zeros(1, np.int64), n, chunk_rows, labels, weights, everything, places, members
+    )  # fmt: skip
+    _perform(_list_members(listing), n, listing)
+    n_tasks, found = _room_for_medians((X, n_clusters, members, starts, weighted))
+    finding = (np.zeros(1, np.int64), n_tasks, X, weights, weighted, *found)
+    _perform(_find_medians(finding), n_tasks, finding)
+    spreading = (np.zeros(1, np.int64), n, chunk_rows, X, labels, weights, found[-1])
+    _perform(_spread_nan(spreading), n, spreading)
+    return found[-1]
+
+
+_found_medians = linked(_medians_of_clusters)
 
 
 @kernel
 def _cluster_medians(X, labels, n_clusters, weights, weighted):
-    n, found = _prepare_medians((X, labels, n_clusters, weights, weighted))
-    arguments = (np.zeros(1, np.int64), n, X, weights, weighted, *found)
-    _perform(_find_medians(arguments), n, arguments)
-    _spread_nan((X, labels, weights, found[-1]))
-    return found[-1]
+    _check_labels((len(X), labels, n_clusters, weights, weighted))
+    return _found_medians(
+        (X, labels.astype(np.int32), n_clusters, read_only(weights), weighted)
+    )  # fmt: skip
 
 
 _medians.compiled_as(cluster_medians, _cluster_medians)

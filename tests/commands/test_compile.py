@@ -183,6 +183,7 @@ FITS = {
             labels, means = np.arange(300, dtype=np.int32) % 7, X[:7]
             kernels.cluster_medians(X, labels, 7)
             kernels.cluster_medians(X, labels.tolist(), 7, np.ones(300))
+            kernels.cluster_medians(X, np.int32(labels)[::-1], 7)
             kernels.normalize_responsibilities(X)
             factors = kernels.cholesky(np.tile(np.eye(5), (7, 1, 1)).astype(dtype))
             kernels.cholesky(np.eye(5).astype(dtype).tolist())

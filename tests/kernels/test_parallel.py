@@ -5,6 +5,7 @@ import signal
 import numba
 import numpy as np
 import pytest
+import reference
 from numba import njit, prange
 from numba.core.errors import TypingError
 from processes import LISTEN, run_script, start
@@ -71,6 +72,57 @@ def test_weighted_medians_and_one_matrix():
     same(medians, kernels.cluster_medians(X, labels, n_clusters, weights))
     matrix = arguments("cholesky", np.float64)[0][0]
     same(parallel.cholesky(matrix), kernels.cholesky(matrix))
+
+
+@njit
+def medians_from_compiled_code(X, labels, n_clusters, weights):
+    unweighted = parallel.cluster_medians(X, labels, n_clusters)
+    return unweighted, parallel.cluster_medians(X, labels, n_clusters, weights)
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("label_dtype", [np.int32, np.int64, np.uint8, np.uint64])
+def test_medians_of_rows_in_many_chunks(dtype, label_dtype):
+    rng = np.random.default_rng(0)
+    X = rng.normal(size=(70_001, 2)).astype(dtype)
+    X[[5, 40_000, 70_000], [0, 1, 0]] = np.nan
+    labels = rng.integers(7, size=len(X))
+    labels[labels == 3] = 4  # a cluster without rows
+    weights = rng.integers(3, size=len(X)).astype(np.float64)
+    weights[40_000] = 0.0
+    once = reference.cluster_medians(X, labels, 7)
+    repeats = weights.astype(int)
+    weighted = reference.cluster_medians(X.repeat(repeats, axis=0), labels.repeat(repeats), 7)
+    labels = labels.astype(label_dtype)
+    for array in (X, labels, weights):
+        array.flags.writeable = False
+    from_compiled = medians_from_compiled_code(X, labels, 7, weights)
+    for medians in (kernels.cluster_medians, parallel.cluster_medians):
+        np.testing.assert_array_equal(medians(X, labels, 7), once)
+        np.testing.assert_array_equal(medians(X, labels, 7, weights), weighted)
+    np.testing.assert_array_equal(from_compiled[0], once)
+    np.testing.assert_array_equal(from_compiled[1], weighted)
+
+
+@pytest.mark.parametrize("n_rows", [0, 1, 1000])
+def test_medians_of_more_clusters_than_rows(n_rows):
+    X = np.random.default_rng(0).normal(size=(n_rows, 3))
+    labels = 2 * np.arange(n_rows)
+    expected = np.full((2001, 3), np.nan)
+    expected[labels] = X
+    from_compiled = medians_from_compiled_code(X, labels, 2001, np.ones(n_rows))
+    for medians in (parallel.cluster_medians(X, labels, 2001), *from_compiled):
+        np.testing.assert_array_equal(medians, expected)
+
+
+def test_medians_in_compiled_code_check_labels():
+    for label in (-1, 2, 2**32):
+        labels = np.array([0, 1, label])
+        with pytest.raises(ValueError, match="from 0 to n_clusters - 1"):
+            medians_from_compiled_code(np.ones((3, 1)), labels, 2, np.ones(3))
+    labels = np.array([0, 1, 2**64 - 1], np.uint64)
+    with pytest.raises(ValueError, match="from 0 to n_clusters - 1"):
+        medians_from_compiled_code(np.ones((3, 1)), labels, 2, np.ones(3))
 
 
 def test_from_compiled_code():

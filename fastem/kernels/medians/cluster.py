@@ -14,10 +14,15 @@ from fastem.kernels.medians.brackets import (
     find_medians,
     select_median,
 )
-from fastem.kernels.medians.members import SPACING, count_members, list_members, members_of
+from fastem.kernels.medians.members import (
+    count_members,
+    list_members,
+    members_of,
+    room_for_members,
+)
 from fastem.kernels.medians.selection import weighted_median
 from fastem.kernels.runtime.arrays import read_only
-from fastem.kernels.runtime.chunks import ceil_div, row_chunks, worthwhile_threads
+from fastem.kernels.runtime.chunks import ceil_div, summing_chunks, worthwhile_threads
 from fastem.kernels.runtime.compiling import kernel
 from fastem.kernels.runtime.inputs import check_numbers, convert, real_rows
 from fastem.kernels.runtime.linking import linked
@@ -118,13 +123,14 @@ def update_medians(X, labels, sample_weight, chunk_rows, counts, wanted, bracket
 
 
 @kernel
-def _check(n_rows, labels, n_clusters, weights, weighted):
+def check(n_rows, labels, n_clusters, weights, weighted):
+    """Refuse lengths and values that don't fit, with a ValueError."""
     if len(labels) != n_rows or (weighted and len(weights) != n_rows):
         raise ValueError("X, labels and sample_weight must have the same length")
     if n_clusters < 1:
         raise ValueError("n_clusters must be positive")
     for label in labels:
-        if label < 0 or label >= n_clusters:
+        if not (0 <= np.int64(label) < n_clusters):  # unsigned ones don't compare exactly
             raise ValueError("labels must be from 0 to n_clusters - 1")
     for weight in weights:
         if not (0 <= weight < np.inf):
@@ -132,25 +138,34 @@ def _check(n_rows, labels, n_clusters, weights, weighted):
 
 
 @kernel
-def spread_nan(X, labels, weights, medians):
+def spread_nan(tickets, n_chunks, chunk_rows, X, labels, weights, medians):
     """Medians of clusters and features with a NaN are NaN."""
-    for row in range(len(X)):
-        if len(weights) and weights[row] == 0:
-            continue
-        for f in range(X.shape[1]):
-            if X[row, f] != X[row, f]:
-                medians[labels[row], f] = np.nan
+    while True:
+        chunk = next_chunk(tickets)
+        if chunk >= n_chunks:
+            return
+        for row in range(chunk * chunk_rows, min((chunk + 1) * chunk_rows, len(X))):
+            if len(weights) and weights[row] == 0:
+                continue
+            for f in range(X.shape[1]):
+                if X[row, f] != X[row, f]:
+                    medians[labels[row], f] = np.nan
 
 
 def as_arrays(X, labels, n_clusters, sample_weight):
-    """What Python passes as the kernels take it, with an empty array in place of no weights."""
+    """What Python passes, checked, as the kernels take it; no weights are an empty array."""
     X = real_rows(X, "X")
     X = read_only(np.require(X, np.float32 if X.dtype == np.float32 else np.float64, ["C", "A"]))
     labels, n_clusters = _as_integers(labels, n_clusters)
     weights = np.empty(0) if sample_weight is None else np.asarray(sample_weight)
     if weights.dtype.kind not in "biuf" or weights.ndim != 1:
         raise ValueError("sample_weight must be a 1-D array of real numbers")
-    return X, labels, n_clusters, np.require(weights, np.float64, ["C", "A"])
+    weights = read_only(np.require(weights, np.float64, ["C", "A"]))
+    dtype = np.int32 if labels.dtype == np.int32 else np.int64  # one kernel for all others
+    labels = np.require(labels, dtype, ["C", "A"])
+    check(len(X), read_only(labels), n_clusters, weights, sample_weight is not None)
+    # Writeable, as those that kernels make.
+    return X, np.require(labels, np.int32, ["C", "A", "W"]), n_clusters, weights
 
 
 def _as_integers(labels, n_clusters):
@@ -202,36 +217,23 @@ def cluster_medians(
         positive, or the lengths differ.
     """
     X, labels, n_clusters, weights = as_arrays(X, labels, n_clusters, sample_weight)
-    weights = read_only(weights)
-    _check(len(X), labels.astype(np.int64), n_clusters, weights, sample_weight is not None)
-    labels = np.require(labels, np.int32, ["C", "A"])
-    chunk_rows, n_chunks = row_chunks(len(X), X.shape[1])
+    chunk_rows, n_chunks = summing_chunks(X, X.shape[1], n_clusters)
     counts = np.zeros((n_chunks, n_clusters), np.int64)
     run(count_members, n_chunks, chunk_rows, labels, weights, counts)
     wanted = np.ones((n_clusters, X.shape[1]), bool)
     medians = np.empty(wanted.shape, X.dtype)
     update_medians(X, labels, weights, chunk_rows, counts, wanted, None, medians)
-    spread_nan(X, labels, weights, medians)
+    run(spread_nan, n_chunks, chunk_rows, X, labels, weights, medians)
     return medians
 
 
 @kernel
-def prepare(X, labels, n_clusters, weights, weighted):
+def room_for_medians(X, n_clusters, members, starts, weighted):
     """The number of tasks, and the last arguments of :func:`medians_pass`."""
-    _check(len(X), labels.astype(np.int64), n_clusters, weights, weighted)
-    labels = labels.astype(np.int32)
-    n_rows, n_features = X.shape
-    counts = np.zeros((1, n_clusters), np.int64)
-    count_members(np.zeros(1, np.int64), 1, n_rows, labels, weights, counts)
-    starts = np.zeros(n_clusters + 1, np.int64)
+    n_features = X.shape[1]
     largest = 0
     for j in range(n_clusters):
-        starts[j + 1] = starts[j] + counts[0, j]
-        largest = max(largest, counts[0, j])
-    members = np.empty(starts[-1] + SPACING, np.int32)
-    everything = np.ones(n_clusters, np.bool_)
-    places = starts[:-1].copy().reshape((1, n_clusters))
-    list_members(np.zeros(1, np.int64), 1, n_rows, labels, weights, everything, places, members)
+        largest = max(largest, starts[j + 1] - starts[j])
     wanted = np.ones((n_clusters, n_features), np.bool_)
     medians = np.empty((n_clusters, n_features), X.dtype)
     shape = (n_clusters, n_features)
@@ -275,10 +277,19 @@ def medians_pass(
 
 @kernel
 def _cluster_medians_serial(X, labels, n_clusters, weights, weighted):
-    n_tasks, found = prepare(X, labels, n_clusters, weights, weighted)
+    check(len(X), labels, n_clusters, weights, weighted)
+    labels, weights = labels.astype(np.int32), read_only(weights)
+    everything = np.ones(n_clusters, np.bool_)
+    counts = np.zeros((1, n_clusters), np.int64)
+    count_members(np.zeros(1, np.int64), 1, len(X), labels, weights, counts)
+    places, members, starts = room_for_members(everything, counts)
+    list_members(
+        np.zeros(1, np.int64), 1, len(X), labels, weights, everything, places, members
+    )  # fmt: skip
+    n_tasks, found = room_for_medians(X, n_clusters, members, starts, weighted)
     medians_pass(np.zeros(1, np.int64), n_tasks, X, weights, weighted, *found)
     medians = found[-1]
-    spread_nan(X, labels, weights, medians)
+    spread_nan(np.zeros(1, np.int64), 1, len(X), X, labels, weights, medians)
     return medians
 
 

@@ -63,6 +63,38 @@ def list_members(tickets, n_chunks, chunk_rows, labels, sample_weight, wanted, p
             members[np.uint64(place if listed else nowhere)] = row
 
 
+@kernel
+def room_for_members(wanted, counts):
+    """Where the rows of the wanted clusters are to be listed.
+
+    Parameters
+    ----------
+    wanted : bool array of shape (n_clusters,)
+    counts : int64 array of shape (n_chunks, n_clusters)
+        From :func:`count_members`.
+
+    Returns
+    -------
+    places : int64 array of shape (n_chunks, n_clusters)
+        Where each chunk's rows of each cluster begin.
+    members : int32 array
+        Not yet written, for :func:`list_members`.
+    starts : int64 array of shape (n_clusters + 1,)
+        Where each cluster's rows begin.
+    """
+    n_chunks, n_clusters = counts.shape
+    places, starts = np.empty_like(counts), np.empty(n_clusters + 1, np.int64)
+    place = 0
+    for j in range(n_clusters):
+        starts[j] = place
+        for chunk in range(n_chunks):
+            places[chunk, j] = place
+            if wanted[j]:
+                place += counts[chunk, j]
+    starts[n_clusters] = place
+    return places, np.empty(place + n_chunks * SPACING, np.int32), starts
+
+
 def members_of(wanted, labels, sample_weight, chunk_rows, counts):
     """The rows of some clusters, in order.
 
@@ -83,12 +115,8 @@ def members_of(wanted, labels, sample_weight, chunk_rows, counts):
     starts : ndarray of shape (n_clusters + 1,), int64
         Where each cluster's begin.
     """
-    counts = np.where(wanted, counts, 0)
-    starts = np.zeros(len(wanted) + 1, np.int64)
-    np.cumsum(counts.sum(axis=0), out=starts[1:])
-    places = starts[:-1] + np.cumsum(counts, axis=0) - counts
+    places, members, starts = room_for_members(wanted, counts)
     n_chunks = len(counts)
-    members = np.empty(starts[-1] + n_chunks * SPACING, np.int32)
     run(
         list_members,
         n_chunks,

@@ -52,6 +52,7 @@ def row_chunks(n_rows, work, fewest=_FEWEST_ROWS):
     return rows, ceil_div(n_rows, rows)
 
 
+@inline
 def summing_chunks(X, work, n_sums, fewest=_FEWEST_ROWS):
     """As :func:`row_chunks`, for a pass that keeps ``n_sums`` float64 values for every chunk."""
     n_rows = len(X)

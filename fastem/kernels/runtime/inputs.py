@@ -47,14 +47,18 @@ def as_pair(X, Y, some=False):
 
 
 @intrinsic
-def _read_only(typingctx, array):
-    """The same array, of the type that the kernels are compiled for."""
+def _as_read_only(typingctx, array):
     result = types.Array(array.dtype, array.ndim, "C", readonly=True)
 
     def codegen(context, builder, signature, args):
         return impl_ret_borrowed(context, builder, result, args[0])
 
     return result(array), codegen
+
+
+@overload(read_only)
+def _read_only(array):
+    return lambda array: _as_read_only(array)
 
 
 def convert(array, other):
@@ -66,8 +70,8 @@ def convert(array, other):
 def _convert_array(array, other):
     dtype = types.float32 if array.dtype == other.dtype == types.float32 else types.float64
     if array.layout == "C" and array.aligned and array.dtype == dtype:
-        return lambda array, other: _read_only(array)
-    return lambda array, other: _read_only(np.ascontiguousarray(array.astype(dtype)))
+        return lambda array, other: read_only(array)
+    return lambda array, other: read_only(np.ascontiguousarray(array.astype(dtype)))
 
 
 @overload(as_pair)
